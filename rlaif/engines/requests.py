@@ -1,0 +1,113 @@
+"""What is asked of an engine and what it answers. Plain frozen data, importable without vllm, torch or ray."""
+
+from dataclasses import dataclass
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One chat prompt to be answered `n` times.
+
+    Attributes:
+        id: the caller's key, returned with the answer.
+        messages: the chat, `{"role", "content"}` each.
+        n: answers wanted. Answer i is drawn with seed `seed + i`.
+        seed: of the first answer; ignored at temperature 0.
+        temperature, top_p, max_tokens: as in vLLM's SamplingParams.
+        adapter: True samples with the current LoRA adapter, False with the base model.
+    """
+
+    id: str
+    messages: Messages
+    n: int = 1
+    seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    adapter: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled answer.
+
+    Attributes:
+        text: decoded without special tokens.
+        token_ids: as sampled, the end token included where the answer ended by itself.
+        logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
+        finish_reason: `stop`, or `length` where `max_tokens` cut it.
+        seed: what it was drawn with.
+    """
+
+    text: str
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReply:
+    """Answers to one `SampleRequest`, or why there are none.
+
+    Attributes:
+        id: the request's.
+        prompt_token_ids: the chat as the engine encoded it.
+        samples: `n` answers; empty on a failure.
+        policy: id of the weights that answered.
+        failure: one line that says why nothing was sampled, or None.
+    """
+
+    id: str
+    prompt_token_ids: list[int]
+    samples: list[Sample]
+    policy: str
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """One chat prompt whose next token is wanted among a few labels.
+
+    Attributes:
+        messages: the chat; the label is the first token of the answer.
+        labels: the label texts, such as ("A", "B"); each must be one token.
+        prefix: text that begins the answer, before the label; "" for none.
+    """
+
+    messages: Messages
+    labels: tuple[str, ...]
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReply:
+    """Log-probabilities of the labels after one chat prompt.
+
+    Attributes:
+        logprobs: natural log-probability of each label, in the request's order; empty on a failure.
+        prompt_tokens, completion_tokens: what it cost.
+        seconds: from asking to answer.
+        failure: one line that says why there is no answer, or None.
+        text: the label that is likeliest, for the record.
+    """
+
+    logprobs: list[float]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    failure: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """One generated answer of a judge's model, or why there is none."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    failure: str | None = None
+

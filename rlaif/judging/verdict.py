@@ -1,0 +1,81 @@
+"""The verdict: one answer of a judge, as it was given, and the decision that several verdicts lead to.
+
+Invariant: only a verdict whose status is `ok` carries a preference or a score. A tie, an answer that could not
+be read and an error are statuses of their own, so that none of them can be mistaken for a low number.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "tie", "unparsed", "error"]
+Order = Literal["ab", "ba", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer of a judge about one or two candidates of a prompt.
+
+    Attributes:
+        prompt_id: the prompt whose candidates were judged.
+        first: index of a candidate.
+        second: index of the other candidate, or None where one candidate was rated alone.
+        status: `ok` has a preference (two candidates) or a score (one); the others have neither.
+        preference: P(first is better than second) in [0, 1], whatever the order in which they were shown.
+        score: the rating of `first` on the judge's scale.
+        text: what the judge said, word for word; for an error, what went wrong.
+        judge: name of the judge; for a panel, of the member that spoke.
+        judge_sha: sha256 of what decides the judge's verdicts.
+        prompt_sha: sha256 of the judge's prompt file, "" where it has none.
+        order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one candidate.
+        prompt_tokens, completion_tokens: what the verdict cost.
+        seconds: from asking to answer.
+    """
+
+    prompt_id: str
+    first: int
+    second: int | None
+    status: Status
+    preference: float | None
+    score: float | None
+    text: str
+    judge: str
+    judge_sha: str
+    prompt_sha: str = ""
+    order: Order = "single"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.status != "ok" and (self.preference is not None or self.score is not None):
+            raise ValueError(f"a verdict of status {self.status} has neither a preference nor a score")
+        if self.status == "ok" and self.second is not None and self.preference is None:
+            raise ValueError("an ok verdict on two candidates has a preference")
+        if self.status == "ok" and self.second is None and self.score is None:
+            raise ValueError("an ok verdict on one candidate has a score")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What all verdicts on a comparison come to.
+
+    Attributes:
+        prompt_id, first, second: the comparison; `first < second`.
+        status: as of a verdict; only `ok` may become a preference pair.
+        preference: P(first is better), in [0, 1], for `ok` alone; never exactly 0.5.
+        margin: |2 * preference - 1| in (0, 1] for judges that compare, or the difference of two scores.
+        score_first, score_second: ratings of the two, where the judge rates.
+        judge: who decided; of a panel, the member.
+        judge_sha: sha256 of what decides that judge's verdicts.
+    """
+
+    prompt_id: str
+    first: int
+    second: int
+    status: Status
+    preference: float | None
+    margin: float | None
+    score_first: float | None
+    score_second: float | None
+    judge: str
+    judge_sha: str

@@ -1,0 +1,54 @@
+"""Where a run's work is done: engines, training workers, and what they share. The rest of the recipe says what."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlaif.recipe.base import Section
+
+
+class EnginesSection(Section):
+    """A pool of vLLM engines with one role."""
+
+    engines: int = Field(default=1, ge=1, le=4096)
+    """Engines in the pool."""
+    tensor_parallel: int = Field(default=1, ge=1, le=64)
+    """GPUs that one engine's weights are split over."""
+    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    """Share of each GPU's memory that an engine may take."""
+    kv_cache_gib: float | None = Field(default=None, gt=0)
+    """KV cache of an engine in GiB; null takes a GPU's share, or a fair part of a CPU's free memory."""
+    max_num_seqs: int = Field(default=64, ge=1, le=4096)
+    """Sequences that an engine runs at once."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of an engine on a CPU; null takes the node's cores."""
+    eager: bool | None = None
+    """Skip torch.compile and CUDA graphs; null is yes on a CPU, where compiling costs minutes and gains nothing."""
+
+
+class TrainersSection(Section):
+    """The workers of Ray Train."""
+
+    workers: int = Field(default=1, ge=1, le=8192)
+    """Training processes; on GPUs one each."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """`ddp` keeps a copy of the model on each worker, `fsdp` shards weights, gradients and optimizer over them."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of a worker on a CPU; null shares the node's cores out."""
+
+
+class ClusterSection(Section):
+    """Placement of a run. Changing it never changes what the run means, so a run may go on under another."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto` takes GPUs where the Ray cluster has them."""
+    placement: Literal["shared", "split"] = "shared"
+    """`shared`: engines give their GPUs back while the trainer has them; `split`: each keeps its own."""
+    policy: EnginesSection = EnginesSection()
+    """Engines that sample the policy."""
+    judge: EnginesSection = EnginesSection()
+    """Engines of a judge with a model of its own."""
+    training: TrainersSection = TrainersSection()
+    """Workers that train."""
+    wait_minutes: float = Field(default=10.0, gt=0)
+    """How long to wait for the resources asked for before giving up with what is missing."""

@@ -1,0 +1,98 @@
+"""From a YAML file and dotted overrides to a checked `Recipe`, or one message that names the key and what was expected."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from rlaif.errors import UserError
+from rlaif.recipe.recipe import Recipe
+from rlaif.resources import find_resource
+
+_EXPECTED = {
+    "extra_forbidden": "unknown key",
+    "missing": "missing; expected a value",
+}
+
+
+def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name: path of a YAML file, or the name of a recipe in `./recipes` or the installed ones.
+        overrides: `a.b=value` each, the value in YAML; later ones win.
+
+    Raises:
+        UserError: with the file, the key's path and what was expected.
+    """
+    path = find_resource("recipes", name)
+    return parse_recipe(path.read_text(encoding="utf-8"), str(path), overrides, default_name=path.stem)
+
+
+def parse_recipe(text: str, origin: str, overrides: list[str] | None = None, default_name: str | None = None) -> Recipe:
+    """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{origin}:{mark.line + 1}" if mark else origin
+        raise UserError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{origin}: expected a mapping of sections such as policy, questions and judge")
+    if default_name is not None:
+        tree.setdefault("name", default_name)
+    for override in overrides or []:
+        _apply(tree, override)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{origin}: " + "; ".join(_message(item) for item in error.errors())) from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UserError(f"--set {override}: expected KEY=VALUE with a dotted key, such as training.beta=0.2")
+    node = tree
+    for part in parts[:-1]:
+        child = node.get(part)
+        if child is None:
+            child = node[part] = {}
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override}: {part} holds a value, not a section")
+        node = child
+    try:
+        node[parts[-1]] = _number_or_self(yaml.safe_load(value))
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not YAML") from None
+
+
+def _number_or_self(value: Any) -> Any:
+    """YAML 1.1 reads 1e-5 as a string; a person who writes it means the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _message(item: Any) -> str:
+    # Pydantic puts the tag of a discriminated union into the path; the person's file has no such key.
+    tags = {"file", "dataset", "demo"}
+    path = ".".join(str(part) for index, part in enumerate(item["loc"]) if not (index > 0 and part in tags))
+    if item["type"] == "extra_forbidden":
+        return f"{path}: {_EXPECTED['extra_forbidden']}"
+    if item["type"] == "missing":
+        return f"{path}: {_EXPECTED['missing']}"
+    text = str(item["msg"]).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    given = "" if isinstance(item["input"], dict) or not path else f" (got {item['input']!r})"
+    return f"{path}: {text}{given}" if path else text
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the resolved recipe, defaults and all, as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

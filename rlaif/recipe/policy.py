@@ -1,0 +1,41 @@
+"""The policy: which model is aligned, how a question is put to it, and how candidates are sampled."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlaif.recipe.base import Section
+
+
+class PolicySection(Section):
+    """The model being aligned and the prompt file that puts a question to it."""
+
+    model: str = Field(min_length=1)
+    """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no network."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; null is its default branch."""
+    prompt: str = "answer"
+    """Prompt file that puts the question to the policy: a name in `prompts/`, or a path."""
+    max_length: int = Field(default=2048, ge=16)
+    """Longest prompt and answer together, in tokens; a question that does not fit is recorded as a failure."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' type in engines and trainer; `auto` is bfloat16 on a GPU and float32 on a CPU without bf16 units."""
+
+
+class SamplingSection(Section):
+    """How candidates are drawn from the policy."""
+
+    candidates: int = Field(default=4, ge=2, le=128)
+    """Answers sampled for each question."""
+    temperature: float = Field(default=0.8, gt=0, le=5)
+    """Softmax temperature; stored log-probabilities are those before it."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Mass of the nucleus that is sampled from."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Longest answer in tokens; a longer one is cut and marked `length`."""
+    in_flight: int = Field(default=256, ge=1)
+    """Questions in flight at once over all engines; bounds the coordinator's memory."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """How often a question is tried when its engine dies, before it is recorded as a failure."""
+    shard_questions: int = Field(default=16, ge=1)
+    """Questions a shard holds before it is committed: what a kill can cost at the most."""

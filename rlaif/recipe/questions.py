@@ -1,0 +1,76 @@
+"""Where a run's questions come from: a file, a dataset of the hub, or the built-in demo filings."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rlaif.recipe.base import Section
+
+
+class Columns(Section):
+    """Which column of a file holds what, for files that do not use our own names."""
+
+    question: str = "question"
+    """Column of the question's text."""
+    id: str = "id"
+    """Column of the id; where the file has none, the id is made from the row's content."""
+    context: str = "context"
+    """Column of the text that the answer must follow from."""
+    answer: str = "answer"
+    """Column of the reference answer, where one is known."""
+    doc_link: str = "doc_link"
+    """Column of a link to the document that the question is about."""
+
+
+class FileQuestions(Section):
+    """Questions from a JSONL, CSV or Parquet file, told apart by the file's ending."""
+
+    type: Literal["file"] = "file"
+    path: str = Field(min_length=1)
+    """Path or fsspec URL (`s3://...`) of the file; a relative path starts at the working directory."""
+    columns: Columns = Columns()
+    """Names of the columns that hold each part of a question."""
+    limit: int | None = Field(default=None, ge=1)
+    """Take only the first so many questions; null takes all."""
+
+
+class DatasetQuestions(Section):
+    """Questions from a dataset that `datasets.load_dataset` finds, on the hub or on disk."""
+
+    type: Literal["dataset"] = "dataset"
+    id: str = Field(min_length=1)
+    """The dataset's id on the hub, or a local folder."""
+    name: str | None = None
+    """The dataset's configuration, where it has several."""
+    split: str = "train"
+    """The split to read."""
+    columns: Columns = Columns()
+    """Names of the columns that hold each part of a question."""
+    limit: int | None = Field(default=None, ge=1)
+    """Take only the first so many questions; null takes all."""
+
+
+class DemoQuestions(Section):
+    """Questions on fictional filings, written by the project's own seeded generator."""
+
+    type: Literal["demo"] = "demo"
+    split: Literal["train", "heldout"] = "train"
+    """The two splits share no company, so nothing of one can be learned by heart for the other."""
+    count: int = Field(default=200, ge=1, le=100_000)
+    """How many questions to write."""
+    seed: int = 0
+    """Seed of the generator; the same seed writes the same filings on every machine."""
+
+
+QuestionSource = Annotated[FileQuestions | DatasetQuestions | DemoQuestions, Field(discriminator="type")]
+
+
+class QuestionsSection(Section):
+    """The three sets of questions of a run."""
+
+    train: QuestionSource
+    """Questions that the rounds sample candidates for."""
+    heldout: QuestionSource
+    """Questions that are never trained on; the gate and every reported metric use them."""
+    test: QuestionSource | None = None
+    """Questions to answer after every round into `predictions.csv`; null answers the held-out ones."""

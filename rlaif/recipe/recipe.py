@@ -1,0 +1,47 @@
+"""The whole of a recipe, and the settings in it that cannot work together."""
+
+from pydantic import Field, model_validator
+
+from rlaif.recipe.base import Section
+from rlaif.recipe.cluster import ClusterSection
+from rlaif.recipe.judge import JudgeSection, PairsSection
+from rlaif.recipe.policy import PolicySection, SamplingSection
+from rlaif.recipe.questions import QuestionsSection
+from rlaif.recipe.rounds import EvaluationSection, RoundsSection
+from rlaif.recipe.training import TrainingSection
+
+
+class Recipe(Section):
+    """All of a run: what it learns from, how, and where."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the run and of its folder under `runs/`; the recipe file's name where it is left out."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of everything drawn: the order of questions, the candidates, the training, the intervals."""
+    policy: PolicySection
+    questions: QuestionsSection
+    sampling: SamplingSection = SamplingSection()
+    judge: JudgeSection
+    pairs: PairsSection = PairsSection()
+    training: TrainingSection = TrainingSection()
+    rounds: RoundsSection = RoundsSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _settings_work_together(self) -> "Recipe":
+        if self.sampling.max_tokens >= self.policy.max_length:
+            raise ValueError(
+                f"sampling.max_tokens ({self.sampling.max_tokens}) leaves no room for a prompt in "
+                f"policy.max_length ({self.policy.max_length}); expected less"
+            )
+        if (self.evaluation.max_tokens or 0) >= self.policy.max_length:
+            raise ValueError(
+                f"evaluation.max_tokens ({self.evaluation.max_tokens}) leaves no room for a prompt in "
+                f"policy.max_length ({self.policy.max_length}); expected less"
+            )
+        if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
+            raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
+        if self.cluster.device == "cpu" and max(self.cluster.policy.tensor_parallel, self.cluster.judge.tensor_parallel) > 1:
+            raise ValueError("cluster: tensor_parallel above 1 needs GPUs, but cluster.device is cpu; expected 1")
+        return self

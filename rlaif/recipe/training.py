@@ -1,0 +1,57 @@
+"""How the policy learns from the pairs."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlaif.recipe.base import Section
+
+
+class LoraSection(Section):
+    """A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) in place of full weights."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    """Rank of the update."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Scale: the update is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the adapter; vLLM samples without it."""
+    targets: str | list[str] = "all-linear"
+    """Modules that get an adapter, as peft names them."""
+
+
+class TrainingSection(Section):
+    """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
+
+    beta: float = Field(default=0.1, gt=0)
+    """Strength of the pull towards the reference model."""
+    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    """DPO's loss (sigmoid), IPO's (Azar et al. 2023) or the hinge of SLiC (Zhao et al. 2023)."""
+    nll: float = Field(default=0.0, ge=0)
+    """Weight of the chosen answer's mean negative log-likelihood beside the loss (RPO, arXiv:2404.19733)."""
+    reference: Literal["previous", "initial"] = "previous"
+    """`previous`: the policy that sampled the round, by vLLM's own log-probabilities; `initial`: round 0."""
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from zero."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the round's pairs."""
+    questions_per_step: int = Field(default=8, ge=1)
+    """Questions, with all their pairs, in one optimizer step over all workers."""
+    max_tokens_per_pack: int = Field(default=2048, ge=64)
+    """Token budget of one forward pass; bounds memory, not the result."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm above which it is clipped."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    lora: LoraSection | None = None
+    """A low-rank adapter; null trains all weights."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more work."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints of a training; null writes none, and a killed training starts its round's again."""
+    probe_tolerance: float | None = Field(default=None, gt=0)
+    """Largest difference in a probe's log-probabilities between engine and trainer; null is 0.02 in float32, else 0.25."""
