@@ -111,3 +111,18 @@ class ChatReply:
     seconds: float
     failure: str | None = None
 
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A token sequence whose tokens' log-probabilities are wanted from `start` (at least 1) on.
+
+    Attributes:
+        token_ids: the whole sequence, prompt and answer.
+        start: index of the first token to score.
+        adapter: True scores with the current LoRA adapter, False with the base model.
+    """
+
+    token_ids: list[int]
+    start: int
+    adapter: bool = False

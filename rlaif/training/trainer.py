@@ -1,0 +1,160 @@
+"""TRL's `DPOTrainer` on groups instead of rows: what is overridden, and nothing else.
+
+TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from text. Ours gets packs of groups, as
+sampled token ids with the reference's log-probabilities beside them, and keeps TRL's optimizer, schedule, callbacks,
+checkpoints and logging.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from trl import DPOTrainer
+
+from rlaif.errors import WorkError
+from rlaif.training.groups import Group, Pair
+from rlaif.training.losses import LossName, pair_losses
+from rlaif.training.packing import Plan
+from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One pack as tensors, with the pairs among its P preferences.
+
+    Attributes:
+        row: the forward pass over all candidates.
+        pairs: the pairs, for messages.
+        chosen, rejected: [P] int64, indices of candidates in the row.
+        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference, in nats.
+        step_pairs: pairs of the whole optimizer step.
+    """
+
+    row: PackedRow
+    pairs: tuple[Pair, ...]
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+    ref_chosen: torch.Tensor
+    ref_rejected: torch.Tensor
+    step_pairs: int
+
+
+def make_batch(groups: Sequence[Group], step_pairs: int) -> Batch:
+    """Turn the groups of one pack into tensors."""
+    pairs: list[Pair] = []
+    chosen: list[int] = []
+    rejected: list[int] = []
+    first = 0
+    for group in groups:
+        pairs += group.pairs
+        chosen += [first + pair.chosen for pair in group.pairs]
+        rejected += [first + pair.rejected for pair in group.pairs]
+        first += len(group.candidates)
+    return Batch(
+        row=pack_row(groups),
+        pairs=tuple(pairs),
+        chosen=torch.tensor(chosen, dtype=torch.long),
+        rejected=torch.tensor(rejected, dtype=torch.long),
+        ref_chosen=torch.tensor([pair.ref_chosen_logp for pair in pairs], dtype=torch.float32),
+        ref_rejected=torch.tensor([pair.ref_rejected_logp for pair in pairs], dtype=torch.float32),
+        step_pairs=step_pairs,
+    )
+
+
+class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's DPO over packs of groups.
+
+    Args:
+        groups: all groups of the training, with their reference log-probabilities.
+        plan: which groups stand in which pack.
+        loss, nll: the loss a pair, and the weight of the chosen answer's mean negative log-likelihood.
+        rest: as of `DPOTrainer`; `args.precompute_ref_log_probs` must be set, `data_collator` and data sets not.
+    """
+
+    def __init__(self, *rest: Any, groups: Sequence[Group], plan: Plan, loss: LossName, nll: float, **named: Any) -> None:
+        self._groups, self._plan = groups, plan
+        self._loss, self._nll = loss, nll
+        self.first_drift: float | None = None
+        rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
+        super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
+
+    def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
+        (row,) = rows
+        pack = self._plan.packs[row["pack"]]
+        return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_pairs)}
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+        # The plan has shuffled already; each worker takes every `workers`-th pack.
+        return SequentialSampler(self.train_dataset)
+
+    def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
+        return {"batch": _to_device(inputs["batch"], self.args.device)}
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False) -> torch.Tensor:
+        batch = inputs["batch"]
+        logps = candidate_logps(model, batch.row)
+        chosen, rejected = logps[batch.chosen], logps[batch.rejected]
+        chosen_length, rejected_length = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
+        ratios = chosen - batch.ref_chosen, rejected - batch.ref_rejected
+        losses = pair_losses(self._loss, *ratios, chosen_length, rejected_length, self.beta)
+        if self._nll:
+            losses = losses - self._nll * chosen / chosen_length.clamp(min=1)
+        # The empty sum keeps the graph whole where a pack has no pairs.
+        loss = (losses.sum() + 0.0 * logps.sum()) / max(1, batch.step_pairs)
+        if not torch.isfinite(loss):
+            ids = ", ".join(pair.id for pair in batch.pairs)
+            raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
+        self._record(batch, losses, ratios, chosen_length, rejected_length)
+        # Trainer divides by the turns and the gradient exchange by the workers; the mean over the step is taken here.
+        return loss * self._plan.turns * self._plan.workers
+
+    def _record(
+        self,
+        batch: Batch,
+        losses: torch.Tensor,
+        ratios: tuple[torch.Tensor, torch.Tensor],
+        chosen_length: torch.Tensor,
+        rejected_length: torch.Tensor,
+    ) -> None:
+        chosen, rejected = (ratio.detach() for ratio in ratios)
+        if self.first_drift is None and len(losses):
+            # Before the first update the policy is the one that sampled: what differs is engine against trainer.
+            tokens = (chosen_length + rejected_length).clamp(min=1)
+            self.first_drift = float(((chosen.abs() + rejected.abs()) / tokens).mean())
+        sums = torch.stack(
+            [
+                losses.detach().sum(),
+                (self.beta * (chosen - rejected)).sum(),
+                (chosen > rejected).sum().float(),
+                (self.beta * chosen).sum(),
+                (self.beta * rejected).sum(),
+                torch.tensor(float(len(losses)), device=losses.device),
+            ]
+        )
+        sums = self.accelerator.gather(sums[None]).sum(dim=0).tolist()
+        self._pair_sums = [old + new for old, new in zip(getattr(self, "_pair_sums", [0.0] * 6), sums, strict=True)]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        sums = getattr(self, "_pair_sums", None)
+        if sums and sums[5]:
+            names = ("pair_loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
+            logs |= {name: value / sums[5] for name, value in zip(names, sums, strict=False)}
+            self._pair_sums = [0.0] * 6
+        super().log(logs, start_time)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    from dataclasses import fields, replace
+
+    row = replace(batch.row, **{field.name: getattr(batch.row, field.name).to(device) for field in fields(batch.row)})
+    tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected")
+    return replace(batch, row=row, **{name: getattr(batch, name).to(device) for name in tensors})
