@@ -145,6 +145,11 @@ class VllmEngine:
         """Queue new weights, to be loaded when nothing runs; replies with the probe's largest difference."""
         return self._call(lambda: self._weights.load(policy, folder))
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine still answers; once False, it never will again."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop the stepping thread; requests in flight fail."""
         self._inbox.put(None)

@@ -1,0 +1,219 @@
+"""A pool of engines with one role.
+
+Invariant: every request gets one reply. A request whose engine dies goes to another engine, at most `attempts` times
+in all, and then comes back as a failure; a dead engine is replaced, and the new one gets the current weights before
+it gets a request.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+from rlaif.engines.actor import EngineSpec, remote_engine
+from rlaif.engines.placement import actor_options
+from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.engines.requests import LabelReply, LabelRequest, SampleReply, SampleRequest, ScoreRequest
+from rlaif.errors import WorkError
+
+T = TypeVar("T")
+Tell = Callable[..., None]
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One place of the pool and the actor that sits there."""
+
+    number: int
+    actor: Any = None
+    group: Any = None
+    in_flight: int = 0
+    deaths: int = 0
+    ready: "asyncio.Task[None] | None" = field(default=None)
+
+
+class EnginePool:
+    """Engines of one model, asked by asyncio code of the driver.
+
+    Args:
+        spec: what each engine is made of.
+        base_id: id of the model's weights.
+        role: for events and messages.
+        placement: the recipe's `cluster.placement`.
+        attempts: how often a request is tried.
+        tell: takes an event's name and its fields.
+    """
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        base_id: str,
+        role: Literal["policy", "judge"],
+        placement: Literal["shared", "split"],
+        attempts: int,
+        tell: Tell,
+    ) -> None:
+        self._spec, self._base_id, self._role, self._placement = spec, base_id, role, placement
+        self._attempts, self._tell = attempts, tell
+        self._seats = [_Seat(number) for number in range(spec.section.engines)]
+        self.policy = PolicyWeights(base_id, "base")
+
+    @property
+    def running(self) -> bool:
+        """Whether the pool holds engines."""
+        return any(seat.actor is not None for seat in self._seats)
+
+    @property
+    def max_length(self) -> int:
+        """Longest prompt and answer together, in tokens."""
+        return self._spec.max_length
+
+    async def start(self) -> None:
+        """Start all engines that are not there, and give them the current weights.
+
+        Raises:
+            WorkError: an engine does not start; its reason is in the message.
+        """
+        for seat in self._seats:
+            if seat.actor is None:
+                self._seat_engine(seat)
+        await asyncio.gather(*(seat.ready for seat in self._seats if seat.ready is not None))
+
+    async def release(self) -> None:
+        """Give the engines' resources back; `start` brings them again with the current weights."""
+        import ray
+        from ray.util.placement_group import remove_placement_group
+
+        for seat in self._seats:
+            if seat.ready is not None:
+                seat.ready.cancel()
+            if seat.actor is not None:
+                ray.kill(seat.actor)
+            if seat.group is not None:
+                remove_placement_group(seat.group)
+            seat.actor = seat.group = seat.ready = None
+
+    async def update(self, policy: PolicyWeights) -> float:
+        """Give every engine new weights; returns the largest difference of a probe, in nats.
+
+        Raises:
+            WorkError: an engine does not reproduce the trainer's log-probabilities.
+        """
+        if policy.kind == "base" and self.policy.kind == "full":
+            await self.release()
+        self.policy = policy
+        if not self.running:
+            return 0.0
+        return max(await asyncio.gather(*(self._update_seat(seat) for seat in self._seats)))
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        """Return the answers to a prompt, or a failure, and how often it was tried."""
+        last = ""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return await self._ask(lambda actor: actor.sample.remote(request)), attempt
+            except _EngineLost as error:
+                last = str(error)
+                self._tell("retry", role=self._role, prompt_id=request.id, attempt=attempt, reason=last)
+        reason = f"its engine died {self._attempts} times: {last}"
+        return SampleReply(request.id, [], [], self.policy.id, failure=reason), self._attempts
+
+    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+        """Return the labels' log-probabilities for all comparisons of one prompt, from one engine, in order."""
+        last = ""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                replies: list[LabelReply] = await self._ask(lambda actor: actor.label.remote(list(requests)))
+                return replies
+            except _EngineLost as error:
+                last = str(error)
+                self._tell("retry", role=self._role, attempt=attempt, reason=last)
+        failed = LabelReply([], 0, 0, 0.0, failure=f"its engine died {self._attempts} times: {last}")
+        return [replace(failed) for _ in requests]
+
+    async def score(self, request: ScoreRequest) -> list[float]:
+        """Return the log-probabilities of a sequence's tokens; see `ScoreRequest`."""
+        for _ in range(self._attempts):
+            try:
+                logprobs: list[float] = await self._ask(lambda actor: actor.score.remote(request))
+                return logprobs
+            except _EngineLost as error:
+                last = str(error)
+        raise WorkError(f"a sequence could not be scored: its engine died {self._attempts} times: {last}")
+
+    async def _ask(self, call: Callable[[Any], Any]) -> Any:
+        from ray.exceptions import RayActorError, RayTaskError
+
+        seat = min(self._seats, key=lambda seat: (seat.in_flight, seat.number))
+        seat.in_flight += 1
+        try:
+            if seat.ready is not None:
+                await asyncio.shield(seat.ready)
+            actor = seat.actor
+            try:
+                return await call(actor)
+            except RayTaskError as error:
+                raise WorkError(f"a {self._role} engine failed: {error.cause}") from error
+            except RayActorError as error:
+                self._replace(seat, actor, error)
+                raise _EngineLost(_first_line(error)) from error
+        finally:
+            seat.in_flight -= 1
+
+    def _replace(self, seat: _Seat, actor: Any, error: Exception) -> None:
+        if seat.actor is not actor:
+            return  # Another request has seen the death already.
+        seat.deaths += 1
+        self._tell("engine_lost", role=self._role, engine=seat.number, deaths=seat.deaths, reason=_first_line(error))
+        self._seat_engine(seat)
+
+    def _seat_engine(self, seat: _Seat) -> None:
+        options = actor_options(self._spec.section, self._spec.gpu, self._placement)
+        strategy = options.get("scheduling_strategy")
+        seat.group = getattr(strategy, "placement_group", None)
+        on_node = 1 if self._spec.gpu else self._engines_on_a_node()
+        seat.actor = remote_engine(options).remote(self._spec, self._base_id, on_node)
+        seat.ready = asyncio.get_running_loop().create_task(self._make_ready(seat))
+
+    def _engines_on_a_node(self) -> int:
+        import ray
+
+        nodes = max(1, sum(1 for node in ray.nodes() if node["Alive"]))
+        return -(-len(self._seats) // nodes)
+
+    async def _make_ready(self, seat: _Seat) -> None:
+        from ray.exceptions import RayActorError, RayTaskError
+
+        try:
+            await seat.actor.ready.remote()
+        except (RayActorError, RayTaskError) as error:
+            cause = getattr(error, "cause", None) or error
+            raise WorkError(f"a {self._role} engine does not start: {_last_line(cause)}") from error
+        if self.policy.kind != "base":
+            await self._update_actor(seat.actor)
+
+    async def _update_seat(self, seat: _Seat) -> float:
+        if seat.ready is not None:
+            await asyncio.shield(seat.ready)
+        return await self._update_actor(seat.actor)
+
+    async def _update_actor(self, actor: Any) -> float:
+        from ray.exceptions import RayTaskError
+
+        try:
+            return float(await actor.update.remote(self.policy))
+        except RayTaskError as error:
+            raise WorkError(str(error.cause)) from error
+
+
+class _EngineLost(Exception):
+    """The engine died with the request in flight."""
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,85 @@
+"""An append-only table of immutable Parquet shards: candidates, verdicts and failures of a round.
+
+Invariant: a shard is there whole or not at all, holds all rows of the prompts in it, and no prompt stands in two
+shards of one table. What is in a shard is done and paid for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rlaif.errors import WorkError
+from rlaif.store.files import filesystem, join, names, whole_file
+
+
+class ShardTable:
+    """A folder of `part-*.parquet` with one schema, keyed by `prompt_id`.
+
+    Args:
+        folder: path or URL of the table.
+        schema: of every shard.
+    """
+
+    def __init__(self, folder: str, schema: pa.Schema) -> None:
+        self.folder, self.schema = folder, schema
+        self._next = 1 + max((int(name[5:-8]) for name in self._parts()), default=-1)
+
+    def _parts(self) -> list[str]:
+        return [name for name in names(self.folder, ".parquet") if name.startswith("part-")]
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
+        """Commit rows as one shard and return its name; no rows write nothing."""
+        if not rows:
+            return None
+        name = f"part-{self._next:05d}.parquet"
+        write_table(join(self.folder, name), pa.Table.from_pylist(list(rows), schema=self.schema))
+        self._next += 1
+        return name
+
+    def prompt_ids(self) -> set[str]:
+        """Return the ids of all prompts in the table.
+
+        Raises:
+            WorkError: a prompt stands in two shards; the run was written to by two drivers.
+        """
+        seen: set[str] = set()
+        for name in self._parts():
+            table = read_table(join(self.folder, name), columns=["prompt_id"])
+            ids = set(pc.unique(table["prompt_id"]).to_pylist())
+            if twice := ids & seen:
+                raise WorkError(f"{join(self.folder, name)}: prompt {min(twice)} stands in an earlier shard too")
+            seen |= ids
+        return seen
+
+    def shards(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the shards, one at a time, in the order in which they were committed."""
+        for name in self._parts():
+            yield read_table(join(self.folder, name), columns=columns)
+
+    def by_prompt(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield each prompt's id with all its rows."""
+        for table in self.shards():
+            prompts: dict[str, list[dict[str, Any]]] = {}
+            for row in table.to_pylist():
+                prompts.setdefault(row["prompt_id"], []).append(row)
+            yield from prompts.items()
+
+    def rows(self) -> int:
+        """Return how many rows the table has."""
+        return sum(table.num_rows for table in self.shards(columns=["prompt_id"]))
+
+
+def write_table(place: str, table: pa.Table) -> None:
+    """Write a Parquet file, whole or not at all."""
+    with whole_file(place) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(place: str, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file from a path or URL."""
+    system, path = filesystem(place)
+    with system.open(path, "rb") as file:
+        return pq.read_table(file, columns=columns)
