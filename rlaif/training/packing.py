@@ -72,6 +72,19 @@ def plan_training(
     return Plan(tuple(packs), len(steps), turns, workers)
 
 
+def pack_in_order(groups: Sequence[Group], max_tokens: int) -> list[list[int]]:
+    """Return runs of neighbouring groups that fit the token budget; a larger group stands alone."""
+    runs: list[list[int]] = []
+    room = 0
+    for index, group in enumerate(groups):
+        if not runs or group.tokens > room:
+            runs.append([])
+            room = max_tokens
+        runs[-1].append(index)
+        room -= group.tokens
+    return runs
+
+
 def _bins(groups: Sequence[Group], step: Sequence[int], max_tokens: int) -> list[list[int]]:
     """First-fit-decreasing, to learn how many packs the largest step needs."""
     bins: list[list[int]] = []

@@ -6,7 +6,7 @@ Logits are computed only where an answer token is predicted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -74,6 +74,11 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
         owner=torch.tensor(owner, dtype=torch.long),
         lengths=torch.tensor(lengths, dtype=torch.long),
     )
+
+
+def row_to(row: PackedRow, device: torch.device) -> PackedRow:
+    """Return the row with all its tensors on a device."""
+    return PackedRow(**{field.name: getattr(row, field.name).to(device) for field in fields(row)})
 
 
 def candidate_logps(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:

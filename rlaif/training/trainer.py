@@ -6,7 +6,7 @@ checkpoints and logging.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from rlaif.errors import WorkError
 from rlaif.training.groups import Group, Pair
 from rlaif.training.losses import LossName, pair_losses
 from rlaif.training.packing import Plan
-from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row
+from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,6 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    from dataclasses import fields, replace
-
-    row = replace(batch.row, **{field.name: getattr(batch.row, field.name).to(device) for field in fields(batch.row)})
     tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected")
-    return replace(batch, row=row, **{name: getattr(batch, name).to(device) for name in tensors})
+    moved = {name: getattr(batch, name).to(device) for name in tensors}
+    return replace(batch, row=row_to(batch.row, device), **moved)

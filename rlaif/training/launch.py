@@ -1,0 +1,114 @@
+"""A training under Ray Train, from the driver's side."""
+
+import asyncio
+import tempfile
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rlaif.errors import WorkError
+from rlaif.recipe import TrainersSection
+from rlaif.training.groups import Group
+from rlaif.training.job import TrainingJob, TrainingResult
+
+# A worker or node that dies is replaced this often before the training counts as failed.
+_WORKER_FAILURES = 2
+
+
+class Mailbox:
+    """A Ray actor that training workers tell their steps and the driver asks for them."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, float]] = []
+
+    def put(self, entry: dict[str, float]) -> None:
+        """Leave one step's log entry."""
+        self._entries.append(entry)
+
+    def take(self) -> list[dict[str, float]]:
+        """Return what was left since the last call."""
+        entries, self._entries = self._entries, []
+        return entries
+
+
+async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
+    """Run a training and return what came of it.
+
+    Args:
+        job: the training.
+        section: how many workers.
+        on_step: called with each step's log entry as it happens.
+
+    Raises:
+        WorkError: the training failed, with the reason.
+    """
+    import ray
+
+    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    fit = asyncio.create_task(asyncio.to_thread(_fit, job, section, mailbox))
+    while not fit.done():
+        await asyncio.wait([fit], timeout=1.0)
+        for entry in await mailbox.take.remote():
+            on_step(entry)
+    ray.kill(mailbox)
+    return await fit
+
+
+def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> TrainingResult:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from rlaif.training.worker import train_loop
+
+    with tempfile.TemporaryDirectory(prefix="rlaif-train-") as storage:
+        trainer = TorchTrainer(
+            train_loop,
+            train_loop_config={"job": job, "mailbox": mailbox},
+            scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=job.gpu),
+            run_config=RunConfig(
+                # A name that was used before would silently resume that training.
+                name=f"rlaif-{uuid.uuid4().hex[:12]}",
+                storage_path=storage,
+                failure_config=FailureConfig(max_failures=_WORKER_FAILURES),
+            ),
+        )
+        try:
+            metrics = trainer.fit().metrics
+        except Exception as error:
+            raise WorkError(f"the training failed: {_reason(error)}") from error
+    if not metrics:
+        raise WorkError("the training ended without a result")
+    if "failure" in metrics:
+        raise WorkError(f"the training failed: {metrics['failure']}")
+    return TrainingResult.from_json(metrics["result"])
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+async def score_with_model(
+    model: str, revision: str | None, dtype: str, groups: Sequence[Group], gpu: bool, max_tokens: int
+) -> list[list[float]]:
+    """Return the candidates' log-probabilities under a model that no engine holds, computed in one Ray task."""
+    import ray
+
+    @ray.remote(num_cpus=0 if not gpu else 1, num_gpus=1 if gpu else 0)
+    def score() -> list[list[float]]:
+        import os
+
+        import torch
+
+        from rlaif.engines.device import weights_dtype
+        from rlaif.models.resolve import resolve_model
+        from rlaif.training.models import load_model
+        from rlaif.training.reference import score_groups
+
+        if not gpu:
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        loaded = load_model(resolve_model(model, revision), weights_dtype(dtype, gpu))
+        return score_groups(loaded, groups, max_tokens, gpu)
+
+    result: list[list[float]] = await score.remote()
+    return result
