@@ -24,7 +24,8 @@ class EngineSpec:
         model, revision: as in the recipe; each node resolves it for itself.
         section: the pool's section of the recipe.
         dtype: the recipe's `policy.dtype`.
-        max_length: longest prompt and answer together, in tokens.
+        context: longest sequence the engine takes, in tokens.
+        max_length: longest prompt and answer together when the policy samples; at most `context`.
         gpu: whether it runs on GPUs.
         lora_rank: rank of the adapters to come, or None for an engine without adapters.
         probe_tolerance: largest difference in a probe's log-probabilities; None takes one that fits the dtype.
@@ -34,6 +35,7 @@ class EngineSpec:
     revision: str | None
     section: EnginesSection
     dtype: str
+    context: int
     max_length: int
     gpu: bool
     lora_rank: int | None
@@ -58,7 +60,7 @@ class EngineActor:
         from rlaif.engines.vllm_engine import VllmEngine
         from rlaif.models.resolve import resolve_model
 
-        options = engine_options(spec.section, spec.gpu, spec.dtype, spec.max_length, engines_on_node)
+        options = engine_options(spec.section, spec.gpu, spec.dtype, spec.context, engines_on_node)
         if spec.lora_rank is not None:
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(spec.lora_rank)}
         if spec.gpu and spec.section.tensor_parallel > 1:
@@ -67,7 +69,7 @@ class EngineActor:
         if tolerance is None:
             tolerance = 0.02 if weights_dtype(spec.dtype, spec.gpu) == "float32" else 0.25
         model = resolve_model(spec.model, spec.revision)
-        self._engine = VllmEngine(model, options, PolicyWeights(base_id, "base"), tolerance)
+        self._engine = VllmEngine(model, options, PolicyWeights(base_id, "base"), tolerance, spec.max_length)
 
     async def ready(self) -> int:
         """Return the process id once the engine can answer."""

@@ -39,9 +39,12 @@ class VllmEngine:
         options: further arguments of `vllm.LLM`.
         policy: the weights it starts with, of kind `base`.
         probe_tolerance: largest difference in a probe's log-probabilities after an update.
+        max_length: longest prompt and answer together when sampling, in tokens.
     """
 
-    def __init__(self, model: str, options: dict[str, Any], policy: PolicyWeights, probe_tolerance: float) -> None:
+    def __init__(
+        self, model: str, options: dict[str, Any], policy: PolicyWeights, probe_tolerance: float, max_length: int
+    ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm import LLM
 
@@ -50,7 +53,7 @@ class VllmEngine:
         self._llm = LLM(model=model, seed=0, disable_log_stats=True, **options)
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
-        self._max_length = int(options["max_model_len"])
+        self._context, self._max_length = int(options["max_model_len"]), max_length
         self._weights = WeightLoader(self._llm, policy, probe_tolerance)
         self._inbox: queue.SimpleQueue[_Ask | tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._running: dict[str, _Ask] = {}
@@ -104,8 +107,8 @@ class VllmEngine:
 
         started = time.monotonic()
         prompt = self._encode(request.messages) + self._plain_tokens(request.prefix)
-        if len(prompt) + 1 > self._max_length:
-            reason = f"prompt of {len(prompt)} tokens exceeds the context of {self._max_length}"
+        if len(prompt) + 1 > self._context:
+            reason = f"prompt of {len(prompt)} tokens exceeds the context of {self._context}"
             return _done(LabelReply([], len(prompt), 0, 0.0, failure=reason))
         labels = [self._label_token(label, request.prefix) for label in request.labels]
         if len(set(labels)) < len(labels):
@@ -131,8 +134,10 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        if len(request.token_ids) + 1 > self._max_length or request.start < 1:
-            raise WorkError(f"cannot score {len(request.token_ids)} tokens from {request.start} on in a context of {self._max_length}")
+        if len(request.token_ids) + 1 > self._context or request.start < 1:
+            raise WorkError(
+                f"cannot score {len(request.token_ids)} tokens from {request.start} on in a context of {self._context}"
+            )
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
 
         def finish(output: Any) -> list[float]:

@@ -14,6 +14,7 @@ class TrainingJob:
     Attributes:
         base, revision: the model that round 0 starts from, as in the recipe.
         start: folder or URL of the current policy's adapter or weights; "" starts from the base.
+        start_id: id of those weights.
         pairs: place of `pairs.parquet`.
         out: place of the folder for the trained policy.
         training: the recipe's section.
@@ -28,6 +29,7 @@ class TrainingJob:
     base: str
     revision: str | None
     start: str
+    start_id: str
     pairs: str
     out: str
     training: TrainingSection

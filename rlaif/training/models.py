@@ -19,7 +19,7 @@ def load_policy(job: TrainingJob, base: str) -> Any:
         job: says what to start from.
         base: local folder of the model that round 0 starts from.
     """
-    start = local_folder(job.start, job.start.replace("/", "_")) if job.start else ""
+    start = local_folder(job.start, job.start_id) if job.start else ""
     if job.training.lora is None:
         # float32 for the optimizer's sake; on a GPU the forward pass runs in bfloat16 all the same.
         return load_model(start or base, "float32")

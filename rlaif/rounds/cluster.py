@@ -1,0 +1,80 @@
+"""The Ray cluster that a run works on: joined or started, and what it has."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rlaif.errors import UserError, WorkError
+from rlaif.recipe import Recipe
+
+# For the driver and, through Ray's runtime environment, for every actor and worker.
+ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Ray Train's patched print makes the datasets hasher flood the log with disassembly.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Freed memory stays with the process: giving it back and faulting it in again costs a CPU trainer up to a third.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
+    """Join the Ray cluster at an address, or start one on this machine, for the length of a block.
+
+    Args:
+        address: as `ray.init` takes it (`auto`, `HOST:PORT`, `ray://...`); None starts a cluster of this machine alone.
+        verbose: let the actors' output through to the terminal.
+
+    Raises:
+        UserError: nothing answers at the address.
+    """
+    for name, value in ENVIRONMENT.items():
+        if not name.startswith("MALLOC"):
+            os.environ.setdefault(name, value)
+    # Ray reads it before `ray.init`: with it on, an actor on a CPU node would see no GPU variable at all.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import logging
+
+    import ray
+
+    forwarded = {name: os.environ[name] for name in ("RLAIF_CACHE", "HF_HOME", "HF_HUB_OFFLINE") if name in os.environ}
+    options: dict[str, Any] = {
+        "log_to_driver": verbose,
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+        "runtime_env": {"env_vars": {**ENVIRONMENT, **forwarded}},
+    }
+    if address is None:
+        options["include_dashboard"] = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(address=address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def uses_gpus(recipe: Recipe) -> bool:
+    """Whether the run's engines and workers run on GPUs; call it in a `ray_cluster`.
+
+    Raises:
+        WorkError: the recipe asks for GPUs and the cluster has none.
+    """
+    import ray
+
+    there = ray.cluster_resources().get("GPU", 0) > 0
+    if recipe.cluster.device == "gpu" and not there:
+        raise WorkError("cluster.device is gpu, but the Ray cluster has no GPU")
+    return there and recipe.cluster.device != "cpu"
