@@ -101,9 +101,9 @@ def _f1(given: list[str], gold: tuple[str, ...]) -> float:
 # What may stand beside a quantity without making the reference more than a quantity.
 _FRAME = frozenset({
     "about", "approximately", "approx", "around", "roughly", "nearly", "almost", "over", "under", "up", "to", "at",
-    "least", "most", "circa", "per", "share", "annum", "each", "in", "of", "by", "fiscal", "year", "fy", "an", "a", "the",
-    "increase", "increased", "decrease", "decreased", "decline", "declined", "higher", "lower", "rise", "growth", "gain",
-    "loss", "down", "more", "less", "employees", "people", "persons", "stores", "shares", "customers", "units",
+    "least", "most", "circa", "per", "share", "annum", "each", "in", "of", "by", "fiscal", "year", "fy", "an", "a",
+    "the", "increase", "increased", "decrease", "decreased", "decline", "declined", "higher", "lower", "rise", "growth",
+    "gain", "loss", "down", "more", "less", "employees", "people", "persons", "stores", "shares", "customers", "units",
     "locations", "times", "members", "plants",
 })  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
