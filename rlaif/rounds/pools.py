@@ -1,0 +1,103 @@
+"""Which engine pools a run needs, and which of them serve policy and judge at once.
+
+A judge that is asked in the name of the initial policy shares the policy's engines as long as their base model stays
+what it was: with an adapter the base answers for the judge and the adapter for the policy. With full weights the
+engines' model changes every round, so such a judge gets engines of its own that keep the initial weights.
+"""
+
+from collections.abc import Iterable
+
+from rlaif.engines.actor import EngineSpec
+from rlaif.engines.placement import Need, engines_need, training_need, wait_for
+from rlaif.engines.pool import EnginePool, Tell
+from rlaif.recipe import EnginesSection, Recipe
+from rlaif.rounds.setup import model_context
+
+# Room for the rubric of a judge's prompt, in tokens, beside the question's context and two answers.
+_RUBRIC = 768
+
+
+class Pools:
+    """All engine pools of a run.
+
+    Args:
+        recipe: the run's recipe.
+        judge_models: models that the judge asks; `policy` is the initial policy.
+        policy_id: id of the initial policy's weights.
+        gpu: whether engines run on GPUs.
+        tell: takes events.
+    """
+
+    def __init__(self, recipe: Recipe, judge_models: Iterable[str], policy_id: str, gpu: bool, tell: Tell) -> None:
+        self._recipe, self._gpu, self._tell = recipe, gpu, tell
+        shared = "policy" in judge_models and recipe.training.lora is not None
+        cluster = recipe.cluster
+        self.policy = self._pool(recipe.policy.model, recipe.policy.revision, cluster.policy, policy_id, "policy", shared)
+        self._judges: dict[str, EnginePool] = {}
+        for model in sorted(judge_models):
+            if model == "policy" and shared:
+                self._judges[model] = self.policy
+            elif model == "policy":
+                name, revision = recipe.policy.model, recipe.policy.revision
+                self._judges[model] = self._pool(name, revision, cluster.judge, policy_id, "judge", True)
+            else:
+                self._judges[model] = self._pool(model, None, cluster.judge, model, "judge", True)
+
+    def _pool(
+        self, model: str, revision: str | None, section: EnginesSection, base_id: str, role: str, judges: bool
+    ) -> EnginePool:
+        recipe = self._recipe
+        context = recipe.policy.max_length + (2 * recipe.sampling.max_tokens + _RUBRIC if judges else 0)
+        spec = EngineSpec(
+            model=model,
+            revision=revision,
+            section=section,
+            dtype=recipe.policy.dtype,
+            context=min(context, model_context(model) or context),
+            max_length=recipe.policy.max_length,
+            gpu=self._gpu,
+            lora_rank=recipe.training.lora.rank if recipe.training.lora and role == "policy" else None,
+            probe_tolerance=recipe.training.probe_tolerance,
+        )
+        placement, attempts = recipe.cluster.placement, recipe.sampling.attempts
+        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", placement, attempts, self._tell)
+
+    @property
+    def _own_judges(self) -> list[EnginePool]:
+        return [pool for pool in self._judges.values() if pool is not self.policy]
+
+    def judge(self, model: str) -> EnginePool:
+        """Return the pool that answers for a judge's model."""
+        return self._judges[model]
+
+    async def start(self, judges: bool) -> None:
+        """Start the policy's engines, and the judge's own where they are wanted.
+
+        Raises:
+            WorkError: the resources do not come, or an engine does not start.
+        """
+        if not self.policy.running:
+            need = engines_need(self._recipe, self._gpu, bool(self._own_judges))
+            wait_for(need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines")
+        await self.policy.start()
+        if judges:
+            for pool in self._own_judges:
+                await pool.start()
+
+    async def make_room(self) -> None:
+        """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
+        cluster = self._recipe.cluster
+        if self._gpu and cluster.placement == "shared":
+            for pool in (self.policy, *self._own_judges):
+                await pool.release()
+        need = training_need(cluster, self._gpu)
+        if self._gpu and cluster.placement == "split":
+            engines = engines_need(self._recipe, True, bool(self._own_judges))
+            need = Need(need.gpus + engines.gpus, need.cpus)
+        wait_for(need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers")
+
+    async def release(self) -> None:
+        """Give everything back."""
+        for pool in (self.policy, *self._own_judges):
+            await pool.release()
+

@@ -1,0 +1,196 @@
+"""The loop: a run from its recipe to its last policy, from wherever it was left.
+
+Invariant: the same command, given again after any end, continues with the first stage that is not done.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.judging.build import build_judge
+from rlaif.models.resolve import resolve_model, weights_id
+from rlaif.rounds.cluster import ray_cluster, uses_gpus
+from rlaif.rounds.identity import begin, check_same_run
+from rlaif.rounds.policies import current_policy, trained_policy
+from rlaif.rounds.pools import Pools
+from rlaif.rounds.progress import Progress
+from rlaif.rounds.setup import Setup
+from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, train_policy
+from rlaif.store.files import names, read_json
+from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.shards import write_table
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes:
+        place: path or URL of the run.
+        rounds: rounds that are done.
+        stopped: why the run ended before its last round, or None.
+    """
+
+    place: str
+    rounds: int
+    stopped: str | None
+
+
+def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool = False) -> RunOutcome:
+    """Run or resume a run, and return how it ended.
+
+    Args:
+        setup: the recipe with all that it names.
+        address: of a Ray cluster; None starts one on this machine.
+        progress: told of what happens.
+        verbose: let the actors' output through.
+
+    Raises:
+        UserError: the directory holds another run.
+        WorkError: the work failed; what is committed stays.
+    """
+    run = RunDir(setup.place)
+    with run.lock():
+        resumed = check_same_run(run, setup)
+        if resumed:
+            progress.say(f"resuming {run.place}")
+        with ray_cluster(address, verbose):
+            policy_id = weights_id(resolve_model(setup.recipe.policy.model, setup.recipe.policy.revision))
+            begin(run, setup, policy_id)
+            run.events.append("resume" if resumed else "begin", rounds=setup.recipe.rounds.count)
+            try:
+                outcome = asyncio.run(_rounds(setup, run, policy_id, progress))
+            except BaseException as error:
+                interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+                run.set_state("interrupted" if interrupted else "failed")
+                run.events.append("interrupted" if interrupted else "failed", reason=str(error) or type(error).__name__)
+                raise
+            finally:
+                run.events.flush()
+        run.set_state("stopped" if outcome.stopped else "finished")
+        run.events.append("stopped" if outcome.stopped else "finished", reason=outcome.stopped)
+        run.events.flush()
+    return outcome
+
+
+async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress) -> RunOutcome:
+    gpu = uses_gpus(setup.recipe)
+
+    def tell(event: str, **fields: Any) -> None:
+        run.events.append(event, **fields)
+        if event == "waiting":
+            progress.say(str(fields["message"]))
+        elif event in ("engine_lost", "retry"):
+            progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
+
+    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell)
+    work = Work(setup, run, pools, build_judge(setup.judge, pools.judge), gpu, policy_id, progress, tell)
+    _write_prompts(work)
+    try:
+        await _initial(work)
+        for number in range(setup.recipe.rounds.count):
+            stopped = await _round(work, run.round(number))
+            if stopped:
+                return RunOutcome(run.place, number + 1, stopped)
+    finally:
+        await pools.release()
+    return RunOutcome(run.place, setup.recipe.rounds.count, None)
+
+
+def _write_prompts(work: Work) -> None:
+    """Keep the questions with the run, so that a pair can be traced without their source."""
+    for name, prompts in (("train", work.setup.train), ("heldout", work.setup.heldout)):
+        if names(work.run.path("prompts"), f"{name}.parquet"):
+            continue
+        rows = [
+            {"id": p.id, "question": p.question, "context": p.context, "reference": p.reference, "doc_link": p.doc_link}
+            for p in prompts
+        ]
+        schema = pa.schema([(column, pa.string()) for column in ("id", "question", "context", "reference", "doc_link")])
+        write_table(work.run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))
+
+
+async def _initial(work: Work) -> None:
+    """Measure the initial policy, once."""
+    if read_json(work.run.path("initial", "evaluation.json")) is not None:
+        return
+    base = PolicyWeights(work.base_id, "base")
+    await _bring(work, base, judges=False)
+    with _Timed(work, "evaluate", None):
+        await evaluate(work, work.run.path("initial"), "initial policy: evaluate", base, before=None, promoted=True)
+
+
+async def _round(work: Work, directory: RoundDir) -> str | None:
+    """Do what is left of a round; returns why the run stops here, or None."""
+    number = directory.number
+    if directory.done("promote"):
+        return _stops(work, directory)
+    current, trained_in = current_policy(work.run, work.base_id, number)
+    if not directory.done("judge"):
+        await _bring(work, current, judges=True)
+        with _Timed(work, "sample", number):
+            await sample_and_judge(work, directory)
+    if not directory.done("pairs"):
+        with _Timed(work, "pairs", number):
+            counts = make_pairs(work, directory)
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.by_status.items()))
+        work.progress.say(f"round {number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})")
+    if not directory.done("train"):
+        with _Timed(work, "train", number):
+            await train_policy(work, directory, current)
+    trained = trained_policy(directory)
+    if trained is None:
+        work.progress.say(f"round {number}: nothing to learn from; the policy stays")
+        directory.mark("promote", {"promoted": False, "reason": "no pairs"}, promoted=False)
+        return None
+    if not directory.done("evaluate"):
+        await _bring(work, trained, judges=False)
+        before = trained_in.place if trained_in else work.run.path("initial")
+        with _Timed(work, "evaluate", number):
+            await evaluate(work, directory.place, f"round {number}: evaluate", trained, before=before)
+        directory.mark("evaluate", {"questions": len(work.setup.heldout)})
+    with _Timed(work, "promote", number):
+        gate = read_json(directory.path("evaluation.json"))["gate"]
+        directory.mark("promote", {"promoted": gate["passed"]}, promoted=gate["passed"])
+    verdict = "promoted" if gate["passed"] else "not promoted"
+    work.progress.say(f"round {number}: {gate['metric']} {gate['before']:.3f} -> {gate['after']:.3f}: {verdict}")
+    return _stops(work, directory)
+
+
+def _stops(work: Work, directory: RoundDir) -> str | None:
+    if directory.manifest()["promoted"] or work.setup.recipe.rounds.gate.on_fail == "continue":
+        return None
+    if trained_policy(directory) is None:
+        return None
+    return f"round {directory.number} did not pass the gate (rounds.gate.on_fail: stop)"
+
+
+async def _bring(work: Work, policy: PolicyWeights, judges: bool) -> None:
+    """Have the engines run and answer with a policy."""
+    started = time.monotonic()
+    if not work.pools.policy.running:
+        work.progress.stage("start engines", 1)
+    await work.pools.start(judges)
+    difference = await work.pools.policy.update(policy)
+    work.tell("weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started)
+
+
+class _Timed:
+    """Writes when a stage began and how it ended."""
+
+    def __init__(self, work: Work, stage: str, number: int | None) -> None:
+        self._work, self._stage, self._round = work, stage, number
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        self._work.tell("stage_started", stage=self._stage, round=self._round)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        seconds = round(time.monotonic() - self._began, 3)
+        event = "stage_done" if kind is None else "stage_broken"
+        self._work.tell(event, stage=self._stage, round=self._round, seconds=seconds)
+

@@ -1,0 +1,267 @@
+"""The stages of a round, each one a function of what lies in the store before it.
+
+Invariant: a stage reads only what earlier stages have committed, writes its own results whole, and marks itself last;
+so a run that was killed anywhere continues with the first stage that is not marked.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.errors import WorkError
+from rlaif.judging.judge import Judge
+from rlaif.judging.verdict import Verdict
+from rlaif.preferences.pairs import PairCounts, pair_rows
+from rlaif.questions.prompt import Prompt
+from rlaif.rounds.dispatcher import Dispatcher
+from rlaif.rounds.evaluation import (
+    Answer,
+    answer_prompts,
+    initial_logps,
+    interval_json,
+    kl_samples,
+    metrics_of,
+    predictions_csv,
+)
+from rlaif.rounds.gate import GateResult, judge_gate
+from rlaif.rounds.pools import Pools
+from rlaif.rounds.progress import Progress
+from rlaif.rounds.setup import Setup
+from rlaif.rounds.sink import RoundSink
+from rlaif.rounds.source import round_prompts
+from rlaif.rounds.statistics import Interval, mean_interval, paired_difference, win_rate
+from rlaif.store.files import join, read_json, whole_file, write_bytes, write_json
+from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.schemas import CANDIDATES, PAIRS, VERDICTS
+from rlaif.store.shards import ShardTable, read_table, write_table
+from rlaif.training.groups import Group
+from rlaif.training.job import TrainingJob
+from rlaif.training.launch import score_with_model, train
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all stages of a run work with.
+
+    Attributes:
+        setup: the recipe with all that it names.
+        run: the run's directory.
+        pools: its engines.
+        judge: its judge.
+        gpu: whether engines and workers run on GPUs.
+        base_id: id of the initial policy's weights.
+        progress: told of what happens.
+        tell: takes events.
+    """
+
+    setup: Setup
+    run: RunDir
+    pools: Pools
+    judge: Judge
+    gpu: bool
+    base_id: str
+    progress: Progress
+    tell: Callable[..., None]
+
+
+async def sample_and_judge(work: Work, directory: RoundDir) -> None:
+    """Sample candidates for the round's prompts and judge them, shard by shard."""
+    recipe = work.setup.recipe
+    prompts = round_prompts(work.setup.train, recipe.rounds, directory.number, recipe.seed)
+    sink = RoundSink(directory, recipe.sampling.shard_questions)
+    dispatcher = Dispatcher(
+        work.pools.policy, work.judge, sink, recipe.sampling, work.setup.render, recipe.seed, directory.number, work.progress
+    )
+    counts = await dispatcher.run(prompts)
+    for prompt_id, reason in counts.failures:
+        work.progress.say(f"  {prompt_id}: {reason}")
+    sampled, failed = sink.candidates.prompt_ids(), sink.failures.prompt_ids()
+    if len(sampled) + len(failed) != len(prompts):
+        raise WorkError(f"{directory.place}: {len(prompts)} prompts, but {len(sampled)} sampled and {len(failed)} failed")
+    if not sampled:
+        raise WorkError(f"{directory.place}: none of {len(prompts)} prompts could be sampled; see its failures")
+    policy = work.pools.policy.policy.id
+    directory.mark("sample", {"prompts": len(prompts), "failed": len(failed), "candidates": sink.candidates.rows()}, policy=policy)
+    directory.mark("judge", {"verdicts": sink.verdicts.rows()})
+
+
+def make_pairs(work: Work, directory: RoundDir) -> PairCounts:
+    """Turn the round's verdicts into `pairs.parquet`."""
+    recipe = work.setup.recipe
+    prompts = {prompt.id: prompt for prompt in work.setup.train}
+    verdicts: dict[str, list[Verdict]] = {}
+    for _, rows in ShardTable(directory.path("verdicts"), VERDICTS).by_prompt():
+        for row in rows:
+            verdicts.setdefault(row["prompt_id"], []).append(Verdict(**row))
+    counts = PairCounts()
+
+    def tables() -> Iterator[pa.Table]:
+        for shard in ShardTable(directory.path("candidates"), CANDIDATES).shards():
+            candidates: dict[str, list[dict[str, Any]]] = {}
+            for row in shard.to_pylist():
+                candidates.setdefault(row["prompt_id"], []).append(row)
+            for prompt_id, rows in candidates.items():
+                pairs = pair_rows(
+                    prompts[prompt_id],
+                    rows,
+                    verdicts.get(prompt_id, []),
+                    judge=work.judge,
+                    section=recipe.pairs,
+                    render=work.setup.render,
+                    round_number=directory.number,
+                    counts=counts,
+                )
+                if pairs:
+                    yield pa.Table.from_pylist(pairs, schema=PAIRS)
+
+    # Shards come in the order in which prompts finished; the trainer's order must not depend on that.
+    table = pa.concat_tables([PAIRS.empty_table(), *tables()])
+    table = table.sort_by([("prompt_id", "ascending"), ("pair_id", "ascending")])
+    with whole_file(directory.path("pairs.parquet")) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    directory.mark("pairs", counts.to_json())
+    return counts
+
+
+async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
+    """Train the round's policy from the current one, where the round has pairs."""
+    recipe = work.setup.recipe
+    if directory.manifest()["stages"]["pairs"]["pairs"] == 0:
+        directory.mark("train", {"steps": 0, "reason": "the round has no pairs"})
+        return
+    checkpoints = directory.path("training") if recipe.training.checkpoint_steps and work.run.local else None
+    job = TrainingJob(
+        base=recipe.policy.model,
+        revision=recipe.policy.revision,
+        start=current.folder,
+        start_id=current.id,
+        pairs=directory.path("pairs.parquet"),
+        out=directory.path("policy"),
+        training=recipe.training,
+        seed=recipe.seed + directory.number,
+        dtype=recipe.policy.dtype,
+        gpu=work.gpu,
+        strategy=recipe.cluster.training.strategy,
+        threads=recipe.cluster.training.threads,
+        checkpoints=checkpoints,
+    )
+    await work.pools.make_room()
+    begun = False
+
+    def on_step(entry: dict[str, float]) -> None:
+        nonlocal begun
+        if not begun:
+            work.progress.stage(f"round {directory.number}: train", int(entry["steps"]))
+            begun = True
+        figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
+        work.progress.advance(1, **figures)
+
+    result = await train(job, recipe.cluster.training, on_step)
+    write_json(directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")})
+    policy = {
+        "id": result.policy_id,
+        "kind": "lora" if recipe.training.lora else "full",
+        "base": {"model": recipe.policy.model, "id": work.base_id},
+        "parent": current.id,
+        "round": directory.number,
+        "files": result.files,
+        "probe": asdict(result.probe),
+    }
+    write_json(directory.path("policy.json"), policy)
+    directory.mark("train", {"steps": result.steps, "pairs": result.pairs, "seconds": round(result.seconds, 1)})
+
+
+async def evaluate(
+    work: Work, place: str, title: str, policy: PolicyWeights, before: str | None, promoted: bool | None = None
+) -> GateResult | None:
+    """Measure the pool's current policy on the held-out questions and write it to a folder.
+
+    Args:
+        work: the run.
+        place: folder that takes `evaluation.json`, `answers.parquet` and `predictions.csv`.
+        title: for the progress.
+        policy: what the pool answers with.
+        before: folder of the current policy's evaluation, for the gate; None measures the initial policy.
+        promoted: written beside the figures.
+    """
+    recipe, setup = work.setup.recipe, work.setup
+    options = recipe.evaluation
+    max_tokens = options.max_tokens or recipe.sampling.max_tokens
+    kl_prompts = setup.heldout[: options.kl_questions] if before else []
+    work.progress.stage(title, len(setup.heldout) + len(setup.test))
+    answers = await answer_prompts(work.pools.policy, setup.heldout, setup.render, max_tokens, work.progress)
+    tests = await answer_prompts(work.pools.policy, setup.test, setup.render, max_tokens, work.progress)
+    metrics = metrics_of(answers, options.confidence, recipe.seed)
+    difference, gate = None, None
+    if before is not None:
+        first = _answers(work.run.path("initial"))
+        difference, metrics["win_rate"] = await _against(work, answers, first)
+        if kl_prompts:
+            metrics["kl"] = await _kl(work, kl_prompts, max_tokens)
+        gate = await _gate(work, answers, metrics, before)
+    write_bytes(join(place, "predictions.csv"), predictions_csv(tests or answers))
+    write_table(join(place, "answers.parquet"), pa.Table.from_pylist([asdict(answer) for answer in answers]))
+    write_json(
+        join(place, "evaluation.json"),
+        {
+            "policy": policy.id,
+            "promoted": promoted if gate is None else gate.passed,
+            "questions": len(answers),
+            "failed": sum(answer.failure is not None for answer in answers),
+            "metrics": {name: interval_json(interval) for name, interval in metrics.items()},
+            "difference": interval_json(difference),
+            "gate": gate.to_json() if gate else None,
+        },
+    )
+    return gate
+
+
+def _answers(place: str) -> list[Answer]:
+    return [Answer(**row) for row in read_table(join(place, "answers.parquet")).to_pylist()]
+
+
+async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tuple[Interval | None, Interval]:
+    """Return the score's paired difference to other answers, and how often ours win: by reference, else by the judge."""
+    options, seed = work.setup.recipe.evaluation, work.setup.recipe.seed
+    if all(answer.score is not None for answer in answers):
+        ours = [float(answer.score or 0.0) for answer in answers]
+        theirs = [float(answer.score or 0.0) for answer in first]
+        return paired_difference(ours, theirs, options.confidence, seed), win_rate(ours, theirs, options.confidence, seed)
+    prompts = {prompt.id: prompt for prompt in work.setup.heldout}
+    wins = []
+    for our, their in zip(answers, first, strict=True):
+        verdicts = await work.judge.verdicts(prompts[our.id], [our.answer, their.answer])
+        decisions = work.judge.decide(our.id, 2, verdicts)
+        ok = [decision for decision in decisions if decision.status == "ok" and decision.preference is not None]
+        wins.append(0.5 if not ok else float((ok[0].preference or 0.0) > 0.5))
+    return None, mean_interval(wins, options.confidence, seed)
+
+
+async def _kl(work: Work, prompts: list[Prompt], max_tokens: int) -> Interval:
+    """Return the KL divergence to the initial policy, in nats an answer."""
+    recipe, pool = work.setup.recipe, work.pools.policy
+    samples = await kl_samples(pool, prompts, work.setup.render, max_tokens, recipe.seed)
+    if recipe.training.lora is not None:
+        initial = await initial_logps(pool, samples)
+    else:
+        groups = [Group(tuple(prompt), (tuple(answer),), ()) for prompt, answer, _ in samples]
+        policy = recipe.policy
+        scored = await score_with_model(
+            policy.model, policy.revision, policy.dtype, groups, work.gpu, recipe.training.max_tokens_per_pack
+        )
+        initial = [logps[0] for logps in scored]
+    differences = [ours - base for (_, _, ours), base in zip(samples, initial, strict=True)]
+    return mean_interval(differences, recipe.evaluation.confidence, recipe.seed)
+
+
+async def _gate(work: Work, answers: list[Answer], metrics: dict[str, Interval], before: str) -> GateResult:
+    max_drop = work.setup.recipe.rounds.gate.max_drop
+    if "score" in metrics and metrics["score"].n == len(answers):
+        earlier = read_json(join(before, "evaluation.json"))["metrics"]["score"]["mean"]
+        return judge_gate("score", earlier, metrics["score"].mean, max_drop)
+    _, wins = await _against(work, answers, _answers(before))
+    return judge_gate("win_rate_against_current", 0.5, wins.mean, max_drop)
