@@ -23,7 +23,7 @@ def trained_policy(directory: RoundDir) -> PolicyWeights | None:
 
 def current_policy(run: RunDir, base_id: str, before: int) -> tuple[PolicyWeights, RoundDir | None]:
     """Return the policy that round `before` samples from, and the round that trained it (None: the initial one)."""
-    for number in range(before - 1, -1, -1):
+    for number in sorted((d.number for d in run.rounds() if d.number < before), reverse=True):
         directory = run.round(number)
         if directory.manifest()["promoted"]:
             policy = trained_policy(directory)

@@ -1,0 +1,24 @@
+"""Ctrl-C and SIGTERM end a run cleanly: what is gathered is committed, and one line says how to go on."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rlaif.errors import Interrupted
+
+
+@contextmanager
+def stop_signals(message: str) -> Iterator[None]:
+    """Turn SIGTERM into a KeyboardInterrupt for the length of a block, and either into `Interrupted`."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(message) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

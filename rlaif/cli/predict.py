@@ -1,0 +1,33 @@
+"""`rlaif predict`: answer a file of questions with a run's current policy, or with any model."""
+
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    questions: Annotated[str, typer.Option(help="JSONL, CSV or Parquet file with a question column.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="CSV to write: id, answer, passage.")],
+    run: Annotated[str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
+    runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
+) -> None:
+    """Answer questions greedily, each with the passage of its context that supports the answer best."""
+    from rich.console import Console
+
+    from rlaif.cli.interrupt import stop_signals
+    from rlaif.cli.progress import TerminalProgress
+    from rlaif.errors import UserError
+    from rlaif.rounds.predict import predict_with_model, predict_with_run
+
+    if (run is None) == (policy is None):
+        raise UserError("predict: expected one of --run and --policy")
+    console = Console(stderr=True)
+    with stop_signals("predict: stopped; nothing was written"), TerminalProgress(console) as progress:
+        if run is not None:
+            count = predict_with_run(run, runs, questions, output, set_ or [], address, progress)
+        else:
+            count = predict_with_model(str(policy), questions, output, set_ or [], address, progress)
+    console.print(f"{count} answers in {output}", highlight=False)
