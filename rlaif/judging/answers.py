@@ -159,11 +159,11 @@ def _kinds(wanted: Quantity) -> list[Kind]:
         return [lambda given: given.year, _is_bare]
     if wanted.unit == "%":
         return [_is_percentage]
+    if wanted.unit and not wanted.is_money:
+        return [lambda given: given.unit == wanted.unit, _is_bare, _is_amount]
     if wanted.is_money or wanted.scale != 1.0:
-        return [_is_amount, _is_bare]
-    if wanted.unit:
-        return [lambda given: given.unit == wanted.unit, _is_bare]
-    return [_is_bare, _is_amount, _is_percentage, _is_time, lambda given: given.year]
+        return [_is_amount, _is_bare, _is_counted]
+    return [_is_bare, _is_amount, _is_percentage, _is_counted, lambda given: given.year]
 
 
 def _is_bare(given: Quantity) -> bool:
@@ -178,7 +178,7 @@ def _is_percentage(given: Quantity) -> bool:
     return given.unit == "%"
 
 
-def _is_time(given: Quantity) -> bool:
+def _is_counted(given: Quantity) -> bool:
     return given.unit.islower()
 
 

@@ -17,7 +17,7 @@ class Quantity:
     Attributes:
         number: as written, with its sign: -5.2 for "$(5.2) million".
         scale: what one of `number` is worth: 1e6 for million, 0.01 for a percentage, 0.0001 for a basis point.
-        unit: "%", a currency's ISO code ("$" is USD), a unit of time ("day"), or "".
+        unit: "%", a currency's ISO code ("$" is USD), a unit of time ("day"), "count" of people or things, or "".
         decimals: digits after the point, as written.
         year: a calendar year, alone or within a date, rather than an amount.
         start, end: its place in the text, units included.
@@ -142,10 +142,9 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         return None  # Beyond a float, or a name: 3M.
     unit, scale = _unit_and_scale(match)
     bracketed = "(" in prefix and bool(match["close"] or match["close_all"])
-    if not unit and scale == 1.0 and prefix in ("", "(") and len(digits) == 4 and _BARE_YEAR.fullmatch(digits):
-        counted = match["times"] or _COUNTED.match(text, end)
-        if not counted:
-            return Quantity(number, 1.0, "", 0, True, start, end)
+    year_like = not unit and scale == 1.0 and prefix in ("", "(") and _BARE_YEAR.fullmatch(digits)
+    if year_like and not match["times"] and not _COUNTED.match(text, end):
+        return Quantity(number, 1.0, "", 0, True, start, end)
     negative = any(sign in prefix for sign in "-−–")
     if bracketed:
         due = _VALUE_PLACE.search(text, max(0, start - 16), start) is not None
@@ -154,6 +153,8 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         negative = negative or due or match["close"] is not None
     if match["time"] and not unit:
         unit = match["time"].lower()
+    elif not unit and (counted := _COUNTED.match(text, end)):
+        unit, end = "count", counted.end()
     decimals = len(digits.partition(".")[2])
     return Quantity(-number if negative else number, scale, unit, decimals, False, start, end)
 

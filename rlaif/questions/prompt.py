@@ -5,10 +5,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One question, as every part of a run sees it. `id` is unique within a set of questions."""
+    """One question, as every part of a run sees it.
+
+    Attributes:
+        id: unique within a set of questions.
+        question: as a person asks it.
+        context: the text that the answer must follow from, or "".
+        reference: the gold answer, where one is known.
+        doc_link: where the document that the question is about can be found.
+        evidence: the row or sentence of the context that supports the reference, where it is known.
+    """
 
     id: str
     question: str
     context: str = ""
     reference: str | None = None
     doc_link: str | None = None
+    evidence: str | None = None

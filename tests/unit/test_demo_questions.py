@@ -1,0 +1,125 @@
+"""The demo's questions: the same everywhere, right by their own context, and apart between the splits."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from rlaif.judging.answers import contains_reference, numeric_reference, score_answer
+from rlaif.questions.demo import demo_questions
+from rlaif.questions.names import stems
+from rlaif.questions.passage import supporting_passage
+from rlaif.questions.prompt import Prompt
+from rlaif.questions.sources import questions_sha
+
+
+@pytest.fixture(scope="module")
+def train() -> list[Prompt]:
+    return demo_questions("train", 1500, seed=0)
+
+
+@pytest.fixture(scope="module")
+def heldout() -> list[Prompt]:
+    return demo_questions("heldout", 1500, seed=0)
+
+
+def kind(prompt: Prompt) -> str:
+    if prompt.question.startswith("By what percentage"):
+        return "percentage"
+    if re.search(r"from fiscal \d+ to fiscal", prompt.question):
+        return "difference"
+    return "table" if "|" in prompt.context else "prose"
+
+
+def company(prompt: Prompt) -> str:
+    return re.split(", fiscal years|, annual report", prompt.context)[0]
+
+
+def figures(prompt: Prompt) -> dict[str, float]:
+    """Return the amounts of the table row that is the evidence, by year, in the unit of the table."""
+    head, years, *rows = prompt.context.split("\n")
+    assert prompt.evidence in rows
+    cells = prompt.evidence.split(" | ")[1:]
+    values = [float(re.sub(r"[^\d.]", "", cell)) * (-1 if "(" in cell else 1) for cell in cells]
+    assert ("(in " in head) != bool(re.search("million|thousand", rows[0]))  # The scale is said once.
+    return dict(zip(years.split(" | ")[1:], values, strict=True))
+
+
+def test_a_seed_writes_the_same_questions_everywhere(train: list[Prompt]) -> None:
+    assert demo_questions("train", 40, seed=0) == train[:40]
+    assert demo_questions("train", 40, seed=1) != train[:40]
+    assert questions_sha(train[:100]) == "ddd58bbe5d6d6cdf797cac29de545a093beb1b7e676a0785217d3275c2e24f4e"
+
+
+def test_nothing_stands_twice(train: list[Prompt], heldout: list[Prompt]) -> None:
+    for prompts in (train, heldout):
+        for part in ("id", "question", "doc_link"):
+            assert len({getattr(prompt, part) for prompt in prompts}) == len(prompts)
+
+
+def test_the_splits_share_no_company(train: list[Prompt], heldout: list[Prompt]) -> None:
+    assert not set(stems("train")) & set(stems("heldout"))
+    assert not {company(prompt) for prompt in train} & {company(prompt) for prompt in heldout}
+    assert not {prompt.doc_link for prompt in train} & {prompt.doc_link for prompt in heldout}
+    assert {company(prompt).split()[0] for prompt in heldout} <= set(stems("heldout"))
+
+
+def test_the_mix_of_kinds(train: list[Prompt], heldout: list[Prompt]) -> None:
+    for prompts in (train, heldout):
+        shares = {name: count / len(prompts) for name, count in Counter(map(kind, prompts)).items()}
+        assert shares == pytest.approx({"table": 0.45, "prose": 0.35, "difference": 0.12, "percentage": 0.08}, abs=0.04)
+        texts = sum(numeric_reference(prompt.reference or "") is None for prompt in prompts) / len(prompts)
+        assert 0.08 < texts < 0.20
+
+
+def test_table_answers_follow_from_the_table(train: list[Prompt], heldout: list[Prompt]) -> None:
+    for prompt in train + heldout:
+        if kind(prompt) == "prose":
+            continue
+        values = figures(prompt)
+        scale = "million" if "million" in prompt.context else "thousand"
+        places = 1 if scale == "million" else 0
+        assert prompt.reference is not None
+        if kind(prompt) == "table":
+            (year,) = re.findall(r"fiscal (\d{4})", prompt.question)
+            value = values[year]
+            assert prompt.reference == f"{'-' if value < 0 else ''}${abs(value):,.{places}f} {scale}"
+            continue
+        before, now = re.findall(r"fiscal (\d{4})", prompt.question)
+        change = values[now] - values[before]
+        assert ("increase" in prompt.question) == (change > 0)
+        if kind(prompt) == "difference":
+            assert prompt.reference == f"${abs(change):,.{places}f} {scale}"
+        else:
+            assert float(prompt.reference[:-1]) == pytest.approx(100 * abs(change) / values[before], abs=0.0501)
+
+
+def test_prose_answers_stand_in_their_sentence(train: list[Prompt], heldout: list[Prompt]) -> None:
+    for prompt in train + heldout:
+        if kind(prompt) == "prose":
+            assert prompt.evidence is not None
+            assert prompt.reference is not None
+            assert prompt.evidence in prompt.context
+            assert contains_reference(prompt.evidence, prompt.reference)
+
+
+def test_references_are_scored_as_right(train: list[Prompt]) -> None:
+    for prompt in train:
+        assert prompt.reference is not None
+        assert score_answer(prompt.reference, prompt.reference).score == 1.0
+        assert score_answer("I do not know.", prompt.reference).score == 0.0
+
+
+def test_the_supporting_passage_is_the_evidence(train: list[Prompt]) -> None:
+    lookups = [prompt for prompt in train if kind(prompt) in ("table", "prose")]
+    found = sum(
+        supporting_passage(prompt.context, prompt.question, prompt.reference or "") == prompt.evidence
+        for prompt in lookups
+    )
+    assert found > 0.95 * len(lookups)
+
+
+def test_contexts_are_short_and_questions_name_their_company(train: list[Prompt]) -> None:
+    for prompt in train:
+        assert 15 <= len(prompt.context.split()) <= 80
+        assert company(prompt) in prompt.question
