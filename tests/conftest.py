@@ -1,0 +1,46 @@
+"""What all tests share: the shared data where it is there, one Ray cluster, one engine's worth of model."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they stand in, and run the fast ones first."""
+    for item in items:
+        folder = Path(item.path).parent.name
+        if folder in ("integration", "e2e", "gpu"):
+            item.add_marker(getattr(pytest.mark, folder))
+    order = {"unit": 0, "integration": 1, "e2e": 2, "gpu": 3}
+    items.sort(key=lambda item: order.get(Path(item.path).parent.name, 0))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; tests that need it skip without."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no shared data at {SHARED}")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """One Ray cluster on this machine for all tests of a session that need one in their own process."""
+    from rlaif.rounds.cluster import ray_cluster
+
+    with ray_cluster(None):
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> str:
+    """The embedded model as safetensors."""
+    from rlaif.models.resolve import BUILTIN, resolve_model
+
+    return resolve_model(BUILTIN)

@@ -1,0 +1,138 @@
+"""A real vLLM engine: what it samples, what it scores, and that new weights are the ones that answer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlaif.engines.device import engine_options
+from rlaif.engines.policy_weights import PolicyWeights, Probe
+from rlaif.engines.requests import LabelRequest, SampleRequest, ScoreRequest
+from rlaif.engines.vllm_engine import VllmEngine
+from rlaif.errors import WorkError
+from rlaif.recipe import EnginesSection
+from rlaif.training.models import load_model
+
+MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, object]:
+    return engine_options(EnginesSection(max_num_seqs=16, kv_cache_gib=0.25), False, "float32", 512, 1)
+
+
+@pytest.fixture(scope="module")
+def engine(model_folder: str, options: dict[str, object]) -> Iterator[VllmEngine]:
+    lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8}
+    engine = VllmEngine(model_folder, options | lora, PolicyWeights("base", "base"), 0.02, 400)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: str) -> torch.nn.Module:
+    return load_model(model_folder, "float32").eval()
+
+
+def logps(model: torch.nn.Module, tokens: list[int]) -> list[float]:
+    ids = torch.tensor([tokens])
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits[0, :-1].log_softmax(-1)
+    return logits.gather(1, ids[0, 1:, None])[:, 0].tolist()
+
+
+def test_greedy_answer_is_right(engine: VllmEngine) -> None:
+    reply = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=8)).result(60)
+    assert "Paris" in reply.samples[0].text
+    assert reply.samples[0].finish_reason == "stop"
+    assert reply.policy == "base"
+
+
+def test_samples_differ_by_seed_and_repeat_with_it(engine: VllmEngine) -> None:
+    request = SampleRequest("q", MESSAGES, n=4, seed=7, temperature=1.0, max_tokens=12)
+    first, second = (engine.sample(request).result(60).samples for _ in range(2))
+    assert [sample.token_ids for sample in first] == [sample.token_ids for sample in second]
+    assert [sample.seed for sample in first] == [7, 8, 9, 10]
+    assert len({tuple(sample.token_ids) for sample in first}) > 1
+
+
+def test_logprobs_are_raw_and_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> None:
+    reply = engine.sample(SampleRequest("q", MESSAGES, seed=3, temperature=0.5, top_p=0.9, max_tokens=12)).result(60)
+    sample = reply.samples[0]
+    expected = logps(model, reply.prompt_token_ids + sample.token_ids)[len(reply.prompt_token_ids) - 1 :]
+    assert sample.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+def test_labels_are_logprobs_of_exactly_the_labels(engine: VllmEngine, model: torch.nn.Module) -> None:
+    reply = engine.label(LabelRequest(MESSAGES, ("A", "B"))).result(60)
+    prompt = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=1)).result(60).prompt_token_ids
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+    tokens = [engine._label_token(label, "") for label in ("A", "B")]
+    assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
+
+
+def test_scores_are_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> None:
+    tokens = list(range(1000, 1040))
+    scored = engine.score(ScoreRequest(tokens, start=30)).result(60)
+    assert scored == pytest.approx(logps(model, tokens)[29:], abs=2e-3)
+
+
+def test_prompt_beyond_the_context_is_a_failure_that_says_so(engine: VllmEngine) -> None:
+    long = [{"role": "user", "content": "word " * 500}]
+    reply = engine.sample(SampleRequest("long", long, max_tokens=8)).result(60)
+    assert reply.samples == []
+    assert "exceed the context of 400" in (reply.failure or "")
+
+
+def test_adapter_answers_after_the_update_and_the_base_beside_it(
+    engine: VllmEngine, model_folder: str, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    adapted = get_peft_model(load_model(model_folder, "float32"), config).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    tokens = list(range(1000, 1030))
+    base, trained = logps(load_model(model_folder, "float32").eval(), tokens), logps(adapted, tokens)
+    policy = PolicyWeights("adapter-1", "lora", "", Probe(tokens, trained), serial=1)
+    difference = engine.update(policy, str(tmp_path / "adapter")).result(60)
+    assert difference < 0.02
+    assert engine.score(ScoreRequest(tokens, 1, adapter=True)).result(60) == pytest.approx(trained, abs=0.02)
+    assert engine.score(ScoreRequest(tokens, 1, adapter=False)).result(60) == pytest.approx(base, abs=0.02)
+    engine.update(PolicyWeights("base", "base"), "").result(60)
+
+
+def test_wrong_weights_are_refused(engine: VllmEngine, tmp_path: Path, model_folder: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    get_peft_model(load_model(model_folder, "float32"), config).save_pretrained(tmp_path / "untrained")
+    probe = Probe(list(range(1000, 1010)), [-1.0] * 9)
+    with pytest.raises(WorkError, match="does not answer with the trained weights"):
+        engine.update(PolicyWeights("wrong", "lora", "", probe, serial=2), str(tmp_path / "untrained")).result(60)
+    engine.update(PolicyWeights("base", "base"), "").result(60)
+
+
+def test_full_weights_reload_with_their_tied_head(model_folder: str, options: dict[str, object], tmp_path: Path) -> None:
+    engine = VllmEngine(model_folder, dict(options), PolicyWeights("base", "base"), 0.02, 400)
+    try:
+        changed = load_model(model_folder, "float32").eval()
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in changed.parameters():
+                parameter.add_(0.02 * parameter.std() * torch.randn_like(parameter))
+        changed.save_pretrained(tmp_path / "full")
+        tokens = list(range(1000, 1030))
+        # What the engine has computed for the old weights must not answer for the new.
+        engine.score(ScoreRequest(tokens, 1)).result(60)
+        probe = Probe(tokens, logps(changed, tokens))
+        assert engine.update(PolicyWeights("full-1", "full", "", probe, serial=1), str(tmp_path / "full")).result(120) < 0.02
+        again = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=6)).result(60)
+        expected = logps(changed, again.prompt_token_ids + again.samples[0].token_ids)
+        assert again.samples[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
+        assert again.policy == "full-1"
+    finally:
+        engine.close()
