@@ -166,8 +166,6 @@ def _unit_and_scale(match: re.Match[str]) -> tuple[str, float]:
         return "%", 0.0001
     word = match["scale"] or match["letter"] or match["stated"]
     scale = _SCALES[word.lower().removesuffix("s")] if word else 1.0
-    if word and match["scale"] and match["stated"]:
-        scale = _SCALES[match["scale"].lower().removesuffix("s")]
     return _currency(match["prefix"], match["after"]), scale
 
 
