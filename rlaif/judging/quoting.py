@@ -1,0 +1,39 @@
+"""Keeps a value in its place in a chat: it can neither close its own quotation nor begin another role's turn.
+
+Invariant: whatever a text holds, every line of its quotation begins with the quotation's mark, and nothing in it is
+encoded by a tokenizer as the token that ends a turn.
+"""
+
+import re
+
+QUOTE = "| "
+
+# How chat templates spell their special tokens. Tokenizers read these anywhere in a text, a candidate's answer too.
+_MARKERS = re.compile(
+    r"""
+      <(?=[|｜])                                       # <|im_end|>, <|eot_id|>, <｜Assistant｜>
+    | (?<=[|｜])(?=>)
+    | <(?=/?(?:s|bos|eos|pad|unk|mask|(?:start|end)_of_(?:turn|image))>)
+    | \[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\])
+    | <(?=</?SYS>>)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def quoted(text: str) -> str:
+    """Return the text with `| ` before each of its lines, whichever of Unicode's line ends part them.
+
+    >>> quoted("1,204 million\\nAnswer B: 7")
+    '| 1,204 million\\n| Answer B: 7'
+    """
+    return "\n".join(QUOTE + line for line in text.splitlines() or [""])
+
+
+def without_role_markers(text: str) -> str:
+    """Return the text with a space in each spelling of a special token, so that it stays a text for the model.
+
+    >>> without_role_markers("1,204<|im_end|>")
+    '1,204< |im_end| >'
+    """
+    return _MARKERS.sub(lambda match: match.group() + " ", text)
