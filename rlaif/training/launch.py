@@ -16,10 +16,14 @@ _WORKER_FAILURES = 2
 
 
 class Mailbox:
-    """A Ray actor that training workers tell their steps and the driver asks for them."""
+    """A Ray actor that the first training worker tells its steps and its result, and the driver asks for them.
+
+    Ray Train returns metrics only with a checkpoint of its own, which a round does not need.
+    """
 
     def __init__(self) -> None:
         self._entries: list[dict[str, float]] = []
+        self._outcome: dict[str, Any] | None = None
 
     def put(self, entry: dict[str, float]) -> None:
         """Leave one step's log entry."""
@@ -29,6 +33,14 @@ class Mailbox:
         """Return what was left since the last call."""
         entries, self._entries = self._entries, []
         return entries
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Leave what the training came to: {"result": ...} or {"failure": ...}."""
+        self._outcome = outcome
+
+    def outcome(self) -> dict[str, Any] | None:
+        """Return what `finish` left."""
+        return self._outcome
 
 
 async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
@@ -50,11 +62,17 @@ async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[d
         await asyncio.wait([fit], timeout=1.0)
         for entry in await mailbox.take.remote():
             on_step(entry)
+    await fit
+    outcome: dict[str, Any] | None = await mailbox.outcome.remote()
     ray.kill(mailbox)
-    return await fit
+    if outcome is None:
+        raise WorkError("the training ended without a result")
+    if "failure" in outcome:
+        raise WorkError(f"the training failed: {outcome['failure']}")
+    return TrainingResult.from_json(outcome["result"])
 
 
-def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> TrainingResult:
+def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -73,14 +91,9 @@ def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> TrainingRe
             ),
         )
         try:
-            metrics = trainer.fit().metrics
+            trainer.fit()
         except Exception as error:
             raise WorkError(f"the training failed: {_reason(error)}") from error
-    if not metrics:
-        raise WorkError("the training ended without a result")
-    if "failure" in metrics:
-        raise WorkError(f"the training failed: {metrics['failure']}")
-    return TrainingResult.from_json(metrics["result"])
 
 
 def _reason(error: BaseException) -> str:

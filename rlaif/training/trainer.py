@@ -80,6 +80,9 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         self.first_drift: float | None = None
         rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
         super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
+        # TRL keeps a copy of the adapter to compute the reference with; ours comes with the pairs.
+        if "ref" in getattr(self.model, "peft_config", {}):
+            self.model.delete_adapter("ref")
 
     def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
         (row,) = rows

@@ -19,17 +19,19 @@ _PROBE_TOKENS = 256
 def train_loop(config: dict[str, Any]) -> None:
     """Train one round's policy; `config` holds a `TrainingJob` under "job" and the driver's mailbox under "mailbox".
 
-    An error that a person can act on is reported as a value, since to Ray every exception is a reason to try again.
+    An error that a person can act on is left as a value, since to Ray every exception is a reason to try again.
     """
+    import ray
     import ray.train
 
-    job: TrainingJob = config["job"]
+    job, mailbox = config["job"], config["mailbox"]
     try:
-        result = _train(job, config["mailbox"])
+        result = _train(job, mailbox)
     except RlaifError as error:
-        ray.train.report({"failure": str(error)})
+        ray.get(mailbox.finish.remote({"failure": str(error)}))
         return
-    ray.train.report({"result": result.to_json()})
+    if ray.train.get_context().get_world_rank() == 0:
+        ray.get(mailbox.finish.remote({"result": result.to_json()}))
 
 
 def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
