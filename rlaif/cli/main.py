@@ -1,0 +1,51 @@
+"""The `rlaif` command: its verbs, each in a small module of its own.
+
+Invariant: nothing that is imported here needs more than typer, so that `rlaif --help` answers at once; a command
+imports what it works with when it is called.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from rlaif import __version__
+from rlaif.cli import jobs, plan, predict, run
+from rlaif.cli.errors import at_the_edge
+
+app = typer.Typer(
+    name="rlaif",
+    help="Align a language model with feedback from an AI judge.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_COMMANDS: dict[str, list[Callable[..., Any]]] = {
+    "Runs": [run.run, plan.plan, predict.predict],
+    "Ray jobs": [jobs.submit, jobs.status, jobs.logs, jobs.stop],
+}
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        app.command(_command.__name__, rich_help_panel=_panel)(at_the_edge(_command))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rlaif {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

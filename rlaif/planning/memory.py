@@ -1,0 +1,166 @@
+"""Bytes that an engine and a training worker take on one device.
+
+Everything follows from the model's shape. Sources: the KV cache of grouped-query attention (Ainslie et al. 2023,
+arXiv:2305.13245); activations counted tensor by tensor in the manner of Korthikanti et al. 2022 (arXiv:2205.05198,
+section 4), for a gated MLP and a fused attention kernel that keeps no attention matrix; LoRA (Hu et al. 2021,
+arXiv:2106.09685); sharding of weights, gradients and optimizer (Rajbhandari et al. 2020, arXiv:1910.02054).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rlaif.models.shape import ModelShape
+from rlaif.recipe import LoraSection
+
+GIB = 1 << 30
+
+# CUDA context, CUDA graphs and NCCL buffers of a process on a GPU; loaded libraries of a process on a CPU.
+ENGINE_OVERHEAD_GPU, ENGINE_OVERHEAD_CPU = 3 * GIB // 2, 3 * GIB // 2
+TRAINER_OVERHEAD_GPU, TRAINER_OVERHEAD_CPU = 2 * GIB, GIB
+# vLLM computes at most so many prompt tokens in a step on a data-centre GPU.
+_ENGINE_STEP_TOKENS = 8192
+_FLOAT32 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one process takes on its device, in bytes.
+
+    Attributes:
+        weights: of the model, with what is gathered of other workers' shards at once.
+        adapter: of LoRA.
+        kv_cache: keys and values of sequences in flight.
+        gradients: of what is trained.
+        optimizer: AdamW's two moments.
+        activations: what the backward pass needs of the forward pass, and the logits; for an engine, a step's.
+        overhead: contexts, graphs, buffers, libraries.
+    """
+
+    weights: int = 0
+    adapter: int = 0
+    kv_cache: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    activations: int = 0
+    overhead: int = 0
+
+    @property
+    def total(self) -> int:
+        """The sum, in bytes."""
+        parts = (
+            self.weights,
+            self.adapter,
+            self.kv_cache,
+            self.gradients,
+            self.optimizer,
+            self.activations,
+            self.overhead,
+        )
+        return sum(parts)
+
+
+def kv_bytes_per_token(shape: ModelShape, dtype_bytes: int, tensor_parallel: int = 1) -> int:
+    """Return the KV cache of one token on one device: 2 * layers * kv_heads * head_dim * bytes.
+
+    A device holds at least one head: more devices than heads repeat them.
+    """
+    heads = max(1, math.ceil(shape.kv_heads / tensor_parallel))
+    return 2 * shape.layers * heads * shape.head_dim * dtype_bytes
+
+
+def engine_memory(
+    shape: ModelShape, *, dtype_bytes: int, tensor_parallel: int, max_num_seqs: int, lora_rank: int | None, gpu: bool
+) -> Memory:
+    """Return what one engine takes on each of its devices beside its KV cache.
+
+    Args:
+        shape: of the model.
+        dtype_bytes: of a weight.
+        tensor_parallel: devices that share the weights.
+        max_num_seqs: sequences in a step; each has its logits, in float32.
+        lora_rank: rank of the adapters that it serves, or None.
+        gpu: whether it runs on GPUs.
+    """
+    step = dtype_bytes * _ENGINE_STEP_TOKENS * (4 * shape.hidden + 3 * shape.intermediate // tensor_parallel)
+    logits = max_num_seqs * shape.vocab * (dtype_bytes + _FLOAT32)
+    adapter = shape.lora_parameters(lora_rank, "all-linear") * dtype_bytes if lora_rank else 0
+    return Memory(
+        weights=shape.parameters * dtype_bytes // tensor_parallel,
+        adapter=adapter,
+        activations=(step if gpu else step // 4) + logits,
+        overhead=ENGINE_OVERHEAD_GPU if gpu else ENGINE_OVERHEAD_CPU,
+    )
+
+
+def activation_bytes_per_token(shape: ModelShape, *, row_tokens: int, autocast: bool, lora: bool) -> int:
+    """Return what autograd keeps of one decoder layer for one token.
+
+    Args:
+        shape: of the model.
+        row_tokens: tokens of the packed row: each layer keeps its attention mask, one row of it a token.
+        autocast: matrices multiply in bfloat16 (as on a GPU) rather than float32; each linear keeps its own cast input.
+        lora: only adapters are trained, so that the norms keep their inputs alone.
+    """
+    width = 2 if autocast else 4
+    norms = _FLOAT32 * shape.hidden * (2 if lora else 4)
+    linear_inputs = width * shape.hidden * (5 if autocast else 2)
+    # Queries; keys and values, repeated for every head; the output, which an adapter keeps a cast copy of.
+    attention = width * shape.q_width * (5 if autocast and lora else 4) + _FLOAT32 * shape.heads
+    mlp = 4 * width * shape.intermediate
+    return norms + linear_inputs + attention + mlp + width * row_tokens
+
+
+def trainer_memory(
+    shape: ModelShape,
+    *,
+    lora: LoraSection | None,
+    dtype_bytes: int,
+    strategy: Literal["ddp", "fsdp"],
+    workers: int,
+    gradient_checkpointing: bool,
+    row_tokens: int,
+    answer_tokens: int,
+    gpu: bool,
+) -> Memory:
+    """Return what one training worker takes on its device.
+
+    Full weights, adapters, their gradients and AdamW's moments are float32; a frozen base has the recipe's dtype.
+
+    Args:
+        shape: of the policy.
+        lora: the adapter that is trained, or None for all weights.
+        dtype_bytes: of a frozen weight.
+        strategy: `ddp` copies all to each worker; `fsdp` shards it and gathers a layer at a time.
+        workers: of the training.
+        gradient_checkpointing: keep each layer's input alone, and compute one layer's activations again at a time.
+        row_tokens: tokens of the longest forward pass.
+        answer_tokens: tokens among those whose logits are taken.
+        gpu: whether it runs on a GPU, where matrices multiply in bfloat16.
+    """
+    trained = shape.lora_parameters(lora.rank, lora.targets) if lora else shape.parameters
+    frozen_bytes = shape.parameters * dtype_bytes if lora else 0
+    shards = workers if strategy == "fsdp" else 1
+    width = 2 if gpu else 4
+    gathered = 0
+    if strategy == "fsdp" and workers > 1:
+        # Embedding and head stay gathered; of the layers, the one in use and the next.
+        gathered = width * (shape.embedding_parameters + 2 * shape.layer_parameters)
+    elif gpu and lora is None:
+        gathered = width * shape.parameters  # autocast's copies
+    # DistributedDataParallel sums gradients in buckets of its own.
+    gradient_copies = 2 if strategy == "ddp" and workers > 1 else 1
+    layer = row_tokens * activation_bytes_per_token(shape, row_tokens=row_tokens, autocast=gpu, lora=lora is not None)
+    kept = shape.layers * layer
+    if gradient_checkpointing:
+        kept = shape.layers * row_tokens * shape.hidden * (width if lora else _FLOAT32) + layer
+    # Logits, their float32 copy, and the gradients of both.
+    logits = answer_tokens * shape.vocab * 2 * (width + _FLOAT32)
+    return Memory(
+        weights=(frozen_bytes + (0 if lora else trained * _FLOAT32)) // shards + gathered,
+        adapter=trained * _FLOAT32 // shards if lora else 0,
+        gradients=trained * _FLOAT32 * gradient_copies // shards,
+        optimizer=2 * trained * _FLOAT32 // shards,
+        activations=kept + logits,
+        overhead=TRAINER_OVERHEAD_GPU if gpu else TRAINER_OVERHEAD_CPU,
+    )
