@@ -67,7 +67,7 @@ def _print(made: "Plan") -> None:
     )
     console.print(_placement_table(made))
     console.print(_work_table(made))
-    total = f"in all: about {_duration(made.seconds)}"
+    total = f"in all: {'at most ' if made.at_most else ''}about {_duration(made.seconds)}"
     if made.cost is not None:
         hours = made.hardware.devices * made.seconds / 3600
         total += f", {hours:,.1f} {device} hours, {made.cost:,.2f} at {made.hardware.price:g} an hour"

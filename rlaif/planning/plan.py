@@ -75,6 +75,7 @@ class Plan:
         rounds: one each.
         baseline_seconds: measuring the initial policy, first starts included.
         seconds: of the run.
+        at_most: whether answers' lengths or a panel's calls are counted as the most that they can be.
         cost: money, where a price is given.
         assumptions: one line each.
     """
@@ -87,6 +88,7 @@ class Plan:
     rounds: tuple[RoundPlan, ...]
     baseline_seconds: float
     seconds: float
+    at_most: bool
     cost: float | None
     assumptions: tuple[str, ...]
 
@@ -118,7 +120,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     if options.answer_tokens is None:
         assumptions.append(f"answers of {answer_tokens} tokens, the most that the recipe allows (--answer-tokens)")
     if any(judge.settles for judge in judges):
-        assumptions.append("at most: the panel's model is counted with every comparison, its exact check settles none")
+        assumptions.append("the panel's model is counted with every comparison, as if its exact check settled none")
     assumptions += efficiency(hardware).lines(gpu)
     work = [
         round_tokens(recipe, number, train, heldout, test, judges, answer_tokens)
@@ -144,6 +146,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         rounds=tuple(rounds),
         baseline_seconds=baseline_seconds,
         seconds=seconds,
+        at_most=options.answer_tokens is None or any(judge.settles for judge in judges),
         cost=None if price is None else price * hardware.devices * seconds / 3600,
         assumptions=tuple(assumptions),
     )
