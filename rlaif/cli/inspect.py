@@ -1,0 +1,85 @@
+"""`rlaif trace`, `report` and `runs`: what a person reads of a run, while it runs or after.
+
+Invariant: these commands read what is there and change nothing but `report.html`.
+"""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
+_Runs = Annotated[str, typer.Option(help="Folder or URL that holds the runs.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def trace(
+    run: _Run,
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The pair's id, or the beginning of it.")],
+    runs: _Runs = "runs",
+    json_: _Json = False,
+) -> None:
+    """Show where a preference pair came from: prompt, candidates, policy, verdicts, and what it trained."""
+    from dataclasses import asdict
+
+    from rlaif.reporting.summary import find_run
+    from rlaif.store.lineage import trace_pair
+
+    lineage = trace_pair(find_run(run, runs), pair_id)
+    if json_:
+        typer.echo(json.dumps(asdict(lineage)))
+        return
+    from rlaif.reporting.terminal import lineage_view
+
+    _console().print(lineage_view(lineage))
+
+
+def report(
+    run: _Run,
+    runs: _Runs = "runs",
+    out: Annotated[str | None, typer.Option(help="Page to write; report.html in the run if left out.")] = None,
+    json_: _Json = False,
+) -> None:
+    """Show what a run's policies do on the held-out questions, and write report.html."""
+    from rlaif.reporting.html import write_report
+    from rlaif.reporting.summary import find_run, summarize
+
+    directory = find_run(run, runs)
+    page = write_report(directory.place, out)
+    summary = summarize(directory)
+    if json_:
+        from rlaif.reporting.plain import summary_json
+
+        typer.echo(json.dumps({**summary_json(summary), "report": page}))
+        return
+    from rlaif.reporting.terminal import policies_table
+
+    console = _console()
+    console.print(policies_table(summary))
+    for line in summary.missing:
+        console.print(f"not there yet: {line}", markup=False)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def runs(runs: _Runs = "runs", json_: _Json = False) -> None:
+    """List the runs in a folder: how far each is, and its current policy against its initial one."""
+    from rlaif.reporting.summary import list_runs, summarize
+
+    summaries = [summarize(directory) for directory in list_runs(runs)]
+    if json_:
+        from rlaif.reporting.plain import summary_json
+
+        typer.echo(json.dumps([summary_json(summary) for summary in summaries]))
+        return
+    if not summaries:
+        typer.echo(f"no runs in {runs}")
+        return
+    from rlaif.reporting.terminal import runs_table
+
+    _console().print(runs_table(summaries))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -1,0 +1,179 @@
+"""`report.html`: a run on one page that needs no network and no script.
+
+Invariant: the template escapes every value; only the plots of `rlaif.reporting.plots`, which escape their own, are
+put in as they are.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from rlaif.errors import UserError
+from rlaif.reporting import charts, words
+from rlaif.reporting.collect import (
+    PairStatistics,
+    TrainingLog,
+    answer_changes,
+    failure_groups,
+    pair_statistics,
+    training_logs,
+)
+from rlaif.reporting.judges import STATUSES, judge_report
+from rlaif.reporting.summary import RunSummary, summarize
+from rlaif.reporting.timeline import Timeline, timeline
+from rlaif.store.files import FULL, write_bytes
+from rlaif.store.rundir import RunDir, now
+
+STAGES = (
+    ("sample", "sample, judge"),
+    ("pairs", "pair"),
+    ("train", "train"),
+    ("evaluate", "evaluate"),
+    ("promote", "promote"),
+)
+"""The rows of the time plot: what the run times, and how the page names it."""
+_TRAINING = (
+    ("loss", "loss"),
+    ("margin", "reward margin"),
+    ("accuracy", "reward accuracy"),
+    ("grad_norm", "gradient norm"),
+    ("lr", "learning rate"),
+)
+_WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id")
+_MARGINS_SHOWN = 6
+_CONTEXT_SHOWN = 6000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot with its caption."""
+
+    title: str
+    note: str
+    svg: Markup
+
+
+def write_report(run: str, out: str | None = None) -> str:
+    """Write a run's page and return its place.
+
+    Args:
+        run: path or URL of the run.
+        out: path or URL of the page; `report.html` in the run if None.
+
+    Raises:
+        UserError: there is no such run, one of its files is broken, or the page cannot be written.
+    """
+    directory = RunDir(run)
+    place = out or directory.path("report.html")
+    page = render_page(directory)
+    try:
+        write_bytes(place, page.encode("utf-8", errors="replace"))
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise UserError(
+            f"{place}: cannot be written: {error.strerror or error}; expected --out FILE in another place"
+        ) from None
+    return place
+
+
+def render_page(run: RunDir) -> str:
+    """Return a run's page as HTML."""
+    summary = summarize(run)
+    directories = run.rounds()
+    pairs = pair_statistics(directories)
+    logs = training_logs(directories)
+    times = timeline(run.events.read())
+    report = judge_report(directories)
+    judges = [judge.judge for judge in report.judges]
+    judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
+    colours = {judge: charts.COLOURS[index % len(charts.COLOURS)] for index, judge in enumerate(judges)}
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals.update({name: getattr(words, name) for name in _WORDS})
+    return environment.get_template("page.html.j2").render(
+        written=now(),
+        summary=summary,
+        headline=words.headline(summary),
+        metrics=_metric_figures(summary),
+        columns=_columns(summary),
+        margins=_margin_figures(pairs, colours),
+        pairs=pairs,
+        lengths=_length_figures(pairs),
+        colours_of_pairs=[(colours[name], name) for name in judges if any(name in entry.margins for entry in pairs)],
+        judges=report.judges,
+        decided_by=_decided_by(summary),
+        unread=report.unread,
+        statuses=STATUSES,
+        changes=answer_changes(run, summary),
+        context_shown=_CONTEXT_SHOWN,
+        training=_training_figures(logs),
+        logs=logs,
+        failures=failure_groups(directories),
+        times=times,
+        time_chart=charts.time_chart(times, STAGES, _durations(times)),
+        judge_tree=_flat_judges(summary.identity.get("judge") or {}),
+        recipe=run.recipe_text(),
+    )
+
+
+def _columns(summary: RunSummary) -> list[charts.Metric]:
+    """Return the metrics that any policy has, in the order in which the page shows them."""
+    return [metric for metric in charts.METRICS if any(metric.name in policy.metrics for policy in summary.policies)]
+
+
+def _metric_figures(summary: RunSummary) -> list[Figure]:
+    drawn = [(metric, charts.metric_chart(metric, summary.policies)) for metric in charts.METRICS]
+    return [Figure(metric.label, metric.unit, svg) for metric, svg in drawn if svg is not None]
+
+
+def _margin_figures(pairs: Sequence[PairStatistics], colours: Mapping[str, str]) -> list[Figure]:
+    shown = pairs if len(pairs) <= _MARGINS_SHOWN else (pairs[0], *pairs[-(_MARGINS_SHOWN - 1) :])
+    most = max((sum(column) for entry in shown for column in zip(*entry.margins.values(), strict=True)), default=1)
+    return [
+        Figure(f"round {entry.round}", words.count(entry.pairs, "pair"), charts.margin_chart(entry, colours, most))
+        for entry in shown
+    ]
+
+
+def _length_figures(pairs: Sequence[PairStatistics]) -> list[Figure]:
+    drawn = charts.length_chart(pairs)
+    return [] if drawn is None else [Figure("tokens by round", "medians and quartiles", drawn)]
+
+
+def _training_figures(logs: Sequence[TrainingLog]) -> list[Figure]:
+    figures = []
+    for name, label in _TRAINING:
+        drawn = charts.training_chart(name, label, logs)
+        if drawn is not None:
+            svg, every = drawn
+            figures.append(Figure(label, f"mean of {every} steps a point" if every > 1 else "", svg))
+    return figures
+
+
+def _decided_by(summary: RunSummary) -> dict[str, int]:
+    """Return how many pairs each judge decided, over all rounds."""
+    totals: dict[str, int] = {}
+    for state in summary.rounds:
+        for judge, count in state.counts("pairs", "by_judge").items():
+            totals[judge] = totals.get(judge, 0) + count
+    return totals
+
+
+def _durations(times: Timeline) -> dict[str, str]:
+    return {stage: words.duration(seconds) for stage, seconds in times.by_stage().items() if math.isfinite(seconds)}
+
+
+def _flat_judges(judge: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+    """Return a judge and its members, each with how deep it stands."""
+    if not judge:
+        return []
+    members = [entry for member in judge.get("members") or [] for entry in _flat_judges(member, depth + 1)]
+    return [{"kind": "", "prompt": "", "prompt_sha": "", "model": "", **judge, "depth": depth}, *members]

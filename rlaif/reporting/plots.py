@@ -1,0 +1,169 @@
+"""Inline SVG: scales, axes and marks, small and without scripts, coloured by the page's CSS variables.
+
+Invariant: every text that comes from a run is escaped, and every coordinate is finite.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 340.0, 190.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 10.0, 10.0, 24.0
+_LABEL_WIDTH = 7.0
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """Return round numbers in [low, high], about as many as wanted, by steps of 1, 2, 2.5 or 5 times a power of ten."""
+    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+        return [low] if math.isfinite(low) else []
+    raw = (high - low) / max(wanted, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= raw * 0.999), 10 * power)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+
+
+def whole_ticks(count: int, wanted: int = 8) -> list[int]:
+    """Return some of 0 .. count - 1, evenly spaced, all of them where they are few."""
+    step = max(1, math.ceil(count / wanted))
+    return list(range(0, count, step))
+
+
+def short(value: float) -> str:
+    """Return a number as short as an axis wants it."""
+    size = abs(value)
+    if size >= 1e6:
+        return f"{value / 1e6:g}M"
+    if size >= 1e4:
+        return f"{value / 1e3:g}k"
+    if size and size < 1e-3:
+        return f"{value:.2g}".replace("e-0", "e-")
+    return f"{value:.6g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear map of values to coordinates; a range without width maps to its middle."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Return the coordinate of a value."""
+        if self.high == self.low:
+            return (self.start + self.end) / 2
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+@dataclass(slots=True)
+class Canvas:
+    """A plot in the making: axes first, then marks in the order in which they are drawn.
+
+    Attributes:
+        title: says what the plot shows to who cannot see it.
+        width, height: in CSS pixels at the plot's natural size.
+        left: room for the y axis's labels.
+    """
+
+    title: str
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = _LEFT
+    parts: list[str] = field(default_factory=list)
+
+    def x_scale(self, low: float, high: float, inset: float = 0.0) -> Scale:
+        """Return the horizontal scale of a range, `inset` pixels in from both sides."""
+        return Scale(low, high, self.left + inset, self.width - _RIGHT - inset)
+
+    def y_scale(self, low: float, high: float) -> Scale:
+        """Return the vertical scale of a range, upwards."""
+        return Scale(low, high, self.height - _BOTTOM, _TOP)
+
+    def y_axis(self, scale: Scale, wanted: int = 5) -> None:
+        """Draw horizontal lines with their values."""
+        for tick in nice_ticks(scale.low, scale.high, wanted):
+            y = scale(tick)
+            self.line(self.left, y, self.width - _RIGHT, y, "grid")
+            self.text(self.left - 6, y + 3.5, short(tick), "end")
+
+    def x_axis(self, labels: Sequence[tuple[float, str]]) -> None:
+        """Draw the base line with labels below; one that would touch its neighbour is left out."""
+        base = self.height - _BOTTOM
+        self.line(self.left, base, self.width - _RIGHT, base, "axis")
+        taken = -math.inf
+        for x, label in labels:
+            half = len(label) * _LABEL_WIDTH / 2
+            if x - half > taken:
+                self.text(x, base + 15, label, "middle")
+                taken = x + half
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, style: str, colour: str = "") -> None:
+        """Draw a straight line of a CSS class, in a colour of the page where one is named."""
+        ink = f' style="stroke:var(--{colour})"' if colour else ""
+        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"{ink}/>')
+
+    def rule(self, y: float) -> None:
+        """Draw a dashed line across, at a value to compare with."""
+        self.line(self.left, y, self.width - _RIGHT, y, "rule")
+
+    def text(self, x: float, y: float, text: str, anchor: str, style: str = "") -> None:
+        """Write a label."""
+        kind = f' class="{style}"' if style else ""
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>')
+
+    def dot(self, x: float, y: float, colour: str, hollow: bool, hint: str, radius: float = 4.0) -> None:
+        """Draw a point, with what it says on hovering."""
+        fill = "var(--paper)" if hollow else f"var(--{colour})"
+        self.parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{fill};stroke:var(--{colour})" '
+            f'stroke-width="1.6"><title>{escape(hint)}</title></circle>'
+        )
+
+    def bar(self, x: float, y: float, width: float, height: float, colour: str, hint: str, style: str = "") -> None:
+        """Draw a rectangle, with what it says on hovering."""
+        kind = f' class="{style}"' if style else ""
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}"{kind} '
+            f'style="fill:var(--{colour})"><title>{escape(hint)}</title></rect>'
+        )
+
+    def path(self, points: Sequence[tuple[float, float]], colour: str) -> None:
+        """Draw a line through points; one that is not finite breaks it."""
+        commands, pen_up = [], True
+        for x, y in points:
+            if not (math.isfinite(x) and math.isfinite(y)):
+                pen_up = True
+                continue
+            commands.append(f"{'M' if pen_up else 'L'}{x:.1f} {y:.1f}")
+            pen_up = False
+        if commands:
+            self.parts.append(f'<path d="{" ".join(commands)}" class="curve" style="stroke:var(--{colour})"/>')
+
+    def svg(self) -> Markup:
+        """Return the plot."""
+        return Markup(
+            f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.title)}">'
+            f"{''.join(self.parts)}</svg>"
+        )
+
+
+def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
+    """Return a range that holds the finite values with some air; (0, 1) where there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    air = (high - low) * share or abs(high) * 0.1 or 1.0
+    return low - air, high + air
+
+
+def thinned(values: Sequence[float], limit: int) -> tuple[list[float], int]:
+    """Return at most `limit` values, each the mean of so many neighbours, and how many those are."""
+    every = max(1, math.ceil(len(values) / limit))
+    groups = [values[start : start + every] for start in range(0, len(values), every)]
+    return [sum(group) / len(group) for group in groups], every

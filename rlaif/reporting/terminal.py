@@ -1,0 +1,214 @@
+"""Runs, their policies and a pair's provenance as the terminal shows them.
+
+Invariant: what a model or a file has written is printed as text alone: no markup, and no control character reaches
+the terminal.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rlaif.reporting.summary import RunSummary, summarize
+from rlaif.reporting.words import DASH, ago, figure, headline, promotion, span
+from rlaif.rounds.statistics import Interval
+from rlaif.store.lineage import (
+    Lineage,
+    TracedCandidate,
+    TracedDecision,
+    TracedPolicy,
+    TracedPrompt,
+    TracedTraining,
+    TracedVerdict,
+)
+from rlaif.store.rundir import RunDir
+
+_CONTEXT_SHOWN = 400
+
+
+def plain(text: object) -> Text:
+    """Return foreign text for the terminal, control characters replaced."""
+    shown = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" else letter
+        for letter in str(text)
+    )
+    return Text(shown, overflow="fold")
+
+
+def _table(*columns: str, figures: Sequence[str] = ()) -> Table:
+    """Return a table whose columns of figures stay on one line, as eighty columns allow."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    for column in columns:
+        figure_ = column in figures
+        table.add_column(column, justify="right" if figure_ else "left", no_wrap=figure_, overflow="fold")
+    return table
+
+
+def summary_table(run: str) -> Table:
+    """Return a run's policies with what the held-out questions say of each, and the run's outcome below.
+
+    Args:
+        run: the run's path or URL.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    return policies_table(summarize(RunDir(run)))
+
+
+def policies_table(summary: RunSummary) -> Table:
+    """Return the table of `summary_table` of a run that is read already."""
+    scored = summary.metric == "score"
+    figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
+    table = _table("policy", *figures, "promoted", figures=figures)
+    for policy in summary.policies:
+        found = policy.metrics
+        scores = [span(found.get("score")), _mean(found.get("exact")), _mean(found.get("f1"))] if scored else []
+        wins = _mean(found.get("win_rate")) if scored else span(found.get("win_rate"))
+        table.add_row(
+            f"{policy.number}{' initial' if policy.number == 0 else ''}",
+            *scores,
+            wins,
+            _mean(found.get("length"), 1),
+            _mean(found.get("kl"), 2),
+            promotion(policy),
+            style="bold" if policy.number == summary.current.number else None,
+        )
+    table.caption = plain("\n".join(headline(summary)))
+    table.caption_style = "none"
+    return table
+
+
+def _mean(found: Interval | None, digits: int = 3) -> str:
+    return figure(found.mean if found else None, digits)
+
+
+def runs_table(summaries: Sequence[RunSummary]) -> Table:
+    """Return one row a run: its state, rounds, pairs, and its current policy against its initial one."""
+    figures = ["rounds", "pairs", "current", "initial"]
+    table = _table("run", "state", *figures, "last event", figures=figures)
+    for summary in summaries:
+        wins = summary.metric == "win_rate"
+        current = span(summary.current.metrics.get(summary.metric))
+        table.add_row(
+            plain(summary.name),
+            summary.state,
+            f"{summary.rounds_done}/{summary.planned}",
+            f"{summary.pairs:,}",
+            f"wins {current}" if wins and summary.current.number else current,
+            _mean(summary.initial.metrics.get("score")),
+            ago(summary.last_event),
+        )
+    table.caption = plain("current, initial: the two policies' held-out scores.")
+    table.caption_style = "none"
+    return table
+
+
+def lineage_view(lineage: Lineage) -> RenderableType:
+    """Return a pair's provenance, from the question to the policy that learned from it."""
+    return Group(
+        Text.assemble((f"pair {lineage.pair_id}", "bold"), f" of round {lineage.training.round} in {lineage.run}"),
+        *_prompt(lineage.prompt),
+        *_answer("chosen", lineage.chosen),
+        *_answer("rejected", lineage.rejected),
+        *_policy(lineage.policy),
+        *_decision(lineage.decision),
+        *_verdicts(lineage.verdicts, lineage.chosen.index),
+        *_training(lineage.training),
+        *_missing(lineage.missing),
+    )
+
+
+Facts = Sequence[tuple[str, object]]
+
+
+def _section(title: str, facts: Facts) -> list[RenderableType]:
+    """Return labelled lines; labels are short, so that a sha256 fits into eighty columns."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, plain(DASH if value is None else value))
+    return [Text(f"\n{title}", style="bold"), Padding(table, (0, 0, 0, 2))]
+
+
+def _prompt(prompt: TracedPrompt) -> list[RenderableType]:
+    facts: list[tuple[str, object]] = [("id", prompt.id)]
+    if prompt.question is None:
+        facts += [(message["role"], _shortened(message["content"])) for message in prompt.messages]
+    else:
+        facts += [("question", prompt.question), ("reference", prompt.reference)]
+        facts += [("document", prompt.doc_link)] if prompt.doc_link else []
+        facts += [("context", _shortened(prompt.context))] if prompt.context else []
+    return _section(f"prompt, {prompt.tokens} tokens", facts)
+
+
+def _answer(title: str, candidate: TracedCandidate) -> list[RenderableType]:
+    facts = [f"{candidate.tokens} tokens", f"log-probability {candidate.logprob:.3f}"]
+    facts += [f"finished by {candidate.finish_reason}"] if candidate.finish_reason else []
+    facts += [f"seed {candidate.seed}"] if candidate.seed is not None else []
+    heading = Text.assemble((f"\n{title}: candidate {candidate.index}", "bold"), f"\n  {', '.join(facts)}")
+    return [heading, Padding(plain(candidate.text), (0, 0, 0, 2))]
+
+
+def _policy(policy: TracedPolicy) -> list[RenderableType]:
+    known = "the initial model" if policy.kind == "base" else f"{policy.kind}, trained in round {policy.round}"
+    facts: list[tuple[str, object]] = [("policy", known if policy.kind else None), ("sha256", policy.id)]
+    facts += [("model", policy.model)] if policy.model else []
+    for name, sha in sorted(policy.files.items()):
+        facts += [("file", name), ("sha256", sha)]
+    return _section("sampled by", facts)
+
+
+def _decision(decision: TracedDecision) -> list[RenderableType]:
+    facts: list[tuple[str, object]] = [("source", decision.source)]
+    if decision.source != "human":
+        facts += [("judge", decision.judge), ("sha256", decision.judge_sha)]
+        facts += [("prompt", decision.prompt), ("sha256", decision.prompt_sha)] if decision.prompt_sha else []
+        facts += [("model", decision.model)] if decision.model else []
+    facts += [("margin", figure(decision.margin, 4))]
+    if decision.score_chosen is not None and decision.score_rejected is not None:
+        facts += [("scores", f"{decision.score_chosen:g} against {decision.score_rejected:g}")]
+    return _section("decided by", facts)
+
+
+def _verdicts(verdicts: Sequence[TracedVerdict], chosen: int) -> list[RenderableType]:
+    lines: list[RenderableType] = [Text(f"\nverdicts on these two answers: {len(verdicts)}", style="bold")]
+    width = max((len(verdict.judge) for verdict in verdicts), default=0)
+    for verdict in verdicts:
+        first = verdict.second if verdict.order == "ba" else verdict.first
+        about = f"{'chosen' if first == chosen else 'rejected'} {'alone' if verdict.second is None else 'first'}"
+        says = "" if verdict.score is None else f"score {verdict.score:g}"
+        if verdict.preference is not None:
+            of_chosen = verdict.preference if verdict.first == chosen else 1.0 - verdict.preference
+            says = f"P(chosen) {of_chosen:.3f}"
+        cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
+        judge = plain(verdict.judge.ljust(width))
+        lines.append(Text.assemble("  ", judge, f"  {about:14} {verdict.status:8} {says:15} {cost}".rstrip()))
+        lines.append(Padding(plain(verdict.text or "(nothing)"), (0, 0, 0, 6)))
+    return lines
+
+
+def _training(training: TracedTraining) -> list[RenderableType]:
+    promoted = {None: "not decided yet", True: "yes", False: "no"}[training.promoted]
+    facts: list[tuple[str, object]] = [("in round", training.round), ("policy", training.policy or "none yet")]
+    facts += [("steps", training.steps), ("promoted", promoted)] if training.policy else []
+    if training.metric is not None:
+        facts += [("gate", f"{training.metric} {figure(training.before)} → {figure(training.after)}")]
+    return _section("trained", facts)
+
+
+def _missing(missing: Sequence[str]) -> list[RenderableType]:
+    lines = [Padding(plain(line), (0, 0, 0, 2)) for line in missing]
+    return [Text("\nnot there", style="bold"), *lines] if lines else []
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _CONTEXT_SHOWN:
+        return text
+    half = _CONTEXT_SHOWN // 2
+    return f"{text[:half].rstrip()} [... {len(text) - 2 * half:,} characters ...] {text[-half:].lstrip()}"

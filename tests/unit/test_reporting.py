@@ -1,0 +1,424 @@
+"""What a person reads after a run: true to the store's figures, whole without a network, plain on what is missing."""
+
+import fcntl
+import json
+import math
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from small_run import HOSTILE, SmallRun, cut, policy_id, remove
+from typer.testing import CliRunner
+
+from rlaif.cli import inspect
+from rlaif.cli.errors import at_the_edge
+from rlaif.errors import UserError
+from rlaif.reporting import summary_table, write_report
+from rlaif.reporting.collect import failure_groups, pair_statistics
+from rlaif.reporting.html import render_page
+from rlaif.reporting.judges import judge_report
+from rlaif.reporting.plots import nice_ticks, thinned
+from rlaif.reporting.summary import summarize
+from rlaif.reporting.terminal import plain
+from rlaif.reporting.timeline import timeline
+from rlaif.reporting.words import duration, headline
+from rlaif.store.rundir import STAGES, RunDir
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
+
+app = typer.Typer()
+for command in (inspect.trace, inspect.report, inspect.runs):
+    app.command(command.__name__)(at_the_edge(command))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    return SmallRun(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(SmallRun(tmp_path_factory.mktemp("tiny") / "run", prompts=3, heldout=4).run.place)
+
+
+@pytest.fixture
+def copied(tiny: Path, tmp_path: Path) -> RunDir:
+    return RunDir(shutil.copytree(tiny, str(tmp_path / "run")))
+
+
+@pytest.fixture(scope="module")
+def page(small: SmallRun) -> str:
+    return render_page(small.run)
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"})
+
+
+def shown(table: Any, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def evaluation(run: RunDir, folder: str) -> dict[str, Any]:
+    return json.loads(Path(run.path(folder, "evaluation.json")).read_text())
+
+
+class Page(HTMLParser):
+    """Reads a page: whether its tags match, what it would fetch, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attributes if name in ("href", "src", "srcset", "action")]
+        if tag not in ("meta", "br", "link", "img", "hr", "input", "line", "circle", "rect", "path"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("circle", "rect"):
+            return
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_summary_holds_the_stores_figures(small: SmallRun) -> None:
+    summary = summarize(small.run)
+    assert (summary.state, summary.rounds_done, summary.planned, summary.missing) == ("finished", 2, 2, ())
+    assert summary.current.number == 1
+    assert [policy.id for policy in summary.policies] == [policy_id(number) for number in range(3)]
+    assert [policy.promoted for policy in summary.policies] == [True, True, False]
+    assert summary.pairs == len(small.pair_ids)
+    stored = evaluation(small.run, "round-000")
+    assert summary.current.metrics["score"].mean == stored["metrics"]["score"]["mean"]
+    assert summary.current.difference is not None
+    assert summary.current.difference.low == stored["difference"]["low"]
+
+
+def test_the_table_shows_every_policy_with_its_interval_in_eighty_columns(small: SmallRun) -> None:
+    text = shown(summary_table(small.run.place))
+    for folder in ("initial", "round-000", "round-001"):
+        score = evaluation(small.run, folder)["metrics"]["score"]
+        assert f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_a_gain_within_chance_is_called_so(small: SmallRun, tmp_path: Path) -> None:
+    sentence, *caveat = headline(summarize(small.run))
+    difference = evaluation(small.run, "round-000")["difference"]
+    assert f"{difference['mean']:+.3f}" in sentence
+    assert bool(caveat) == (difference["low"] <= 0 <= difference["high"])
+    large = SmallRun(tmp_path / "large", prompts=1, heldout=400, rounds=1)
+    assert evaluation(large.run, "round-000")["difference"]["low"] > 0
+    assert len(headline(summarize(large.run))) == 1
+
+
+def test_the_page_needs_no_network_and_no_script(page: str) -> None:
+    read = Page(page)
+    assert read.open == []
+    assert "script" not in read.tags
+    assert "link" not in read.tags
+    assert all(link.startswith("#") for link in read.links)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert not re.search(r"https?://", page)
+
+
+def test_what_a_model_wrote_is_shown_and_never_run(page: str) -> None:
+    assert "<script>" not in page
+    assert HOSTILE in "".join(Page(page).words)
+
+
+def test_every_plot_is_there_with_finite_coordinates(page: str) -> None:
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    titles = [ElementTree.fromstring(plot).attrib["aria-label"] for plot in plots]
+    for title in ("score by policy", "KL to the initial policy by policy", "preference margins of round 1",
+                  "lengths of chosen and rejected answers by round", "loss by step", "stages over time"):  # fmt: skip
+        assert title in titles
+    for plot in plots:
+        for element in ElementTree.fromstring(plot).iter():
+            for name in ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"):
+                if name in element.attrib:
+                    assert math.isfinite(float(element.attrib[name]))
+
+
+def test_the_page_shows_both_answers_of_what_changed_most(small: SmallRun, page: str) -> None:
+    before = {row["id"]: row for row in pq.read_table(small.run.path("initial", "answers.parquet")).to_pylist()}
+    after = {row["id"]: row for row in pq.read_table(small.run.path("round-000", "answers.parquet")).to_pylist()}
+    improved = sum(after[name]["score"] > before[name]["score"] for name in after)
+    worsened = sum(after[name]["score"] < before[name]["score"] for name in after)
+    assert f"{improved} scored higher, {worsened} lower" in page
+    assert page.count('<div class="up">') == min(improved, 8)
+    assert page.count('<div class="down">') == min(worsened, 4)
+
+
+def test_the_page_tells_provenance_failures_and_unread_verdicts(page: str) -> None:
+    text = "".join(Page(page).words)
+    for expected in (policy_id(0), policy_id(1), policy_id(2), "9" * 64, "a" * 64, "vllm 0.32.0",
+                     "the prompt has 2210 tokens", "Both answers are fine.", "2 h 0 min", "out of memory"):  # fmt: skip
+        assert expected in text
+
+
+def test_judges_are_counted_as_they_spoke(small: SmallRun) -> None:
+    shards = [
+        shard for number in (0, 1) for shard in ShardTable(small.run.round(number).path("verdicts"), VERDICTS).shards()
+    ]
+    rows = [row for shard in shards for row in shard.to_pylist()]
+    report = judge_report(small.run.rounds())
+    for judge in report.judges:
+        mine = [row for row in rows if row["judge"] == judge.judge]
+        assert judge.verdicts == len(mine)
+        assert judge.by_status["tie"] == sum(row["status"] == "tie" for row in mine)
+        assert judge.prompt_tokens == sum(row["prompt_tokens"] for row in mine)
+    assert {verdict.status for verdict in report.unread} <= {"unparsed", "error"}
+
+
+def test_order_agreement_and_place_are_by_what_was_shown(tmp_path: Path) -> None:
+    run = RunDir(str(tmp_path / "run"))
+    empty = dict.fromkeys(VERDICTS.names) | {"prompt_id": "q", "status": "ok", "judge": "j", "text": ""}
+
+    def row(second: int, order: str, preference: float) -> dict[str, Any]:
+        return {**empty, "first": 0, "second": second, "order": order, "preference": preference}
+
+    # Comparison (0, 1) agrees; (0, 2) prefers whatever is shown first; (0, 3) was asked in one order alone.
+    rows = [row(1, "ab", 0.9), row(1, "ba", 0.8), row(2, "ab", 0.7), row(2, "ba", 0.3), row(3, "ab", 0.6)]
+    ShardTable(run.round(0).path("verdicts"), VERDICTS).append(rows)
+    (judge,) = judge_report(run.rounds()).judges
+    assert (judge.both_orders, judge.orders_agree, judge.agreement) == (2, 1, 0.5)
+    assert (judge.decided, judge.shown_first) == (5, 4)
+
+
+def test_margins_and_lengths_are_those_of_the_pairs(small: SmallRun) -> None:
+    for entry in pair_statistics(small.run.rounds()):
+        rows = pq.read_table(small.run.round(entry.round).path("pairs.parquet")).to_pylist()
+        assert sum(sum(counts) for counts in entry.margins.values()) == entry.pairs == len(rows)
+        assert sum(entry.margins["reference"]) == sum(row["judge"] == "reference" for row in rows)
+        lengths = sorted(len(row["chosen_token_ids"]) for row in rows)
+        assert lengths[0] <= entry.chosen.low <= entry.chosen.median <= entry.chosen.high <= lengths[-1]
+
+
+def test_failures_of_one_reason_are_gathered(small: SmallRun) -> None:
+    assert [(group.round, group.prompts) for group in failure_groups(small.run.rounds())] == [(0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_killed_before_any_stage_is_shown_with_what_is_missing(
+    copied: RunDir, tmp_path: Path, number: int, stage: str
+) -> None:
+    cut(tmp_path / "run", number, stage)
+    summary = summarize(copied)
+    assert summary.state == "killed"
+    assert any(line.startswith(f"round {number}: {stage}") for line in summary.missing)
+    assert summary.current.number == number
+    assert Page(render_page(copied)).open == []
+    assert "killed" in invoke("runs", "--runs", str(tmp_path)).output
+    result = invoke("report", "run", "--runs", str(tmp_path))
+    assert result.exit_code == 0
+    assert f"not there yet: round {number}: {stage}" in result.output
+
+
+def test_a_run_that_has_only_begun_is_shown(copied: RunDir, tmp_path: Path) -> None:
+    for name in ("initial", "round-000", "events.jsonl", "recipe.yaml", "prompts"):
+        remove(tmp_path / "run" / name)
+    copied.set_state("running")
+    remove(tmp_path / "run" / "round-001")
+    assert summarize(copied).missing == ("initial policy: evaluate",)
+    assert "has not been measured" in render_page(copied)
+    assert "not been measured" in shown(summary_table(copied.place))
+
+
+def test_a_round_without_pairs_is_over_and_says_why(copied: RunDir, tmp_path: Path) -> None:
+    cut(tmp_path / "run", 1, "train")
+    directory = copied.round(1)
+    directory.mark("train", {"steps": 0, "reason": "the round has no pairs"})
+    directory.mark("promote", {"promoted": False, "reason": "no pairs"}, promoted=False)
+    summary = summarize(copied)
+    assert (summary.rounds_done, summary.missing) == (2, ())
+    assert "no pairs" in shown(summary_table(copied.place), 120)
+
+
+def test_a_running_run_is_told_from_a_killed_one_by_its_lock(copied: RunDir, tmp_path: Path) -> None:
+    copied.set_state("running")
+    with open(tmp_path / "run" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert summarize(copied).state == "running"
+    assert summarize(copied).state == "killed"
+
+
+def test_without_references_policies_are_compared_by_win_rate(tmp_path: Path) -> None:
+    small = SmallRun(tmp_path / "run", prompts=2, heldout=12, references=False)
+    assert summarize(small.run).metric == "win_rate"
+    wins = evaluation(small.run, "round-000")["metrics"]["win_rate"]
+    assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(summary_table(small.run.place))
+    text = render_page(small.run)
+    assert "None has a reference" in text
+    assert Page(text).open == []
+
+
+def test_nothing_promoted_is_said_with_the_gates_figures(copied: RunDir, tmp_path: Path) -> None:
+    for directory in copied.rounds():
+        directory.mark("promote", {"promoted": False}, promoted=False)
+    assert "did not pass the gate: score 0.400" in headline(summarize(copied))[0]
+
+
+def test_json_of_runs_and_report_says_what_the_tables_say(small: SmallRun, tmp_path: Path) -> None:
+    (listed,) = json.loads(invoke("runs", "--runs", str(Path(small.run.place).parent), "--json").output)
+    out = str(tmp_path / "out" / "page.html")
+    told = json.loads(invoke("report", small.run.place, "--out", out, "--json").output)
+    assert told.pop("report") == out
+    assert told == listed
+    assert Path(out).read_text().startswith("<!doctype html>")
+    assert listed["current"]["policy"] == 1
+    assert listed["current"]["value"] == evaluation(small.run, "round-000")["metrics"]["score"]
+    assert listed["rounds"] == {"done": 2, "planned": 2}
+    assert [entry["promoted"] for entry in listed["policies"]] == [True, True, False]
+
+
+def test_trace_prints_every_hash_whole_and_no_control_characters(small: SmallRun) -> None:
+    rows = pq.read_table(small.run.round(0).path("pairs.parquet")).to_pylist()
+    row = next(row for row in rows if row["rejected"][0]["content"] == HOSTILE)
+    result = invoke("trace", "small", row["pair_id"][:14], "--runs", str(Path(small.run.place).parent))
+    assert result.exit_code == 0
+    for expected in (
+        row["policy"],
+        row["judge_sha"],
+        policy_id(1),
+        "seed 1001",
+        "<script>alert('x')</script>",
+        "[bold]no",
+    ):
+        assert expected in result.output
+    assert "\x1b" not in result.output
+    value = json.loads(invoke("trace", small.run.place, row["pair_id"], "--json").output)
+    assert value["rejected"]["text"] == HOSTILE
+    assert value["verdicts"][0]["judge_sha"]
+
+
+def test_wrong_use_is_one_line_and_exit_code_two(small: SmallRun, tmp_path: Path) -> None:
+    runs = str(Path(small.run.place).parent)
+    below_a_file = str(Path(small.run.place) / "run.json" / "page.html")
+    for arguments, expected in (
+        (["trace", "small", "zzz", "--runs", runs], "no pair zzz among"),
+        (["report", "smal", "--runs", runs], "no run there; expected a run's path, or its name in"),
+        (["report", "smal", "--runs", str(tmp_path)], ": none"),
+        (
+            ["report", "small", "--runs", runs, "--out", below_a_file],
+            "cannot be written",
+        ),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 2, result.output
+        assert expected in result.output
+        assert len(result.output.splitlines()) == 1
+
+
+def test_a_broken_file_is_named_with_its_line(copied: RunDir, tmp_path: Path) -> None:
+    place = Path(copied.path("round-000", "evaluation.json"))
+    place.write_text('{\n"policy": oops')
+    with pytest.raises(UserError, match=re.escape(f"{place}:2: not JSON")):
+        write_report(copied.place)
+
+
+def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
+    assert "no runs in" in invoke("runs", "--runs", str(tmp_path / "nowhere")).output
+    assert json.loads(invoke("runs", "--runs", str(tmp_path), "--json").output) == []
+
+
+def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> None:
+    fsspec.filesystem("memory").put(small.run.place, "/bucket/runs/small", recursive=True)
+    place = write_report("memory://bucket/runs/small")
+    assert place == "memory://bucket/runs/small/report.html"
+    with fsspec.open(place, "r") as file:
+        text = str(file.read())
+    assert re.findall(r"<svg.*?</svg>", text, re.DOTALL) == re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    result = invoke("trace", "small", small.pair_ids[0], "--runs", "memory://bucket/runs")
+    assert result.exit_code == 0
+    assert "small" in invoke("runs", "--runs", "memory://bucket/runs").output
+
+
+def event(at: float, name: str, **fields: Any) -> dict[str, Any]:
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at)
+    return {"time": moment.isoformat(), "event": name, **fields}
+
+
+def test_time_between_two_starts_is_left_out_and_what_a_kill_cut_off_is_marked() -> None:
+    times = timeline(
+        [
+            event(0, "begin"), event(1, "stage_started", stage="sample", round=0), event(11, "retry", reason="died"),
+            event(1011, "resume"), event(1012, "stage_started", stage="sample", round=0),
+            event(1022, "stage_done", stage="sample", round=0, seconds=10.0), event(1023, "finished"), {"event": "odd"},
+        ]
+    )  # fmt: skip
+    assert [(span.start, span.end, span.cut) for span in times.spans] == [(1, 11, True), (12, 22, False)]
+    assert [(pause.at, pause.seconds) for pause in times.pauses] == [(11, 1000)]
+    assert times.seconds == 23
+    assert times.by_stage() == {"sample": 20}
+    assert [note.event for note in times.notes] == ["begin", "retry", "resume", "finished"]
+
+
+_EVENTS = st.tuples(
+    st.floats(0, 1e5),
+    st.sampled_from(["begin", "resume", "stage_started", "stage_done", "stage_broken", "interrupted"]),
+    st.sampled_from(["sample", "train"]),
+    st.sampled_from([None, 0, 1]),
+)
+
+
+@given(st.lists(_EVENTS, max_size=30))
+def test_however_events_come_no_span_leaves_the_runs_time(drawn: list[tuple[float, str, str, int | None]]) -> None:
+    drawn.sort(key=lambda entry: entry[0])
+    times = timeline([event(at, name, stage=stage, round=number) for at, name, stage, number in drawn])
+    slack = 1e-3
+    for span in times.spans:
+        assert -slack <= span.start <= span.end + slack <= times.seconds + 2 * slack
+    assert all(pause.seconds >= 0 for pause in times.pauses)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9), st.integers(1, 10))
+def test_ticks_lie_in_their_range_and_are_few(low: float, width: float, wanted: int) -> None:
+    high = low + width
+    ticks = nice_ticks(low, high, wanted)
+    assert len(ticks) <= wanted + 1
+    assert all(low - 1e-6 * abs(low) - width * 1e-6 <= tick <= high + 1e-6 * abs(high) + width * 1e-6 for tick in ticks)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), max_size=300), st.integers(1, 50))
+def test_a_thinned_curve_keeps_its_mean(values: list[float], limit: int) -> None:
+    kept, every = thinned(values, limit)
+    assert len(kept) <= limit
+    assert all(min(values) - 1e-6 <= value <= max(values) + 1e-6 for value in kept)
+    assert every == 1 or len(values) > limit
+
+
+@given(st.text())
+def test_no_control_character_reaches_a_terminal(text: str) -> None:
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain(text).plain)
+
+
+def test_durations_read_as_people_say_them() -> None:
+    spans = (0.23, 42, 61, 3599.9, 7260, 200_000)
+    assert [duration(span) for span in spans] == ["0.2 s", "42 s", "1 min 1 s", "1 h 0 min", "2 h 1 min", "2 d 7 h"]
