@@ -13,7 +13,8 @@ def stop_signals(message: str) -> Iterator[None]:
     """Turn SIGTERM into a KeyboardInterrupt for the length of a block, and either into `Interrupted`."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        # As Ctrl-C does it: asyncio then cancels what runs instead of dropping it.
+        signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

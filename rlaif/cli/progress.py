@@ -63,7 +63,7 @@ class TerminalProgress:
         self._figures |= figures
         if self._task is not None:
             self._bar.update(self._task, completed=self._done, rate=self._rate(), figures=self._figure_text())
-        elif time.monotonic() - self._shown > _PLAIN_EVERY:
+        elif self._done < self._total and time.monotonic() - self._shown > _PLAIN_EVERY:
             self._shown = time.monotonic()
             left = self._left()
             self._console.print(
@@ -80,7 +80,7 @@ class TerminalProgress:
         if self._title:
             seconds = time.monotonic() - self._began
             fresh = self._done - self._before
-            rate = f", {fresh / seconds:.1f}/s" if fresh > 1 and seconds > 0 else ""
+            rate = f", {fresh / seconds:.2g}/s" if fresh > 1 and seconds > 0 else ""
             figures = f"  {self._figure_text()}" if self._figures else ""
             self._console.print(f"{self._title}: done in {seconds:.1f} s{rate}{figures}", highlight=False, markup=False)
         if self._task is not None:
@@ -90,7 +90,7 @@ class TerminalProgress:
 
     def _rate(self) -> str:
         seconds = time.monotonic() - self._began
-        return f"{(self._done - self._before) / seconds:.1f}/s" if seconds > 0 else ""
+        return f"{(self._done - self._before) / seconds:.2g}/s" if seconds > 0 else ""
 
     def _left(self) -> float | None:
         fresh = self._done - self._before

@@ -52,7 +52,7 @@ class EngineActor:
     """
 
     def __init__(self, spec: EngineSpec, base_id: str, engines_on_node: int) -> None:
-        from rlaif.engines.device import cpu_threads, engine_options, weights_dtype
+        from rlaif.engines.device import cpu_threads, engine_options, lora_options, weights_dtype
 
         if not spec.gpu:
             # Before torch is imported: Ray has set this to the CPUs that the actor reserves.
@@ -62,7 +62,7 @@ class EngineActor:
 
         options = engine_options(spec.section, spec.gpu, spec.dtype, spec.context, engines_on_node)
         if spec.lora_rank is not None:
-            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _vllm_rank(spec.lora_rank)}
+            options |= lora_options(spec.lora_rank)
         if spec.gpu and spec.section.tensor_parallel > 1:
             options["distributed_executor_backend"] = "ray"
         tolerance = spec.probe_tolerance
@@ -102,11 +102,6 @@ class EngineActor:
                 # Whatever killed the engine is in this actor's log.
                 os._exit(1)
             raise
-
-
-def _vllm_rank(rank: int) -> int:
-    """Return the smallest rank of those vLLM allocates for that holds `rank`."""
-    return next(size for size in (1, 8, 16, 32, 64, 128, 256, 320, 512) if size >= rank)
 
 
 def remote_engine(options: dict[str, Any]) -> Any:

@@ -13,6 +13,8 @@ _GIB = 1 << 30
 # Prefix-cache blocks of vLLM on a CPU are 128 tokens by default and only whole blocks are shared: half of a short
 # prompt would be computed again for each of its candidates.
 _CPU_BLOCK = 32
+# Ranks that vLLM allocates for.
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def has_cpu_bf16(flags: str | None = None) -> bool:
@@ -65,6 +67,11 @@ def engine_options(section: EnginesSection, gpu: bool, dtype: str, max_length: i
     elif not gpu:
         options["kv_cache_memory_bytes"] = cpu_kv_bytes(_available_memory(), engines_on_node)
     return options
+
+
+def lora_options(rank: int) -> dict[str, Any]:
+    """Return the arguments of `vllm.LLM` for an engine that serves one adapter of a rank beside its base model."""
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(size for size in _LORA_RANKS if size >= rank)}
 
 
 def cpu_kv_bytes(available: int, engines: int) -> int:

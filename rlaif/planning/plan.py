@@ -20,7 +20,6 @@ from rlaif.recipe import Recipe
 from rlaif.rounds.setup import model_context
 
 # Room for a judge's rubric beside a question's context and two answers: what `rlaif.rounds.pools` gives its engines.
-_RUBRIC = 768
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -193,7 +192,7 @@ def _seats(
 
 def _context(recipe: Recipe, model: str, judges: bool) -> int:
     """Return the longest sequence that an engine takes, in tokens."""
-    wanted = recipe.policy.max_length + (2 * recipe.sampling.max_tokens + _RUBRIC if judges else 0)
+    wanted = judge_context(recipe) if judges else recipe.policy.max_length
     return min(wanted, model_context(model) or wanted)
 
 

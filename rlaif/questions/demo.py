@@ -25,7 +25,7 @@ class _Item:
 def demo_questions(split: Split, count: int, seed: int = 0) -> list[Prompt]:
     """Write questions on fictional filings.
 
-    About 45 in 100 look an amount up in a table, 35 something in prose, 12 ask for the difference of two years and 8
+    About 50 in 100 look an amount up in a table, 40 something in prose, 6 ask for the difference of two years and 4
     for the percentage by which an amount changed. A context has some 60 to 130 tokens.
 
     Args:
@@ -97,10 +97,10 @@ def _percentage(draw: Draw, filing: Filing) -> _Item:
 
 
 _KINDS: tuple[tuple[Callable[[Draw, Filing], _Item], float], ...] = (
-    (_table_lookup, 45.0),
-    (_prose_lookup, 35.0),
-    (_difference, 12.0),
-    (_percentage, 8.0),
+    (_table_lookup, 50.0),
+    (_prose_lookup, 40.0),
+    (_difference, 6.0),
+    (_percentage, 4.0),
 )
 
 
@@ -123,7 +123,7 @@ class _Table:
 
     def __init__(self, draw: Draw, filing: Filing, lines: list[Line]) -> None:
         self._filing = filing
-        self._scale_in_head = draw.chance(0.6)
+        self._scale_in_head = draw.chance(0.2)
         self._newest_first = draw.chance(0.8)
         years = [filing.year, filing.year - 1]
         head = f"{filing.company}, fiscal years ended {filing.year_end}"

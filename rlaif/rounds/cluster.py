@@ -1,6 +1,8 @@
 """The Ray cluster that a run works on: joined or started, and what it has."""
 
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +62,9 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from None
+    # Ray has put a handler of its own in the place of ours, which ends the process without a word to the run.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ class Answer:
         id, question, context, reference: of the prompt.
         answer: the text; "" where there is none.
         score: 1 or 0 for a figure, token F1 for a text; None without a reference.
-        exact: whether it is the reference's figure, or its text to the letter after normalisation.
+        exact: whether it is the reference's figure, or its text but for case, articles and punctuation.
         f1: token F1 against the reference.
         tokens: length.
         failure: why there is no answer, or None.
@@ -64,7 +64,7 @@ async def answer_prompts(
             reference=prompt.reference,
             answer=text,
             score=scored.score if scored else None,
-            exact=scored.exact if scored else None,
+            exact=scored.score == 1.0 if scored else None,
             f1=scored.f1 if scored else None,
             tokens=len(reply.samples[0].token_ids) if reply.samples else 0,
             failure=reply.failure,

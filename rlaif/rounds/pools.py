@@ -17,6 +17,11 @@ from rlaif.rounds.setup import model_context
 _RUBRIC = 768
 
 
+def judge_context(recipe: Recipe) -> int:
+    """Return the longest prompt that a judge of two answers is given, in tokens."""
+    return recipe.policy.max_length + 2 * recipe.sampling.max_tokens + _RUBRIC
+
+
 class Pools:
     """All engine pools of a run.
 
@@ -47,7 +52,7 @@ class Pools:
         self, model: str, revision: str | None, section: EnginesSection, base_id: str, role: str, judges: bool
     ) -> EnginePool:
         recipe = self._recipe
-        context = recipe.policy.max_length + (2 * recipe.sampling.max_tokens + _RUBRIC if judges else 0)
+        context = judge_context(recipe) if judges else recipe.policy.max_length
         spec = EngineSpec(
             model=model,
             revision=revision,
@@ -77,7 +82,7 @@ class Pools:
             WorkError: the resources do not come, or an engine does not start.
         """
         if not self.policy.running:
-            need = engines_need(self._recipe, self._gpu, bool(self._own_judges))
+            need = engines_need(self._recipe, self._gpu, len(self._own_judges))
             wait_for(need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines")
         await self.policy.start()
         if judges:
@@ -92,7 +97,7 @@ class Pools:
                 await pool.release()
         need = training_need(cluster, self._gpu)
         if self._gpu and cluster.placement == "split":
-            engines = engines_need(self._recipe, True, bool(self._own_judges))
+            engines = engines_need(self._recipe, True, len(self._own_judges))
             need = Need(need.gpus + engines.gpus, need.cpus)
         wait_for(need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers")
 

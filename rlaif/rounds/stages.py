@@ -150,12 +150,15 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         checkpoints=checkpoints,
     )
     await work.pools.make_room()
+    title = f"round {directory.number}: train"
+    work.progress.stage(f"{title}: start workers", 1)
     begun = False
 
     def on_step(entry: dict[str, float]) -> None:
         nonlocal begun
         if not begun:
-            work.progress.stage(f"round {directory.number}: train", int(entry["steps"]))
+            work.progress.advance(1)
+            work.progress.stage(title, int(entry["steps"]))
             begun = True
         figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
         work.progress.advance(1, **figures)

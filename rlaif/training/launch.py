@@ -1,7 +1,9 @@
 """A training under Ray Train, from the driver's side."""
 
 import asyncio
+import concurrent.futures
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,7 +59,7 @@ async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[d
     import ray
 
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
-    fit = asyncio.create_task(asyncio.to_thread(_fit, job, section, mailbox))
+    fit = _in_thread(lambda: _fit(job, section, mailbox))
     while not fit.done():
         await asyncio.wait([fit], timeout=1.0)
         for entry in await mailbox.take.remote():
@@ -70,6 +72,20 @@ async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[d
     if "failure" in outcome:
         raise WorkError(f"the training failed: {outcome['failure']}")
     return TrainingResult.from_json(outcome["result"])
+
+
+def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
+    """Run a function in a thread that nobody waits for: a run that is interrupted must not wait for its training."""
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="ray-train", daemon=True).start()
+    return asyncio.wrap_future(future)
 
 
 def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif.engines.device import engine_options
+from rlaif.engines.device import engine_options, lora_options
 from rlaif.engines.policy_weights import PolicyWeights, Probe
 from rlaif.engines.requests import LabelRequest, SampleRequest, ScoreRequest
 from rlaif.engines.vllm_engine import VllmEngine
@@ -24,8 +24,7 @@ def options() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def engine(model_folder: str, options: dict[str, object]) -> Iterator[VllmEngine]:
-    lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8}
-    engine = VllmEngine(model_folder, options | lora, PolicyWeights("base", "base"), 0.02, 400)
+    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), 0.02, 400)
     yield engine
     engine.close()
 
@@ -134,5 +133,32 @@ def test_full_weights_reload_with_their_tied_head(model_folder: str, options: di
         expected = logps(changed, again.prompt_token_ids + again.samples[0].token_ids)
         assert again.samples[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
         assert again.policy == "full-1"
+    finally:
+        engine.close()
+
+
+def test_base_and_adapter_side_by_side_do_not_mix(model_folder: str, options: dict[str, object], tmp_path: Path) -> None:
+    """A judge that asks the base model shares the batch with the policy's adapter."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(load_model(model_folder, "float32"), config).save_pretrained(tmp_path / "adapter")
+    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), 0.02, 400)
+    try:
+        engine.update(PolicyWeights("adapter", "lora", serial=1), str(tmp_path / "adapter")).result(60)
+        prompts = [[{"role": "user", "content": f"Name {count} colours."}] for count in range(2, 8)]
+
+        def ask(adapter: bool) -> list[SampleRequest]:
+            return [SampleRequest(str(adapter), prompt, temperature=0.0, max_tokens=8, adapter=adapter) for prompt in prompts]
+
+        alone = {adapter: [engine.sample(request).result(60) for request in ask(adapter)] for adapter in (True, False)}
+        mixed = [engine.sample(request) for pair in zip(ask(True), ask(False), strict=True) for request in pair]
+        replies = [future.result(60) for future in mixed]
+        for adapter, together in ((True, replies[0::2]), (False, replies[1::2])):
+            for one, other in zip(alone[adapter], together, strict=True):
+                assert other.samples[0].token_ids == one.samples[0].token_ids
+                assert other.samples[0].logprobs == pytest.approx(one.samples[0].logprobs, abs=1e-3)
+        assert alone[True][0].samples[0].logprobs != pytest.approx(alone[False][0].samples[0].logprobs, abs=1e-2)
     finally:
         engine.close()
