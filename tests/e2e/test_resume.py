@@ -1,0 +1,102 @@
+"""A run that is killed at any moment and started again ends as if nothing had happened."""
+
+import hashlib
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e import command
+
+
+def events(run: Path) -> list[dict[str, object]]:
+    path = run / "events.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def began(stage: str, number: int | None) -> Callable[[Path], bool]:
+    return lambda run: any(
+        event["event"] == "stage_started" and event["stage"] == stage and event["round"] == number for event in events(run)
+    )
+
+
+def exists(pattern: str) -> Callable[[Path], bool]:
+    return lambda run: bool(list(run.glob(pattern)))
+
+
+# Where the run is when it is killed, and how many seconds later.
+MOMENTS: list[tuple[str, Callable[[Path], bool], float]] = [
+    ("evaluating the initial policy", began("evaluate", None), 1.0),
+    ("sampling, with a shard committed", exists("round-000/candidates/part-00000.parquet"), 0.0),
+    ("judging, with a shard committed", exists("round-000/verdicts/part-00001.parquet"), 0.0),
+    ("pairing", began("pairs", 0), 0.0),
+    ("starting to train", began("train", 0), 3.0),
+    ("saving the trained policy", exists("round-000/policy"), 0.0),
+    ("evaluating", began("evaluate", 0), 0.5),
+    ("promoting", began("promote", 0), 0.0),
+    ("sampling the second round", exists("round-001/candidates/part-00001.parquet"), 0.1),
+    ("training the second round", began("train", 1), 12.0),
+]
+
+
+def rows(run: Path, number: int, table: str, columns: list[str]) -> list[tuple[object, ...]]:
+    found = []
+    for path in sorted(run.glob(f"round-{number:03d}/{table}")):
+        found += [tuple(row[column] for column in columns) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return found
+
+
+def committed(run: Path) -> dict[str, str]:
+    shards = [*run.glob("round-*/candidates/part-*.parquet"), *run.glob("round-*/verdicts/part-*.parquet")]
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+
+
+@pytest.mark.timeout(1500)
+def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "small"
+    paid: dict[str, str] = {}
+    for name, reached, later in MOMENTS:
+        process = command.start("run", str(command.RECIPE), "--runs", str(tmp_path))
+        assert command.wait_until(lambda reached=reached: reached(run), process), f"{name}: never reached"
+        time.sleep(later)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # What was committed at an earlier kill is still there, to the byte: it was neither lost nor made again.
+        now = committed(run)
+        assert paid.items() <= now.items(), name
+        paid = now
+    done = command.run("run", str(command.RECIPE), "--runs", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resuming" in done.stdout
+    assert paid.items() <= committed(run).items()
+    for number in (0, 1):
+        sampled = rows(run, number, "candidates/*.parquet", ["prompt_id", "candidate"])
+        assert len(sampled) == len(set(sampled)), "a candidate stands twice"
+        asked = Counter(rows(run, number, "verdicts/*.parquet", ["prompt_id", "judge", "first", "second", "order"]))
+        assert set(asked.values()) <= {1}, "a comparison was judged twice"
+        for table, columns in (
+            ("candidates/*.parquet", ["prompt_id", "candidate", "seed"]),
+            ("pairs.parquet", ["pair_id"]),
+        ):
+            assert sorted(rows(run, number, table, columns)) == sorted(rows(finished_run, number, table, columns))
+    assert sum(event["event"] == "resume" for event in events(run)) == len(MOMENTS)
+
+
+def test_interrupted_by_hand_says_how_to_go_on(tmp_path: Path) -> None:
+    run = tmp_path / "small"
+    process = command.start("run", str(command.RECIPE), "--runs", str(tmp_path))
+    command.wait_until(lambda: exists("round-000/candidates/part-00000.parquet")(run), process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on from here" in errors
+    assert "Traceback" not in errors
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["state"] == "interrupted"
+    # What was sampled and not yet in a full shard is committed on the way out.
+    assert not list(run.rglob("*.tmp"))

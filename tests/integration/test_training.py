@@ -1,0 +1,107 @@
+"""Real trainings under Ray Train: what comes of them, however many workers share the work."""
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from rlaif.errors import WorkError
+from rlaif.models.resolve import weights_id
+from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
+from rlaif.store.schemas import PAIRS
+from rlaif.store.shards import write_table
+from rlaif.training.job import TrainingJob, TrainingResult
+from rlaif.training.launch import train
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+
+
+def write_pairs(path: Path, logp: float = -100.0) -> None:
+    """Unequal groups: prompts and answers of different lengths, one to six pairs each."""
+    draw = random.Random(0)
+    rows = []
+    for group in range(5):
+        prompt = [draw.randrange(100, 40_000) for _ in range(20 + 11 * group)]
+        answers = [[draw.randrange(100, 40_000) for _ in range(4 + 3 * i)] for i in range(2 + group % 3)]
+        for chosen in range(len(answers)):
+            for rejected in range(chosen + 1, len(answers)):
+                row = dict.fromkeys(PAIRS.names)
+                row |= {
+                    "pair_id": f"{group}-{chosen}-{rejected}",
+                    "prompt_token_ids": prompt,
+                    "chosen_token_ids": answers[chosen],
+                    "rejected_token_ids": answers[rejected],
+                    "ref_chosen_logp": logp,
+                    "ref_rejected_logp": logp,
+                }
+                rows.append(row)
+    write_table(str(path), pa.Table.from_pylist(rows, schema=PAIRS))
+
+
+def job(folder: Path, name: str, **changes: object) -> TrainingJob:
+    training = TrainingSection(
+        learning_rate=1e-4, schedule="constant", warmup=0.0, questions_per_step=3, reference="initial",
+        max_tokens_per_pack=120, nll=0.1, lora=LoraSection(rank=4),
+    )  # fmt: skip
+    base = TrainingJob(
+        base="builtin:smollm2-135m", revision=None, start="", start_id="", pairs=str(folder / "pairs.parquet"),
+        out=str(folder / name), training=training, seed=3, dtype="float32", gpu=False, strategy="ddp", threads=None,
+        checkpoints=None,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def run(job: TrainingJob, workers: int = 1) -> TrainingResult:
+    steps: list[dict[str, float]] = []
+    result = asyncio.run(train(job, TrainersSection(workers=workers), steps.append))
+    assert [step["step"] for step in steps] == list(range(1, result.steps + 1))
+    return result
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    write_pairs(folder / "pairs.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path, ray_here: None) -> TrainingResult:
+    return run(job(folder, "alone"))
+
+
+def test_starts_at_log_two_from_the_initial_reference(alone: TrainingResult) -> None:
+    """Policy and reference are one model at first, so every margin is zero and DPO's loss is log 2 (and the NLL term)."""
+    assert abs(alone.log[0]["margin"]) < 1e-4
+    assert alone.pairs == 17
+    assert alone.groups == 5
+    assert alone.steps == 2
+
+
+def test_saved_policy_is_the_one_whose_id_is_reported(alone: TrainingResult, folder: Path) -> None:
+    assert weights_id(str(folder / "alone")) == alone.policy_id
+    assert set(alone.files) == {path.name for path in (folder / "alone").iterdir()}
+
+
+def test_two_workers_train_what_one_does(alone: TrainingResult, folder: Path) -> None:
+    together = run(job(folder, "together"), workers=2)
+    for one, two in zip(alone.log, together.log, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+    assert together.probe.logprobs == pytest.approx(alone.probe.logprobs, abs=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(alone: TrainingResult, folder: Path) -> None:
+    assert run(job(folder, "again")).policy_id == alone.policy_id
+
+
+def test_a_loss_that_is_no_number_stops_with_its_pairs(folder: Path, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.parquet", logp=float("nan"))
+    previous = job(folder, "nan").training.model_copy(update={"reference": "previous"})
+    broken = job(folder, "nan", pairs=str(tmp_path / "pairs.parquet"), training=previous)
+    with pytest.raises(WorkError, match=r"the loss of step 1 is nan; its pairs: \d-\d-\d"):
+        run(broken)
+    assert not (folder / "nan").exists()
