@@ -136,7 +136,7 @@ async def score_with_model(
 
         if not gpu:
             torch.set_num_threads(len(os.sched_getaffinity(0)))
-        loaded = load_model(resolve_model(model, revision), weights_dtype(dtype, gpu))
+        loaded = load_model(resolve_model(model, revision), weights_dtype(dtype, gpu), gpu)
         return score_groups(loaded, groups, max_tokens, gpu)
 
     result: list[list[float]] = await score.remote()
