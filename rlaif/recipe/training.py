@@ -64,7 +64,7 @@ class TrainingSection(Section):
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints of a training; null writes none, and a killed training starts its round's again."""
     probe_tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference in a probe's log-probabilities between engine and trainer; null is 0.02 in float32, else 0.25."""
+    """Largest gap of a probe's log-probabilities between engine and trainer; null: 0.02 in float32, else 0.25."""
 
     @model_validator(mode="after")
     def _smoothing_acts(self) -> "TrainingSection":

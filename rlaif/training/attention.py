@@ -85,7 +85,9 @@ class Layout:
     def _answer_mask(self, span: Span, dtype: torch.dtype) -> torch.Tensor:
         keys = torch.arange(span.start, span.end, device=self.group.device)
         allowed = self.visible(keys[span.answers - span.start :, None], keys[None, :])
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)[None, None]
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)[
+            None, None
+        ]
 
 
 def flex_filler(length: int) -> int:
@@ -148,7 +150,8 @@ def _reaches_attention(model: Any) -> bool:
     with torch.no_grad():
         model(input_ids=tokens, position_ids=torch.arange(3, device=device)[None], layout=layout, use_cache=False)
     model.train(training)
-    return layout.visits == model.config.get_text_config().num_hidden_layers
+    layers: int = model.config.get_text_config().num_hidden_layers
+    return layout.visits == layers
 
 
 def _register() -> None:
@@ -187,10 +190,10 @@ def _attend(
     masks = layout.answer_masks(query.dtype)
     # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
     for span, mask, q, k, v in zip(
-        layout.spans, masks, query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True
+        layout.spans, masks, *(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True
     ):
         prompt, answers = span.answers - span.start, span.end - span.answers
-        q_prompt, q_answers = q.split([prompt, answers], 2)
+        q_prompt, q_answers = torch.split(q, [prompt, answers], 2)
         parts.append(
             F.scaled_dot_product_attention(
                 q_prompt, k[:, :, :prompt], v[:, :, :prompt], None, dropout, is_causal=True, scale=scaling

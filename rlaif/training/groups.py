@@ -44,7 +44,9 @@ class Group:
         return len(self.prompt_token_ids) + sum(len(candidate) for candidate in self.candidates)
 
 
-def group_pairs(rows: Iterable[Mapping[str, Any]], weight: Callable[[Mapping[str, Any]], float] | None = None) -> list[Group]:
+def group_pairs(
+    rows: Iterable[Mapping[str, Any]], weight: Callable[[Mapping[str, Any]], float] | None = None
+) -> list[Group]:
     """Gather rows of `pairs.parquet` into groups of equal prompt tokens, in the order of first appearance.
 
     Args:
@@ -56,14 +58,17 @@ def group_pairs(rows: Iterable[Mapping[str, Any]], weight: Callable[[Mapping[str
         candidates, pairs = prompts.setdefault(tuple(row["prompt_token_ids"]), ({}, []))
         chosen = candidates.setdefault(tuple(row["chosen_token_ids"]), len(candidates))
         rejected = candidates.setdefault(tuple(row["rejected_token_ids"]), len(candidates))
-        reference = (math.nan if row[name] is None else row[name] for name in ("ref_chosen_logp", "ref_rejected_logp"))
-        pairs.append(Pair(row["pair_id"], chosen, rejected, *reference, weight(row) if weight else 1.0))
+        of_chosen, of_rejected = (
+            math.nan if row[name] is None else row[name] for name in ("ref_chosen_logp", "ref_rejected_logp")
+        )
+        pairs.append(Pair(row["pair_id"], chosen, rejected, of_chosen, of_rejected, weight(row) if weight else 1.0))
     return [Group(prompt, tuple(candidates), tuple(pairs)) for prompt, (candidates, pairs) in prompts.items()]
 
 
 def with_reference(group: Group, logps: Sequence[float]) -> Group:
     """Return the group with its candidates' log-probabilities as the reference of its pairs."""
     pairs = tuple(
-        replace(pair, ref_chosen_logp=logps[pair.chosen], ref_rejected_logp=logps[pair.rejected]) for pair in group.pairs
+        replace(pair, ref_chosen_logp=logps[pair.chosen], ref_rejected_logp=logps[pair.rejected])
+        for pair in group.pairs
     )
     return replace(group, pairs=pairs)

@@ -1,6 +1,6 @@
 """The losses of direct preference optimization, one value a pair.
 
-Each is TRL's loss of the same name, to the last formula; `sigmoid` also takes a label smoothing, which TRL's leaves out.
+Each is TRL's loss of the same name, formula for formula; `sigmoid` also takes a label smoothing, which TRL's ignores.
 """
 
 from typing import Literal

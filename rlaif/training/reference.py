@@ -50,7 +50,7 @@ class Reference:
 
     Attributes:
         groups: with a reference for every pair.
-        origin: `engine` as sampled, `trainer` computed just now, `stored` computed by an earlier start of this training.
+        origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training.
         drift: of the engine's, where they were there to compare.
     """
 
@@ -148,9 +148,7 @@ def _score_together(
     workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
     mine = order[rank::workers]
-    scores = score_groups(
-        model, [groups[index] for index in mine], job.training.max_tokens_per_pack, job.gpu, context
-    )
+    scores = score_groups(model, [groups[index] for index in mine], job.training.max_tokens_per_pack, job.gpu, context)
     parts: list[Any] = [list(zip(mine, scores, strict=True))]
     if workers > 1:
         mine_alone, parts = parts[0], [None] * workers

@@ -22,14 +22,14 @@ def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     Returns:
         [A] float32, in nats.
     """
-    result: torch.Tensor = _TokenLogps.apply(logits, targets)
+    result: torch.Tensor = _TokenLogps.apply(logits, targets)  # type: ignore[no-untyped-call]  # torch
     return result
 
 
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalizers = torch.cat([chunk.float().logsumexp(1) for chunk in logits.split(_rows(logits))])
+        normalizers = torch.cat([chunk.float().logsumexp(1) for chunk in torch.split(logits, _rows(logits))])
         ctx.save_for_backward(logits, targets, normalizers)
         return logits.gather(1, targets[:, None])[:, 0].float() - normalizers
 
@@ -40,7 +40,9 @@ class _TokenLogps(torch.autograd.Function):
         # d logp / d logits = onehot(target) - softmax(logits)
         with torch.no_grad():
             rows = _rows(logits)
-            for chunk, norm, up in zip(logits.split(rows), normalizers.split(rows), gradient.split(rows), strict=True):
+            for chunk, norm, up in zip(
+                torch.split(logits, rows), torch.split(normalizers, rows), torch.split(gradient, rows), strict=True
+            ):
                 if chunk.dtype == torch.float32:
                     chunk.sub_(norm[:, None]).exp_().mul_(-up[:, None])
                 else:

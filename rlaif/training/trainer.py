@@ -118,7 +118,9 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
         return {"batch": _to_device(inputs["batch"], self.args.device)}
 
-    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False) -> torch.Tensor:
+    def _compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
+    ) -> torch.Tensor:
         batch = inputs["batch"]
         logps = candidate_logps(model, batch.row, self._attention)
         chosen, rejected = logps[batch.chosen], logps[batch.rejected]

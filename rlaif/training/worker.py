@@ -107,7 +107,14 @@ def _rows(place: str) -> list[dict[str, Any]]:
     from rlaif.store.shards import read_table
     from rlaif.training.pair_weights import COLUMNS
 
-    names = ["pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp"]
+    names = [
+        "pair_id",
+        "prompt_token_ids",
+        "chosen_token_ids",
+        "rejected_token_ids",
+        "ref_chosen_logp",
+        "ref_rejected_logp",
+    ]
     rows: list[dict[str, Any]] = read_table(place, columns=[*names, *COLUMNS]).to_pylist()
     return rows
 
@@ -190,4 +197,3 @@ def _probe(trainer: Any, tokens: list[int]) -> Any:
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
     logps = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     return Probe(tokens, [float(value) for value in logps])
-

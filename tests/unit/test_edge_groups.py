@@ -22,7 +22,9 @@ CASES = {
     "one candidate and no pair": [group((8, 9), pairs=()), group((8,), (9,))],
     "a single token": [group((8,), (9,))],
     "an answer that begins like the other": [group((8, 9), (8, 9, 10))],
-    "a prompt as long as the model": [Group(tuple(range(3, 90)) + tuple(range(3, 34)), ((8, 9), (10,)), (Pair("p", 0, 1, -3.0, -4.0),))],
+    "a prompt as long as the model": [
+        Group(tuple(range(3, 90)) + tuple(range(3, 34)), ((8, 9), (10,)), (Pair("p", 0, 1, -3.0, -4.0),))
+    ],
 }
 
 

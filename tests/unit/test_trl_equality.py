@@ -27,7 +27,9 @@ def groups_of(draw: st.DrawFn) -> list[Group]:
     groups = []
     for number in range(draw(st.integers(1, 4))):
         prompt = tuple(draw(st.lists(tokens, min_size=1, max_size=20)))
-        candidates = draw(st.lists(st.lists(tokens, min_size=1, max_size=9).map(tuple), min_size=2, max_size=5, unique=True))
+        candidates = draw(
+            st.lists(st.lists(tokens, min_size=1, max_size=9).map(tuple), min_size=2, max_size=5, unique=True)
+        )
         every = [(a, b) for a in range(len(candidates)) for b in range(len(candidates)) if a != b]
         chosen = draw(st.lists(st.sampled_from(every), min_size=1, max_size=6, unique=True))
         logps = [-5.0 * len(candidate) + draw(st.floats(-2, 2, width=32)) for candidate in candidates]
@@ -57,7 +59,9 @@ def trl_step(groups: list[Group], loss: LossName, adapter: bool, folder: Path) -
     return value.item(), gradients(trainer.model)
 
 
-def our_step(groups: list[Group], loss: LossName, adapter: bool, folder: Path, **changes: Any) -> tuple[float, dict[str, torch.Tensor]]:
+def our_step(
+    groups: list[Group], loss: LossName, adapter: bool, folder: Path, **changes: Any
+) -> tuple[float, dict[str, torch.Tensor]]:
     """All groups as one optimizer step, in as many packs as 60 tokens a pack make of it."""
     plan = plan_training(groups, epochs=1, groups_per_step=len(groups), max_tokens=60, workers=1, seed=0)
     assert plan.steps == 1
@@ -112,7 +116,9 @@ def test_smoothed_sigmoid_is_the_mixture_of_both_labels(folder: Path) -> None:
     wrong = [Group((5, 6, 7), ((8, 9), (10,)), (Pair("a", 1, 0, -5.0, -9.0),))]
     loss, grads = our_step(right, "sigmoid", False, folder, label_smoothing=0.2)
     (one, of_one), (two, of_two) = trl_step(right, "sigmoid", False, folder), trl_step(wrong, "sigmoid", False, folder)
-    assert_same((loss, grads), (0.8 * one + 0.2 * two, {name: 0.8 * of_one[name] + 0.2 * of_two[name] for name in of_one}))
+    assert_same(
+        (loss, grads), (0.8 * one + 0.2 * two, {name: 0.8 * of_one[name] + 0.2 * of_two[name] for name in of_one})
+    )
 
 
 def test_a_weight_of_two_is_a_pair_that_stands_twice(folder: Path) -> None:
