@@ -8,7 +8,9 @@ import typer
 def predict(
     questions: Annotated[str, typer.Option(help="JSONL, CSV or Parquet file with a question column.")],
     output: Annotated[str, typer.Option("--output", "-o", help="CSV to write: id, answer, passage.")],
-    run: Annotated[str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
+    ] = None,
     policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
     runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,

@@ -4,7 +4,15 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _PLAIN_EVERY = 15.0
 
@@ -33,14 +41,16 @@ class TerminalProgress:
         self._title, self._total, self._done, self._before = "", 0, 0, 0
         self._began = self._shown = time.monotonic()
         self._figures: dict[str, float | str] = {}
-        self._task = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> "TerminalProgress":
         if self._console.is_terminal:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self._finish()
         self._bar.stop()
@@ -97,5 +107,8 @@ class TerminalProgress:
         return (self._total - self._done) * (time.monotonic() - self._began) / fresh if fresh else None
 
     def _figure_text(self) -> str:
-        parts = (f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in self._figures.items())
+        parts = (
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self._figures.items()
+        )
         return ", ".join(parts)

@@ -12,7 +12,9 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
     runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")
+    ] = False,
     verbose: Annotated[bool, typer.Option(help="Show what the engines and workers print.")] = False,
 ) -> None:
     """Run a recipe: sample, judge, pair, train, evaluate, promote, round by round. The same command resumes."""
@@ -28,7 +30,9 @@ def run(
     resolved = load_recipe(recipe, set_)
     setup = prepare(resolved, runs)
     with stop_signals(f"{setup.place}: stopped; what is committed stays. The same command goes on from here."):
-        console.print(f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="", highlight=False)
+        console.print(
+            f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="", highlight=False
+        )
         console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.place}", highlight=False)
         with TerminalProgress(console) as progress:
             outcome = execute(setup, address, progress, verbose)
@@ -40,4 +44,6 @@ def run(
         console.print(outcome.stopped, highlight=False)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json_:
-        sys.stdout.write(json.dumps({"run": outcome.place, "rounds": outcome.rounds, "stopped": outcome.stopped}) + "\n")
+        sys.stdout.write(
+            json.dumps({"run": outcome.place, "rounds": outcome.rounds, "stopped": outcome.stopped}) + "\n"
+        )

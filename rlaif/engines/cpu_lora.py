@@ -45,7 +45,9 @@ def _runs(indices: torch.Tensor, rows: int) -> Segments:
     return _segments(lengths, values)
 
 
-def _products(inputs: torch.Tensor, weights: torch.Tensor, segments: Segments) -> Iterator[tuple[int, int, torch.Tensor]]:
+def _products(
+    inputs: torch.Tensor, weights: torch.Tensor, segments: Segments
+) -> Iterator[tuple[int, int, torch.Tensor]]:
     """Yield (start, end, inputs[start:end] @ weights[slot].T): [N, I], [slots, (1,) O, I] -> [n, O]."""
     for start, end, slot in segments:
         matrix = weights[slot]
@@ -54,7 +56,9 @@ def _products(inputs: torch.Tensor, weights: torch.Tensor, segments: Segments) -
         yield start, end, inputs[start:end].to(matrix.dtype) @ matrix.T
 
 
-def _shrink(inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, segments: Segments, scaling: float) -> None:
+def _shrink(
+    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, segments: Segments, scaling: float
+) -> None:
     for start, end, product in _products(inputs, weights, segments):
         output[start:end, : product.shape[1]] = scaling * product.to(output.dtype)
 

@@ -18,7 +18,7 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def has_cpu_bf16(flags: str | None = None) -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-bf16 or AMX); without, float32 is several times faster."""
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-bf16, AMX); without, float32 is several times faster."""
     if flags is None:
         try:
             with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -36,7 +36,9 @@ def weights_dtype(wanted: str, gpu: bool) -> str:
     return "bfloat16" if gpu or has_cpu_bf16() else "float32"
 
 
-def engine_options(section: EnginesSection, gpu: bool, dtype: str, max_length: int, engines_on_node: int) -> dict[str, Any]:
+def engine_options(
+    section: EnginesSection, gpu: bool, dtype: str, max_length: int, engines_on_node: int
+) -> dict[str, Any]:
     """Return the arguments of `vllm.LLM` that the hardware decides.
 
     Args:

@@ -99,9 +99,12 @@ class EnginePool:
         Raises:
             WorkError: an engine does not reproduce the trainer's log-probabilities.
         """
-        if policy.kind == "base" and self.policy.kind == "full":
-            await self.release()
+        back_to_base = policy.kind == "base" and self.policy.kind == "full" and self.running
         self.policy = policy
+        if back_to_base:
+            # Full weights were loaded over the base model's; engines that start anew have it again.
+            await self.release()
+            await self.start()
         if not self.running:
             return 0.0
         return max(await asyncio.gather(*(self._update_seat(seat) for seat in self._seats)))

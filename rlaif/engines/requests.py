@@ -112,7 +112,6 @@ class ChatReply:
     failure: str | None = None
 
 
-
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
     """A token sequence whose tokens' log-probabilities are wanted from `start` (at least 1) on.

@@ -147,7 +147,9 @@ class VllmEngine:
             raise WorkError(
                 f"cannot score {len(request.token_ids)} tokens from {request.start} on in a context of {self._context}"
             )
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
+        params = SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY
+        )
 
         def finish(output: Any) -> list[float]:
             tokens = request.token_ids
@@ -182,7 +184,9 @@ class VllmEngine:
         return future
 
     def _encode(self, messages: list[dict[str, str]]) -> list[int]:
-        encoded = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        encoded = self._tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
         return list(encoded)
 
     def _plain_tokens(self, text: str) -> list[int]:

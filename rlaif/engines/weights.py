@@ -68,8 +68,8 @@ class WeightLoader:
         worst = max(abs(mine - theirs) for mine, theirs in zip(ours, probe.logprobs, strict=True))
         if not worst <= self._tolerance:
             raise WorkError(
-                f"the engine does not answer with the trained weights: a probe's log-probabilities differ by {worst:.4f} "
-                f"from the trainer's, more than training.probe_tolerance allows ({self._tolerance})"
+                "the engine does not answer with the trained weights: a probe's log-probabilities differ by "
+                f"{worst:.4f} from the trainer's, more than training.probe_tolerance allows ({self._tolerance})"
             )
         return float(worst)
 
@@ -79,5 +79,10 @@ def _repack_tied_head(model: Any) -> None:
     head = getattr(model, "lm_head", None)
     embeddings = getattr(getattr(model, "model", None), "embed_tokens", None)
     method = getattr(head, "quant_method", None)
-    if head is not None and embeddings is not None and getattr(head, "weight", None) is embeddings.weight and method is not None:
+    if (
+        head is not None
+        and embeddings is not None
+        and getattr(head, "weight", None) is embeddings.weight
+        and method is not None
+    ):
         method.process_weights_after_loading(head)

@@ -17,9 +17,9 @@ from rlaif.planning.judges import JudgeCalls, judge_calls
 from rlaif.planning.placement import Seats, check_together, gpus_needed, place_engines, place_training
 from rlaif.planning.tokens import Questions, RoundTokens, answer_once, measure_questions, round_tokens
 from rlaif.recipe import Recipe
+from rlaif.rounds.pools import judge_context
 from rlaif.rounds.setup import model_context
 
-# Room for a judge's rubric beside a question's context and two answers: what `rlaif.rounds.pools` gives its engines.
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 

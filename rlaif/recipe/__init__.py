@@ -4,7 +4,14 @@ from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.judge import JudgeSection, PairsSection
 from rlaif.recipe.load import dump_recipe, load_recipe, parse_recipe
 from rlaif.recipe.policy import PolicySection, SamplingSection
-from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionsSection, QuestionSource
+from rlaif.recipe.questions import (
+    Columns,
+    DatasetQuestions,
+    DemoQuestions,
+    FileQuestions,
+    QuestionSource,
+    QuestionsSection,
+)
 from rlaif.recipe.recipe import Recipe
 from rlaif.recipe.rounds import EvaluationSection, GateSection, RoundsSection
 from rlaif.recipe.training import LoraSection, TrainingSection

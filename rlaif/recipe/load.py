@@ -1,6 +1,5 @@
-"""From a YAML file and dotted overrides to a checked `Recipe`, or one message that names the key and what was expected."""
+"""From a YAML file and dotted overrides to a checked `Recipe`, or to one message that names the key and the fault."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml

@@ -42,6 +42,9 @@ class Recipe(Section):
             )
         if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
             raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
-        if self.cluster.device == "cpu" and max(self.cluster.policy.tensor_parallel, self.cluster.judge.tensor_parallel) > 1:
+        if (
+            self.cluster.device == "cpu"
+            and max(self.cluster.policy.tensor_parallel, self.cluster.judge.tensor_parallel) > 1
+        ):
             raise ValueError("cluster: tensor_parallel above 1 needs GPUs, but cluster.device is cpu; expected 1")
         return self

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.recipe.base import Section
 
@@ -25,12 +25,22 @@ class TrainingSection(Section):
 
     beta: float = Field(default=0.1, gt=0)
     """Strength of the pull towards the reference model."""
-    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
-    """DPO's loss (sigmoid), IPO's (Azar et al. 2023) or the hinge of SLiC (Zhao et al. 2023)."""
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"] = "sigmoid"
+    """DPO's loss (sigmoid), its form normalised by length (Lambert et al. 2024), IPO's (Azar et al. 2023), the hinge of
+    SLiC (Zhao et al. 2023), or the one made robust to wrong labels (Chowdhury et al. 2024)."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the preferences held to be wrong; for `sigmoid` (conservative DPO) and `robust`."""
+    weights: Literal["equal", "margin"] = "equal"
+    """`margin` weighs each pair by its margin, at most 1: a pair that the judge is unsure of counts less."""
+    human_weight: float = Field(default=1.0, gt=0)
+    """Weight of a pair that a person decided."""
     nll: float = Field(default=0.0, ge=0)
     """Weight of the chosen answer's mean negative log-likelihood beside the loss (RPO, arXiv:2404.19733)."""
     reference: Literal["previous", "initial"] = "previous"
     """`previous`: the policy that sampled the round, by vLLM's own log-probabilities; `initial`: round 0."""
+    max_drift: float | None = Field(default=None, gt=0)
+    """Largest distance (99th percentile, nats a token) of vLLM's log-probabilities from the trainer's; past it the
+    trainer computes the reference itself. Null is 0.02 in float32, 0.25 in bfloat16, 0.1 in float16."""
     learning_rate: float = Field(default=1e-6, gt=0)
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
@@ -54,4 +64,12 @@ class TrainingSection(Section):
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints of a training; null writes none, and a killed training starts its round's again."""
     probe_tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference in a probe's log-probabilities between engine and trainer; null is 0.02 in float32, else 0.25."""
+    """Largest gap of a probe's log-probabilities between engine and trainer; null: 0.02 in float32, else 0.25."""
+
+    @model_validator(mode="after")
+    def _smoothing_acts(self) -> "TrainingSection":
+        if self.label_smoothing and self.loss not in ("sigmoid", "robust"):
+            raise ValueError(f"label_smoothing does nothing to the loss {self.loss}; expected sigmoid or robust")
+        if self.loss == "robust" and not self.label_smoothing:
+            raise ValueError("loss robust without label_smoothing is sigmoid; expected label_smoothing above 0")
+        return self

@@ -47,7 +47,11 @@ class Answer:
 
 
 async def answer_prompts(
-    pool: EnginePool, prompts: Sequence[Prompt], render: Callable[[Prompt], Messages], max_tokens: int, progress: Progress
+    pool: EnginePool,
+    prompts: Sequence[Prompt],
+    render: Callable[[Prompt], Messages],
+    max_tokens: int,
+    progress: Progress,
 ) -> list[Answer]:
     """Answer every prompt once, greedily, with the pool's current policy."""
 

@@ -1,5 +1,6 @@
 """Whether a trained policy is promoted: it may not do worse on the held-out questions than the recipe allows."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class GateResult:
         return asdict(self)
 
 
-def judge_gate(metric: str, before: float, after: float, max_drop: float) -> GateResult:
-    """Compare a trained policy with the current one; a metric that is not a number never passes."""
+def judge_gate(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
+    """Compare a trained policy with the current one; a metric that is not there or no number never passes."""
+    before, after = math.nan if before is None else before, math.nan if after is None else after
     return GateResult(metric, before, after, max_drop, passed=after >= before - max_drop)

@@ -37,7 +37,9 @@ class Pools:
         self._recipe, self._gpu, self._tell = recipe, gpu, tell
         shared = "policy" in judge_models and recipe.training.lora is not None
         cluster = recipe.cluster
-        self.policy = self._pool(recipe.policy.model, recipe.policy.revision, cluster.policy, policy_id, "policy", shared)
+        self.policy = self._pool(
+            recipe.policy.model, recipe.policy.revision, cluster.policy, policy_id, "policy", shared
+        )
         self._judges: dict[str, EnginePool] = {}
         for model in sorted(judge_models):
             if model == "policy" and shared:
@@ -83,7 +85,9 @@ class Pools:
         """
         if not self.policy.running:
             need = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            wait_for(need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines")
+            wait_for(
+                need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines"
+            )
         await self.policy.start()
         if judges:
             for pool in self._own_judges:
@@ -105,4 +109,3 @@ class Pools:
         """Give everything back."""
         for pool in (self.policy, *self._own_judges):
             await pool.release()
-

@@ -138,7 +138,9 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         with _Timed(work, "pairs", number):
             counts = make_pairs(work, directory)
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.by_status.items()))
-        work.progress.say(f"round {number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})")
+        work.progress.say(
+            f"round {number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})"
+        )
     if not directory.done("train"):
         with _Timed(work, "train", number):
             await train_policy(work, directory, current)
@@ -148,7 +150,8 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         directory.mark("promote", {"promoted": False, "reason": "no pairs"}, promoted=False)
         return None
     if not directory.done("evaluate"):
-        await _bring(work, trained, judges=False)
+        # Where a held-out question has no reference, the judge says which policy answers better.
+        await _bring(work, trained, judges=any(prompt.reference is None for prompt in work.setup.heldout))
         before = trained_in.place if trained_in else work.run.path("initial")
         with _Timed(work, "evaluate", number):
             await evaluate(work, directory.place, f"round {number}: evaluate", trained, before=before)
@@ -176,7 +179,9 @@ async def _bring(work: Work, policy: PolicyWeights, judges: bool) -> None:
         work.progress.stage("start engines", 1)
     await work.pools.start(judges)
     difference = await work.pools.policy.update(policy)
-    work.tell("weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started)
+    work.tell(
+        "weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started
+    )
 
 
 class _Timed:
@@ -193,4 +198,3 @@ class _Timed:
         seconds = round(time.monotonic() - self._began, 3)
         event = "stage_done" if kind is None else "stage_broken"
         self._work.tell(event, stage=self._stage, round=self._round, seconds=seconds)
-

@@ -74,18 +74,29 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
     prompts = round_prompts(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)
     dispatcher = Dispatcher(
-        work.pools.policy, work.judge, sink, recipe.sampling, work.setup.render, recipe.seed, directory.number, work.progress
+        work.pools.policy,
+        work.judge,
+        sink,
+        recipe.sampling,
+        work.setup.render,
+        recipe.seed,
+        directory.number,
+        work.progress,
     )
     counts = await dispatcher.run(prompts)
     for prompt_id, reason in counts.failures:
         work.progress.say(f"  {prompt_id}: {reason}")
     sampled, failed = sink.candidates.prompt_ids(), sink.failures.prompt_ids()
     if len(sampled) + len(failed) != len(prompts):
-        raise WorkError(f"{directory.place}: {len(prompts)} prompts, but {len(sampled)} sampled and {len(failed)} failed")
+        raise WorkError(
+            f"{directory.place}: {len(prompts)} prompts, but {len(sampled)} sampled and {len(failed)} failed"
+        )
     if not sampled:
         raise WorkError(f"{directory.place}: none of {len(prompts)} prompts could be sampled; see its failures")
     policy = work.pools.policy.policy.id
-    directory.mark("sample", {"prompts": len(prompts), "failed": len(failed), "candidates": sink.candidates.rows()}, policy=policy)
+    directory.mark(
+        "sample", {"prompts": len(prompts), "failed": len(failed), "candidates": sink.candidates.rows()}, policy=policy
+    )
     directory.mark("judge", {"verdicts": sink.verdicts.rows()})
 
 
@@ -164,7 +175,9 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         work.progress.advance(1, **figures)
 
     result = await train(job, recipe.cluster.training, on_step)
-    write_json(directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")})
+    write_json(
+        directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")}
+    )
     policy = {
         "id": result.policy_id,
         "kind": "lora" if recipe.training.lora else "full",
@@ -228,12 +241,14 @@ def _answers(place: str) -> list[Answer]:
 
 
 async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tuple[Interval | None, Interval]:
-    """Return the score's paired difference to other answers, and how often ours win: by reference, else by the judge."""
+    """Return the score's paired difference to other answers and how often ours win, by reference or else the judge."""
     options, seed = work.setup.recipe.evaluation, work.setup.recipe.seed
     if all(answer.score is not None for answer in answers):
         ours = [float(answer.score or 0.0) for answer in answers]
         theirs = [float(answer.score or 0.0) for answer in first]
-        return paired_difference(ours, theirs, options.confidence, seed), win_rate(ours, theirs, options.confidence, seed)
+        return paired_difference(ours, theirs, options.confidence, seed), win_rate(
+            ours, theirs, options.confidence, seed
+        )
     prompts = {prompt.id: prompt for prompt in work.setup.heldout}
     wins = []
     for our, their in zip(answers, first, strict=True):

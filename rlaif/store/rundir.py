@@ -119,7 +119,7 @@ class RunLock:
         from rlaif.errors import UserError
 
         os.makedirs(self._run.place, exist_ok=True)
-        self._file = open(self._run.path(".lock"), "w", encoding="utf-8")  # noqa: SIM115
+        self._file = open(self._run.path(".lock"), "w", encoding="utf-8")
         # A driver that was killed a moment ago may not be gone yet.
         for attempt in range(20):
             try:

@@ -21,7 +21,9 @@ CANDIDATES = pa.schema(
     ]
 )
 
-FAILURES = pa.schema([("prompt_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())])
+FAILURES = pa.schema(
+    [("prompt_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())]
+)
 
 VERDICTS = pa.schema(
     [

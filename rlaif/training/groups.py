@@ -4,8 +4,9 @@ Invariant: the token ids are those that were sampled. Nothing here decodes or en
 every row of `pairs.parquet` is one pair of exactly one group.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -16,7 +17,9 @@ class Pair:
     Attributes:
         id: the pair's id, for messages.
         chosen, rejected: indices into the group's candidates.
-        ref_chosen_logp, ref_rejected_logp: summed log-probability of each under the reference model, in nats.
+        ref_chosen_logp, ref_rejected_logp: summed log-probability of each under the reference model, in nats; NaN
+            where nobody has computed it yet.
+        weight: of its loss among the pairs of its step.
     """
 
     id: str
@@ -24,6 +27,7 @@ class Pair:
     rejected: int
     ref_chosen_logp: float
     ref_rejected_logp: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,31 @@ class Group:
         return len(self.prompt_token_ids) + sum(len(candidate) for candidate in self.candidates)
 
 
-def group_pairs(rows: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Gather rows of `pairs.parquet` into groups of equal prompt tokens, in the order of first appearance."""
+def group_pairs(
+    rows: Iterable[Mapping[str, Any]], weight: Callable[[Mapping[str, Any]], float] | None = None
+) -> list[Group]:
+    """Gather rows of `pairs.parquet` into groups of equal prompt tokens, in the order of first appearance.
+
+    Args:
+        rows: with `pair_id`, the three `..._token_ids` and the two `ref_..._logp`, which may be null.
+        weight: gives a row's weight; None weighs all alike.
+    """
     prompts: dict[tuple[int, ...], tuple[dict[tuple[int, ...], int], list[Pair]]] = {}
     for row in rows:
         candidates, pairs = prompts.setdefault(tuple(row["prompt_token_ids"]), ({}, []))
         chosen = candidates.setdefault(tuple(row["chosen_token_ids"]), len(candidates))
         rejected = candidates.setdefault(tuple(row["rejected_token_ids"]), len(candidates))
-        pairs.append(Pair(row["pair_id"], chosen, rejected, row["ref_chosen_logp"], row["ref_rejected_logp"]))
+        of_chosen, of_rejected = (
+            math.nan if row[name] is None else row[name] for name in ("ref_chosen_logp", "ref_rejected_logp")
+        )
+        pairs.append(Pair(row["pair_id"], chosen, rejected, of_chosen, of_rejected, weight(row) if weight else 1.0))
     return [Group(prompt, tuple(candidates), tuple(pairs)) for prompt, (candidates, pairs) in prompts.items()]
+
+
+def with_reference(group: Group, logps: Sequence[float]) -> Group:
+    """Return the group with its candidates' log-probabilities as the reference of its pairs."""
+    pairs = tuple(
+        replace(pair, ref_chosen_logp=logps[pair.chosen], ref_rejected_logp=logps[pair.rejected])
+        for pair in group.pairs
+    )
+    return replace(group, pairs=pairs)

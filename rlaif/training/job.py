@@ -53,8 +53,10 @@ class TrainingResult:
         tokens: tokens that went through the model, forward and backward.
         seconds: of the training loop alone.
         loss: mean loss of the last step.
-        drift: mean difference a token between the engine's and the trainer's log-probabilities before the first
-            update, in nats; None where the reference is not the engine's.
+        reference: where the reference log-probabilities came from, as of `Reference.origin`.
+        drift: mean distance of the engine's log-probabilities from the trainer's before the first update, in nats a
+            token; None where there were none to compare.
+        drift_p99: its 99th percentile over candidates.
         log: one entry a step: step, loss, margin, accuracy, grad_norm, lr.
     """
 
@@ -67,7 +69,9 @@ class TrainingResult:
     tokens: int
     seconds: float
     loss: float
+    reference: str
     drift: float | None
+    drift_p99: float | None
     log: list[dict[str, float]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

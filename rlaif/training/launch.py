@@ -45,7 +45,9 @@ class Mailbox:
         return self._outcome
 
 
-async def train(job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
+async def train(
+    job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]
+) -> TrainingResult:
     """Run a training and return what came of it.
 
     Args:
@@ -80,7 +82,8 @@ def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
 
     def work() -> None:
         try:
-            future.set_result(function())
+            function()
+            future.set_result(None)
         except BaseException as error:
             future.set_exception(error)
 
@@ -123,21 +126,24 @@ async def score_with_model(
     """Return the candidates' log-probabilities under a model that no engine holds, computed in one Ray task."""
     import ray
 
-    @ray.remote(num_cpus=0 if not gpu else 1, num_gpus=1 if gpu else 0)
-    def score() -> list[list[float]]:
-        import os
-
-        import torch
-
-        from rlaif.engines.device import weights_dtype
-        from rlaif.models.resolve import resolve_model
-        from rlaif.training.models import load_model
-        from rlaif.training.reference import score_groups
-
-        if not gpu:
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
-        loaded = load_model(resolve_model(model, revision), weights_dtype(dtype, gpu))
-        return score_groups(loaded, groups, max_tokens, gpu)
-
-    result: list[list[float]] = await score.remote()
+    task = ray.remote(num_cpus=1 if gpu else 0, num_gpus=1 if gpu else 0)(_score)
+    result: list[list[float]] = await task.remote(model, revision, dtype, groups, gpu, max_tokens)
     return result
+
+
+def _score(
+    model: str, revision: str | None, dtype: str, groups: Sequence[Group], gpu: bool, max_tokens: int
+) -> list[list[float]]:
+    import os
+
+    import torch
+
+    from rlaif.engines.device import weights_dtype
+    from rlaif.models.resolve import resolve_model
+    from rlaif.training.models import load_model
+    from rlaif.training.reference import score_groups
+
+    if not gpu:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    loaded = load_model(resolve_model(model, revision), weights_dtype(dtype, gpu), gpu)
+    return score_groups(loaded, groups, max_tokens, gpu)

@@ -1,11 +1,14 @@
 """The policy as the trainer holds it: loaded from the round before, saved for engines and for transformers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rlaif.engines.device import weights_dtype
+from rlaif.errors import WorkError
 from rlaif.models.resolve import file_sha256, weights_id
 from rlaif.store.files import local_folder, put_folder
+from rlaif.training.groups import Group
 from rlaif.training.job import TrainingJob
 
 # Left by the trainer in a saved model's folder; pickled, and of no use to whoever loads the weights.
@@ -22,10 +25,10 @@ def load_policy(job: TrainingJob, base: str) -> Any:
     start = local_folder(job.start, job.start_id) if job.start else ""
     if job.training.lora is None:
         # float32 for the optimizer's sake; on a GPU the forward pass runs in bfloat16 all the same.
-        return load_model(start or base, "float32")
+        return load_model(start or base, "float32", job.gpu)
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    model = load_model(base, weights_dtype(job.dtype, job.gpu))
+    model = load_model(base, weights_dtype(job.dtype, job.gpu), job.gpu)
     if start:
         return PeftModel.from_pretrained(model, start, is_trainable=True)
     lora = job.training.lora
@@ -42,12 +45,55 @@ def load_policy(job: TrainingJob, base: str) -> Any:
     return adapted
 
 
-def load_model(folder: str, dtype: str) -> Any:
-    """Return a causal language model that takes our attention masks."""
+def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
+    """Return a causal language model that scores packed groups.
+
+    Args:
+        folder: of the model's files.
+        dtype: of its weights, as torch names it.
+        on_gpu: whether it is about to run on CUDA.
+
+    Raises:
+        WorkError: its layers cannot keep the candidates of a prompt apart.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    from rlaif.training.attention import longest_context, set_attention
+    from rlaif.training.shared_prompt import add_answer_head
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    try:
+        longest_context(model.config)
+    except ValueError as error:
+        raise WorkError(f"{folder}: cannot train on groups of candidates: {error}") from None
+    set_attention(model, on_gpu)
+    add_answer_head(model)
+    return model
+
+
+def check_lengths(groups: Sequence[Group], model: Any) -> None:
+    """Refuse groups with a candidate that a layer with a sliding window would not see whole.
+
+    Raises:
+        WorkError: with the pairs of the longest group.
+    """
+    from rlaif.training.attention import longest_context
+
+    window = longest_context(model.config)
+    if window is None or not groups:
+        return
+    longest = max(groups, key=_reach)
+    if _reach(longest) > window:
+        ids = ", ".join(pair.id for pair in longest.pairs)
+        raise WorkError(
+            f"a prompt with its answer has {_reach(longest)} tokens, and the model attends to {window} at a time; "
+            f"its pairs: {ids}"
+        )
+
+
+def _reach(group: Group) -> int:
+    return len(group.prompt_token_ids) + max(map(len, group.candidates), default=0)
 
 
 def save_policy(trainer: Any, tokenizer: Any, place: str, scratch: Path, rank: int) -> tuple[dict[str, str], str]:

@@ -2,8 +2,8 @@
 
 Invariant: in every epoch each group stands in exactly one pack, and every optimizer step has the same number of
 packs for each worker, so that workers never wait for a gradient that does not come. Workers get equal tokens, as far
-as whole groups allow, and each pack knows how many pairs its whole step has: the loss of a step is the mean over its
-pairs, however they were spread.
+as whole groups allow, and each pack knows what the pairs of its whole step weigh: the loss of a step is the weighted
+mean over its pairs, however they were spread.
 """
 
 import math
@@ -20,11 +20,11 @@ class Pack:
 
     Attributes:
         groups: indices of groups; empty where a worker has nothing to do in this turn.
-        step_pairs: pairs of the whole optimizer step, over all packs and workers.
+        step_weight: summed weight of the pairs of the whole optimizer step, over all packs and workers.
     """
 
     groups: tuple[int, ...]
-    step_pairs: int
+    step_weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def plan_training(
     turns = max((math.ceil(len(bins) / workers) for bins in binned), default=1)
     packs: list[Pack] = []
     for step in steps:
-        pairs = sum(len(groups[index].pairs) for index in step)
-        packs += [Pack(tuple(bin_), pairs) for bin_ in _spread(groups, step, turns * workers)]
+        weight = sum(pair.weight for index in step for pair in groups[index].pairs)
+        packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, turns * workers)]
     return Plan(tuple(packs), len(steps), turns, workers)
 
 

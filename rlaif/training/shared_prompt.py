@@ -1,16 +1,22 @@
 """One prompt, once: a prompt and all its candidates as one sequence, several groups in one row.
 
-Position ids restart at the prompt's end for each candidate, and an attention mask lets a candidate see its prompt
-and itself, nothing else; so every candidate has the log-probability that it has alone behind its prompt, exactly.
-Logits are computed only where an answer token is predicted.
+Position ids restart at the prompt's end for each candidate, and attention lets a candidate see its prompt and itself,
+nothing else; so every candidate has the log-probability that it has alone behind its prompt, exactly. Logits are
+computed only where an answer token is predicted.
 """
 
+import functools
+import types
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from transformers.utils import ModelOutput
 
+from rlaif.training.attention import Kind, Layout, Span, flex_filler
 from rlaif.training.groups import Group
+from rlaif.training.token_logps import token_logps
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,7 @@ class PackedRow:
     Attributes:
         input_ids: [1, T] int64.
         position_ids: [1, T] int64.
-        attention_mask: [1, 1, T, T] bool, True where row may look at column.
+        layout: which token belongs to which group and candidate.
         predicted_from: [A] int64, the position whose logits predict each answer token.
         targets: [A] int64, the answer tokens.
         owner: [A] int64, index in [0, C) of the candidate that each answer token belongs to.
@@ -29,11 +35,22 @@ class PackedRow:
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    layout: Layout
     predicted_from: torch.Tensor
     targets: torch.Tensor
     owner: torch.Tensor
     lengths: torch.Tensor
+
+
+@dataclass
+class AnswerLogps(ModelOutput):  # type: ignore[misc]
+    """What `add_answer_head` makes a model return.
+
+    Attributes:
+        logps: [A] float32, log-probability of each target, in nats.
+    """
+
+    logps: torch.Tensor | None = None
 
 
 def pack_row(groups: Sequence[Group]) -> PackedRow:
@@ -42,13 +59,14 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
     positions: list[int] = []
     group_of: list[int] = []
     candidate_of: list[int] = []  # -1 in a prompt
+    spans: list[Span] = []
     predicted_from: list[int] = []
     targets: list[int] = []
     owner: list[int] = []
     lengths: list[int] = []
     for number, group in enumerate(groups):
-        prompt = len(group.prompt_token_ids)
-        prompt_end = len(tokens) + prompt - 1
+        begin, prompt = len(tokens), len(group.prompt_token_ids)
+        prompt_end = begin + prompt - 1
         tokens += group.prompt_token_ids
         positions += range(prompt)
         group_of += [number] * prompt
@@ -63,12 +81,13 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
             targets += candidate
             owner += [index] * length
             lengths.append(length)
+        spans.append(Span(begin, begin + prompt, len(tokens)))
     if not tokens:
-        tokens, positions, group_of, candidate_of = [0], [0], [0], [-1]
+        tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [Span(0, 1, 1)]
     return PackedRow(
         input_ids=torch.tensor([tokens]),
         position_ids=torch.tensor([positions]),
-        attention_mask=_mask(torch.tensor(group_of), torch.tensor(candidate_of)),
+        layout=Layout(spans, torch.tensor(group_of), torch.tensor(candidate_of)),
         predicted_from=torch.tensor(predicted_from, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         owner=torch.tensor(owner, dtype=torch.long),
@@ -78,31 +97,49 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
 
 def row_to(row: PackedRow, device: torch.device) -> PackedRow:
     """Return the row with all its tensors on a device."""
-    return PackedRow(**{field.name: getattr(row, field.name).to(device) for field in fields(row)})
+    names = ("input_ids", "position_ids", "layout", "predicted_from", "targets", "owner", "lengths")
+    return replace(row, **{name: getattr(row, name).to(device) for name in names})
 
 
-def candidate_logps(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
-    """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats."""
+def add_answer_head(model: Any) -> None:
+    """Let a bare model answer `model(..., answer_targets=targets)` with `AnswerLogps` in place of its logits.
+
+    Inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism) ever
+    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is as it was.
+    """
+    plain = model.forward
+
+    @functools.wraps(type(model).forward)
+    def forward(self: Any, *args: Any, answer_targets: torch.Tensor | None = None, **named: Any) -> Any:
+        output = plain(*args, **named)
+        return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
+
+    model.forward = types.MethodType(forward, model)
+
+
+def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: Kind) -> torch.Tensor:
+    """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats.
+
+    Args:
+        model: a causal language model of `load_model`; an adapter or a wrapper around it is welcome.
+        row: the packed groups.
+        attention: what `set_attention` chose for the model.
+    """
     # A row without answers still runs, so that every worker takes part in every gradient exchange.
-    keep = row.predicted_from if len(row.predicted_from) else torch.zeros(1, dtype=torch.long, device=row.owner.device)
-    logits = model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        attention_mask=row.attention_mask,
-        logits_to_keep=keep,
-        use_cache=False,
-    ).logits[0]
-    sums = torch.zeros(len(row.lengths), dtype=torch.float32, device=logits.device)
-    if not len(row.predicted_from):
-        return sums + 0.0 * logits.float().sum()
-    logits = logits.float()
-    chosen = logits.gather(1, row.targets[:, None])[:, 0]
-    return sums.index_add(0, row.owner, chosen - logits.logsumexp(dim=1))
+    nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)
+    keep, targets = (row.predicted_from, row.targets) if len(row.targets) else (nothing, nothing)
+    inputs = _inputs(row, attention)
+    logps = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
+    sums = torch.zeros(len(row.lengths), dtype=torch.float32, device=logps.device)
+    return sums.index_add(0, row.owner, logps) if len(row.targets) else sums + 0.0 * logps.sum()
 
 
-def _mask(group_of: torch.Tensor, candidate_of: torch.Tensor) -> torch.Tensor:
-    """[T], [T] -> [1, 1, T, T]: causal, within the group, and to the prompt or the same candidate."""
-    causal = torch.ones(len(group_of), len(group_of), dtype=torch.bool).tril_()
-    same_group = group_of[:, None] == group_of[None, :]
-    visible = (candidate_of[None, :] == -1) | (candidate_of[:, None] == candidate_of[None, :])
-    return (causal & same_group & visible)[None, None]
+def _inputs(row: PackedRow, attention: Kind) -> dict[str, Any]:
+    inputs = {"input_ids": row.input_ids, "position_ids": row.position_ids}
+    if attention == "groups":
+        return {**inputs, "layout": row.layout}
+    if attention == "mask":
+        return {**inputs, "attention_mask": row.layout.dense_mask()}
+    filler = (0, flex_filler(row.input_ids.shape[1]))
+    filled = {name: torch.nn.functional.pad(tensor, filler) for name, tensor in inputs.items()}
+    return {**filled, "attention_mask": row.layout.block_mask()}

@@ -5,6 +5,7 @@ sampled token ids with the reference's log-probabilities beside them, and keeps 
 checkpoints and logging.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +16,14 @@ from torch.utils.data import SequentialSampler
 from trl import DPOTrainer
 
 from rlaif.errors import WorkError
+from rlaif.training.attention import attention_of
 from rlaif.training.groups import Group, Pair
 from rlaif.training.losses import LossName, pair_losses
 from rlaif.training.packing import Plan
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
+
+# Sums over pairs that are kept between two log entries; the last is their number.
+_SUMS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Batch:
         pairs: the pairs, for messages.
         chosen, rejected: [P] int64, indices of candidates in the row.
         ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference, in nats.
-        step_pairs: pairs of the whole optimizer step.
+        weights: [P] float32, each pair's share of the whole optimizer step's weight.
     """
 
     row: PackedRow
@@ -39,11 +44,11 @@ class Batch:
     rejected: torch.Tensor
     ref_chosen: torch.Tensor
     ref_rejected: torch.Tensor
-    step_pairs: int
+    weights: torch.Tensor
 
 
-def make_batch(groups: Sequence[Group], step_pairs: int) -> Batch:
-    """Turn the groups of one pack into tensors."""
+def make_batch(groups: Sequence[Group], step_weight: float) -> Batch:
+    """Turn the groups of one pack into tensors; `step_weight` is that of all pairs of its step."""
     pairs: list[Pair] = []
     chosen: list[int] = []
     rejected: list[int] = []
@@ -60,7 +65,7 @@ def make_batch(groups: Sequence[Group], step_pairs: int) -> Batch:
         rejected=torch.tensor(rejected, dtype=torch.long),
         ref_chosen=torch.tensor([pair.ref_chosen_logp for pair in pairs], dtype=torch.float32),
         ref_rejected=torch.tensor([pair.ref_rejected_logp for pair in pairs], dtype=torch.float32),
-        step_pairs=step_pairs,
+        weights=torch.tensor([pair.weight / step_weight for pair in pairs], dtype=torch.float32),
     )
 
 
@@ -70,24 +75,35 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
     Args:
         groups: all groups of the training, with their reference log-probabilities.
         plan: which groups stand in which pack.
-        loss, nll: the loss a pair, and the weight of the chosen answer's mean negative log-likelihood.
+        loss, label_smoothing: as of `pair_losses`.
+        nll: weight of the chosen answer's mean negative log-likelihood beside the loss.
         rest: as of `DPOTrainer`; `args.precompute_ref_log_probs` must be set, `data_collator` and data sets not.
     """
 
-    def __init__(self, *rest: Any, groups: Sequence[Group], plan: Plan, loss: LossName, nll: float, **named: Any) -> None:
+    def __init__(
+        self,
+        *rest: Any,
+        groups: Sequence[Group],
+        plan: Plan,
+        loss: LossName,
+        label_smoothing: float = 0.0,
+        nll: float = 0.0,
+        **named: Any,
+    ) -> None:
         self._groups, self._plan = groups, plan
-        self._loss, self._nll = loss, nll
-        self.first_drift: float | None = None
+        self._loss, self._label_smoothing, self._nll = loss, label_smoothing, nll
+        self._sums = [0.0] * _SUMS
         rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
         super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
         # TRL keeps a copy of the adapter to compute the reference with; ours comes with the pairs.
         if "ref" in getattr(self.model, "peft_config", {}):
             self.model.delete_adapter("ref")
+        self._attention = attention_of(self.model)
 
     def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
         (row,) = rows
         pack = self._plan.packs[row["pack"]]
-        return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_pairs)}
+        return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_weight)}
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
@@ -102,60 +118,55 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
         return {"batch": _to_device(inputs["batch"], self.args.device)}
 
-    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False) -> torch.Tensor:
+    def _compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
+    ) -> torch.Tensor:
         batch = inputs["batch"]
-        logps = candidate_logps(model, batch.row)
+        logps = candidate_logps(model, batch.row, self._attention)
         chosen, rejected = logps[batch.chosen], logps[batch.rejected]
         chosen_length, rejected_length = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
         ratios = chosen - batch.ref_chosen, rejected - batch.ref_rejected
-        losses = pair_losses(self._loss, *ratios, chosen_length, rejected_length, self.beta)
+        losses = pair_losses(self._loss, *ratios, chosen_length, rejected_length, self.beta, self._label_smoothing)
         if self._nll:
             losses = losses - self._nll * chosen / chosen_length.clamp(min=1)
         # The empty sum keeps the graph whole where a pack has no pairs.
-        loss = (losses.sum() + 0.0 * logps.sum()) / max(1, batch.step_pairs)
-        if not torch.isfinite(loss):
-            ids = ", ".join(pair.id for pair in batch.pairs)
-            raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
-        self._record(batch, losses, ratios, chosen_length, rejected_length)
+        loss = (losses * batch.weights).sum() + 0.0 * logps.sum()
+        self._check(loss, losses, batch)
+        self._record(losses, *ratios)
         # Trainer divides by the turns and the gradient exchange by the workers; the mean over the step is taken here.
         return loss * self._plan.turns * self._plan.workers
 
-    def _record(
-        self,
-        batch: Batch,
-        losses: torch.Tensor,
-        ratios: tuple[torch.Tensor, torch.Tensor],
-        chosen_length: torch.Tensor,
-        rejected_length: torch.Tensor,
-    ) -> None:
-        chosen, rejected = (ratio.detach() for ratio in ratios)
-        if self.first_drift is None and len(losses):
-            # Before the first update the policy is the one that sampled: what differs is engine against trainer.
-            tokens = (chosen_length + rejected_length).clamp(min=1)
-            self.first_drift = float(((chosen.abs() + rejected.abs()) / tokens).mean())
-        sums = torch.stack(
-            [
-                losses.detach().sum(),
-                (self.beta * (chosen - rejected)).sum(),
-                (chosen > rejected).sum().float(),
-                (self.beta * chosen).sum(),
-                (self.beta * rejected).sum(),
-                torch.tensor(float(len(losses)), device=losses.device),
-            ]
-        )
-        sums = self.accelerator.gather(sums[None]).sum(dim=0).tolist()
-        self._pair_sums = [old + new for old, new in zip(getattr(self, "_pair_sums", [0.0] * 6), sums, strict=True)]
+    def _check(self, loss: torch.Tensor, losses: torch.Tensor, batch: Batch) -> None:
+        """Stop before a loss that is no number reaches the weights."""
+        if torch.isfinite(loss):
+            return
+        wrong = [pair.id for pair, value in zip(batch.pairs, losses.tolist(), strict=True) if not math.isfinite(value)]
+        ids = ", ".join(wrong or [pair.id for pair in batch.pairs])
+        raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
+
+    def _record(self, losses: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
+        chosen, rejected = chosen.detach(), rejected.detach()
+        sums = [
+            losses.detach().sum(),
+            (self.beta * (chosen - rejected)).sum(),
+            (chosen > rejected).sum().float(),
+            (self.beta * chosen).sum(),
+            (self.beta * rejected).sum(),
+            torch.tensor(float(len(losses)), device=losses.device),
+        ]
+        everywhere = self.accelerator.gather(torch.stack(sums)[None]).sum(dim=0).tolist()
+        self._sums = [old + new for old, new in zip(self._sums, everywhere, strict=True)]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        sums = getattr(self, "_pair_sums", None)
-        if sums and sums[5]:
+        """Log Trainer's figures with the means over the pairs since the last time; see `Trainer`."""
+        if pairs := self._sums[-1]:
             names = ("pair_loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
-            logs |= {name: value / sums[5] for name, value in zip(names, sums, strict=False)}
-            self._pair_sums = [0.0] * 6
+            logs |= {name: value / pairs for name, value in zip(names, self._sums, strict=False)}
+            self._sums = [0.0] * _SUMS
         super().log(logs, start_time)
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected")
+    tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected", "weights")
     moved = {name: getattr(batch, name).to(device) for name in tensors}
     return replace(batch, row=row_to(batch.row, device), **moved)

@@ -41,9 +41,10 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
 
     from rlaif.models.resolve import resolve_model
     from rlaif.training.groups import group_pairs
-    from rlaif.training.models import load_policy, save_policy
+    from rlaif.training.models import check_lengths, load_policy, save_policy
     from rlaif.training.packing import plan_training
-    from rlaif.training.reference import fill_reference
+    from rlaif.training.pair_weights import pair_weight
+    from rlaif.training.reference import settle_reference
     from rlaif.training.trainer import GroupDPOTrainer
 
     context = ray.train.get_context()
@@ -53,10 +54,11 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
         torch.set_num_threads(job.threads or max(1, cores // context.get_local_world_size()))
     set_seed(job.seed)
     base = resolve_model(job.base, job.revision)
-    groups = group_pairs(_rows(job.pairs))
+    groups = group_pairs(_rows(job.pairs), pair_weight(job.training))
     model = load_policy(job, base)
-    if job.training.reference == "initial":
-        groups = fill_reference(groups, model, base, job)
+    check_lengths(groups, model)
+    reference = settle_reference(groups, model, base, job)
+    groups = reference.groups
     plan = plan_training(
         groups,
         epochs=job.training.epochs,
@@ -74,6 +76,7 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
             groups=groups,
             plan=plan,
             loss=job.training.loss,
+            label_smoothing=job.training.label_smoothing,
             nll=job.training.nll,
             callbacks=[_reporter(mailbox if rank == 0 else None)],
         )
@@ -93,16 +96,26 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
         tokens=sum(groups[index].tokens for pack in plan.packs for index in pack.groups),
         seconds=seconds,
         loss=log[-1]["loss"] if log else 0.0,
-        drift=trainer.first_drift if job.training.reference == "previous" else None,
+        reference=reference.origin,
+        drift=reference.drift.mean if reference.drift else None,
+        drift_p99=reference.drift.p99 if reference.drift else None,
         log=log,
     )
 
 
 def _rows(place: str) -> list[dict[str, Any]]:
     from rlaif.store.shards import read_table
+    from rlaif.training.pair_weights import COLUMNS
 
-    names = ["pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp"]
-    rows: list[dict[str, Any]] = read_table(place, columns=names).to_pylist()
+    names = [
+        "pair_id",
+        "prompt_token_ids",
+        "chosen_token_ids",
+        "rejected_token_ids",
+        "ref_chosen_logp",
+        "ref_rejected_logp",
+    ]
+    rows: list[dict[str, Any]] = read_table(place, columns=[*names, *COLUMNS]).to_pylist()
     return rows
 
 
@@ -184,4 +197,3 @@ def _probe(trainer: Any, tokens: list[int]) -> Any:
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
     logps = logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     return Probe(tokens, [float(value) for value in logps])
-

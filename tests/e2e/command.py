@@ -15,7 +15,9 @@ def start(*arguments: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "rlaif", *arguments]
     environment = {**os.environ, "COLUMNS": "160"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment, start_new_session=True
+    )
 
 
 def run(*arguments: str, cwd: Path | None = None, timeout: float = 600) -> "subprocess.CompletedProcess[str]":

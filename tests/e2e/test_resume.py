@@ -22,7 +22,8 @@ def events(run: Path) -> list[dict[str, object]]:
 
 def began(stage: str, number: int | None) -> Callable[[Path], bool]:
     return lambda run: any(
-        event["event"] == "stage_started" and event["stage"] == stage and event["round"] == number for event in events(run)
+        event["event"] == "stage_started" and event["stage"] == stage and event["round"] == number
+        for event in events(run)
     )
 
 

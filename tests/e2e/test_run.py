@@ -105,7 +105,8 @@ def test_predict_answers_a_file_with_the_runs_policy(finished_run: Path, tmp_pat
     assert answers[0]["answer"]
     assert answers[0]["passage"] == "Revenue was $4.2 million in 2023."
     assert answers[1]["answer"] == ""
-    assert "q2" in done.stderr and "exceed the context" in done.stderr
+    assert "q2" in done.stderr
+    assert "exceed the context" in done.stderr
 
 
 @pytest.mark.timeout(900)

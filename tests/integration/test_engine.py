@@ -115,7 +115,9 @@ def test_wrong_weights_are_refused(engine: VllmEngine, tmp_path: Path, model_fol
     engine.update(PolicyWeights("base", "base"), "").result(60)
 
 
-def test_full_weights_reload_with_their_tied_head(model_folder: str, options: dict[str, object], tmp_path: Path) -> None:
+def test_full_weights_reload_with_their_tied_head(
+    model_folder: str, options: dict[str, object], tmp_path: Path
+) -> None:
     engine = VllmEngine(model_folder, dict(options), PolicyWeights("base", "base"), 0.02, 400)
     try:
         changed = load_model(model_folder, "float32").eval()
@@ -128,7 +130,10 @@ def test_full_weights_reload_with_their_tied_head(model_folder: str, options: di
         # What the engine has computed for the old weights must not answer for the new.
         engine.score(ScoreRequest(tokens, 1)).result(60)
         probe = Probe(tokens, logps(changed, tokens))
-        assert engine.update(PolicyWeights("full-1", "full", "", probe, serial=1), str(tmp_path / "full")).result(120) < 0.02
+        assert (
+            engine.update(PolicyWeights("full-1", "full", "", probe, serial=1), str(tmp_path / "full")).result(120)
+            < 0.02
+        )
         again = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=6)).result(60)
         expected = logps(changed, again.prompt_token_ids + again.samples[0].token_ids)
         assert again.samples[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
@@ -137,7 +142,9 @@ def test_full_weights_reload_with_their_tied_head(model_folder: str, options: di
         engine.close()
 
 
-def test_base_and_adapter_side_by_side_do_not_mix(model_folder: str, options: dict[str, object], tmp_path: Path) -> None:
+def test_base_and_adapter_side_by_side_do_not_mix(
+    model_folder: str, options: dict[str, object], tmp_path: Path
+) -> None:
     """A judge that asks the base model shares the batch with the policy's adapter."""
     from peft import LoraConfig, get_peft_model
 
@@ -150,7 +157,10 @@ def test_base_and_adapter_side_by_side_do_not_mix(model_folder: str, options: di
         prompts = [[{"role": "user", "content": f"Name {count} colours."}] for count in range(2, 8)]
 
         def ask(adapter: bool) -> list[SampleRequest]:
-            return [SampleRequest(str(adapter), prompt, temperature=0.0, max_tokens=8, adapter=adapter) for prompt in prompts]
+            return [
+                SampleRequest(str(adapter), prompt, temperature=0.0, max_tokens=8, adapter=adapter)
+                for prompt in prompts
+            ]
 
         alone = {adapter: [engine.sample(request).result(60) for request in ask(adapter)] for adapter in (True, False)}
         mixed = [engine.sample(request) for pair in zip(ask(True), ask(False), strict=True) for request in pair]

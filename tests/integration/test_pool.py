@@ -17,7 +17,9 @@ from rlaif.recipe import EnginesSection
 def make_pool(events: list[dict[str, Any]], model: str = "builtin:smollm2-135m") -> EnginePool:
     section = EnginesSection(max_num_seqs=16, kv_cache_gib=0.25)
     spec = EngineSpec(model, None, section, "float32", 512, 400, False, None, None)
-    return EnginePool(spec, "base", "policy", "shared", 3, lambda event, **fields: events.append({"event": event, **fields}))
+    return EnginePool(
+        spec, "base", "policy", "shared", 3, lambda event, **fields: events.append({"event": event, **fields})
+    )
 
 
 @pytest.mark.usefixtures("ray_here")

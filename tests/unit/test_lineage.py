@@ -5,7 +5,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from small_run import (
+
+from rlaif.errors import UserError
+from rlaif.store import lineage
+from rlaif.store.lineage import trace_pair
+from rlaif.store.rundir import RunDir
+from tests.unit.small_run import (
     BASE,
     CANDIDATES_EACH,
     HOSTILE,
@@ -18,11 +23,6 @@ from small_run import (
     policy_id,
     remove,
 )
-
-from rlaif.errors import UserError
-from rlaif.store import lineage
-from rlaif.store.lineage import trace_pair
-from rlaif.store.rundir import RunDir
 
 
 @pytest.fixture(scope="module")

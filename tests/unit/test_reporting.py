@@ -18,7 +18,6 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from small_run import HOSTILE, SmallRun, cut, policy_id, remove
 from typer.testing import CliRunner
 
 from rlaif.cli import inspect
@@ -36,6 +35,7 @@ from rlaif.reporting.words import duration, headline
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
+from tests.unit.small_run import HOSTILE, SmallRun, cut, policy_id, remove
 
 app = typer.Typer()
 for command in (inspect.trace, inspect.report, inspect.runs):

@@ -1,0 +1,204 @@
+"""Attention over packed groups: a candidate sees its prompt and itself, and no work is spent on what it may not see.
+
+Three ways compute the same. `groups` runs two dense attentions a group, the causal one of the prompt and the masked
+one of its answers, so that its cost does not grow with the other groups of a row; `flex` is FlexAttention with a block
+mask (Dong et al. 2024, arXiv:2412.05496), on CUDA; `mask` is the model's own attention under a dense mask, for models
+that take nothing else. Which of them a model can use is tried out, never assumed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+
+Kind = Literal["groups", "flex", "mask"]
+
+_NAME = "rlaif_groups"
+# FlexAttention compiles for a length once; rows are filled up to a multiple of this.
+_FLEX_BLOCK = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a group lies in a row: its prompt is [start, answers), its candidates are [answers, end)."""
+
+    start: int
+    answers: int
+    end: int
+
+
+@dataclass(slots=True)
+class Layout:
+    """Which token of a row belongs to what.
+
+    Attributes:
+        spans: of the groups, side by side, without gaps; together they are the row.
+        group: [T] int64, index of each token's group.
+        candidate: [T] int64, index of each token's candidate, -1 in a prompt.
+        visits: attention calls that used this layout; 0 after a forward pass tells that the model ignored it.
+    """
+
+    spans: Sequence[Span]
+    group: torch.Tensor
+    candidate: torch.Tensor
+    visits: int = 0
+    _masks: list[torch.Tensor] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> "Layout":
+        """Return the layout on a device."""
+        return Layout(self.spans, self.group.to(device), self.candidate.to(device))
+
+    def visible(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """Whether the tokens at positions `query` may look at those at `key`: causal, own group, prompt or itself."""
+        same_group = self.group[query] == self.group[key]
+        reach = (self.candidate[key] == -1) | (self.candidate[key] == self.candidate[query])
+        return (query >= key) & same_group & reach
+
+    def dense_mask(self) -> torch.Tensor:
+        """[1, 1, T, T] bool, True where row may look at column."""
+        every = torch.arange(len(self.group), device=self.group.device)
+        return self.visible(every[:, None], every[None, :])[None, None]
+
+    def block_mask(self) -> Any:
+        """The same for FlexAttention, over T tokens filled up to whole blocks."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        length = len(self.group)
+        last = length - 1
+
+        def visible(batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            # Filler looks at itself, so that no row of the softmax is empty.
+            inside = (query < length) & (key < length)
+            return (inside & self.visible(query.clamp(max=last), key.clamp(max=last))) | (query == key)
+
+        filled = length + flex_filler(length)
+        return create_block_mask(visible, None, None, filled, filled, device=self.group.device)
+
+    def answer_masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """For each span [1, 1, answers, prompt + answers], 0 where an answer token may look and -inf elsewhere."""
+        if not self._masks or self._masks[0].dtype != dtype:
+            self._masks = [self._answer_mask(span, dtype) for span in self.spans]
+        return self._masks
+
+    def _answer_mask(self, span: Span, dtype: torch.dtype) -> torch.Tensor:
+        keys = torch.arange(span.start, span.end, device=self.group.device)
+        allowed = self.visible(keys[span.answers - span.start :, None], keys[None, :])
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)[
+            None, None
+        ]
+
+
+def flex_filler(length: int) -> int:
+    """Tokens that fill a row of `length` up to whole blocks of FlexAttention."""
+    return -length % _FLEX_BLOCK
+
+
+def set_attention(model: Any, on_gpu: bool) -> Kind:
+    """Choose how a model computes attention over packed groups, and set it so.
+
+    Args:
+        model: a causal language model, bare, without an adapter or a wrapper.
+        on_gpu: whether it is about to run on CUDA.
+
+    Returns:
+        `flex` on CUDA where the model has it; `groups` where the model hands its attention what it is called with;
+        else `mask`.
+    """
+    if on_gpu and getattr(model, "_supports_flex_attn", False):
+        model.set_attn_implementation("flex_attention")
+        return "flex"
+    _register()
+    try:
+        model.set_attn_implementation(_NAME)
+        if _reaches_attention(model):
+            return "groups"
+    except (ValueError, TypeError):
+        # A model whose attention is its own code says so here.
+        pass
+    model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
+    return "mask"
+
+
+def attention_of(model: Any) -> Kind:
+    """Return what `set_attention` chose for a model; an adapter around it is welcome."""
+    chosen = model.config._attn_implementation
+    return "groups" if chosen == _NAME else "flex" if chosen == "flex_attention" else "mask"
+
+
+def longest_context(config: Any) -> int | None:
+    """Return the tokens that every layer of a model sees, None for all; None too where nothing limits them.
+
+    Raises:
+        ValueError: a layer is no attention, or not one that a candidate can be kept apart in.
+    """
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ("full_attention",))
+    if strange := kinds - {"full_attention", "sliding_attention"}:
+        raise ValueError(f"layers of type {', '.join(sorted(strange))}; expected attention over all tokens or a window")
+    window: int | None = getattr(text, "sliding_window", None)
+    return window if "sliding_attention" in kinds or getattr(text, "use_sliding_window", False) else None
+
+
+def _reaches_attention(model: Any) -> bool:
+    device = next(model.parameters()).device
+    tokens = torch.zeros(1, 3, dtype=torch.long, device=device)
+    layout = Layout((Span(0, 2, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=tokens, position_ids=torch.arange(3, device=device)[None], layout=layout, use_cache=False)
+    model.train(training)
+    layers: int = model.config.get_text_config().num_hidden_layers
+    return layout.visits == layers
+
+
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(_NAME, _attend)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    layout: Layout | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """One layer's attention, as transformers calls it: [1, H, T, D] to [1, T, H, D]."""
+    if softcap is not None or s_aux is not None:
+        raise ValueError("attention with a soft cap or sinks")
+    repeat = query.shape[1] // key.shape[1]
+    if repeat > 1:
+        key, value = key.repeat_interleave(repeat, dim=1), value.repeat_interleave(repeat, dim=1)
+    if layout is None:
+        # An ordinary sequence without padding, such as a probe's.
+        plain = F.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=scaling)
+        return plain.transpose(1, 2).contiguous(), None
+    layout.visits += 1
+    lengths = [span.end - span.start for span in layout.spans]
+    parts = []
+    masks = layout.answer_masks(query.dtype)
+    # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
+    for span, mask, q, k, v in zip(
+        layout.spans, masks, *(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True
+    ):
+        prompt, answers = span.answers - span.start, span.end - span.answers
+        q_prompt, q_answers = torch.split(q, [prompt, answers], 2)
+        parts.append(
+            F.scaled_dot_product_attention(
+                q_prompt, k[:, :, :prompt], v[:, :, :prompt], None, dropout, is_causal=True, scale=scaling
+            )
+        )
+        if answers:
+            parts.append(F.scaled_dot_product_attention(q_answers, k, v, mask, dropout, scale=scaling))
+    return torch.cat(parts, 2).transpose(1, 2).contiguous(), None

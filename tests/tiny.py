@@ -1,0 +1,83 @@
+"""A language model small enough for a unit test, and TRL's own trainer on token ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl import DPOConfig, DPOTrainer
+
+from rlaif.training.groups import Group
+
+VOCABULARY = 97
+LONGEST = 128
+
+
+def tiny_llama(seed: int = 0) -> Any:
+    """Two layers with grouped-query attention, random weights, made as `load_model` makes its models."""
+    from rlaif.training.attention import set_attention
+    from rlaif.training.shared_prompt import add_answer_head
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=LONGEST,
+            # Larger than usual, so that the answers' log-probabilities differ by nats and not by rounding.
+            initializer_range=0.3,
+        )
+    )
+    set_attention(model, on_gpu=False)
+    add_answer_head(model)
+    return model
+
+
+def tiny_tokenizer() -> Any:
+    """A tokenizer that no test encodes with; TRL asks for one."""
+    words = {f"<{number}>": number for number in range(VOCABULARY)}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<0>"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<1>", pad_token="<2>")
+
+
+class TokenDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer as it is, but for rows that are encoded already and bring their reference."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+
+def trl_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Return the pairs as TRL's collator takes them, references included."""
+    return [
+        {
+            "prompt_ids": list(group.prompt_token_ids),
+            "chosen_ids": list(group.candidates[pair.chosen]),
+            "rejected_ids": list(group.candidates[pair.rejected]),
+            "ref_chosen_logps": pair.ref_chosen_logp,
+            "ref_rejected_logps": pair.ref_rejected_logp,
+        }
+        for group in groups
+        for pair in group.pairs
+    ]
+
+
+def arguments(folder: Path | str, **changes: Any) -> DPOConfig:
+    """Return settings for one process on a CPU."""
+    settings: dict[str, Any] = {
+        "output_dir": str(folder), "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
+        "precompute_ref_log_probs": True, "max_length": None, "report_to": [], "disable_tqdm": True,
+        "save_strategy": "no", "num_train_epochs": 1, "per_device_train_batch_size": 1, "seed": 0,
+        "learning_rate": 1e-3, "logging_steps": 1,
+    }  # fmt: skip
+    return DPOConfig(**{**settings, **changes})
