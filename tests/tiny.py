@@ -47,13 +47,17 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<1>", pad_token="<2>")
 
 
-class TokenDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's trainer as it is, but for rows that are encoded already and bring their reference."""
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset
+class NoReferenceDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer as it is, but without its reference pass."""
 
     def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+
+class TokenDPOTrainer(NoReferenceDPOTrainer):
+    """The same for rows that are encoded already and bring their reference."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
 
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
-from trl import DPOTrainer
 from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.models.resolve import weights_id
 from rlaif.preferences.preference_file import Preference, Text
 from rlaif.training.encode import encode_preferences
-from tests.tiny import arguments, tiny_llama
+from tests.tiny import NoReferenceDPOTrainer, arguments, tiny_llama
 
 QUESTIONS = ["What was revenue in 2023?", "Was the margin 12%?", "Wie hoch war der Gewinn?"]
 ANSWERS = [("$4.2 million", "I do not know."), ("Yes.", "No, it was 11%."), ("3 Mio. €", "3 €")]
@@ -37,8 +36,8 @@ def preference(row: dict[str, Text]) -> Preference:
 def test_encodes_as_trl_does(form: Any, model_folder: str, tmp_path: Path) -> None:
     rows = [form(question, answers) for question, answers in zip(QUESTIONS, ANSWERS, strict=True)]
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    trainer = DPOTrainer(
-        tiny_llama(), args=arguments(tmp_path, precompute_ref_log_probs=False), train_dataset=Dataset.from_list(rows),
+    trainer = NoReferenceDPOTrainer(
+        tiny_llama(), args=arguments(tmp_path), train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )  # fmt: skip
     encoded = encode_preferences([preference(row) for row in rows], tokenizer, None, "p").rows
