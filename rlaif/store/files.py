@@ -125,7 +125,8 @@ def put_folder(source: str, place: str) -> None:
     target = Path(place)
     work = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(source, work)
+    # The files' modes are those of new files: a trainer's scratch files are private, a policy is to be read.
+    shutil.copytree(source, work, copy_function=shutil.copyfile)
     for file in work.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
@@ -145,6 +146,7 @@ def local_folder(place: str, key: str) -> str:
         return str(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=".fetching-", dir=target.parent)
+    os.chmod(work, 0o755)
     system, path = filesystem(place)
     for name in names(place):
         system.get_file(f"{path}/{name}", os.path.join(work, name))
