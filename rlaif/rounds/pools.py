@@ -85,7 +85,7 @@ class Pools:
         """
         if not self.policy.running:
             need = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            wait_for(
+            await wait_for(
                 need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines"
             )
         await self.policy.start()
@@ -100,10 +100,12 @@ class Pools:
             for pool in (self.policy, *self._own_judges):
                 await pool.release()
         need = training_need(cluster, self._gpu)
-        if self._gpu and cluster.placement == "split":
-            engines = engines_need(self._recipe, True, len(self._own_judges))
-            need = Need(need.gpus + engines.gpus, need.cpus)
-        wait_for(need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers")
+        if cluster.placement == "split":
+            engines = engines_need(self._recipe, self._gpu, len(self._own_judges))
+            need = Need(need.gpus + engines.gpus, need.cpus + engines.cpus)
+        await wait_for(
+            need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers"
+        )
 
     async def release(self) -> None:
         """Give everything back."""
