@@ -146,6 +146,19 @@ def test_a_silent_judge_is_counted_and_never_right() -> None:
     assert (value(found, "silent"), value(found, "accuracy"), found.speakers) == (1.0, 0.0, ())
 
 
+def test_length_is_taken_to_by_how_much_longer_an_answer_is() -> None:
+    """Labels of ratios 2 to 9; people take the longer one always, the judge only where it is at least six times."""
+    items = [judged(label(str(n), a="x" * n * 10, b="y" * 10), float(n >= 6), float(n >= 6)) for n in range(2, 10)] + [
+        judged(label("same", a="x", b="y"), 1.0, 1.0)
+    ]
+    lengths = measure(items).lengths
+    assert (lengths[0].low, lengths[-1].high) == (2.0, 9.0)
+    assert (lengths[0].judge.value, lengths[-1].judge.value) == (0.0, 1.0)
+    assert {bin_.people.value for bin_ in lengths} == {1.0}
+    assert sum(bin_.people.n for bin_ in lengths) == 8
+    assert measure(items[-1:]).lengths == ()
+
+
 def test_labels_of_one_question_are_drawn_together() -> None:
     """Ten labels of one question and ten of another are two draws, not twenty."""
     right, shared = [1.0] * 10 + [0.0] * 10, ["q1"] * 10 + ["q2"] * 10

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rlaif.judging.report.bootstrap import Estimate, Figure, estimates
 from rlaif.judging.report.calibration import calibration_figures
 from rlaif.judging.report.labels import Side
-from rlaif.judging.report.metrics import confusion, decision_figures, order_figures, verdict_figures
+from rlaif.judging.report.metrics import confusion, decision_figures, length_bins, order_figures, verdict_figures
 from rlaif.judging.report.outcomes import Judged, speakers, spoken
 
 
@@ -23,6 +23,16 @@ class CalibrationBin:
     high: float
     confidence: float
     right: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBin:
+    """Labels whose longer answer is so many times as long as the other: how often the judge and people take it."""
+
+    low: float
+    high: float
+    judge: Estimate
+    people: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class Measurement:
         questions: that the labels are about; the bootstrap draws questions.
         figures: of its decisions; see `decision_figures`.
         confusion: labels by what people say and what the judge decided.
+        lengths: how it and people take to the longer answer, by how much longer that is.
         speakers: the judges that spoke.
         confidence: level of the intervals.
         seed: of the bootstrap.
@@ -69,6 +80,7 @@ class Measurement:
     questions: int
     figures: Mapping[str, Estimate]
     confusion: Mapping[Side, Mapping[str, int]]
+    lengths: tuple[LengthBin, ...]
     speakers: tuple[SpeakerMeasurement, ...]
     confidence: float
     seed: int
@@ -89,6 +101,9 @@ def measure(judged: Sequence[Judged], confidence: float = 0.95, seed: int = 0) -
     wanted: dict[tuple[str | None, str, int | None], Figure] = {
         (None, name, None): figure for name, figure in decision_figures(judged).items()
     }
+    lengths = length_bins(judged)
+    for index, (_, _, judge, people) in enumerate(lengths):
+        wanted[None, "longer, judge", index], wanted[None, "longer, people", index] = judge, people
     for _, sha in voices:
         own = order_figures(said[sha]) | verdict_figures(said[sha])
         if curve := curves[sha]:
@@ -97,10 +112,14 @@ def measure(judged: Sequence[Judged], confidence: float = 0.95, seed: int = 0) -
                 wanted[sha, "bin", index] = right
         wanted |= {(sha, name, None): figure for name, figure in own.items()}
     values = estimates(list(wanted.values()), [item.cluster for item in judged], confidence=confidence, seed=seed)
-    found = {key: value for key, value in zip(wanted, values, strict=True) if value.value is not None}
+    found = dict(zip(wanted, values, strict=True))
 
     def of(who: str | None) -> dict[str, Estimate]:
-        return {name: value for (whose, name, index), value in found.items() if whose == who and index is None}
+        return {
+            name: value
+            for (whose, name, index), value in found.items()
+            if whose == who and index is None and value.value is not None
+        }
 
     def speaker(name: str, sha: str) -> SpeakerMeasurement:
         verdicts = [verdict for item in said[sha] for verdict in item.verdicts]
@@ -127,6 +146,10 @@ def measure(judged: Sequence[Judged], confidence: float = 0.95, seed: int = 0) -
         questions=len({item.cluster for item in judged}),
         figures=of(None),
         confusion=confusion(judged),
+        lengths=tuple(
+            LengthBin(low, high, found[None, "longer, judge", index], found[None, "longer, people", index])
+            for index, (low, high, *_) in enumerate(lengths)
+        ),
         speakers=tuple(speaker(name, sha) for name, sha in voices),
         confidence=confidence,
         seed=seed,

@@ -13,8 +13,10 @@ nothing here (`equal` counts two of them), and kappa with people is Cohen's own 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlaif.judging.report.bootstrap import Figure, Floats, divide, ratio
 from rlaif.judging.report.labels import Side
@@ -57,6 +59,31 @@ def decision_figures(judged: Sequence[Judged]) -> dict[str, Figure]:
         "people_prefer_longer": ratio(people, preferred * differ),
         "always_longer": ratio(people + 0.5 * preferred * (1.0 - differ), preferred),
     }
+
+
+def length_bins(judged: Sequence[Judged], wanted: int = 4) -> list[tuple[float, float, Figure, Figure]]:
+    """Return how much the judge and people take to length, by how much longer the longer answer is.
+
+    Args:
+        judged: what it said of each label.
+        wanted: bins of about as many labels each.
+
+    Returns:
+        Of each bin, its least and greatest ratio of lengths (longer / shorter), the judge's `prefers_longer` in it and
+        people's.
+    """
+    ratios = np.array([_length_ratio(item) for item in judged])
+    unequal = np.sort(ratios[ratios > 1.0])
+    if not unequal.size:
+        return []
+    edges = np.unique(np.quantile(unequal, np.linspace(0, 1, wanted + 1), method="nearest"))
+    bins = []
+    for low, high in pairwise(edges) if edges.size > 1 else [(edges[0], edges[0])]:
+        inside = (ratios > low) & (ratios <= high) | (ratios == low) & (low == edges[0])
+        figures = decision_figures([item for item, here in zip(judged, inside, strict=True) if here])
+        judge, people = (_spread(figures[name], inside) for name in ("prefers_longer", "people_prefer_longer"))
+        bins.append((float(low), float(high), judge, people))
+    return bins
 
 
 def order_figures(said: Sequence[Spoken]) -> dict[str, Figure]:
@@ -153,7 +180,24 @@ def confusion(judged: Sequence[Judged]) -> dict[Side, dict[str, int]]:
     return table
 
 
+def _spread(figure: Figure, places: NDArray[np.bool_]) -> Figure:
+    """Return a figure of some labels as one of all, which the others add nothing to."""
+    columns = np.zeros((len(places), figure.columns.shape[1]))
+    columns[places] = figure.columns
+    return Figure(columns, figure.statistic, figure.n)
+
+
+def _lengths(item: Judged) -> tuple[int, int]:
+    """Return both answers' lengths in characters, without the white space around them."""
+    a, b = item.label.answers
+    return len(a.strip()), len(b.strip())
+
+
+def _length_ratio(item: Judged) -> float:
+    lengths = _lengths(item)
+    return 1.0 if lengths[0] == lengths[1] else max(lengths) / max(1, min(lengths))
+
+
 def _longer(item: Judged) -> Side:
-    """Return the longer answer, in characters without the white space around it."""
-    a, b = (len(answer.strip()) for answer in item.label.answers)
+    a, b = _lengths(item)
     return "a" if a > b else "b" if b > a else "tie"
