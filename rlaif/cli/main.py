@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, plan, predict, run
+from rlaif.cli import inspect, jobs, judge, plan, predict, run
 from rlaif.cli.errors import at_the_edge
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ _COMMANDS: dict[str, list[Callable[..., Any]]] = {
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         app.command(_command.__name__, rich_help_panel=_panel)(at_the_edge(_command))
+app.add_typer(judge.app, rich_help_panel="Judges")
 
 
 def _print_version(wanted: bool) -> None:

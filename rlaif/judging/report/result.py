@@ -10,6 +10,7 @@ from typing import Any
 
 from rlaif.judging.report.attacks import AttackMeasurement
 from rlaif.judging.report.bootstrap import Estimate
+from rlaif.judging.report.compare import Comparison
 from rlaif.judging.report.measure import Measurement, SpeakerMeasurement, worst_disagreements
 from rlaif.judging.report.outcomes import Judged
 
@@ -97,6 +98,33 @@ def disagreement_json(item: Judged) -> dict[str, Any]:
         "judge": item.side,
         "preference": decision.preference if decision else None,
         "margin": decision.margin if decision else None,
+    }
+
+
+def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values, all its flips included.
+
+    Args:
+        judges: the two judges as their files describe them.
+        found: what came of them.
+    """
+    flips = [
+        {
+            "id": flip.first.label.id,
+            "human": flip.first.label.human,
+            "first": flip.first.side or flip.first.outcome,
+            "second": flip.second.side or flip.second.outcome,
+            "right": flip.better,
+        }
+        for flip in found.flips
+    ]
+    figures = {name: getattr(found, name) for name in ("first", "second", "difference", "same_decision")}
+    counts = ("labels", "both_right", "only_first", "only_second", "neither", "p_value")
+    return {
+        "judges": [dict(judge) for judge in judges],
+        **{name: getattr(found, name) for name in counts},
+        "figures": figures_json(figures),
+        "flips": flips,
     }
 
 

@@ -26,6 +26,7 @@ _TITLES: Mapping[Part, str] = {
     "verdicts": "verdicts",
     "cost": "cost",
 }
+_RARE = ("tie", "unparsed", "error", "silent", "verdict_tie", "verdict_unparsed", "verdict_error")
 _FLIPS_SHOWN = 20
 
 
@@ -103,15 +104,17 @@ def _figures(found: Measurement) -> Table:
 
 def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part]) -> None:
     for part in parts:
-        rows = [(text, figures[name]) for name, text in FIGURES.items() if text.part == part and name in figures]
+        rows = [
+            (text, figures[name])
+            for name, text in FIGURES.items()
+            # What never happened needs no row of zeros in a terminal; report.json has it.
+            if text.part == part and name in figures and (name not in _RARE or figures[name].value)
+        ]
         if rows:
             table.add_section()
             table.add_row(Text(_TITLES[part], style="bold"))
-        for text, estimate in rows:
-            # What never happened needs no row of zeros in a terminal; report.json has it.
-            if estimate.value == 0.0 and text.title in ("unparsed", "errors", "error", "silent", "ties", "tie"):
-                continue
-            table.add_row(text.title, written(estimate.value, text.unit), interval(estimate, text.unit), f"{estimate.n:,}")
+        for text, found in rows:
+            table.add_row(text.title, written(found.value, text.unit), interval(found, text.unit), f"{found.n:,}")
 
 
 def _attacks(attacks: Sequence[AttackMeasurement]) -> Table:

@@ -51,7 +51,7 @@ FIGURES: Mapping[str, FigureText] = {
     "tie": FigureText("people", "ties", "share", "Labels that it leaves undecided, its orders disagreeing included."),
     "unparsed": FigureText("people", "unparsed", "share", "Labels on which an answer of it could not be read."),
     "error": FigureText("people", "errors", "share", "Labels on which a question to it failed after all retries."),
-    "silent": FigureText("people", "silent", "share", "Labels it says nothing of: a reference judge without a reference."),
+    "silent": FigureText("people", "silent", "share", "Labels it says nothing of; `reference` without a reference."),
     "accuracy_ab": FigureText(
         "position", "accuracy, answer_a first", "share", "Verdicts for people's choice where answer_a is shown first.",
     ),

@@ -1,0 +1,108 @@
+"""Puts label files to judges, outside any run: the report of one judge, and the comparison of two."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from rlaif import __version__
+from rlaif.judging.build import build_judge
+from rlaif.judging.judge import Judge
+from rlaif.judging.report.ask import ask_label, ask_labels
+from rlaif.judging.report.attacks import measure_attacks
+from rlaif.judging.report.compare import Comparison, compare
+from rlaif.judging.report.labels import Label, labels_jsonl
+from rlaif.judging.report.measure import measure
+from rlaif.judging.report.outcomes import Judged
+from rlaif.judging.report.result import JudgeReport, LabelSource
+from rlaif.judging.spec import JudgeSpec
+from rlaif.rounds.judge_session import Serving, judge_session, shown_bytes
+from rlaif.rounds.progress import Progress
+from rlaif.store.rundir import now
+
+
+def report_on(
+    spec: JudgeSpec,
+    labels: Sequence[Label],
+    place: str,
+    serving: Serving,
+    progress: Progress,
+    *,
+    attacks: Mapping[str, Callable[[str], str]],
+    attacked_labels: int,
+    seed: int = 0,
+) -> JudgeReport:
+    """Ask a judge about all labels, attack its right verdicts, and measure it.
+
+    Args:
+        spec: the judge.
+        labels: what people said.
+        place: of the label file, for the record.
+        serving: how its models are served.
+        progress: told of what happens.
+        attacks: by name; none leaves the attacks out.
+        attacked_labels: how many right verdicts each attack is tried on, at most.
+        seed: of the intervals.
+
+    Raises:
+        UserError: a model that the judge asks does not exist.
+        WorkError: an engine does not start, or the judge cannot go on.
+    """
+
+    async def work() -> JudgeReport:
+        longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
+        async with judge_session([spec], serving, progress, longest=longest) as session:
+            judge = build_judge(spec, session)
+            judged = await _ask(judge, labels, progress)
+            measured = None
+            if attacks:
+                right = min(attacked_labels, sum(item.right for item in judged))
+                progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(attacks))
+                measured = await measure_attacks(
+                    judge, judged, attacks, limit=attacked_labels, told=_teller(progress), seed=seed
+                )
+        source = LabelSource(place, hashlib.sha256(labels_jsonl(labels)).hexdigest())
+        measurement = measure(judged, seed=seed)
+        return JudgeReport(spec.describe(), source, session.served, now(), __version__, measurement, measured, judged)
+
+    return asyncio.run(work())
+
+
+def compare_on(
+    first: JudgeSpec, second: JudgeSpec, labels: Sequence[Label], serving: Serving, progress: Progress, seed: int = 0
+) -> Comparison:
+    """Ask two judges about the same labels and compare them; see `report_on`."""
+
+    async def work() -> Comparison:
+        longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
+        async with judge_session([first, second], serving, progress, longest=longest) as session:
+            said = [await _ask(build_judge(spec, session), labels, progress) for spec in (first, second)]
+        return compare(said[0], said[1], seed=seed)
+
+    return asyncio.run(work())
+
+
+def try_on(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) -> Judged:
+    """Ask a judge about one pair of answers; see `report_on`."""
+
+    async def work() -> Judged:
+        longest = shown_bytes(label.prompt, label.answers)
+        async with judge_session([spec], serving, progress, longest=longest) as session:
+            return await ask_label(build_judge(spec, session), label)
+
+    return asyncio.run(work())
+
+
+async def _ask(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[Judged]:
+    progress.stage(f"{judge.name}: judge labels", len(labels))
+    return await ask_labels(judge, labels, _teller(progress))
+
+
+def _teller(progress: Progress) -> Callable[[Judged], None]:
+    outcomes: Counter[str] = Counter()
+
+    def told(item: Judged) -> None:
+        outcomes[item.outcome] += 1
+        progress.advance(1, **{name: str(count) for name, count in sorted(outcomes.items())})
+
+    return told
