@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, judge, plan, predict, run
+from rlaif.cli import inspect, jobs, judge, label, plan, predict, run
 from rlaif.cli.errors import at_the_edge
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Runs": [run.run, plan.plan, predict.predict, inspect.trace, inspect.report, inspect.runs],
+    "Judges": [label.label],
     "Ray jobs": [jobs.submit, jobs.status, jobs.logs, jobs.stop],
 }
 for _panel, _commands in _COMMANDS.items():
