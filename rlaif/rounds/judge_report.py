@@ -15,7 +15,7 @@ from rlaif.judging.report.labels import Label, labels_jsonl
 from rlaif.judging.report.measure import measure
 from rlaif.judging.report.outcomes import Judged
 from rlaif.judging.report.result import JudgeReport, LabelSource
-from rlaif.judging.spec import JudgeSpec
+from rlaif.judging.spec import JudgeSpec, LlmSpec
 from rlaif.rounds.judge_session import Serving, judge_session, shown_bytes
 from rlaif.rounds.progress import Progress
 from rlaif.store.rundir import now
@@ -62,7 +62,10 @@ def report_on(
                     judge, judged, attacks, limit=attacked_labels, told=_teller(progress), seed=seed
                 )
         source = LabelSource(place, hashlib.sha256(labels_jsonl(labels)).hexdigest())
-        measurement = measure(judged, seed=seed)
+        prices = {
+            leaf.sha: leaf.prices for leaf in spec.leaves if isinstance(leaf, LlmSpec) and leaf.prices is not None
+        }
+        measurement = measure(judged, prices=prices, seed=seed)
         return JudgeReport(spec.describe(), source, session.served, now(), __version__, measurement, measured, judged)
 
     return asyncio.run(work())

@@ -20,8 +20,8 @@ from rlaif.questions.prompt import Prompt
 from rlaif.recipe import Recipe, parse_recipe
 from rlaif.rounds.progress import Progress
 
-# Room for a judge's prompt around question and answers, for the chat template, and for the judge's own answer: tokens.
-_AROUND = 4096
+# Room for the chat template and a word or two of a judge's own, in tokens.
+_SPARE = 512
 _STEP = 256
 
 
@@ -83,7 +83,7 @@ def shown_bytes(prompt: Prompt, answers: Sequence[str]) -> int:
 
 @asynccontextmanager
 async def judge_session(
-    specs: Iterable[JudgeSpec], serving: Serving, progress: Progress, *, longest: int
+    specs: Sequence[JudgeSpec], serving: Serving, progress: Progress, *, longest: int
 ) -> AsyncIterator[JudgeSession]:
     """Have all models of some judges answer, for the length of a block.
 
@@ -110,7 +110,8 @@ async def judge_session(
     progress.stage("start engines", len(names))
     with ray_cluster(serving.address, serving.verbose):
         gpu = uses_gpus(recipe)
-        pools = {name: _pool(recipe, name, served[name], longest, gpu, progress) for name in names}
+        context = longest + max(_own_tokens(leaf) for spec in specs for leaf in spec.leaves)
+        pools = {name: _pool(recipe, name, served[name], context, gpu, progress) for name in names}
         try:
             await _start(recipe, list(pools.values()), gpu, progress)
             yield JudgeSession(served, pools)
@@ -138,6 +139,11 @@ async def _start(recipe: Recipe, pools: Sequence[EnginePool], gpu: bool, progres
         raise errors.exceptions[0] from None
 
 
+def _own_tokens(leaf: JudgeSpec) -> int:
+    """Return what a judge adds to what it is shown, at most: its files, as bytes, and its answer."""
+    return sum(path.stat().st_size for _, path in leaf.files) + leaf.answer_tokens + _SPARE
+
+
 def _pool(recipe: Recipe, name: str, model: str, longest: int, gpu: bool, progress: Progress) -> EnginePool:
     from rlaif.engines.actor import EngineSpec
     from rlaif.models.resolve import resolve_model, weights_id
@@ -145,7 +151,7 @@ def _pool(recipe: Recipe, name: str, model: str, longest: int, gpu: bool, progre
 
     revision = recipe.policy.revision if name == "policy" else None
     folder = resolve_model(model, revision)
-    wanted = -(-(longest + _AROUND) // _STEP) * _STEP
+    wanted = -(-longest // _STEP) * _STEP
     context = min(wanted, model_context(folder) or wanted)
     spec = EngineSpec(
         model=model,

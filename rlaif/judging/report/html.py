@@ -60,6 +60,8 @@ def render_page(report: JudgeReport) -> str:
         remarks=lines[1:],
         people=_rows(found.figures, "people"),
         length=_rows(found.figures, "length"),
+        calibration=_rows(found.figures, "calibration"),
+        reliability=charts.reliability_chart(found.bins),
         speakers=[_section(speaker) for speaker in found.speakers],
         accuracy_chart=charts.accuracy_chart(found.figures),
         position_chart=charts.position_chart(found.speakers),
@@ -86,9 +88,14 @@ def said(verdict: Verdict) -> str:
     return f"{about}: answer_{'a' if verdict.preference > 0.5 else 'b'}, {100 * sure:.0f}%"
 
 
-def _rows(figures: Mapping[str, Estimate], part: Part) -> list[FigureRow]:
+def _rows(figures: Mapping[str, Estimate], part: Part, currency: str | None = None) -> list[FigureRow]:
     return [
-        FigureRow(text, written(figures[name].value, text.unit), interval(figures[name], text.unit), figures[name].n)
+        FigureRow(
+            text,
+            written(figures[name].value, text.unit, currency),
+            interval(figures[name], text.unit),
+            figures[name].n,
+        )
         for name, text in FIGURES.items()
         if text.part == part and name in figures
     ]
@@ -96,7 +103,7 @@ def _rows(figures: Mapping[str, Estimate], part: Part) -> list[FigureRow]:
 
 def _section(speaker: SpeakerMeasurement) -> SpeakerSection:
     parts: tuple[Part, ...] = ("position", "verdicts", "calibration", "cost")
-    position, verdicts, calibration, cost = (_rows(speaker.figures, part) for part in parts)
+    position, verdicts, calibration, cost = (_rows(speaker.figures, part, speaker.spent.currency) for part in parts)
     return SpeakerSection(speaker, position, verdicts, calibration, cost, charts.reliability_chart(speaker.bins))
 
 

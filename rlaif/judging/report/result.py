@@ -78,6 +78,7 @@ def report_json(report: JudgeReport) -> dict[str, Any]:
         "figures": figures_json(found.figures),
         "confusion": {human: dict(row) for human, row in found.confusion.items()},
         "length": [asdict(entry) for entry in found.lengths],
+        "reliability": [asdict(entry) for entry in found.bins],
         "judges": [_speaker_json(speaker) for speaker in found.speakers],
         "attacks": None if report.attacks is None else [asdict(attack) for attack in report.attacks],
         "worst": [disagreement_json(item) for item in worst_disagreements(report.judged)],
@@ -139,9 +140,7 @@ def _speaker_json(speaker: SpeakerMeasurement) -> dict[str, Any]:
         "sha": speaker.sha,
         "labels": speaker.labels,
         "verdicts": dict(speaker.by_status),
-        "prompt_tokens": speaker.prompt_tokens,
-        "completion_tokens": speaker.completion_tokens,
-        "seconds": speaker.seconds,
+        "spent": asdict(speaker.spent),
         "figures": figures_json(speaker.figures),
         "reliability": [asdict(entry) for entry in speaker.bins],
     }

@@ -93,16 +93,16 @@ def _flips(names: tuple[str, str], found: Comparison) -> Iterator[RenderableType
 
 def _figures(found: Measurement) -> Table:
     table = _table("", "", _level(found.confidence), "of")
-    _rows(table, found.figures, ("people", "length"))
+    _rows(table, found.figures, ("people", "length", "calibration"))
     for speaker in found.speakers:
         if len(found.speakers) > 1:
             table.add_section()
             table.add_row(Text.assemble("member ", plain(speaker.name)), "", "", f"{speaker.labels:,}", style="bold")
-        _rows(table, speaker.figures, ("position", "calibration", "verdicts", "cost"))
+        _rows(table, speaker.figures, ("position", "calibration", "verdicts", "cost"), speaker.spent.currency)
     return table
 
 
-def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part]) -> None:
+def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part], currency: str | None = None) -> None:
     for part in parts:
         rows = [
             (text, figures[name])
@@ -114,7 +114,9 @@ def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part]) 
             table.add_section()
             table.add_row(Text(_TITLES[part], style="bold"))
         for text, found in rows:
-            table.add_row(text.title, written(found.value, text.unit), interval(found, text.unit), f"{found.n:,}")
+            table.add_row(
+                text.title, written(found.value, text.unit, currency), interval(found, text.unit), f"{found.n:,}"
+            )
 
 
 def _attacks(attacks: Sequence[AttackMeasurement]) -> Table:
