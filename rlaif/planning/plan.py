@@ -17,9 +17,9 @@ from rlaif.planning.judges import JudgeCalls, judge_calls
 from rlaif.planning.placement import Seats, check_together, gpus_needed, place_engines, place_training
 from rlaif.planning.tokens import Questions, RoundTokens, answer_once, measure_questions, round_tokens
 from rlaif.recipe import Recipe
+from rlaif.rounds.pools import judge_context
 from rlaif.rounds.setup import model_context
 
-# Room for a judge's rubric beside a question's context and two answers: what `rlaif.rounds.pools` gives its engines.
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -110,7 +110,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     own = _own_judge_models(recipe, judges)
     hardware = describe_hardware(options.hardware, gpu, gpus_needed(recipe.cluster, len(own)))
     assumptions += hardware.assumptions
-    seats = _seats(recipe, own, any(judge.model == "policy" for judge in judges), hardware, dtype_bytes, assumptions)
+    seats = _seats(recipe, own, judges, hardware, dtype_bytes, assumptions)
     check_together(seats, recipe.cluster.placement, hardware)
     if gpu:
         assumptions += _across_nodes(seats, hardware)
@@ -162,17 +162,23 @@ def _own_judge_models(recipe: Recipe, judges: list[JudgeCalls]) -> list[str]:
 
 
 def _seats(
-    recipe: Recipe, own: list[str], judged: bool, hardware: Hardware, dtype_bytes: int, assumptions: list[str]
+    recipe: Recipe,
+    own: list[str],
+    judges: list[JudgeCalls],
+    hardware: Hardware,
+    dtype_bytes: int,
+    assumptions: list[str],
 ) -> list[Seats]:
     policy = recipe.policy
     shape = model_shape(policy.model, policy.revision)
     assumptions.append(_shape_line(policy.model, shape))
     lora = recipe.training.lora
-    shares = judged and lora is not None
+    shares = lora is not None and any(judge.model == "policy" for judge in judges)
+    judge_tokens = max((judge.output_tokens for judge in judges), default=0)
     seats = [
         place_engines(
             "policy", policy.model, shape, recipe.cluster.policy, hardware,
-            dtype_bytes=dtype_bytes, context=_context(recipe, policy.model, shares),
+            dtype_bytes=dtype_bytes, context=_context(recipe, policy.model, judge_tokens if shares else 0),
             lora_rank=lora.rank if lora else None,
         )
     ]  # fmt: skip
@@ -184,15 +190,15 @@ def _seats(
         seats.append(
             place_engines(
                 "judge", model, its_shape, recipe.cluster.judge, hardware,
-                dtype_bytes=dtype_bytes, context=_context(recipe, model, True), lora_rank=None,
+                dtype_bytes=dtype_bytes, context=_context(recipe, model, judge_tokens), lora_rank=None,
             )
         )  # fmt: skip
     return [*seats, place_training(recipe, shape, hardware, dtype_bytes=dtype_bytes)]
 
 
-def _context(recipe: Recipe, model: str, judges: bool) -> int:
-    """Return the longest sequence that an engine takes, in tokens."""
-    wanted = judge_context(recipe) if judges else recipe.policy.max_length
+def _context(recipe: Recipe, model: str, judge_tokens: int) -> int:
+    """Return the longest sequence that an engine takes, in tokens; `judge_tokens` is 0 where it serves no judge."""
+    wanted = judge_context(recipe, judge_tokens) if judge_tokens else recipe.policy.max_length
     return min(wanted, model_context(model) or wanted)
 
 

@@ -184,12 +184,12 @@ def answer_once(questions: Questions, answer_tokens: int) -> Tokens:
 
 
 def _judged(judge: JudgeCalls, questions: int, candidates: int, prompt_tokens: int, answer_tokens: int) -> Tokens:
-    calls = math.comb(candidates, 2) * judge.orders
+    calls = math.comb(candidates, judge.answers) * judge.orders
     shared = judge.template_tokens + prompt_tokens
-    own = 2 * answer_tokens
+    own = judge.answers * answer_tokens
     return Tokens(
-        requests=questions * calls,
-        sent=questions * calls * (shared + own),
+        requests=questions * calls * judge.samples,
+        sent=questions * calls * judge.samples * (shared + own),
         computed=questions * (shared + calls * own),
-        written=questions * calls * judge.output_tokens,
+        written=questions * calls * judge.samples * judge.output_tokens,
     )

@@ -87,7 +87,8 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         elif event in ("engine_lost", "retry"):
             progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
 
-    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell)
+    judge_tokens = max(1, setup.judge.answer_tokens)
+    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
     work = Work(setup, run, pools, build_judge(setup.judge, pools), gpu, policy_id, progress, tell)
     _write_prompts(work)
     try:
@@ -138,7 +139,9 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         with _Timed(work, "pairs", number):
             counts = make_pairs(work, directory)
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.by_status.items()))
-        work.progress.say(f"round {number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})")
+        work.progress.say(
+            f"round {number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})"
+        )
     if not directory.done("train"):
         with _Timed(work, "train", number):
             await train_policy(work, directory, current)
@@ -176,7 +179,9 @@ async def _bring(work: Work, policy: PolicyWeights, judges: bool) -> None:
         work.progress.stage("start engines", 1)
     await work.pools.start(judges)
     difference = await work.pools.policy.update(policy)
-    work.tell("weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started)
+    work.tell(
+        "weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started
+    )
 
 
 class _Timed:
@@ -193,4 +198,3 @@ class _Timed:
         seconds = round(time.monotonic() - self._began, 3)
         event = "stage_done" if kind is None else "stage_broken"
         self._work.tell(event, stage=self._stage, round=self._round, seconds=seconds)
-

@@ -14,6 +14,7 @@ from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
 from rlaif.judging.judgefile import JudgeSpec, load_judge_file
 from rlaif.judging.promptfile import PromptFile, load_prompt_file
+from rlaif.judging.spec import RewardModelSpec
 from rlaif.models.resolve import BUILTIN, check_model
 from rlaif.questions.prompt import Prompt
 from rlaif.questions.sources import load_questions
@@ -68,7 +69,8 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; policy.prompt expects kind answer")
     judge = load_judge_file(recipe.judge.name)
     check_model(recipe.policy.model)
-    for model in sorted(judge.models - {"policy"}):
+    own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
+    for model in sorted((judge.models | own) - {"policy"}):
         check_model(model)
     _check_context(recipe)
     train = load_questions(recipe.questions.train)
