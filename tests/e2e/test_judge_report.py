@@ -229,3 +229,23 @@ def test_ctrl_c_ends_with_one_line(replayed: Served, labels: Path) -> None:
     assert (process.returncode, time.monotonic() - began < 15) == (130, True)
     assert "Traceback" not in errors
     assert "stopped" in errors
+
+
+def test_a_judge_on_an_engine_of_ours_is_measured_and_the_engine_is_given_back(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": str(number), "question": f"What were sales in {2020 + number}?",
+            "context": f"Sales were ${number} million.", "answer_a": f"${number} million",
+            "answer_b": "I do not know.", "human": "a",
+        }
+        for number in range(1, 4)
+    ]  # fmt: skip
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = report(Path("finance-grounded"), path)
+    assert found["models"] == {"policy": "builtin:smollm2-135m"}
+    (judge,) = found["judges"]
+    assert judge["verdicts"] == {"ok": 6}
+    assert judge["spent"]["completion_tokens"] == 6
+    assert sum(entry["right"]["n"] for entry in judge["reliability"]) == 3
+    assert 0.0 <= judge["figures"]["ece"]["value"] <= 1.0
