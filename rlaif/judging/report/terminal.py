@@ -54,9 +54,33 @@ def headline(name: str, found: Measurement) -> list[str]:
         lines.append(f"With a tie counted half it is {_span(half, 'ties_half')}: not to be told from a coin.")
     if longer is not None and longer.value is not None and half.value is not None and longer.value >= half.value:
         lines.append(f"Always taking the longer answer reaches {written(longer.value, 'share')}.")
+    lines += _preferences(found)
     if found.questions < found.labels:
         lines.append(f"The labels are about {found.questions:,} questions; intervals draw questions, not labels.")
     return lines
+
+
+def _preferences(found: Measurement) -> list[str]:
+    """Return what the judge prefers for the wrong reasons, where that cannot be chance."""
+    lines = []
+    for speaker in found.speakers:
+        first = speaker.figures.get("prefers_first")
+        if first is not None and _apart(first, 0.5):
+            place = "first" if (first.value or 0.0) > 0.5 else "second"
+            share = first.value if place == "first" else 1.0 - (first.value or 0.0)
+            who = "It" if len(found.speakers) == 1 else speaker.name
+            lines.append(f"{who} prefers what is shown {place}: {written(share, 'share')} of its verdicts.")
+    longer, people = found.figures.get("prefers_longer"), found.figures.get("people_prefer_longer")
+    if longer is not None and people is not None and people.value is not None and _apart(longer, people.value):
+        took = written(longer.value, "share")
+        lines.append(
+            f"It takes the longer answer in {took} of its decisions, people in {written(people.value, 'share')}."
+        )
+    return lines
+
+
+def _apart(found: Estimate, value: float) -> bool:
+    return found.low is not None and found.high is not None and not found.low <= value <= found.high
 
 
 def comparison_view(names: tuple[str, str], found: Comparison) -> RenderableType:

@@ -122,7 +122,7 @@ def interval(found: Estimate, unit: Unit) -> str:
 
     Where all labels say the same, resampling them says nothing: an interval without width is not shown as one.
     """
-    if found.low is None or found.high is None or found.low == found.high:
+    if found.low is None or found.high is None:
         return ""
     low, high = written(found.low, unit, ""), written(found.high, unit, "")
-    return f"[{low.rstrip()}, {high.rstrip()}]"
+    return "" if low == high else f"[{low.rstrip()}, {high.rstrip()}]"
