@@ -1,33 +1,76 @@
 """From a judge's description to the judge that works."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
 from rlaif.judging.asking import Asker, LogprobAsker, TextAsker
+from rlaif.judging.backend import OpenAIBackend
 from rlaif.judging.front import LogprobFront
 from rlaif.judging.judge import Backends, Judge, ModelBackend
 from rlaif.judging.llm import PairwiseJudge, PointwiseJudge
+from rlaif.judging.openai_backend import OpenAIServer
 from rlaif.judging.panel import FirstToDecide
 from rlaif.judging.reference import ReferenceJudge
+from rlaif.judging.reward_model import RewardModel, RewardModelJudge
 from rlaif.judging.spec import JudgeSpec, LlmSpec, ReferenceSpec, RewardModelSpec
+from rlaif.judging.spending import Spending
 from rlaif.judging.vote import Vote
 
 
-def build_judge(spec: JudgeSpec, backends: Backends) -> Judge:
+def build_judge(spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None) -> Judge:
     """Return the judge that a file describes.
 
     Args:
         spec: of `load_judge_file`.
         backends: gives what serves the models of our own engines.
-    """
-    if isinstance(spec, ReferenceSpec):
-        return ReferenceJudge(spec)
-    if isinstance(spec, RewardModelSpec):
-        from rlaif.judging.reward_model import RewardModel, RewardModelJudge
+        spending: counts what endpoints charge, and says when to stop.
 
-        return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
-    if isinstance(spec, LlmSpec):
-        asker = _asker(spec, backends.vllm(spec.model))
-        return PairwiseJudge(spec, asker) if spec.pairwise else PointwiseJudge(spec, asker)
-    members = tuple(build_judge(member, backends) for member in spec.members)
-    return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+    Raises:
+        UserError: an endpoint's key is not in the environment.
+    """
+    return _Builder(backends, spending or Spending(), []).build(spec)
+
+
+@asynccontextmanager
+async def open_judge(spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None) -> AsyncIterator[Judge]:
+    """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
+    builder = _Builder(backends, spending or Spending(), [])
+    try:
+        yield builder.build(spec)
+    finally:
+        for server in builder.servers:
+            await server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Makes judges of their descriptions.
+
+    Attributes:
+        servers: the endpoints that the judges ask; appended to.
+    """
+
+    backends: Backends
+    spending: Spending
+    servers: list[OpenAIServer]
+
+    def build(self, spec: JudgeSpec) -> Judge:
+        if isinstance(spec, ReferenceSpec):
+            return ReferenceJudge(spec)
+        if isinstance(spec, RewardModelSpec):
+            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+        if isinstance(spec, LlmSpec):
+            asker = _asker(spec, self._backend(spec))
+            return PairwiseJudge(spec, asker) if spec.pairwise else PointwiseJudge(spec, asker)
+        members = tuple(map(self.build, spec.members))
+        return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+
+    def _backend(self, spec: LlmSpec) -> ModelBackend:
+        if isinstance(spec.backend, OpenAIBackend):
+            self.servers.append(OpenAIServer(spec.backend, self.spending))
+            return self.servers[-1]
+        return self.backends.vllm(spec.model)
 
 
 def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
