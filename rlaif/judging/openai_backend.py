@@ -166,9 +166,12 @@ class OpenAIServer:
         import openai
         from openai.types.chat import ChatCompletion
 
+        no_key = None if self._key else {"Authorization": openai.Omit()}
         try:
             async with asyncio.timeout(self._backend.timeout):
-                completion = await client.chat.completions.create(model=self._backend.model, **arguments)
+                completion = await client.chat.completions.create(
+                    model=self._backend.model, extra_headers=no_key, **arguments
+                )
         except (TimeoutError, openai.APITimeoutError):
             return f"no answer in {self._backend.timeout:g} seconds", 0.0
         except openai.APIStatusError as error:
@@ -218,14 +221,13 @@ class OpenAIServer:
         # Connections and semaphores belong to the event loop that they were first used in.
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            from openai import AsyncOpenAI, Omit
+            from openai import AsyncOpenAI
 
             self._client = AsyncOpenAI(
                 api_key=self._key or "none",
                 base_url=self._backend.base_url,
                 timeout=self._backend.timeout,
                 max_retries=0,
-                default_headers=None if self._key else {"Authorization": Omit()},  # type: ignore[dict-item]
             )
             self._slots, self._loop = asyncio.Semaphore(self._backend.concurrency), loop
         return self._client
