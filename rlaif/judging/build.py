@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rlaif.judging.asking import Asker, LogprobAsker, TextAsker
 from rlaif.judging.backend import OpenAIBackend
+from rlaif.judging.cache import CachedBackend, VerdictCache
 from rlaif.judging.front import LogprobFront
 from rlaif.judging.judge import Backends, Judge, ModelBackend
 from rlaif.judging.llm import PairwiseJudge, PointwiseJudge
@@ -18,24 +19,29 @@ from rlaif.judging.spending import Spending
 from rlaif.judging.vote import Vote
 
 
-def build_judge(spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None) -> Judge:
+def build_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> Judge:
     """Return the judge that a file describes.
 
     Args:
         spec: of `load_judge_file`.
         backends: gives what serves the models of our own engines.
         spending: counts what endpoints charge, and says when to stop.
+        cache: spares what was asked before; None asks everything.
 
     Raises:
         UserError: an endpoint's key is not in the environment.
     """
-    return _Builder(backends, spending or Spending(), []).build(spec)
+    return _Builder(backends, spending or Spending(), cache, []).build(spec)
 
 
 @asynccontextmanager
-async def open_judge(spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None) -> AsyncIterator[Judge]:
+async def open_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> AsyncIterator[Judge]:
     """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
-    builder = _Builder(backends, spending or Spending(), [])
+    builder = _Builder(backends, spending or Spending(), cache, [])
     try:
         yield builder.build(spec)
     finally:
@@ -53,6 +59,7 @@ class _Builder:
 
     backends: Backends
     spending: Spending
+    cache: VerdictCache | None
     servers: list[OpenAIServer]
 
     def build(self, spec: JudgeSpec) -> Judge:
@@ -68,9 +75,14 @@ class _Builder:
 
     def _backend(self, spec: LlmSpec) -> ModelBackend:
         if isinstance(spec.backend, OpenAIBackend):
-            self.servers.append(OpenAIServer(spec.backend, self.spending))
-            return self.servers[-1]
-        return self.backends.vllm(spec.model)
+            server = OpenAIServer(spec.backend, self.spending)
+            self.servers.append(server)
+            return server if self.cache is None else CachedBackend(server, self.cache, together=False)
+        backend = self.backends.vllm(spec.model)
+        if self.cache is None or not backend.identity:
+            # Engines whose weights have no name may answer otherwise tomorrow.
+            return backend
+        return CachedBackend(backend, self.cache, together=True)
 
 
 def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
