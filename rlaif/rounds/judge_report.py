@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from rlaif import __version__
-from rlaif.judging.build import build_judge
+from rlaif.judging.build import open_judge
 from rlaif.judging.judge import Judge
 from rlaif.judging.report.ask import ask_label, ask_labels
 from rlaif.judging.report.attacks import measure_attacks
@@ -51,8 +51,10 @@ def report_on(
 
     async def work() -> JudgeReport:
         longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
-        async with judge_session([spec], serving, progress, longest=longest) as session:
-            judge = build_judge(spec, session)
+        async with (
+            judge_session([spec], serving, progress, longest=longest) as session,
+            open_judge(spec, session) as judge,
+        ):
             judged = await _ask(judge, labels, progress)
             measured = None
             if attacks:
@@ -79,7 +81,10 @@ def compare_on(
     async def work() -> Comparison:
         longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
         async with judge_session([first, second], serving, progress, longest=longest) as session:
-            said = [await _ask(build_judge(spec, session), labels, progress) for spec in (first, second)]
+            said = []
+            for spec in (first, second):
+                async with open_judge(spec, session) as judge:
+                    said.append(await _ask(judge, labels, progress))
         return compare(said[0], said[1], seed=seed)
 
     return asyncio.run(work())
@@ -90,8 +95,11 @@ def try_on(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) 
 
     async def work() -> Judged:
         longest = shown_bytes(label.prompt, label.answers)
-        async with judge_session([spec], serving, progress, longest=longest) as session:
-            return await ask_label(build_judge(spec, session), label)
+        async with (
+            judge_session([spec], serving, progress, longest=longest) as session,
+            open_judge(spec, session) as judge,
+        ):
+            return await ask_label(judge, label)
 
     return asyncio.run(work())
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rlaif import __version__
-from rlaif.judging.build import build_judge
+from rlaif.judging.build import open_judge
 from rlaif.judging.judge import Judge
 from rlaif.judging.promptfile import PromptFile
 from rlaif.judging.report.ask import ask_all
@@ -69,8 +69,10 @@ def label_candidates(
 
     async def work() -> tuple[Judge, list[list[Verdict]]]:
         longest = max((shown_bytes(item.prompt, item.answers) for item in asked), default=0)
-        async with judge_session([spec], serving, progress, longest=longest) as session:
-            judge = build_judge(spec, session)
+        async with (
+            judge_session([spec], serving, progress, longest=longest) as session,
+            open_judge(spec, session) as judge,
+        ):
             return judge, await _ask(judge, asked, progress)
 
     judge, verdicts = asyncio.run(work())
