@@ -29,9 +29,9 @@ class _Leaf:
         return frozenset()
 
     @property
-    def leaves(self) -> "tuple[JudgeSpec, ...]":
+    def leaves(self) -> "tuple[LeafSpec, ...]":
         """The judges that speak: itself."""
-        return (cast("JudgeSpec", self),)
+        return (cast("LeafSpec", self),)
 
     @property
     def answer_tokens(self) -> int:
@@ -265,7 +265,7 @@ class PanelSpec:
         return frozenset().union(*(member.models for member in self.members))
 
     @property
-    def leaves(self) -> "tuple[JudgeSpec, ...]":
+    def leaves(self) -> "tuple[LeafSpec, ...]":
         """The judges that speak: its members, and of a member that is a panel, those of it."""
         return tuple(leaf for member in self.members for leaf in member.leaves)
 
@@ -291,7 +291,9 @@ class PanelSpec:
         }
 
 
-JudgeSpec = ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec
+LeafSpec = ReferenceSpec | LlmSpec | RewardModelSpec
+"""A judge that speaks for itself."""
+JudgeSpec = LeafSpec | PanelSpec
 
 
 def _sha(tree: dict[str, Any]) -> str:
