@@ -31,7 +31,12 @@ _Set = Annotated[
 ]
 _Address = Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")]
+_MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge file's prices."),
+]
 _Verbose = Annotated[bool, typer.Option(help="Show what the engines print.")]
+_STOPPED = "stopped; what was answered is kept, and the same command goes on"
 _BUILTIN = "builtin:smollm2-135m"
 
 
@@ -118,6 +123,7 @@ def report(
     model: _Model = _BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
+    max_cost: _MaxCost = None,
     address: _Address = None,
     json_: _Json = False,
     verbose: _Verbose = False,
@@ -131,8 +137,8 @@ def report(
     from rlaif.rounds.judge_report import report_on
 
     spec, read = load_judge_file(name), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose)
-    with stop_signals(f"judge report {name}: stopped; nothing was written"), _progress(json_) as progress:
+    serving = _serving(model, set_, address, verbose, max_cost)
+    with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
         made = report_on(spec, read, labels, serving, progress, attacks={}, attacked_labels=attacks, seed=seed)
     page = write_report(made, out) if out is not None else None
     if json_:
@@ -154,6 +160,7 @@ def compare(
     model: _Model = _BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
+    max_cost: _MaxCost = None,
     address: _Address = None,
     json_: _Json = False,
     verbose: _Verbose = False,
@@ -166,8 +173,8 @@ def compare(
     from rlaif.rounds.judge_report import compare_on
 
     one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose)
-    with stop_signals("judge compare: stopped"), _progress(json_) as progress:
+    serving = _serving(model, set_, address, verbose, max_cost)
+    with stop_signals(f"judge compare: {_STOPPED}"), _progress(json_) as progress:
         found = compare_on(one, other, read, serving, progress, seed)
     if json_:
         typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
@@ -216,10 +223,12 @@ def labels(
     typer.echo(f"{made.rows:,} rows of the form {made.format}: {counts}, in {output}")
 
 
-def _serving(model: str, overrides: list[str] | None, address: str | None, verbose: bool) -> "Serving":
+def _serving(
+    model: str, overrides: list[str] | None, address: str | None, verbose: bool, max_cost: float | None = None
+) -> "Serving":
     from rlaif.rounds.judge_session import Serving, serving_recipe
 
-    return Serving(serving_recipe(model, overrides or []), address, verbose)
+    return Serving(serving_recipe(model, overrides or []), address, verbose, max_cost)
 
 
 def _progress(quiet: bool) -> Any:

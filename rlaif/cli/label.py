@@ -22,6 +22,10 @@ def label(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="pairs.* and how models are served: pairs.min_margin=0.2."),
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge's prices."),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show what the engines print.")] = False,
@@ -43,10 +47,13 @@ def label(
     spec, answer_prompt = load_judge_file(judge), load_prompt_file(prompt)
     if answer_prompt.kind != "answer":
         raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; --prompt expects kind answer")
-    serving = Serving(serving_recipe(model, set_ or []), address, verbose)
+    serving = Serving(serving_recipe(model, set_ or []), address, verbose, max_cost)
     read = read_candidates(candidates)
     console = Console(stderr=True)
-    with stop_signals(f"{output}: stopped; nothing was written"), TerminalProgress(console) as progress:
+    with (
+        stop_signals(f"{output}: stopped; what was answered is kept, and the same command goes on"),
+        TerminalProgress(console) as progress,
+    ):
         made = label_candidates(read, spec, answer_prompt, output, serving, progress)
     if json_:
         figures = {"questions": made.questions, "single": made.single, "answers": made.answers}

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from rlaif import __version__
-from rlaif.judging.build import open_judge
 from rlaif.judging.judge import Judge
 from rlaif.judging.report.ask import ask_label, ask_labels
 from rlaif.judging.report.attacks import measure_attacks
@@ -16,7 +15,7 @@ from rlaif.judging.report.measure import measure
 from rlaif.judging.report.outcomes import Judged
 from rlaif.judging.report.result import JudgeReport, LabelSource
 from rlaif.judging.spec import JudgeSpec, LlmSpec
-from rlaif.rounds.judge_session import Serving, judge_session, shown_bytes
+from rlaif.rounds.judge_session import Serving, judge_session, open_with_cache, shown_bytes
 from rlaif.rounds.progress import Progress
 from rlaif.store.rundir import now
 
@@ -53,7 +52,7 @@ def report_on(
         longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
-            open_judge(spec, session) as judge,
+            open_with_cache(spec, session, serving, free=False) as judge,
         ):
             judged = await _ask(judge, labels, progress)
             measured = None
@@ -83,7 +82,7 @@ def compare_on(
         async with judge_session([first, second], serving, progress, longest=longest) as session:
             said = []
             for spec in (first, second):
-                async with open_judge(spec, session) as judge:
+                async with open_with_cache(spec, session, serving, free=False) as judge:
                     said.append(await _ask(judge, labels, progress))
         return compare(said[0], said[1], seed=seed)
 
@@ -97,7 +96,7 @@ def try_on(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) 
         longest = shown_bytes(label.prompt, label.answers)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
-            open_judge(spec, session) as judge,
+            open_with_cache(spec, session, serving, free=False) as judge,
         ):
             return await ask_label(judge, label)
 

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rlaif import __version__
-from rlaif.judging.build import open_judge
 from rlaif.judging.judge import Judge
 from rlaif.judging.promptfile import PromptFile
 from rlaif.judging.report.ask import ask_all
@@ -18,7 +17,7 @@ from rlaif.judging.verdict import Verdict
 from rlaif.preferences.candidate_file import Candidates
 from rlaif.preferences.labelled import labelled_rows
 from rlaif.preferences.pairs import PairCounts
-from rlaif.rounds.judge_session import Serving, judge_session, shown_bytes
+from rlaif.rounds.judge_session import Serving, judge_session, open_with_cache, shown_bytes
 from rlaif.rounds.progress import Progress
 
 
@@ -71,7 +70,7 @@ def label_candidates(
         longest = max((shown_bytes(item.prompt, item.answers) for item in asked), default=0)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
-            open_judge(spec, session) as judge,
+            open_with_cache(spec, session, serving, free=True) as judge,
         ):
             return judge, await _ask(judge, asked, progress)
 

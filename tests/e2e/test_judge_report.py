@@ -6,6 +6,7 @@ are held against the benchmark's own figures (`published.json`).
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -62,8 +63,10 @@ Served = Callable[..., tuple[Path, str]]
 
 
 @pytest.fixture
-def replayed(shared_data: Path, tmp_path: Path) -> Iterator[Served]:
+def replayed(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """Starts a server that replays a judge, and returns a judge file that asks it, and the server's address."""
+    # The verdict cache of this test alone: another server may have had the same port.
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
     servers: list[subprocess.Popen[str]] = []
 
     def start(judge: str, *options: str, **backend: Any) -> tuple[Path, str]:
@@ -155,7 +158,7 @@ def test_failures_are_retried_and_what_cannot_be_read_is_no_preference(
     judge, url = replayed("GPT-4/CoT", "--fail", "5", "--garble", "7", "--slow", "0.05", concurrency=16)
     found = report(judge, labels, "--out", str(tmp_path / "out"))
     with urllib.request.urlopen(f"{url}/stats") as reply:
-        stats = json.load(reply)
+        stats: dict[str, int] = json.load(reply)
     (statuses,) = [entry["verdicts"] for entry in found["judges"]]
     # Every fifth request failed and was asked again: no verdict is lost and none is an error.
     assert stats["requests"] > 200
@@ -212,23 +215,41 @@ def test_two_judges_are_compared_on_the_same_labels(replayed: Served, labels: Pa
     assert "McNemar" in shown.stdout
 
 
-def test_ctrl_c_ends_with_one_line(replayed: Served, labels: Path) -> None:
-    import signal
+def requests(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/stats") as reply:
+        return int(json.load(reply)["requests"])
 
-    judge, url = replayed("GPT-4/CoT", "--slow", "0.5", concurrency=2)
+
+def test_ctrl_c_ends_with_one_line_and_the_same_command_asks_only_what_is_left(replayed: Served, labels: Path) -> None:
+    judge, url = replayed("GPT-4/CoT", "--slow", "0.1", concurrency=2)
     process = command.start("judge", "report", str(judge), "--labels", str(labels))
-
-    def asked() -> bool:
-        with urllib.request.urlopen(f"{url}/stats") as reply:
-            return int(json.load(reply)["requests"]) > 2
-
-    assert command.wait_until(asked, process)
+    assert command.wait_until(lambda: requests(url) > 20, process)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, time.monotonic() - began < 15) == (130, True)
     assert "Traceback" not in errors
-    assert "stopped" in errors
+    assert "the same command goes on" in errors
+    first = report(judge, labels)
+    # What was on its way when Ctrl-C came may be asked again: as many as are asked at once.
+    assert 200 <= requests(url) <= 202
+    assert values(first)["orders_agree"] == 91
+    again = report(judge, labels)
+    assert requests(url) <= 202
+    # The report says what its verdicts cost, whoever paid.
+    assert again["judges"] == first["judges"]
+
+
+def test_a_limit_on_money_stops_before_it_is_passed(replayed: Served, labels: Path) -> None:
+    judge, url = replayed("GPT-4/Vanilla", concurrency=1, prices={"prompt": 1000.0, "completion": 1000.0})
+    arguments = ("judge", "report", str(judge), "--labels", str(labels), "--max-cost", "2")
+    stopped = command.run(*arguments)
+    assert stopped.returncode == 1
+    assert "--max-cost: " in stopped.stderr
+    assert 0 < requests(url) < 50
+    free, _ = replayed("GPT-4/CoT")
+    refused = command.run("judge", "report", str(free), "--labels", str(labels), "--max-cost", "2")
+    assert (refused.returncode, "has no backend.prices" in refused.stderr) == (2, True)
 
 
 def test_a_judge_on_an_engine_of_ours_is_measured_and_the_engine_is_given_back(tmp_path: Path) -> None:
