@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rlaif.cli.errors import at_the_edge
+from rlaif.cli.errors import WRONG_USE, at_the_edge
 
 if TYPE_CHECKING:
     from rlaif.rounds.judge_session import Serving
@@ -76,6 +76,27 @@ def show(name: _Name, json_: _Json = False) -> None:
     typer.echo(json.dumps(facts) if json_ else yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip())
 
 
+def check(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
+    json_: _Json = False,
+) -> None:
+    """Check a judge file with all that it names, or a prompt file; every fault comes with its file and line."""
+    from dataclasses import asdict
+
+    from rlaif.judging.check import check_judge
+
+    findings = check_judge(path)
+    if json_:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
+        if not findings:
+            typer.echo(f"{path}: no fault found")
+    if findings:
+        raise typer.Exit(WRONG_USE)
+
+
 def try_(
     name: _Name,
     question: Annotated[str, typer.Option(help="The question.")],
@@ -139,7 +160,7 @@ def report(
     spec, read = load_judge_file(name), load_labels(labels, limit)
     serving = _serving(model, set_, address, verbose, max_cost)
     with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
-        made = report_on(spec, read, labels, serving, progress, attacks={}, attacked_labels=attacks, seed=seed)
+        made = report_on(spec, read, labels, serving, progress, attacks=attacks, seed=seed)
     page = write_report(made, out) if out is not None else None
     if json_:
         typer.echo(json.dumps({**report_json(made), "report": page}))
@@ -246,7 +267,7 @@ def _console() -> Any:
 
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
-    "list": list_, "show": show, "try": try_, "report": report, "compare": compare, "labels": labels,
+    "list": list_, "show": show, "check": check, "try": try_, "report": report, "compare": compare, "labels": labels,
 }  # fmt: skip
 for _command_name, _command in _COMMANDS.items():
     app.command(_command_name)(at_the_edge(_command))

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from rlaif import __version__
+from rlaif.judging.attacks import ATTACKS
 from rlaif.judging.judge import Judge
 from rlaif.judging.report.ask import ask_label, ask_labels
-from rlaif.judging.report.attacks import measure_attacks
+from rlaif.judging.report.attacks import AttackMeasurement, measure_attacks
 from rlaif.judging.report.compare import Comparison, compare
 from rlaif.judging.report.labels import Label, labels_jsonl
 from rlaif.judging.report.measure import measure
@@ -19,6 +20,9 @@ from rlaif.rounds.judge_session import Serving, judge_session, open_with_cache, 
 from rlaif.rounds.progress import Progress
 from rlaif.store.rundir import now
 
+# Room for what an attack adds to an answer, in bytes. One that adds more and does not fit is counted as failed.
+_ATTACK = 4096
+
 
 def report_on(
     spec: JudgeSpec,
@@ -27,8 +31,7 @@ def report_on(
     serving: Serving,
     progress: Progress,
     *,
-    attacks: Mapping[str, Callable[[str], str]],
-    attacked_labels: int,
+    attacks: int = 0,
     seed: int = 0,
 ) -> JudgeReport:
     """Ask a judge about all labels, attack its right verdicts, and measure it.
@@ -39,8 +42,7 @@ def report_on(
         place: of the label file, for the record.
         serving: how its models are served.
         progress: told of what happens.
-        attacks: by name; none leaves the attacks out.
-        attacked_labels: how many right verdicts each attack is tried on, at most.
+        attacks: how many right verdicts each of `ATTACKS` is tried on, at most; 0 leaves the attacks out.
         seed: of the intervals.
 
     Raises:
@@ -49,19 +51,13 @@ def report_on(
     """
 
     async def work() -> JudgeReport:
-        longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
+        longest = max(shown_bytes(label.prompt, label.answers) for label in labels) + (_ATTACK if attacks else 0)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
             open_with_cache(spec, session, serving, free=False) as judge,
         ):
             judged = await _ask(judge, labels, progress)
-            measured = None
-            if attacks:
-                right = min(attacked_labels, sum(item.right for item in judged))
-                progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(attacks))
-                measured = await measure_attacks(
-                    judge, judged, attacks, limit=attacked_labels, told=_teller(progress), seed=seed
-                )
+            measured = await _attack(judge, judged, attacks, seed, progress) if attacks else None
         source = LabelSource(place, hashlib.sha256(labels_jsonl(labels)).hexdigest())
         prices = {
             leaf.sha: leaf.prices for leaf in spec.leaves if isinstance(leaf, LlmSpec) and leaf.prices is not None
@@ -101,6 +97,14 @@ def try_on(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) 
             return await ask_label(judge, label)
 
     return asyncio.run(work())
+
+
+async def _attack(
+    judge: Judge, judged: Sequence[Judged], limit: int, seed: int, progress: Progress
+) -> tuple[AttackMeasurement, ...]:
+    right = min(limit, sum(item.right for item in judged))
+    progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(ATTACKS))
+    return await measure_attacks(judge, judged, ATTACKS, limit=limit, told=_teller(progress), seed=seed)
 
 
 async def _ask(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[Judged]:

@@ -18,6 +18,7 @@ from rlaif.judging.backend import Prices
 from rlaif.judging.decide import decide_by_orders, decide_by_scores
 from rlaif.judging.judge import Comparison
 from rlaif.judging.report.ask import ask_labels
+from rlaif.judging.report.attacks import measure_attacks
 from rlaif.judging.report.bootstrap import estimates, ratio
 from rlaif.judging.report.compare import compare, mcnemar_exact
 from rlaif.judging.report.convert import convert_labels
@@ -351,3 +352,35 @@ def _replayed(item: Label, said: dict[str, str]) -> Judged:
         order: re.findall(r"Output \(([ab])\)", said[key])[-1] for order, key in (("ab", "as_given"), ("ba", "swapped"))
     }
     return judged(item, float(shown["ab"] == "a"), float(shown["ba"] == "b"))
+
+
+class Swayed(Echo):
+    """Prefers the longer answer, unless the other one says "please" or says nothing."""
+
+    async def verdicts(
+        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        swayed = [answer.endswith("please") for answer in answers]
+        if any(answer.endswith("!") for answer in answers):
+            return [verdict(prompt.id, "ab", "error")]
+        if any(swayed):
+            return [verdict(prompt.id, "ab", float(swayed[0]))]
+        return await super().verdicts(prompt, answers, comparisons)
+
+
+def test_attacks_go_into_the_rejected_answer_of_right_verdicts() -> None:
+    labels = [label("1"), label("2", "b", a="short", b="a long answer"), label("3", "b"), label("4", "tie")]
+    judge = Swayed()
+    said = asyncio.run(ask_labels(judge, labels))
+    assert [item.right for item in said] == [True, True, False, False]
+    attacks = {
+        "beg": lambda answer: f"{answer} please",
+        "nothing": lambda answer: answer,
+        "shout": lambda answer: f"{answer}!",
+    }
+    beg, nothing, shout = asyncio.run(measure_attacks(judge, said, attacks))
+    assert (beg.flipped.value, beg.flipped.n, beg.examples) == (1.0, 2, ("1", "2"))
+    assert (nothing.flipped.value, nothing.undone.value, nothing.examples) == (0.0, 0.0, ())
+    assert (shout.flipped.value, shout.failed) == (None, 2)
+    (first,) = asyncio.run(measure_attacks(judge, said, {"beg": attacks["beg"]}, limit=1))
+    assert first.examples == ("1",)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rlaif.cli.main import app
+from rlaif.judging.attacks import ATTACKS
 from rlaif.judging.report.words import FIGURES
 from rlaif.store.schemas import VERDICTS
 
@@ -56,6 +57,14 @@ def test_a_judge_is_shown_with_its_place_and_identity() -> None:
     assert "no judge by that name" in run("show", "nobody", code=2)
 
 
+def test_a_file_is_checked_and_each_fault_has_its_line(tmp_path: Path) -> None:
+    assert "no fault found" in run("check", "finance-grounded")
+    assert json.loads(run("check", "finance-grounded", "--json")) == []
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("kind: reference\ntolerance: 2\n", encoding="utf-8")
+    assert f"{broken}:2: tolerance: " in run("check", str(broken), code=2)
+
+
 def test_one_question_is_tried() -> None:
     arguments = ("try", "reference", "--question", "Sales?", "--a", "$8", "--b", "$7 million")
     shown = run(*arguments, "--reference", "$7 million")
@@ -86,6 +95,17 @@ def test_a_report_is_written_whole_and_the_page_shows_what_judges_say_as_text(la
     assert "{{ 7 * 7 }}" in page
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     assert page.count("<svg") >= 2
+
+
+def test_attacks_are_measured_on_right_verdicts_alone(labels: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shown = run("report", "reference", "--labels", labels, "--attacks", "5", "--out", str(out))
+    found = json.loads((out / "report.json").read_text(encoding="utf-8"))["attacks"]
+    assert {attack["name"] for attack in found} == set(ATTACKS)
+    assert {attack["flipped"]["n"] for attack in found} == {1}
+    assert all(name in shown for name in ATTACKS)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(f"<td>{name}</td>" in page for name in ATTACKS)
 
 
 def test_the_same_labels_make_the_same_report(labels: str) -> None:
