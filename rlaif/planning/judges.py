@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rlaif.judging.backend import OpenAIBackend, VllmBackend
 from rlaif.judging.spec import JudgeSpec, LlmSpec, PanelSpec
 
 # Of the rubric and the words around question and answers: prose.
@@ -35,20 +36,34 @@ class JudgeCalls:
 
 def judge_calls(spec: JudgeSpec) -> list[JudgeCalls]:
     """Return the judges of a file that ask a model of our engines, in the order in which they are asked."""
+    return [calls for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, VllmBackend)]
+
+
+def remote_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, OpenAIBackend]]:
+    """Return the judges of a file that ask an endpoint, in the order in which they are asked."""
+    return [(calls, leaf.backend) for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, OpenAIBackend)]
+
+
+def _all_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, LlmSpec]]:
+    in_turn = isinstance(spec, PanelSpec) and spec.mode == "first-to-decide"
     return [
-        JudgeCalls(
-            name=leaf.name,
-            model=leaf.model,
-            answers=2 if leaf.pairwise else 1,
-            orders=2 if leaf.pairwise and leaf.orders == "both" else 1,
-            samples=leaf.sampling.samples if leaf.sampling else 1,
-            template_tokens=_template_tokens(leaf),
-            output_tokens=leaf.answer_tokens,
-            settles=position > 0 and isinstance(spec, PanelSpec) and spec.mode == "first-to-decide",
-        )
+        (_calls(leaf, settles=in_turn and position > 0), leaf)
         for position, leaf in enumerate(spec.leaves)
-        if isinstance(leaf, LlmSpec) and leaf.models
+        if isinstance(leaf, LlmSpec)
     ]
+
+
+def _calls(spec: LlmSpec, *, settles: bool) -> JudgeCalls:
+    return JudgeCalls(
+        name=spec.name,
+        model=spec.model,
+        answers=2 if spec.pairwise else 1,
+        orders=2 if spec.pairwise and spec.orders == "both" else 1,
+        samples=spec.sampling.samples if spec.sampling else 1,
+        template_tokens=_template_tokens(spec),
+        output_tokens=spec.sampling.max_tokens if spec.sampling else 1,
+        settles=settles,
+    )
 
 
 def _template_tokens(spec: LlmSpec) -> int:

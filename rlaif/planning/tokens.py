@@ -171,7 +171,9 @@ def round_tokens(
         number=number,
         questions=questions,
         sample=sample,
-        judge=tuple(_judged(judge, questions, candidates, train.prompt_tokens, answer_tokens) for judge in judges),
+        judge=tuple(
+            judged_tokens(judge, questions, candidates, train.prompt_tokens, answer_tokens) for judge in judges
+        ),
         train=Tokens(questions, trained, trained, 0),
         evaluate=evaluated,
     )
@@ -183,7 +185,14 @@ def answer_once(questions: Questions, answer_tokens: int) -> Tokens:
     return Tokens(questions.count, prompts, prompts, questions.count * answer_tokens)
 
 
-def _judged(judge: JudgeCalls, questions: int, candidates: int, prompt_tokens: int, answer_tokens: int) -> Tokens:
+def judged_tokens(judge: JudgeCalls, questions: int, candidates: int, prompt_tokens: int, answer_tokens: int) -> Tokens:
+    """Return what a judge reads and writes.
+
+    Args:
+        judge: how it asks.
+        questions, candidates: how many, and how many answers to each.
+        prompt_tokens, answer_tokens: of a question's prompt and of an answer.
+    """
     calls = math.comb(candidates, judge.answers) * judge.orders
     shared = judge.template_tokens + prompt_tokens
     own = judge.answers * answer_tokens
