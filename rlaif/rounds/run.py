@@ -5,6 +5,7 @@ Invariant: the same command, given again after any end, continues with the first
 
 import asyncio
 import time
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,22 +94,19 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
     judge_tokens = max(1, setup.judge.answer_tokens)
     pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
     spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
-    # What an endpoint has answered is paid for, also where a kill came before it was stored.
-    cache = VerdictCache() if remote_judges(setup.judge) else None
-    try:
-        async with open_judge(setup.judge, pools, spending=spending, cache=cache) as judge:
-            work = Work(setup, run, pools, judge, gpu, policy_id, progress, tell)
-            _write_prompts(work)
-            try:
-                await _initial(work)
-                for number in range(setup.recipe.rounds.count):
-                    stopped = await _round(work, run.round(number))
-                    if stopped:
-                        return RunOutcome(run.place, number + 1, stopped)
-            finally:
-                record_spending(run, setup.judge, spending)
-    finally:
-        await pools.release()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(pools.release)
+        stack.callback(record_spending, run, setup.judge, spending)
+        # What an endpoint has answered is paid for, also where a kill came before it was stored.
+        cache = stack.enter_context(closing(VerdictCache())) if remote_judges(setup.judge) else None
+        judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
+        work = Work(setup, run, pools, judge, gpu, policy_id, progress, tell)
+        _write_prompts(work)
+        await _initial(work)
+        for number in range(setup.recipe.rounds.count):
+            stopped = await _round(work, run.round(number))
+            if stopped:
+                return RunOutcome(run.place, number + 1, stopped)
     return RunOutcome(run.place, setup.recipe.rounds.count, None)
 
 
