@@ -143,7 +143,9 @@ def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part], 
             )
 
 
-def _attacks(attacks: Sequence[AttackMeasurement]) -> Table:
+def _attacks(attacks: Sequence[AttackMeasurement]) -> RenderableType:
+    if not any(attack.flipped.n or attack.failed for attack in attacks):
+        return plain("No verdict is right: there is nothing to attack.")
     table = _table("attack in the rejected answer", "flips", "", "undoes", "of")
     for attack in attacks:
         table.add_row(
