@@ -198,4 +198,6 @@ def principle_for(spec: LlmSpec, prompt: Prompt, answer: str, other: str) -> str
     if not spec.principles:
         return ""
     key = "\0".join([str(spec.seed), prompt.id, *sorted((answer, other))])
-    return spec.principles[int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % len(spec.principles)]
+    return spec.principles[
+        int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big") % len(spec.principles)
+    ]

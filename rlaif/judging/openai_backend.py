@@ -178,6 +178,8 @@ class OpenAIServer:
             return self._refused(error)
         except openai.APIConnectionError as error:
             return self._line(f"no connection: {error.__cause__ or error}"), 0.0
+        except UnicodeEncodeError:
+            return "the question holds half of a surrogate pair, which is no text that can be sent", None
         except (openai.APIError, ValueError) as error:
             return self._line(f"an answer that is none: {error}"), 0.0
         if (

@@ -197,7 +197,7 @@ def test_a_one_token_rating_is_the_mean_of_its_scale(tmp_path: Path) -> None:
 def test_one_principle_is_drawn_for_a_comparison_the_same_in_both_orders_and_recorded(tmp_path: Path) -> None:
     spec = files(tmp_path, LABEL, BY_PRINCIPLE, "principles: [Be brief., Be right., Be kind.]\nseed: 3")
     backend = Speaking(lambda text, request: "[[C]]")
-    answers = [f"answer {index}" for index in range(12)]
+    answers = [*(f"answer {index}" for index in range(12)), "half \ud800"]
     verdicts, _ = asked(build_judge(spec, backend), answers)
     by_pair: dict[tuple[int, int | None], set[str]] = {}
     for verdict in verdicts:

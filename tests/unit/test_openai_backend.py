@@ -158,6 +158,13 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
     assert "no such model" in (reply.failure or "")
 
 
+def test_a_question_that_is_no_text_is_not_sent() -> None:
+    request = ChatRequest([{"role": "user", "content": "half \ud800"}], 8)
+    reply, server = ask(lambda exchange, number: exchange.say("x"), request)
+    assert (reply.failure or "").startswith("the question holds half of a surrogate pair")
+    assert server.requests == []
+
+
 def test_no_server_is_a_failure_that_says_so() -> None:
     with endpoint(lambda exchange, number: None) as server:
         closed = backend(server, retries=1)
