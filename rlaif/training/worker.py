@@ -26,6 +26,8 @@ def train_loop(config: dict[str, Any]) -> None:
     import ray.train
 
     job, mailbox = config["job"], config["mailbox"]
+    if ray.train.get_context().get_world_rank() == 0:
+        ray.get(mailbox.begin.remote())
     try:
         result = _train(job, mailbox)
     except RlaifError as error:
@@ -115,6 +117,7 @@ def _rows(place: str) -> list[dict[str, Any]]:
         "rejected_token_ids",
         "ref_chosen_logp",
         "ref_rejected_logp",
+        "policy",
     ]
     rows: list[dict[str, Any]] = read_table(place, columns=[*names, *COLUMNS]).to_pylist()
     return rows
