@@ -15,9 +15,10 @@ import pytest
 
 from rlaif.engines.requests import Sample, SampleReply, SampleRequest
 from rlaif.errors import WorkError
-from rlaif.judging.build import build_judge
-from rlaif.judging.judge import Comparison, Judge
+from rlaif.judging.judge import Comparison
 from rlaif.judging.judgefile import load_judge_file
+from rlaif.judging.reference import ReferenceJudge
+from rlaif.judging.spec import ReferenceSpec
 from rlaif.judging.verdict import Decision, Verdict
 from rlaif.questions.prompt import Prompt
 from rlaif.recipe import SamplingSection
@@ -68,7 +69,9 @@ class CountedJudge:
     """The exact check, counting what it is asked; refuses from a prompt's number on, if told so."""
 
     def __init__(self, fails_at: int | None = None) -> None:
-        self._inner: Judge = build_judge(load_judge_file("reference"), _no_backend)
+        spec = load_judge_file("reference")
+        assert isinstance(spec, ReferenceSpec)
+        self._inner = ReferenceJudge(spec)
         self.name, self.sha = self._inner.name, self._inner.sha
         self.asked: Counter[str] = Counter()
         self._fails_at = fails_at
@@ -97,10 +100,6 @@ class Seen(Silent):
 
     def advance(self, units: int = 1, **figures: float | str) -> None:
         self.units += units
-
-
-def _no_backend(model: str) -> Any:
-    raise AssertionError(f"the exact check asks no model, but {model} was wanted")
 
 
 def prompts(*names: str) -> list[Prompt]:
@@ -282,7 +281,8 @@ def test_a_disk_with_room_again_at_the_end_doubles_nothing(
 ) -> None:
     """One write fails; what is gathered is committed once more at the end, where there is room again."""
     todo = [*numbered(6), *prompts("long-a", "long-b", "long-c"), *prompts("r0", "r1")]
-    write, failed = shards.write_table, []
+    write = shards.write_table
+    failed: list[str] = []
 
     def fails_once(place: str, rows: pa.Table) -> None:
         if f"/{table}/" in place and not failed:
