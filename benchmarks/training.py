@@ -4,9 +4,9 @@
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
 
 Each measurement is a process of its own: load the model, take one step at a rate of zero to warm up, then train one
-epoch with one optimizer step. The two trainers alternate, so that whatever else the machine does falls on both. TRL is given its
-fastest correct configuration here, found in the run: no gradient checkpointing, no padding to a fixed length, and the
-number of pairs a forward pass that is fastest of those tried. Its time includes its reference pass. Ours trains
+epoch with one optimizer step. The two trainers alternate, so that whatever else the machine does falls on both. TRL is
+given its fastest correct configuration here, found in the run: no gradient checkpointing, no padding to a fixed length,
+and the number of pairs a forward pass that is fastest of those tried. Its time includes its reference pass. Ours trains
 against the log-probabilities that came with the samples; what computing them too would take is printed beside it.
 """
 
