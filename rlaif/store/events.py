@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from rlaif.store.files import is_url, read_bytes, write_bytes
+from rlaif.store.files import full_disk_named, is_url, read_bytes, write_bytes
 
 _PUT_EVERY = 5.0
 
@@ -34,7 +34,7 @@ class EventLog:
         line = json.dumps({"time": now(), "event": event, **fields}, ensure_ascii=False, default=str)
         if not is_url(self._place):
             os.makedirs(os.path.dirname(self._place), exist_ok=True)
-            with open(self._place, "a+b") as file:
+            with full_disk_named(self._place), open(self._place, "a+b") as file:
                 # A line that a kill or a full disk cut off must not swallow this one.
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)

@@ -3,10 +3,8 @@ by coroutines that answer later; the judge and the store are the real ones."""
 
 import asyncio
 import errno
-import resource
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
 from rlaif.store.files import FULL
 from rlaif.store.rundir import RunDir
+from tests.full_disk import full_disk
 
 CANDIDATES = 3
 TOO_LONG = "prompt of 9000 tokens and an answer of up to 256 exceed the context of 2048"
@@ -254,22 +253,12 @@ def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
     assert_once(tmp_path, numbered(20))
 
 
-@contextmanager
-def full_disk(free: int) -> Iterator[None]:
-    """Let no file grow past `free` bytes: the kernel then refuses the write, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("todo", [numbered(20), prompts("long-a", "q0", "long-b", "q1", "long-c", "q2")])
 def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: list[Prompt]) -> None:
     with full_disk(100), pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
         dispatch(tmp_path, todo, Engines(), CountedJudge())
     assert refused.value.errno in FULL
+    assert str(tmp_path) in refused.value.filename
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     dispatch(tmp_path, todo, Engines(), CountedJudge())
     assert_once(tmp_path, todo)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from rlaif.errors import UserError, WorkError
 from rlaif.store.events import EventLog
 from rlaif.store.files import (
+    FULL,
     is_url,
     join,
     names,
@@ -31,6 +33,7 @@ from rlaif.store.files import (
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, read_table, write_table
+from tests.full_disk import full_disk
 
 SCHEMA = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
 
@@ -164,6 +167,27 @@ def test_a_block_that_fails_leaves_the_old_file(place: str) -> None:
     assert names(place) == ["file.txt"]
     if not is_url(place):
         assert os.listdir(place) == ["file.txt"]
+
+
+def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path: Path) -> None:
+    table, log = ShardTable(str(tmp_path / "table"), SCHEMA), EventLog(str(tmp_path / "events.jsonl"))
+    table.append(rows("a"))
+    write_bytes(str(tmp_path / "file"), b"old")
+    log.append("begin")
+    writes: list[tuple[str, Callable[[], object]]] = [
+        ("table/part-00001.parquet", lambda: table.append(rows("b", each=1000))),
+        ("file", lambda: write_bytes(str(tmp_path / "file"), b"new" * 1000)),
+        ("events.jsonl", lambda: log.append("say", message="x" * 1000)),
+    ]
+    for name, write in writes:
+        with full_disk(300), pytest.raises(OSError, match=f"{name}") as refused:
+            write()
+        assert refused.value.errno in FULL
+    assert table.append(rows("c")) == "part-00001.parquet"
+    assert ShardTable(table.folder, SCHEMA).prompt_ids() == {"a", "c"}
+    assert read_bytes(str(tmp_path / "file")) == b"old"
+    log.append("resume")
+    assert [event["event"] for event in log.read()] == ["begin", "resume"]
 
 
 def test_a_table_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:
