@@ -105,8 +105,9 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
                     group.create_task(worker())
-        except* WorkError as errors:
-            # One engine that does not start fails every request alike; the first says it all.
+        except* (WorkError, OSError) as errors:
+            # One engine that does not start fails every request alike, as a full disk fails every shard: the first
+            # says it all.
             raise errors.exceptions[0] from None
 
     def _unjudged(self, ids: set[str]) -> "deque[tuple[str, list[str]]]":
@@ -137,15 +138,15 @@ class Dispatcher:
             reply, attempts = await self._pool.sample(request)
             self.counts.retries += attempts - 1
             if reply.failure is not None:
-                self._fail(prompt.id, reply.failure, attempts)
+                await self._fail(prompt.id, reply.failure, attempts)
                 continue
-            self._sink.add_candidates(reply)
+            await self._sink.add_candidates(reply)
             self.counts.sampled += 1
             self.counts.tokens += sum(len(sample.token_ids) for sample in reply.samples)
             await self._judge_prompt(prompt, [sample.text for sample in reply.samples])
 
-    def _fail(self, prompt_id: str, reason: str, attempts: int) -> None:
-        self._sink.add_failure(prompt_id, "sample", reason, attempts)
+    async def _fail(self, prompt_id: str, reason: str, attempts: int) -> None:
+        await self._sink.add_failure(prompt_id, "sample", reason, attempts)
         self.counts.failed += 1
         if len(self.counts.failures) < 10:
             self.counts.failures.append((prompt_id, reason))
@@ -153,7 +154,7 @@ class Dispatcher:
 
     async def _judge_prompt(self, prompt: Prompt, texts: Sequence[str]) -> None:
         verdicts: list[Verdict] = await self._judge.verdicts(prompt, texts)
-        self._sink.add_verdicts(verdicts)
+        await self._sink.add_verdicts(verdicts)
         self.counts.judged += 1
         self.counts.statuses.update(verdict.status for verdict in verdicts)
         self._progress.advance(1, tokens=self.counts.tokens, verdicts=self.counts.statuses.total())

@@ -31,11 +31,19 @@ class ShardTable:
         return [name for name in names(self.folder, ".parquet") if name.startswith("part-")]
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        """Commit rows as one shard and return its name; no rows write nothing."""
-        if not rows:
+        """Commit rows as one shard and return its name; no rows write nothing. A column that a row lacks is null."""
+        return self.append_columns({name: [row.get(name) for row in rows] for name in self.schema.names})
+
+    def append_columns(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
+        """Commit columns of one length, all those of the schema, as one shard; otherwise as `append`.
+
+        A write that fails leaves the shard's name for the next one, so that trying again leaves no second copy.
+        """
+        table = pa.table({name: pa.array(columns[name], self.schema.field(name).type) for name in self.schema.names})
+        if not table.num_rows:
             return None
         name = f"part-{self._next:05d}.parquet"
-        write_table(join(self.folder, name), pa.Table.from_pylist(list(rows), schema=self.schema))
+        write_table(join(self.folder, name), table)
         self._next += 1
         return name
 
