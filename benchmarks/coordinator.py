@@ -3,10 +3,11 @@
     python benchmarks/coordinator.py --prompts 1000000
     python benchmarks/coordinator.py --prompts 20000 --judge finance-panel --runs s3://bucket/bench
 
-Source, dispatcher, judge, sink and shards are those of a run. The engines are not: they make up each answer where a run
-waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed and not taken
-out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one and the same
+Source, dispatcher, judge, sink, shards and pairing are those of a run. The engines are not: they make up each answer
+where a run waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed
+and not taken out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one
 run: the rate of its last quarter to that of its first, and the resident memory at its end to that after its first tenth.
+Pairing holds a round's pairs at once, so its memory grows with them; it is printed beside the rest.
 """
 
 import argparse
@@ -14,19 +15,21 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-from rlaif.engines.requests import LabelReply, LabelRequest, Sample, SampleReply, SampleRequest
+from rlaif.engines.requests import LabelReply, LabelRequest, Messages, Sample, SampleReply, SampleRequest
 from rlaif.judging.build import build_judge
+from rlaif.judging.judge import Judge
 from rlaif.judging.judgefile import load_judge_file
 from rlaif.judging.promptfile import load_prompt_file
 from rlaif.questions.prompt import Prompt
-from rlaif.recipe import RoundsSection, SamplingSection
+from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher
+from rlaif.rounds.pairing import paired
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_prompts
 from rlaif.store.rundir import RunDir
@@ -61,12 +64,13 @@ class InstantEngines:
         self.seconds = 0.0
 
     async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
-        """Make up the answers to a prompt, with lists of their own as a reply from another process has them."""
+        """Make up the answers to a prompt, the first one right; their lists are their own, as another process's are."""
         await asyncio.sleep(0)
         began = time.perf_counter()
+        number = int(request.id.rpartition("-")[2])
         samples = [
             Sample(
-                text=f"Revenue was ${(request.seed + index) % 900 / 10} million in the year.",
+                text=f"Revenue was ${(number + index) % 900 / 10} million in the year.",
                 token_ids=list(range(1000 + index, 1000 + index + self._tokens)),
                 logprobs=[-0.001 * position for position in range(self._tokens)],
                 finish_reason="stop",
@@ -130,23 +134,25 @@ def made_prompts(count: int, characters: int) -> list[Prompt]:
     ]
 
 
+def judge_of(options: argparse.Namespace) -> Judge:
+    """Return the judge, with a model that answers at once where it asks one."""
+    return build_judge(load_judge_file(options.judge), lambda _: InstantLabels())
+
+
+def renderer() -> Callable[[Prompt], Messages]:
+    """Return what makes the chat that the policy is asked."""
+    file = load_prompt_file("answer")
+    return lambda prompt: file.render(question=prompt.question, context=prompt.context)
+
+
 async def drive(options: argparse.Namespace, place: str, prompts: list[Prompt], watch: Watch) -> InstantEngines:
     """Take the prompts through one round, as `rlaif.rounds.stages` does."""
     engines = InstantEngines(options.tokens)
     sampling = SamplingSection(
         candidates=options.candidates, in_flight=options.in_flight, shard_questions=options.shard_questions
     )
-    prompt_file = load_prompt_file("answer")
-    dispatcher = Dispatcher(
-        engines,
-        build_judge(load_judge_file(options.judge), lambda _: InstantLabels()),
-        RoundSink(RunDir(place).round(0), sampling.shard_questions),
-        sampling,
-        lambda prompt: prompt_file.render(question=prompt.question, context=prompt.context),
-        0,
-        0,
-        watch,
-    )
+    sink = RoundSink(RunDir(place).round(0), sampling.shard_questions)
+    dispatcher = Dispatcher(engines, judge_of(options), sink, sampling, renderer(), 0, 0, watch)
     await dispatcher.run(round_prompts(prompts, RoundsSection(count=1), 0, 0))
     watch.note()
     return engines
@@ -159,6 +165,20 @@ def check_once(place: str, prompts: list[Prompt]) -> None:
     assert not sink.failures.prompt_ids()
 
 
+def pair(options: argparse.Namespace, place: str, prompts: list[Prompt]) -> None:
+    """Make the round's pairs, and print how fast and in how much memory."""
+    began = time.perf_counter()
+    by_id = {prompt.id: prompt for prompt in prompts}
+    table, counts = paired(RunDir(place).round(0), by_id, judge_of(options), PairsSection(), renderer())
+    seconds = time.perf_counter() - began
+    rss = psutil.Process().memory_info().rss
+    print(
+        f"pairing: {counts.pairs:,} pairs of {len(prompts):,} prompts in {seconds:.1f} s, "
+        f"{len(prompts) / seconds:,.0f} prompts a second; the pairs are {table.nbytes / (1 << 20):,.0f} MiB, "
+        f"resident {rss / (1 << 20):,.0f} MiB"
+    )
+
+
 def main() -> None:
     """Run the round and print what it came to."""
     parser = argparse.ArgumentParser(description="The coordinator's rate and memory.")
@@ -166,7 +186,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=4, help="of a prompt")
     parser.add_argument("--tokens", type=int, default=64, help="of an answer")
     parser.add_argument("--context", type=int, default=400, metavar="CHARACTERS", help="of a prompt's context")
-    parser.add_argument("--judge", default="reference", help="a judge file's name; a model that it asks answers at once")
+    parser.add_argument("--judge", default="reference", help="name of a judge file; its model answers at once")
     parser.add_argument("--in-flight", type=int, default=1024, help="prompts on their way at once")
     parser.add_argument("--shard-questions", type=int, default=64, help="prompts of a shard")
     parser.add_argument("--runs", help="folder or URL; a temporary folder if left out")
@@ -181,8 +201,9 @@ def main() -> None:
         engines = asyncio.run(drive(options, place, prompts, watch))
         processor = time.process_time() - began
         check_once(place, prompts)
-    loaded, *windows = watch.windows
-    _report(options, loaded, windows, engines.seconds, processor)
+        loaded, *windows = watch.windows
+        _report(options, loaded, windows, engines.seconds, processor)
+        pair(options, place, prompts)
 
 
 def _report(

@@ -10,10 +10,9 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from rlaif.engines.pool import EnginePool
-from rlaif.engines.requests import Messages, SampleRequest
+from rlaif.engines.requests import Messages, SampleReply, SampleRequest
 from rlaif.errors import WorkError
 from rlaif.judging.judge import Judge
 from rlaif.judging.verdict import Verdict
@@ -44,6 +43,14 @@ class RoundCounts:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
+class Sampler(Protocol):
+    """What samples the policy: a pool of engines."""
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        """Return the answers to a prompt, or a failure, and how often it was tried."""
+        ...
+
+
 def prompt_seed(seed: int, round_number: int, prompt_id: str) -> int:
     """Return the sampling seed of a prompt's first candidate: the same whenever and wherever it is sampled."""
     digest = hashlib.sha256(f"{seed}\0{round_number}\0{prompt_id}".encode()).digest()
@@ -65,7 +72,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        pool: EnginePool,
+        pool: Sampler,
         judge: Judge,
         sink: RoundSink,
         sampling: SamplingSection,

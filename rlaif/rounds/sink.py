@@ -37,7 +37,7 @@ class RoundSink:
 
     Args:
         directory: the round's folder.
-        shard_prompts: prompts a shard holds before it is committed; more where they come faster than shards are written.
+        shard_prompts: prompts a shard holds before it is committed; it gets more while another is being written.
     """
 
     def __init__(self, directory: RoundDir, shard_prompts: int) -> None:
@@ -57,9 +57,7 @@ class RoundSink:
 
     async def add_failure(self, prompt_id: str, stage: str, reason: str, attempts: int) -> None:
         """Take a prompt that could not be sampled; returns when there is room for more."""
-        self._gathered.failures.append(
-            {"prompt_id": prompt_id, "stage": stage, "reason": reason, "attempts": attempts}
-        )
+        self._gathered.failures.append({"prompt_id": prompt_id, "stage": stage, "reason": reason, "attempts": attempts})
         await self._settle()
 
     async def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
