@@ -6,7 +6,7 @@
 Source, dispatcher, judge, sink, shards and pairing are those of a run. The engines are not: they make up each answer
 where a run waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed
 and not taken out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one
-run: the rate of its last quarter to that of its first, and the resident memory at its end to that after its first tenth.
+run: the rate of its last quarter to that of its first, and the resident memory at its end to that of its first tenth.
 Pairing holds a round's pairs at once, so its memory grows with them; it is printed beside the rest.
 """
 
