@@ -7,12 +7,13 @@ Source, dispatcher, judge, sink, shards and pairing are those of a run. The engi
 where a run waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed
 and not taken out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one
 run: the rate of its last quarter to that of its first, and the resident memory at its end to that of its first tenth.
-Pairing holds a round's pairs at once, so its memory grows with them; it is printed beside the rest.
+The pairs are then made; the most memory that was resident up to then is printed beside their rate.
 """
 
 import argparse
 import asyncio
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from rlaif.judging.promptfile import load_prompt_file
 from rlaif.questions.prompt import Prompt
 from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.pairing import paired
+from rlaif.rounds.pairing import write_pairs
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_prompts
 from rlaif.store.rundir import RunDir
@@ -167,15 +168,16 @@ def check_once(place: str, prompts: list[Prompt]) -> None:
 
 def pair(options: argparse.Namespace, place: str, prompts: list[Prompt]) -> None:
     """Make the round's pairs, and print how fast and in how much memory."""
-    began = time.perf_counter()
     by_id = {prompt.id: prompt for prompt in prompts}
-    table, counts = paired(RunDir(place).round(0), by_id, judge_of(options), PairsSection(), renderer())
+    directory, judge = RunDir(place).round(0), judge_of(options)
+    began = time.perf_counter()
+    counts = write_pairs(directory, by_id, judge, PairsSection(), renderer())
     seconds = time.perf_counter() - began
-    rss = psutil.Process().memory_info().rss
+    # The system's own count of the highest; the round's windows say how much of it was there before.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"pairing: {counts.pairs:,} pairs of {len(prompts):,} prompts in {seconds:.1f} s, "
-        f"{len(prompts) / seconds:,.0f} prompts a second; the pairs are {table.nbytes / (1 << 20):,.0f} MiB, "
-        f"resident {rss / (1 << 20):,.0f} MiB"
+        f"{len(prompts) / seconds:,.0f} prompts a second; at most {peak:,.0f} MiB resident"
     )
 
 

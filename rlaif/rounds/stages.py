@@ -25,7 +25,7 @@ from rlaif.rounds.evaluation import (
     predictions_csv,
 )
 from rlaif.rounds.gate import GateResult, judge_gate
-from rlaif.rounds.pairing import paired
+from rlaif.rounds.pairing import write_pairs
 from rlaif.rounds.pools import Pools
 from rlaif.rounds.progress import Progress
 from rlaif.rounds.setup import Setup
@@ -100,8 +100,7 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
 def make_pairs(work: Work, directory: RoundDir) -> PairCounts:
     """Turn the round's verdicts into `pairs.parquet`."""
     prompts = {prompt.id: prompt for prompt in work.setup.train}
-    table, counts = paired(directory, prompts, work.judge, work.setup.recipe.pairs, work.setup.render)
-    write_table(directory.path("pairs.parquet"), table)
+    counts = write_pairs(directory, prompts, work.judge, work.setup.recipe.pairs, work.setup.render)
     directory.mark("pairs", counts.to_json())
     return counts
 

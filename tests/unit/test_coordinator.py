@@ -20,9 +20,10 @@ from rlaif.judging.judge import Comparison
 from rlaif.judging.verdict import Decision, Verdict
 from rlaif.questions.prompt import Prompt
 from rlaif.recipe import PairsSection, SamplingSection
+from rlaif.rounds import pairing
 from rlaif.rounds import sink as sinks
 from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.pairing import paired
+from rlaif.rounds.pairing import write_pairs
 from rlaif.rounds.progress import Silent
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
@@ -197,14 +198,19 @@ def test_a_prompt_of_another_round_is_refused(tmp_path: Path) -> None:
         dispatch(str(tmp_path), 3, Engines(), Judge())
 
 
-def test_pairs_do_not_depend_on_the_order_in_which_prompts_finished(tmp_path: Path) -> None:
+def test_pairs_do_not_depend_on_the_order_in_which_prompts_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tables = []
-    for seed, shard in ((0, 3), (1, 2), (2, 64)):
+    for seed, shard, at_once in ((0, 3, 8192), (1, 2, 4), (2, 64, 1)):
+        monkeypatch.setattr(pairing, "_PROMPTS_AT_ONCE", at_once)
         place = str(tmp_path / str(seed))
         dispatch(place, 30, Engines(seed), Judge(), shard=shard)
-        by_id = {prompt.id: prompt for prompt in prompts(30)}
-        table, counts = paired(RunDir(place).round(0), by_id, Judge(), PairsSection(), lambda prompt: [])
+        directory, by_id = RunDir(place).round(0), {prompt.id: prompt for prompt in prompts(30)}
+        counts = write_pairs(directory, by_id, Judge(), PairsSection(), lambda prompt: [])
+        table = shards.read_table(directory.path("pairs.parquet"))
         assert counts.pairs == counts.prompts == table.num_rows == 27
+        assert table["prompt_id"].to_pylist() == sorted(by_id.keys() - {"q7", "q17", "q27"})
         tables.append(table)
     assert tables[0].equals(tables[1])
     assert tables[0].equals(tables[2])
