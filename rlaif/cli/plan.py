@@ -125,24 +125,21 @@ def _placement_table(made: "Plan") -> Any:
 
 
 def _layout_table(layout: "Layout", placement: str) -> Any:
-    """A row for each node, or for several in a row that do the same."""
-    from itertools import groupby
+    """A row for each kind of node: how many there are, and what their GPUs do."""
+    from collections import Counter
 
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("node", "GPUs", "while engines work", "while the training works"):
-        table.add_column(name, justify="right" if name == "GPUs" else "left")
-    for use, group in groupby(enumerate(layout.nodes), key=lambda item: item[1]):
-        numbers = [number for number, _ in group]
-        node = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}, each"
+    # With `split` each keeps its own; with `shared` the two take turns.
+    at = ("engines", "training") if placement == "split" else ("while engines work", "while the training works")
+    for name in ("nodes", "GPUs of each", *at):
+        table.add_column(name, justify="right" if name in ("nodes", "GPUs of each") else "left")
+    for use, count in Counter(layout.nodes).items():
         engines = [f"{share.role}: {_gpus(share.count)}" for share in use.engines]
-        workers = [f"{use.workers} worker{'s' * (use.workers > 1)}"] if use.workers else []
-        # With `split` each keeps its own, and the two columns are of the same moment.
-        table.add_row(node, str(use.gpus), ", ".join(engines), ", ".join(workers))
-    if placement == "split":
-        table.columns[2].header, table.columns[3].header = "engines", "training"
+        workers = f"{use.workers} worker{'s' * (use.workers > 1)}" if use.workers else ""
+        table.add_row(str(count), str(use.gpus), ", ".join(engines), workers)
     return table
 
 
@@ -174,17 +171,17 @@ def _work_table(made: "Plan") -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
-    of_devices = "GPU hours" if made.hardware.gpu else "node hours"
+    of_devices = "GPU h" if made.hardware.gpu else "node h"
     money = ("cost",) if made.hardware.price is not None else ()
     for name in ("requests", "sent", "computed", "written", "time", of_devices, *money):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
 
     def row(name: str, counts: tuple[str, ...], seconds: float, device_seconds: float, **style: Any) -> None:
         hours = device_seconds / 3600
-        cost = (f"{hours * made.hardware.price:,.2f}",) if made.hardware.price is not None else ()
-        table.add_row(name, *(counts or ("",) * 4), _duration(seconds), f"{hours:,.2f}", *cost, **style)
+        cost = (_amount(hours * made.hardware.price),) if made.hardware.price is not None else ()
+        table.add_row(name, *(counts or ("",) * 4), _duration(seconds), _amount(hours), *cost, **style)
 
     devices = made.hardware.devices
     row("initial policy", (), made.baseline_seconds, devices * made.baseline_seconds, end_section=True)
@@ -209,6 +206,10 @@ def _work_table(made: "Plan") -> Any:
 
 def _counts(work: "Tokens") -> tuple[str, str, str, str]:
     return _short(work.requests), _short(work.sent), _short(work.computed), _short(work.written) if work.written else ""
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
 
 
 def _short(count: int) -> str:

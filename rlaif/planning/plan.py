@@ -143,6 +143,10 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         assumptions.append(f"answers of {answer_tokens} tokens, the most that the recipe allows (--answer-tokens)")
     if any(judge.settles for judge in judges):
         assumptions.append("the panel's model is counted with every comparison, as if its exact check settled none")
+    workers, step = recipe.cluster.training.workers, recipe.training.questions_per_step
+    if workers > step:
+        idle = f"{workers - step} of {workers} training workers wait"
+        assumptions.append(f"{idle}: a step has {step} questions (training.questions_per_step)")
     assumptions += efficiency(hardware).lines(gpu)
     work = [
         round_tokens(recipe, number, train, heldout, test, judges, answer_tokens)
