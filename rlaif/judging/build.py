@@ -1,23 +1,21 @@
 """From a judge's description to the judge that works."""
 
-from collections.abc import Callable
-
-from rlaif.judging.judge import Judge, LabelBackend
+from rlaif.judging.judge import Backends, Judge
 from rlaif.judging.llm import PairwiseLabelJudge
 from rlaif.judging.panel import FirstToDecide
 from rlaif.judging.reference import ReferenceJudge
 from rlaif.judging.spec import JudgeSpec, LlmSpec, ReferenceSpec
 
 
-def build_judge(spec: JudgeSpec, backend_for: Callable[[str], LabelBackend]) -> Judge:
+def build_judge(spec: JudgeSpec, backends: Backends) -> Judge:
     """Return the judge that a file describes.
 
     Args:
         spec: of `load_judge_file`.
-        backend_for: gives what serves a model, by the model's name in the judge file (`policy`, an id, a directory).
+        backends: gives what serves the models of our own engines.
     """
     if isinstance(spec, ReferenceSpec):
         return ReferenceJudge(spec)
     if isinstance(spec, LlmSpec):
-        return PairwiseLabelJudge(spec, backend_for(spec.model))
-    return FirstToDecide(spec, tuple(build_judge(member, backend_for) for member in spec.members))
+        return PairwiseLabelJudge(spec, backends.vllm(spec.model))
+    return FirstToDecide(spec, tuple(build_judge(member, backends) for member in spec.members))

@@ -7,7 +7,8 @@ from pydantic import Field, TypeAdapter
 
 from rlaif.errors import UserError
 from rlaif.judging.answers import TOLERANCE
-from rlaif.judging.promptfile import PairwiseFront, load_prompt_file
+from rlaif.judging.front import PairwiseFront
+from rlaif.judging.promptfile import load_prompt_file
 from rlaif.judging.spec import JudgeSpec, LlmSpec, Orders, PanelSpec, ReferenceSpec
 from rlaif.judging.yamlfile import YamlMapping, parse_mapping, read_text, validated
 from rlaif.recipe.base import Section

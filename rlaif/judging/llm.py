@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rlaif.engines.requests import LabelReply, LabelRequest
 from rlaif.judging.decide import all_comparisons, decide_by_orders, own_verdicts, preference_of
-from rlaif.judging.judge import Comparison, LabelBackend
+from rlaif.judging.judge import Comparison, ModelBackend
 from rlaif.judging.spec import LlmSpec, Orders
 from rlaif.judging.verdict import Decision, Order, Status, Verdict
 from rlaif.questions.prompt import Prompt
@@ -28,7 +28,7 @@ class PairwiseLabelJudge:
     """
 
     spec: LlmSpec
-    backend: LabelBackend = field(repr=False)
+    backend: ModelBackend = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -11,47 +11,17 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import Field, TypeAdapter, field_validator
 
 from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
+from rlaif.judging.front import FRONT, Front
 from rlaif.judging.quoting import quoted, without_role_markers
 from rlaif.judging.yamlfile import parse_mapping, read_text, validated
-from rlaif.recipe.base import Section
 from rlaif.resources import find_resource
-
-
-class AnswerFront(Section):
-    """Front matter of a prompt that puts a question to the policy."""
-
-    kind: Literal["answer"]
-
-
-class PairwiseFront(Section):
-    """Front matter of a prompt that compares two answers."""
-
-    kind: Literal["pairwise"]
-    verdict: Literal["logprob"]
-    """How the answer is read: `logprob` takes the probabilities of the labels as the first token."""
-    labels: tuple[str, str]
-    """What the judge says for the answer shown first and for the one shown second; one token each."""
-    prefix: str = ""
-    """Text that begins the judge's answer, before the label."""
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_differ(cls, labels: tuple[str, str]) -> tuple[str, str]:
-        if not all(label.strip() for label in labels) or labels[0] == labels[1]:
-            raise ValueError("expected two different labels, such as [A, B]")
-        return labels
-
-
-Front = AnswerFront | PairwiseFront
-_FRONT: TypeAdapter[Front] = TypeAdapter(Annotated[Front, Field(discriminator="kind")])
 
 
 class Variables(NamedTuple):
@@ -63,7 +33,8 @@ class Variables(NamedTuple):
 
 VARIABLES: Mapping[str, Variables] = {
     "answer": Variables(("question",), ("context",)),
-    "pairwise": Variables(("question", "answer_a", "answer_b"), ("context", "reference", "rubric")),
+    "pairwise": Variables(("question", "answer_a", "answer_b"), ("context", "reference", "rubric", "principle")),
+    "pointwise": Variables(("question", "answer"), ("context", "reference", "rubric")),
 }
 
 _BLOCKS = ("system", "user")
@@ -148,7 +119,7 @@ def load_prompt_file(name: str, beside: Path | None = None) -> PromptFile:
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(f"{origin}:1: the front matter has no end; expected a second line of ---")
-    front = validated(_FRONT, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
+    front = validated(FRONT, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
     body = "\n".join(lines[end + 1 :]).strip("\n")
     # Empty lines in the front matter's place: Jinja then counts the lines of the file.
     template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front.kind, origin, end + 2)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlaif.judging.promptfile import PairwiseFront, PromptFile
+from rlaif.judging.front import PairwiseFront
+from rlaif.judging.promptfile import PromptFile
 
 Orders = Literal["both", "given"]
 

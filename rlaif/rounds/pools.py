@@ -73,8 +73,8 @@ class Pools:
     def _own_judges(self) -> list[EnginePool]:
         return [pool for pool in self._judges.values() if pool is not self.policy]
 
-    def judge(self, model: str) -> EnginePool:
-        """Return the pool that answers for a judge's model."""
+    def vllm(self, model: str) -> EnginePool:
+        """Return the pool that answers for a judge's model; see `rlaif.judging.judge.Backends`."""
         return self._judges[model]
 
     async def start(self, judges: bool) -> None:

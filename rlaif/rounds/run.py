@@ -88,7 +88,7 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
             progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
 
     pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell)
-    work = Work(setup, run, pools, build_judge(setup.judge, pools.judge), gpu, policy_id, progress, tell)
+    work = Work(setup, run, pools, build_judge(setup.judge, pools), gpu, policy_id, progress, tell)
     _write_prompts(work)
     try:
         await _initial(work)
