@@ -6,6 +6,7 @@ it gets a request.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -73,8 +74,8 @@ class EnginePool:
 
     @property
     def identity(self) -> str:
-        """What names the base weights, which answer for a judge."""
-        return self._base_id
+        """What names the base weights, which answer for a judge; "" where a directory's name is all that is known."""
+        return "" if os.path.isdir(self._base_id) else self._base_id
 
     @property
     def max_length(self) -> int:

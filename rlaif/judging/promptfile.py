@@ -20,7 +20,7 @@ from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
 from rlaif.judging.front import FRONT, Front
 from rlaif.judging.quoting import quoted, without_role_markers
-from rlaif.judging.yamlfile import parse_mapping, read_text, validated
+from rlaif.judging.yamlfile import FileFaults, parse_mapping, read_text, validated
 from rlaif.resources import find_resource
 
 
@@ -148,38 +148,43 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
         raise UserError(f"{origin}:{error.lineno}: {error.message}") from None
-    _check_blocks(tree.body, origin)
+    faults = _block_faults(tree.body, origin)
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        raise UserError(f"{origin}:{node.lineno}: a prompt is one file; include, import and extends are not known here")
+        faults.append(f"{origin}:{node.lineno}: a prompt is one file; include, import and extends are not known here")
     if "user" not in template.blocks:
-        raise UserError(f"{origin}:{first_line}: no block user; expected {{% block user %}} ... {{% endblock %}}")
+        faults.append(f"{origin}:{first_line}: no block user; expected {{% block user %}} ... {{% endblock %}}")
     used, known = meta.find_undeclared_variables(tree), VARIABLES[kind]
     names = known.required + known.optional
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name in used and name.name not in names:
-            raise UserError(
-                f"{origin}:{name.lineno}: unknown variable {name.name}; a prompt of kind {kind} has {', '.join(names)}"
-            )
+            has = f"a prompt of kind {kind} has {', '.join(names)}"
+            faults.append(f"{origin}:{name.lineno}: unknown variable {name.name}; {has}")
     if missing := [name for name in known.required if name not in used]:
-        raise UserError(f"{origin}:{first_line}: {', '.join(missing)} never shown; a prompt of kind {kind} shows each")
+        faults.append(f"{origin}:{first_line}: {', '.join(missing)} never shown; a prompt of kind {kind} shows each")
+    if faults:
+        raise FileFaults(faults)
     return template, frozenset(used)
 
 
-def _check_blocks(body: Sequence[nodes.Node], origin: str) -> None:
-    """Refuse what would never be rendered: text outside the two blocks, and blocks of another name."""
+def _block_faults(body: Sequence[nodes.Node], origin: str) -> list[str]:
+    """Return what would never be rendered: text outside the two blocks, and blocks of another name."""
+    faults = []
     for node in body:
         if isinstance(node, nodes.Block):
             wrong = [node] if node.name not in _BLOCKS else list(node.find_all(nodes.Block))
-            for block in wrong:
-                raise UserError(
-                    f"{origin}:{block.lineno}: block {block.name}; expected blocks system and user, side by side"
-                )
+            faults += [
+                f"{origin}:{block.lineno}: block {block.name}; expected blocks system and user, side by side"
+                for block in wrong
+            ]
         elif isinstance(node, nodes.Output):
-            for part in node.nodes:
-                if not isinstance(part, nodes.TemplateData) or part.data.strip():
-                    raise UserError(f"{origin}:{_text_line(part)}: text outside the blocks system and user")
+            faults += [
+                f"{origin}:{_text_line(part)}: text outside the blocks system and user"
+                for part in node.nodes
+                if not isinstance(part, nodes.TemplateData) or part.data.strip()
+            ]
         else:
-            raise UserError(f"{origin}:{node.lineno}: a statement outside the blocks system and user")
+            faults.append(f"{origin}:{node.lineno}: a statement outside the blocks system and user")
+    return faults
 
 
 def _text_line(node: nodes.Node) -> int:

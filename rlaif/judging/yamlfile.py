@@ -1,6 +1,6 @@
 """YAML that a person writes, held to a pydantic model: one message with the file, the line and the key of a fault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,18 @@ from rlaif.errors import UserError
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
+
+
+class FileFaults(UserError):
+    """All that is wrong with a file, as far as it could be read.
+
+    Attributes:
+        faults: `file:line: ...` each.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +89,12 @@ def validated(adapter: TypeAdapter[T], mapping: YamlMapping) -> T:
     """Hold a mapping to a model or a union of models told apart by a key, such as `kind`, or by several in turn.
 
     Raises:
-        UserError: one `file:line: key: what was expected` for each fault.
+        FileFaults: one `file:line: key: what was expected` for each fault.
     """
     try:
         return adapter.validate_python(mapping.tree)
     except ValidationError as error:
-        faults = [_message(mapping, _path(mapping, item["loc"]), item) for item in error.errors()]
-        raise UserError("; ".join(faults)) from None
+        raise FileFaults([_message(mapping, _path(mapping, item["loc"]), item) for item in error.errors()]) from None
 
 
 def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], origin: str, first_line: int) -> None:

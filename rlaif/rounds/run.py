@@ -5,16 +5,20 @@ Invariant: the same command, given again after any end, continues with the first
 
 import asyncio
 import time
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.judging.build import build_judge
+from rlaif.judging.build import open_judge
+from rlaif.judging.cache import VerdictCache
+from rlaif.judging.spending import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.identity import begin, check_same_run
+from rlaif.rounds.judge_costs import record_spending, run_spending
 from rlaif.rounds.policies import current_policy, trained_policy
 from rlaif.rounds.pools import Pools
 from rlaif.rounds.progress import Progress
@@ -87,17 +91,22 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         elif event in ("engine_lost", "retry"):
             progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
 
-    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell)
-    work = Work(setup, run, pools, build_judge(setup.judge, pools), gpu, policy_id, progress, tell)
-    _write_prompts(work)
-    try:
+    judge_tokens = max(1, setup.judge.answer_tokens)
+    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
+    spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(pools.release)
+        stack.callback(record_spending, run, setup.judge, spending)
+        # What an endpoint has answered is paid for, also where a kill came before it was stored.
+        cache = stack.enter_context(closing(VerdictCache())) if remote_judges(setup.judge) else None
+        judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
+        work = Work(setup, run, pools, judge, gpu, policy_id, progress, tell)
+        _write_prompts(work)
         await _initial(work)
         for number in range(setup.recipe.rounds.count):
             stopped = await _round(work, run.round(number))
             if stopped:
                 return RunOutcome(run.place, number + 1, stopped)
-    finally:
-        await pools.release()
     return RunOutcome(run.place, setup.recipe.rounds.count, None)
 
 

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.errors import WorkError
+from rlaif.judging.backend import Prices
 from rlaif.judging.decide import decide_by_orders, decide_by_scores
 from rlaif.judging.judge import Comparison
 from rlaif.judging.report.ask import ask_labels
+from rlaif.judging.report.attacks import measure_attacks
 from rlaif.judging.report.bootstrap import estimates, ratio
 from rlaif.judging.report.compare import compare, mcnemar_exact
 from rlaif.judging.report.convert import convert_labels
@@ -127,6 +129,30 @@ def test_calibration_by_hand() -> None:
     assert [(b.confidence, b.right.value, b.right.n) for b in speaker.bins] == [
         (pytest.approx(0.6), 1.0, 2), (pytest.approx(0.9), 0.5, 2),
     ]  # fmt: skip
+
+
+def test_ratings_that_are_log_odds_are_calibrated_by_their_decisions() -> None:
+    """A reward model's scores of 1 and 0, twice: it is 73% sure, and right once."""
+    items = []
+    sides: list[tuple[str, Side]] = [("1", "a"), ("2", "b")]
+    for name, human in sides:
+        ratings = [
+            Verdict(name, index, None, "ok", None, score, "", "judge", SHA) for index, score in enumerate((1.0, 0.0))
+        ]
+        items.append(Judged(label(name, human), tuple(ratings), decide_by_scores(ratings, log_odds=True)[0]))
+    found = measure(items)
+    sure = 1 / (1 + math.exp(-1))
+    assert value(found, "ece") == pytest.approx(sure - 0.5)
+    assert [(bin_.confidence, bin_.right.value) for bin_ in found.bins] == [(pytest.approx(sure), 0.5)]
+    assert "orders_agree" not in found.speakers[0].figures
+
+
+def test_money_is_what_the_prices_make_of_the_tokens() -> None:
+    prices = Prices(prompt=3.0, completion=10.0, currency="EUR")
+    found = measure(FIVE, prices={SHA: prices})
+    assert found.speakers[0].spent.money == pytest.approx(9 * 10 * 3e-6)
+    assert value(found, "money") == pytest.approx(9 * 10 * 3e-6 / 10)
+    assert found.speakers[0].spent.currency == "EUR"
 
 
 def test_a_judge_of_hard_preferences_has_no_calibration() -> None:
@@ -326,3 +352,35 @@ def _replayed(item: Label, said: dict[str, str]) -> Judged:
         order: re.findall(r"Output \(([ab])\)", said[key])[-1] for order, key in (("ab", "as_given"), ("ba", "swapped"))
     }
     return judged(item, float(shown["ab"] == "a"), float(shown["ba"] == "b"))
+
+
+class Swayed(Echo):
+    """Prefers the longer answer, unless the other one says "please" or says nothing."""
+
+    async def verdicts(
+        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        swayed = [answer.endswith("please") for answer in answers]
+        if any(answer.endswith("!") for answer in answers):
+            return [verdict(prompt.id, "ab", "error")]
+        if any(swayed):
+            return [verdict(prompt.id, "ab", float(swayed[0]))]
+        return await super().verdicts(prompt, answers, comparisons)
+
+
+def test_attacks_go_into_the_rejected_answer_of_right_verdicts() -> None:
+    labels = [label("1"), label("2", "b", a="short", b="a long answer"), label("3", "b"), label("4", "tie")]
+    judge = Swayed()
+    said = asyncio.run(ask_labels(judge, labels))
+    assert [item.right for item in said] == [True, True, False, False]
+    attacks = {
+        "beg": lambda answer: f"{answer} please",
+        "nothing": lambda answer: answer,
+        "shout": lambda answer: f"{answer}!",
+    }
+    beg, nothing, shout = asyncio.run(measure_attacks(judge, said, attacks))
+    assert (beg.flipped.value, beg.flipped.n, beg.examples) == (1.0, 2, ("1", "2"))
+    assert (nothing.flipped.value, nothing.undone.value, nothing.examples) == (0.0, 0.0, ())
+    assert (shout.flipped.value, shout.failed) == (None, 2)
+    (first,) = asyncio.run(measure_attacks(judge, said, {"beg": attacks["beg"]}, limit=1))
+    assert first.examples == ("1",)

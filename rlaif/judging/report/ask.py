@@ -5,15 +5,42 @@ comes back as an `error` verdict, never as a missing label. What is asked at onc
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from rlaif.errors import RlaifError
 from rlaif.judging.judge import Judge
 from rlaif.judging.report.labels import Label
 from rlaif.judging.report.outcomes import Judged
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 IN_FLIGHT = 64
-"""Labels that are asked at once; a backend may bound its own requests further."""
+"""Questions that are asked at once; a backend may bound its own requests further."""
+
+
+async def ask_all(items: Sequence[T], ask: Callable[[T], Awaitable[R]], in_flight: int = IN_FLIGHT) -> list[R]:
+    """Ask something of each item, in their order and few at once, and return the answers in that order.
+
+    Raises:
+        RlaifError: the first that `ask` raises; what is on its way is cancelled.
+    """
+    found: dict[int, R] = {}
+    waiting = iter(range(len(items)))
+
+    async def work() -> None:
+        for index in waiting:
+            found[index] = await ask(items[index])
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(in_flight, len(items))):
+                group.create_task(work())
+    except* RlaifError as errors:
+        # What stops one question, such as an engine that does not start, stops all alike; the first says it all.
+        raise errors.exceptions[0] from None
+    return [found[index] for index in range(len(items))]
 
 
 async def ask_labels(
@@ -35,23 +62,15 @@ async def ask_labels(
     Raises:
         RlaifError: the judge cannot go on, such as an engine that does not start or a limit on money that is reached.
     """
+
+    async def ask(index: int) -> Judged:
+        item = await ask_label(judge, labels[index])
+        told(item)
+        return item
+
     order = sorted(range(len(labels)), key=_by_question(labels).__getitem__)
-    waiting = iter(order)
-    found: list[Judged | None] = [None] * len(labels)
-
-    async def work() -> None:
-        for index in waiting:
-            found[index] = item = await ask_label(judge, labels[index])
-            told(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(in_flight, len(labels))):
-                group.create_task(work())
-    except* RlaifError as errors:
-        # What stops one label stops all of them alike; the first says it all.
-        raise errors.exceptions[0] from None
-    return [item for item in found if item is not None]
+    found = dict(zip(order, await ask_all(order, ask, in_flight), strict=True))
+    return [found[index] for index in range(len(labels))]
 
 
 async def ask_label(judge: Judge, label: Label) -> Judged:

@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.judging.backend import Prices
 from rlaif.judging.report.bootstrap import Figure, Floats, divide, ratio
 from rlaif.judging.report.labels import Side
 from rlaif.judging.report.outcomes import OUTCOMES, Judged, Spoken
@@ -117,12 +118,13 @@ def order_figures(said: Sequence[Spoken]) -> dict[str, Figure]:
     }
 
 
-def verdict_figures(said: Sequence[Spoken]) -> dict[str, Figure]:
+def verdict_figures(said: Sequence[Spoken], prices: Prices | None = None) -> dict[str, Figure]:
     """Return what became of one judge's verdicts and what they cost, by name.
 
     verdict_tie, verdict_unparsed, verdict_error: verdicts of that status, of all.
     prompt_tokens, completion_tokens, seconds: of a verdict that cost anything; one that repeats another, or that a
         cache holds, cost nothing and is not counted. Seconds are from asking to answer, waiting in line included.
+    money: of the same verdicts, in the currency of the prices; nothing where there are none.
     """
     every = [len(item.verdicts) for item in said]
     statuses: tuple[Status, ...] = ("tie", "unparsed", "error")
@@ -132,11 +134,17 @@ def verdict_figures(said: Sequence[Spoken]) -> dict[str, Figure]:
     }
     paid = [[verdict for verdict in item.verdicts if is_paid(verdict)] for item in said]
     count = [len(verdicts) for verdicts in paid]
-    return figures | {
-        "prompt_tokens": ratio([sum(verdict.prompt_tokens for verdict in verdicts) for verdicts in paid], count),
-        "completion_tokens": ratio([sum(v.completion_tokens for v in verdicts) for verdicts in paid], count),
+    prompt = np.array([sum(verdict.prompt_tokens for verdict in verdicts) for verdicts in paid], float)
+    completion = np.array([sum(verdict.completion_tokens for verdict in verdicts) for verdicts in paid], float)
+    figures |= {
+        "prompt_tokens": ratio(prompt, count),
+        "completion_tokens": ratio(completion, count),
         "seconds": ratio([sum(verdict.seconds for verdict in verdicts) for verdicts in paid], count),
     }
+    if prices is not None:
+        per_prompt, per_completion = prices.cost(1, 0), prices.cost(0, 1)
+        figures["money"] = ratio(prompt * per_prompt + completion * per_completion, count)
+    return figures
 
 
 def is_paid(verdict: Verdict) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rlaif.judging.decide import mean_preference
 from rlaif.judging.report.labels import Label, Side
 from rlaif.judging.verdict import Decision, Order, Status, Verdict
 
@@ -73,10 +74,12 @@ class Spoken:
     def preference(self, order: Order) -> float | None:
         """Return P(answer_a is better) in an order, a tie counting 0.5; None where nothing was read.
 
-        Several verdicts in one order are samples of one judgment; their mean stands for it.
+        Several verdicts in one order are samples of one judgment: their mean, if more than half of them could be read,
+        as `rlaif.judging.decide` has it.
         """
-        given = [value for value in map(_preference, self.verdicts_in(order)) if value is not None]
-        return sum(given) / len(given) if given else None
+        verdicts = [verdict for verdict in self.verdicts if verdict.order == order]
+        given = [value for value in map(_preference, verdicts) if value is not None]
+        return mean_preference(given) if 2 * len(given) > len(verdicts) else None
 
     def side(self, order: Order) -> Side | None:
         """Return what it said in an order; None where nothing was read."""
@@ -88,11 +91,7 @@ class Spoken:
         """P(answer_a is better) over the orders that were asked; None unless all of them were read."""
         orders: list[Order] = [order for order in ("ab", "ba") if self.asked(order)]
         given = [value for value in map(self.preference, orders) if value is not None]
-        return sum(given) / len(given) if given and len(given) == len(orders) else None
-
-    def verdicts_in(self, order: Order) -> list[Verdict]:
-        """Return its verdicts in an order."""
-        return [verdict for verdict in self.verdicts if verdict.order == order]
+        return mean_preference(given) if given and len(given) == len(orders) else None
 
 
 def side_of(preference: float) -> Side:

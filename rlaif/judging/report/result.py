@@ -10,6 +10,7 @@ from typing import Any
 
 from rlaif.judging.report.attacks import AttackMeasurement
 from rlaif.judging.report.bootstrap import Estimate
+from rlaif.judging.report.compare import Comparison
 from rlaif.judging.report.measure import Measurement, SpeakerMeasurement, worst_disagreements
 from rlaif.judging.report.outcomes import Judged
 
@@ -77,6 +78,7 @@ def report_json(report: JudgeReport) -> dict[str, Any]:
         "figures": figures_json(found.figures),
         "confusion": {human: dict(row) for human, row in found.confusion.items()},
         "length": [asdict(entry) for entry in found.lengths],
+        "reliability": [asdict(entry) for entry in found.bins],
         "judges": [_speaker_json(speaker) for speaker in found.speakers],
         "attacks": None if report.attacks is None else [asdict(attack) for attack in report.attacks],
         "worst": [disagreement_json(item) for item in worst_disagreements(report.judged)],
@@ -100,6 +102,33 @@ def disagreement_json(item: Judged) -> dict[str, Any]:
     }
 
 
+def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values, all its flips included.
+
+    Args:
+        judges: the two judges as their files describe them.
+        found: what came of them.
+    """
+    flips = [
+        {
+            "id": flip.first.label.id,
+            "human": flip.first.label.human,
+            "first": flip.first.side or flip.first.outcome,
+            "second": flip.second.side or flip.second.outcome,
+            "right": flip.better,
+        }
+        for flip in found.flips
+    ]
+    figures = {name: getattr(found, name) for name in ("first", "second", "difference", "same_decision")}
+    counts = ("labels", "both_right", "only_first", "only_second", "neither", "p_value")
+    return {
+        "judges": [dict(judge) for judge in judges],
+        **{name: getattr(found, name) for name in counts},
+        "figures": figures_json(figures),
+        "flips": flips,
+    }
+
+
 def verdict_rows(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     """Return all raw verdicts as rows of `rlaif.store.schemas.VERDICTS`; the label's id is the prompt's."""
     return [asdict(verdict) for item in judged for verdict in item.verdicts]
@@ -111,9 +140,7 @@ def _speaker_json(speaker: SpeakerMeasurement) -> dict[str, Any]:
         "sha": speaker.sha,
         "labels": speaker.labels,
         "verdicts": dict(speaker.by_status),
-        "prompt_tokens": speaker.prompt_tokens,
-        "completion_tokens": speaker.completion_tokens,
-        "seconds": speaker.seconds,
+        "spent": asdict(speaker.spent),
         "figures": figures_json(speaker.figures),
         "reliability": [asdict(entry) for entry in speaker.bins],
     }

@@ -26,6 +26,7 @@ _TITLES: Mapping[Part, str] = {
     "verdicts": "verdicts",
     "cost": "cost",
 }
+_RARE = ("tie", "unparsed", "error", "silent", "verdict_tie", "verdict_unparsed", "verdict_error")
 _FLIPS_SHOWN = 20
 
 
@@ -53,9 +54,33 @@ def headline(name: str, found: Measurement) -> list[str]:
         lines.append(f"With a tie counted half it is {_span(half, 'ties_half')}: not to be told from a coin.")
     if longer is not None and longer.value is not None and half.value is not None and longer.value >= half.value:
         lines.append(f"Always taking the longer answer reaches {written(longer.value, 'share')}.")
+    lines += _preferences(found)
     if found.questions < found.labels:
         lines.append(f"The labels are about {found.questions:,} questions; intervals draw questions, not labels.")
     return lines
+
+
+def _preferences(found: Measurement) -> list[str]:
+    """Return what the judge prefers for the wrong reasons, where that cannot be chance."""
+    lines = []
+    for speaker in found.speakers:
+        first = speaker.figures.get("prefers_first")
+        if first is not None and _apart(first, 0.5):
+            place = "first" if (first.value or 0.0) > 0.5 else "second"
+            share = first.value if place == "first" else 1.0 - (first.value or 0.0)
+            who = "It" if len(found.speakers) == 1 else speaker.name
+            lines.append(f"{who} prefers what is shown {place}: {written(share, 'share')} of its verdicts.")
+    longer, people = found.figures.get("prefers_longer"), found.figures.get("people_prefer_longer")
+    if longer is not None and people is not None and people.value is not None and _apart(longer, people.value):
+        took = written(longer.value, "share")
+        lines.append(
+            f"It takes the longer answer in {took} of its decisions, people in {written(people.value, 'share')}."
+        )
+    return lines
+
+
+def _apart(found: Estimate, value: float) -> bool:
+    return found.low is not None and found.high is not None and not found.low <= value <= found.high
 
 
 def comparison_view(names: tuple[str, str], found: Comparison) -> RenderableType:
@@ -92,29 +117,35 @@ def _flips(names: tuple[str, str], found: Comparison) -> Iterator[RenderableType
 
 def _figures(found: Measurement) -> Table:
     table = _table("", "", _level(found.confidence), "of")
-    _rows(table, found.figures, ("people", "length"))
+    _rows(table, found.figures, ("people", "length", "calibration"))
     for speaker in found.speakers:
         if len(found.speakers) > 1:
             table.add_section()
             table.add_row(Text.assemble("member ", plain(speaker.name)), "", "", f"{speaker.labels:,}", style="bold")
-        _rows(table, speaker.figures, ("position", "calibration", "verdicts", "cost"))
+        _rows(table, speaker.figures, ("position", "calibration", "verdicts", "cost"), speaker.spent.currency)
     return table
 
 
-def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part]) -> None:
+def _rows(table: Table, figures: Mapping[str, Estimate], parts: Sequence[Part], currency: str | None = None) -> None:
     for part in parts:
-        rows = [(text, figures[name]) for name, text in FIGURES.items() if text.part == part and name in figures]
+        rows = [
+            (text, figures[name])
+            for name, text in FIGURES.items()
+            # What never happened needs no row of zeros in a terminal; report.json has it.
+            if text.part == part and name in figures and (name not in _RARE or figures[name].value)
+        ]
         if rows:
             table.add_section()
             table.add_row(Text(_TITLES[part], style="bold"))
-        for text, estimate in rows:
-            # What never happened needs no row of zeros in a terminal; report.json has it.
-            if estimate.value == 0.0 and text.title in ("unparsed", "errors", "error", "silent", "ties", "tie"):
-                continue
-            table.add_row(text.title, written(estimate.value, text.unit), interval(estimate, text.unit), f"{estimate.n:,}")
+        for text, found in rows:
+            table.add_row(
+                text.title, written(found.value, text.unit, currency), interval(found, text.unit), f"{found.n:,}"
+            )
 
 
-def _attacks(attacks: Sequence[AttackMeasurement]) -> Table:
+def _attacks(attacks: Sequence[AttackMeasurement]) -> RenderableType:
+    if not any(attack.flipped.n or attack.failed for attack in attacks):
+        return plain("No verdict is right: there is nothing to attack.")
     table = _table("attack in the rejected answer", "flips", "", "undoes", "of")
     for attack in attacks:
         table.add_row(

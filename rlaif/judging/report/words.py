@@ -51,7 +51,7 @@ FIGURES: Mapping[str, FigureText] = {
     "tie": FigureText("people", "ties", "share", "Labels that it leaves undecided, its orders disagreeing included."),
     "unparsed": FigureText("people", "unparsed", "share", "Labels on which an answer of it could not be read."),
     "error": FigureText("people", "errors", "share", "Labels on which a question to it failed after all retries."),
-    "silent": FigureText("people", "silent", "share", "Labels it says nothing of: a reference judge without a reference."),
+    "silent": FigureText("people", "silent", "share", "Labels it says nothing of; `reference` without a reference."),
     "accuracy_ab": FigureText(
         "position", "accuracy, answer_a first", "share", "Verdicts for people's choice where answer_a is shown first.",
     ),
@@ -98,11 +98,12 @@ FIGURES: Mapping[str, FigureText] = {
     "seconds": FigureText(
         "cost", "seconds a verdict", "seconds", "From asking to answer, waiting in line included; verdicts overlap.",
     ),
+    "money": FigureText("cost", "money a verdict", "money", "Of verdicts that were paid, at the judge file's prices."),
 }  # fmt: skip
 
 
-def written(value: float | None, unit: Unit) -> str:
-    """Return a value in its unit: `94.0%`, `0.816`, `1,204`, `0.35 s`, `$0.00120`."""
+def written(value: float | None, unit: Unit, currency: str | None = None) -> str:
+    """Return a value in its unit: `94.0%`, `0.816`, `1,204`, `0.35 s`, `0.0012 USD`."""
     if value is None:
         return DASH
     if unit == "share":
@@ -112,12 +113,16 @@ def written(value: float | None, unit: Unit) -> str:
     if unit == "seconds":
         return f"{value:.2f} s"
     if unit == "money":
-        return f"${value:,.2f}" if value >= 1 else f"${value:.3g}"
+        return f"{value:,.2f} {currency}" if value >= 1 else f"{value:.3g} {currency}"
     return f"{value:.3f}"
 
 
 def interval(found: Estimate, unit: Unit) -> str:
-    """Return an estimate's interval, `[89.0%, 98.0%]`; "" where it has none."""
+    """Return an estimate's interval, `[89.0%, 98.0%]`; "" where it has none.
+
+    Where all labels say the same, resampling them says nothing: an interval without width is not shown as one.
+    """
     if found.low is None or found.high is None:
         return ""
-    return f"[{written(found.low, unit)}, {written(found.high, unit)}]"
+    low, high = written(found.low, unit, ""), written(found.high, unit, "")
+    return "" if low == high else f"[{low.rstrip()}, {high.rstrip()}]"
