@@ -16,6 +16,7 @@ from rlaif.judging.build import open_judge
 from rlaif.judging.cache import VerdictCache
 from rlaif.judging.spending import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
+from rlaif.rounds.canaries import check_stored
 from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.judge_costs import record_spending, run_spending
@@ -140,6 +141,8 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         return _stops(work, directory)
     current, trained_in = current_policy(work.run, work.base_id, number)
     if not directory.done("judge"):
+        if canaries := work.setup.recipe.judge.canaries:
+            check_stored(work.judge, work.setup.canaries, directory, canaries.min_agreement)
         await _bring(work, current, judges=True)
         with _Timed(work, "sample", number):
             await sample_and_judge(work, directory)
