@@ -22,8 +22,8 @@ def trace(
     """Show where a preference pair came from: prompt, candidates, policy, verdicts, and what it trained."""
     from dataclasses import asdict
 
-    from rlaif.reporting.summary import find_run
     from rlaif.store.lineage import trace_pair
+    from rlaif.store.runs import find_run
 
     lineage = trace_pair(find_run(run, runs), pair_id)
     if json_:
@@ -42,7 +42,8 @@ def report(
 ) -> None:
     """Show what a run's policies do on the held-out questions, and write report.html."""
     from rlaif.reporting.html import write_report
-    from rlaif.reporting.summary import find_run, summarize
+    from rlaif.reporting.summary import summarize
+    from rlaif.store.runs import find_run
 
     directory = find_run(run, runs)
     page = write_report(directory.place, out)
@@ -63,7 +64,8 @@ def report(
 
 def runs(runs: _Runs = "runs", json_: _Json = False) -> None:
     """List the runs in a folder: how far each is, and its current policy against its initial one."""
-    from rlaif.reporting.summary import list_runs, summarize
+    from rlaif.reporting.summary import summarize
+    from rlaif.store.runs import list_runs
 
     summaries = [summarize(directory) for directory in list_runs(runs)]
     if json_:

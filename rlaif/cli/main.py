@@ -24,8 +24,7 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Runs": [run.run, plan.plan, predict.predict, inspect.trace, inspect.report, inspect.runs],
-    "Parts of a run alone": [train.train],
-    "Judges": [label.label],
+    "Parts of a run alone": [label.label, train.train],
     "Ray jobs": [jobs.submit, jobs.status, jobs.logs, jobs.stop],
 }
 for _panel, _commands in _COMMANDS.items():

@@ -118,6 +118,7 @@ def _builtin_folder() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may convert at once; each works in its own folder and the first rename wins.
     work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    work.chmod(0o755)
     try:
         _convert(source, work)
         try:

@@ -26,7 +26,11 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
         UserError: with the file, the key's path and what was expected.
     """
     path = find_resource("recipes", name)
-    return parse_recipe(path.read_text(encoding="utf-8"), str(path), overrides, default_name=path.stem)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return parse_recipe(text, str(path), overrides, default_name=path.stem)
 
 
 def parse_recipe(text: str, origin: str, overrides: list[str] | None = None, default_name: str | None = None) -> Recipe:
@@ -36,7 +40,10 @@ def parse_recipe(text: str, origin: str, overrides: list[str] | None = None, def
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}" if mark else origin
-        raise UserError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
+        raise UserError(f"{where}: not YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}") from None
+    except (ValueError, RecursionError) as error:
+        # A date that does not exist, or brackets without end.
+        raise UserError(f"{origin}: not YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{origin}: expected a mapping of sections such as policy, questions and judge")
     if default_name is not None:
@@ -64,7 +71,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         node = child
     try:
         node[parts[-1]] = _number_or_self(yaml.safe_load(value))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"--set {override}: the value is not YAML") from None
 
 

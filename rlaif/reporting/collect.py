@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rlaif.reporting.summary import RunSummary, load_json
+from rlaif.reporting.summary import RunSummary
 from rlaif.store.files import filesystem, names
 from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.runs import load_json
 from rlaif.store.schemas import FAILURES
 from rlaif.store.shards import ShardTable, read_table
 

@@ -4,7 +4,6 @@ Invariant: reading writes nothing and waits for no stage. What is not there is N
 never a zero, so an unfinished or killed run reads as what it is.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,8 +12,8 @@ import yaml
 
 from rlaif.errors import UserError
 from rlaif.rounds.statistics import Interval
-from rlaif.store.files import is_url, join, names, read_json
 from rlaif.store.rundir import STAGES, RoundDir, RunDir
+from rlaif.store.runs import load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,37 +155,6 @@ class RunSummary:
         """What the policies are compared by: the score, or where no question has a reference, the win rate."""
         known = [policy for policy in self.policies if policy.questions is not None]
         return "score" if not known or any("score" in policy.metrics for policy in known) else "win_rate"
-
-
-def find_run(run: str, runs: str) -> RunDir:
-    """Return a run given by its name in the folder `runs`, or by its own path or URL.
-
-    Raises:
-        UserError: there is no run; the message names those that are in the folder.
-    """
-    directory = RunDir(run if is_url(run) or "/" in run else join(runs, run))
-    if load_json(directory.path("run.json")) is None:
-        there = ", ".join(entry.place.rsplit("/", 1)[-1] for entry in list_runs(runs)) or "none"
-        raise UserError(f"{directory.place}: no run there; expected a run's path, or its name in {runs}: {there}")
-    return directory
-
-
-def list_runs(runs: str) -> list[RunDir]:
-    """Return the runs that lie in a folder, by name."""
-    found = [RunDir(join(runs, name)) for name in names(runs)]
-    return [run for run in found if names(run.place, "run.json")]
-
-
-def load_json(place: str) -> Any:
-    """Return a JSON file's value, None if there is no such file; a broken one is a UserError that names it."""
-    try:
-        return read_json(place)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{place}:{error.lineno}: not JSON: {error.msg}; expected a file that `rlaif run` wrote"
-        ) from None
-    except NotADirectoryError:
-        return None
 
 
 def summarize(run: RunDir) -> RunSummary:

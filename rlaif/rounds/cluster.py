@@ -55,6 +55,7 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     }
     if address is None:
         options["include_dashboard"] = False
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -64,7 +65,7 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
         raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from None
     # Ray has put a handler of its own in the place of ours, which ends the process without a word to the run.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, ours)
     try:
         yield
     finally:

@@ -105,8 +105,9 @@ class Dispatcher:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
                     group.create_task(worker())
-        except* WorkError as errors:
-            # One engine that does not start fails every request alike; the first says it all.
+        except* (WorkError, OSError) as errors:
+            # One engine that does not start fails every request alike, as a full disk fails every shard: the first
+            # says it all.
             raise errors.exceptions[0] from None
 
     def _unjudged(self, ids: set[str]) -> "deque[tuple[str, list[str]]]":

@@ -14,7 +14,7 @@ import yaml
 from rlaif import __version__
 from rlaif.errors import UserError
 from rlaif.questions.sources import questions_sha
-from rlaif.recipe import dump_recipe
+from rlaif.recipe import dump_recipe, parse_recipe
 from rlaif.rounds.setup import Setup
 from rlaif.store.rundir import RunDir, now
 
@@ -78,7 +78,7 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     identity, text = run.identity(), run.recipe_text()
     if identity is None or text is None:
         return False
-    differs = differing_keys(yaml.safe_load(text), setup.recipe.model_dump(mode="json"))
+    differs = differing_keys(_resolved(text, run), setup.recipe.model_dump(mode="json"))
     fresh = make_identity(setup, identity["policy"]["id"])
     for label, path in (
         ("the judge or one of its prompts", ("judge", "sha")),
@@ -94,6 +94,15 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
             f"{'; '.join(differs)}. Use another name (--set name=...) or put it back"
         )
     return True
+
+
+def _resolved(text: str, run: RunDir) -> dict[str, Any]:
+    """Return a run's recipe with today's defaults for keys that an earlier version did not know."""
+    try:
+        return parse_recipe(text, run.path("recipe.yaml")).model_dump(mode="json")
+    except UserError:
+        resolved: dict[str, Any] = yaml.safe_load(text)
+        return resolved
 
 
 def check_same_weights(run: RunDir, policy_id: str) -> None:

@@ -208,7 +208,7 @@ class _Engines:
             self._open.push_async_callback(pool.release)
         section = recipe.cluster.judge
         need = Need(section.engines * section.tensor_parallel * len(pools) if gpu else 0, 0)
-        wait_for(need, recipe.cluster.wait_minutes, progress.say, "the judges' engines")
+        await wait_for(need, recipe.cluster.wait_minutes, progress.say, "the judges' engines")
         try:
             async with asyncio.TaskGroup() as group:
                 for pool in pools.values():

@@ -18,7 +18,7 @@ _RUBRIC = 768
 
 
 def judge_context(recipe: Recipe, answer_tokens: int = 1) -> int:
-    """Return the longest sequence of a judge of two answers, in tokens, with its own answer of up to `answer_tokens`."""
+    """Return the longest sequence of a judge in tokens: two answers, and its own of up to `answer_tokens`."""
     return recipe.policy.max_length + 2 * recipe.sampling.max_tokens + _RUBRIC + answer_tokens - 1
 
 
@@ -94,7 +94,7 @@ class Pools:
         """
         if not self.policy.running:
             need = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            wait_for(
+            await wait_for(
                 need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines"
             )
         await self.policy.start()
@@ -109,10 +109,12 @@ class Pools:
             for pool in (self.policy, *self._own_judges):
                 await pool.release()
         need = training_need(cluster, self._gpu)
-        if self._gpu and cluster.placement == "split":
-            engines = engines_need(self._recipe, True, len(self._own_judges))
-            need = Need(need.gpus + engines.gpus, need.cpus)
-        wait_for(need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers")
+        if cluster.placement == "split":
+            engines = engines_need(self._recipe, self._gpu, len(self._own_judges))
+            need = Need(need.gpus + engines.gpus, need.cpus + engines.cpus)
+        await wait_for(
+            need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers"
+        )
 
     async def release(self) -> None:
         """Give everything back."""

@@ -16,13 +16,9 @@ from rlaif.rounds.evaluation import answer_prompts, predictions_csv
 from rlaif.rounds.policies import current_policy
 from rlaif.rounds.pools import Pools
 from rlaif.rounds.progress import Progress
-from rlaif.store.files import is_url, join, write_bytes
+from rlaif.store.files import write_bytes
 from rlaif.store.rundir import RunDir
-
-
-def run_place(run: str, runs: str) -> str:
-    """Return the place of a run given by its name in `runs`, or by its own path or URL."""
-    return run if is_url(run) or "/" in run else join(runs, run)
+from rlaif.store.runs import find_run
 
 
 def predict_with_run(
@@ -33,10 +29,10 @@ def predict_with_run(
     Raises:
         UserError: there is no such run, or the questions cannot be read.
     """
-    directory = RunDir(run_place(run, runs))
+    directory = find_run(run, runs)
     text = directory.recipe_text()
     if text is None:
-        raise UserError(f"{directory.place}: no run there; expected a name under {runs} or a run's path")
+        raise UserError(f"{directory.place}: no recipe.yaml there; expected a run that `rlaif run` has begun")
     recipe = parse_recipe(text, directory.path("recipe.yaml"), overrides)
     return _predict(recipe, directory, questions, output, address, progress)
 

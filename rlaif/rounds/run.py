@@ -6,7 +6,7 @@ Invariant: the same command, given again after any end, continues with the first
 import asyncio
 import time
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.judge_costs import record_spending, run_spending
 from rlaif.rounds.policies import current_policy, trained_policy
 from rlaif.rounds.pools import Pools
-from rlaif.rounds.progress import Progress
+from rlaif.rounds.progress import Ahead, Progress
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, train_policy
 from rlaif.store.files import names, read_json
@@ -155,7 +155,7 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         )
     if not directory.done("train"):
         with _Timed(work, "train", number):
-            await train_policy(work, directory, current)
+            await _train(work, directory, current)
     trained = trained_policy(directory)
     if trained is None:
         work.progress.say(f"round {number}: nothing to learn from; the policy stays")
@@ -174,6 +174,25 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
     verdict = "promoted" if gate["passed"] else "not promoted"
     work.progress.say(f"round {number}: {gate['metric']} {gate['before']:.3f} -> {gate['after']:.3f}: {verdict}")
     return _stops(work, directory)
+
+
+async def _train(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
+    """Train the round's policy; where the recipe allows it, the engines sample the next round meanwhile."""
+    recipe, following = work.setup.recipe, work.run.round(directory.number + 1)
+    if not recipe.rounds.staleness or following.number >= recipe.rounds.count or following.done("judge"):
+        await train_policy(work, directory, current)
+        return
+    async with asyncio.TaskGroup() as both:
+        both.create_task(train_policy(work, directory, current))
+        both.create_task(_sample_ahead(work, following, current))
+
+
+async def _sample_ahead(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
+    quiet = replace(work, progress=Ahead(work.progress))
+    await _bring(quiet, current, judges=True)
+    with _Timed(quiet, "sample", directory.number):
+        await sample_and_judge(quiet, directory)
+    work.progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
 
 
 def _stops(work: Work, directory: RoundDir) -> str | None:

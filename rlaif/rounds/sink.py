@@ -69,9 +69,11 @@ class RoundSink:
 
     def flush_candidates(self) -> None:
         """Commit the candidates and failures that are gathered."""
+        # Each is let go once it is committed, so that a second try after a failed write commits none twice.
         self.candidates.append(self._candidate_rows)
+        self._candidate_rows, self._candidate_prompts = [], 0
         self.failures.append(self._failure_rows)
-        self._candidate_rows, self._failure_rows, self._candidate_prompts = [], [], 0
+        self._failure_rows = []
 
     def flush(self) -> None:
         """Commit all that is gathered, candidates first."""

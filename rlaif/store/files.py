@@ -64,13 +64,25 @@ def whole_file(place: str) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        with full_disk_named(place):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
         _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(place: str) -> Iterator[None]:
+    """Name a place in an error that says its disk is full: of a write, the system's own names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = place
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -125,7 +137,8 @@ def put_folder(source: str, place: str) -> None:
     target = Path(place)
     work = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(source, work)
+    # The files' modes are those of new files: a trainer's scratch files are private, a policy is to be read.
+    shutil.copytree(source, work, copy_function=shutil.copyfile)
     for file in work.iterdir():
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
@@ -145,6 +158,7 @@ def local_folder(place: str, key: str) -> str:
         return str(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=".fetching-", dir=target.parent)
+    os.chmod(work, 0o755)
     system, path = filesystem(place)
     for name in names(place):
         system.get_file(f"{path}/{name}", os.path.join(work, name))

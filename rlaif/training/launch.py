@@ -26,15 +26,20 @@ class Mailbox:
     def __init__(self) -> None:
         self._entries: list[dict[str, float]] = []
         self._outcome: dict[str, Any] | None = None
+        self._starts = 0
+
+    def begin(self) -> None:
+        """Tell that the workers have started, or have been started again after one was lost."""
+        self._starts += 1
 
     def put(self, entry: dict[str, float]) -> None:
         """Leave one step's log entry."""
         self._entries.append(entry)
 
-    def take(self) -> list[dict[str, float]]:
-        """Return what was left since the last call."""
+    def take(self) -> tuple[list[dict[str, float]], int]:
+        """Return what was left since the last call, and how often the workers have started so far."""
         entries, self._entries = self._entries, []
-        return entries
+        return entries, self._starts
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """Leave what the training came to: {"result": ...} or {"failure": ...}."""
@@ -46,7 +51,10 @@ class Mailbox:
 
 
 async def train(
-    job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]
+    job: TrainingJob,
+    section: TrainersSection,
+    on_step: Callable[[dict[str, float]], None],
+    on_lost: Callable[[int], None] = lambda starts: None,
 ) -> TrainingResult:
     """Run a training and return what came of it.
 
@@ -54,6 +62,8 @@ async def train(
         job: the training.
         section: how many workers.
         on_step: called with each step's log entry as it happens.
+        on_lost: called when the workers start again because one of them or its node was lost, with their number of
+            starts; the steps since the last checkpoint are then taken again.
 
     Raises:
         WorkError: the training failed, with the reason.
@@ -61,10 +71,15 @@ async def train(
     import ray
 
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    starts = 0
     fit = _in_thread(lambda: _fit(job, section, mailbox))
     while not fit.done():
         await asyncio.wait([fit], timeout=1.0)
-        for entry in await mailbox.take.remote():
+        entries, now = await mailbox.take.remote()
+        if now > max(1, starts):
+            on_lost(now)
+        starts = now
+        for entry in entries:
             on_step(entry)
     await fit
     outcome: dict[str, Any] | None = await mailbox.outcome.remote()

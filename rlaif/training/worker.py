@@ -12,6 +12,7 @@ from typing import Any
 
 from rlaif.errors import RlaifError
 from rlaif.training.job import TrainingJob, TrainingResult
+from rlaif.training.packing import Plan
 
 _PROBE_TOKENS = 256
 
@@ -25,6 +26,8 @@ def train_loop(config: dict[str, Any]) -> None:
     import ray.train
 
     job, mailbox = config["job"], config["mailbox"]
+    if ray.train.get_context().get_world_rank() == 0:
+        ray.get(mailbox.begin.remote())
     try:
         result = _train(job, mailbox)
     except RlaifError as error:
@@ -71,7 +74,7 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
     with tempfile.TemporaryDirectory() as scratch:
         trainer = GroupDPOTrainer(
             model,
-            args=_arguments(job, plan.turns, job.checkpoints or scratch),
+            args=_arguments(job, plan, job.checkpoints or scratch),
             processing_class=tokenizer,
             groups=groups,
             plan=plan,
@@ -114,12 +117,13 @@ def _rows(place: str) -> list[dict[str, Any]]:
         "rejected_token_ids",
         "ref_chosen_logp",
         "ref_rejected_logp",
+        "policy",
     ]
     rows: list[dict[str, Any]] = read_table(place, columns=[*names, *COLUMNS]).to_pylist()
     return rows
 
 
-def _arguments(job: TrainingJob, turns: int, folder: str) -> Any:
+def _arguments(job: TrainingJob, plan: Plan, folder: str) -> Any:
     from trl import DPOConfig
 
     training = job.training
@@ -130,10 +134,11 @@ def _arguments(job: TrainingJob, turns: int, folder: str) -> Any:
         beta=training.beta,
         learning_rate=training.learning_rate,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(training.schedule, training.schedule),
-        warmup_steps=training.warmup,
+        # In whole steps, rounded down: a training of a few steps has none to spend at a rate of zero.
+        warmup_steps=int(training.warmup * plan.steps),
         num_train_epochs=1,  # The plan holds all epochs.
         per_device_train_batch_size=1,  # A row is a pack.
-        gradient_accumulation_steps=turns,
+        gradient_accumulation_steps=plan.turns,
         max_grad_norm=training.max_grad_norm,
         weight_decay=training.weight_decay,
         gradient_checkpointing=training.gradient_checkpointing,

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -76,7 +77,7 @@ def alone(folder: Path, ray_here: None) -> TrainingResult:
 def test_starts_at_log_two_from_the_initial_reference(alone: TrainingResult) -> None:
     """Policy and reference are one model at first, so every margin is zero and DPO's loss is log 2 and the NLL."""
     assert abs(alone.log[0]["margin"]) < 1e-4
-    assert alone.pairs == 17
+    assert alone.pairs == 14
     assert alone.groups == 5
     assert alone.steps == 2
 
@@ -86,22 +87,67 @@ def test_saved_policy_is_the_one_whose_id_is_reported(alone: TrainingResult, fol
     assert set(alone.files) == {path.name for path in (folder / "alone").iterdir()}
 
 
-def test_two_workers_train_what_one_does(alone: TrainingResult, folder: Path) -> None:
-    together = run(job(folder, "together"), workers=2)
+def test_two_workers_train_what_one_does(alone: TrainingResult, folder: Path, tmp_path: Path) -> None:
+    """The reference pass, too, is shared out between them: no reference is stored beside these pairs."""
+    write_pairs(tmp_path / "pairs.parquet")
+    together = run(job(folder, "together", pairs=str(tmp_path / "pairs.parquet")), workers=2)
+    assert together.reference == "trainer"
     for one, two in zip(alone.log, together.log, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
     assert together.probe.logprobs == pytest.approx(alone.probe.logprobs, abs=1e-3)
 
 
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(alone: TrainingResult, folder: Path) -> None:
-    assert run(job(folder, "again")).policy_id == alone.policy_id
+def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkpoint(
+    folder: Path, tmp_path: Path
+) -> None:
+    wild = job(folder, "wild").training.model_copy(
+        update={"learning_rate": 1e30, "checkpoint_steps": 1, "max_grad_norm": 1e30}
+    )
+    with pytest.raises(WorkError, match=r"the loss of step 2 is (nan|inf); its pairs: \d-\d-\d"):
+        run(job(folder, "wild", training=wild, checkpoints=str(tmp_path / "checkpoints")))
+    assert not (folder / "wild").exists()
+    assert (tmp_path / "checkpoints" / "checkpoint-1" / "trainer_state.json").is_file()
 
 
-def test_a_loss_that_is_no_number_stops_with_its_pairs(folder: Path, tmp_path: Path) -> None:
-    write_pairs(tmp_path / "pairs.parquet", logp=float("nan"))
-    previous = job(folder, "nan").training.model_copy(update={"reference": "previous"})
-    broken = job(folder, "nan", pairs=str(tmp_path / "pairs.parquet"), training=previous)
-    with pytest.raises(WorkError, match=r"the loss of step 1 is nan; its pairs: \d-\d-\d"):
-        run(broken)
-    assert not (folder / "nan").exists()
+def test_an_engine_that_drifts_is_not_trained_against(folder: Path, tmp_path: Path) -> None:
+    """References of -100 nats, whatever the answer: the trainer sees that they are not its own, and computes them."""
+    write_pairs(tmp_path / "pairs.parquet", logp=-100.0)
+    previous = job(folder, "drift").training.model_copy(update={"reference": "previous"})
+    result = run(job(folder, "drift", pairs=str(tmp_path / "pairs.parquet"), training=previous))
+    assert result.reference == "trainer"
+    assert result.drift_p99 is not None
+    assert result.drift_p99 > 1
+    assert abs(result.log[0]["margin"]) < 1e-4
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_reference_stored(
+    alone: TrainingResult, folder: Path
+) -> None:
+    assert alone.reference == "trainer"
+    again = run(job(folder, "stored"))
+    assert again.reference == "stored"
+    assert again.policy_id == alone.policy_id
+
+
+def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
+    """Killed after its third step of eight: the weights are those of a training that nobody disturbed, bit for bit."""
+    long = job(folder, "long").training.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
+    undisturbed = run(job(folder, "undisturbed", training=long))
+    seen: list[float] = []
+    killed: list[int] = []
+
+    def on_step(entry: dict[str, float]) -> None:
+        seen.append(entry["step"])
+        if len(seen) >= 3 and not killed:
+            below = psutil.Process().children(recursive=True)
+            workers = [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+            killed.extend(worker.pid for worker in workers)
+            for worker in workers:
+                worker.kill()
+
+    disturbed = job(folder, "disturbed", training=long, checkpoints=str(tmp_path / "checkpoints"))
+    result = asyncio.run(train(disturbed, TrainersSection(workers=1), on_step))
+    assert len(killed) == 1
+    assert set(seen) == set(range(1, 9))
+    assert result.policy_id == undisturbed.policy_id

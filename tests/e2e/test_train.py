@@ -1,0 +1,50 @@
+"""`rlaif train` through the command line: a new policy from a file, and a further one from that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rlaif.models.resolve import weights_id
+from tests.e2e import command
+
+ROWS = [
+    ("What was revenue in 2023?", "$4.2 million", "I do not know."),
+    ("Was the margin 12%?", "Yes.", "No, it was 11%."),
+    ("Wie hoch war der Gewinn?", "3 Mio. €", "3 €"),
+    ("x " * 9000, "a", "b"),
+]
+
+
+def row(number: int) -> dict[str, Any]:
+    question, *answers = ROWS[number]
+    chosen, rejected = ([{"role": "assistant", "content": answer}] for answer in answers)
+    return {
+        "id": f"pair-{number}",
+        "prompt": [{"role": "user", "content": question}],
+        "chosen": chosen,
+        "rejected": rejected,
+    }
+
+
+def test_trains_and_goes_on_from_its_own_adapter(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row(number)) + "\n" for number in range(len(ROWS))), encoding="utf-8")
+    settings = ["--set", "training.lora.rank=4", "--set", "training.learning_rate=0.001", "--json"]
+    out = tmp_path / "policy"
+    done = command.run("train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out), *settings)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["too_long"] == ["pair-3"]
+    assert (said["pairs"], said["groups"], said["reference"]) == (3, 3, "trainer")
+    assert said["policy_id"] == weights_id(str(out))
+    record = json.loads((out / "training.json").read_text(encoding="utf-8"))
+    assert record["training"]["lora"]["rank"] == 4
+    assert not (tmp_path / "policy.work").exists()
+
+    further = command.run("train", str(pairs), "--policy", str(out), "-o", str(tmp_path / "further"), "--json")
+    assert further.returncode == 0, further.stderr
+    assert json.loads(further.stdout.splitlines()[-1])["policy_id"] != said["policy_id"]
+
+    again = command.run("train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out))
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
