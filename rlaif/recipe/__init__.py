@@ -2,7 +2,7 @@
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.judge import CanariesSection, JudgeSection, PairsSection
-from rlaif.recipe.load import dump_recipe, load_recipe, parse_recipe
+from rlaif.recipe.load import dump_recipe, load_recipe, parse_overrides, parse_recipe
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import (
     Columns,
@@ -20,5 +20,6 @@ __all__ = [
     "CanariesSection", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
     "EvaluationSection", "FileQuestions", "GateSection", "JudgeSection", "LoraSection", "PairsSection",
     "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection", "SamplingSection",
-    "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_recipe",
+    "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides",
+    "parse_recipe",
 ]  # fmt: skip

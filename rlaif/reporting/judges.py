@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlaif.reporting.summary import load_json
 from rlaif.rounds.canaries import CANARIES_FILE, CanaryResult
 from rlaif.store.rundir import RoundDir
+from rlaif.store.runs import load_json
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.errors import RlaifError
 from rlaif.judging.build import open_judge
 from rlaif.judging.cache import VerdictCache
 from rlaif.judging.spending import remote_judges
@@ -182,9 +183,13 @@ async def _train(work: Work, directory: RoundDir, current: PolicyWeights) -> Non
     if not recipe.rounds.staleness or following.number >= recipe.rounds.count or following.done("judge"):
         await train_policy(work, directory, current)
         return
-    async with asyncio.TaskGroup() as both:
-        both.create_task(train_policy(work, directory, current))
-        both.create_task(_sample_ahead(work, following, current))
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(train_policy(work, directory, current))
+            both.create_task(_sample_ahead(work, following, current))
+    except* RlaifError as errors:
+        # What one of them says of the run is for people, as if it had been at work alone.
+        raise errors.exceptions[0] from None
 
 
 async def _sample_ahead(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
