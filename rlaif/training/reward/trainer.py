@@ -42,7 +42,7 @@ def train_reward_model(
         What came of it; without files on the other workers.
     """
     from datasets import Dataset
-    from transformers import AutoTokenizer, set_seed
+    from transformers import AutoTokenizer, PrinterCallback, set_seed
     from trl import RewardTrainer
 
     settings = job.settings
@@ -62,6 +62,7 @@ def train_reward_model(
             peft_config=_adapter(job),
             callbacks=[_reporter(told if rank == 0 else None)],
         )
+        trainer.remove_callback(PrinterCallback)  # `told` has the log.
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
