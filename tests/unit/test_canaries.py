@@ -5,10 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rlaif.cli.bundle import make_bundle
+from rlaif.engines.policy_weights import PolicyWeights
 from rlaif.errors import UserError, WorkError
 from rlaif.judging.build import build_judge
 from rlaif.judging.judge import Comparison, Judge
@@ -18,6 +21,7 @@ from rlaif.judging.verdict import Decision, Verdict
 from rlaif.questions.prompt import Prompt
 from rlaif.recipe import CanariesSection, parse_recipe
 from rlaif.reporting.html import render_page
+from rlaif.rounds import run as rounds
 from rlaif.rounds.canaries import CanaryResult, canary_id, check_stored, judge_canaries
 from rlaif.rounds.identity import differing_keys
 from rlaif.rounds.progress import Silent
@@ -189,9 +193,44 @@ def test_a_recipe_s_canaries_are_held_to_their_keys(canaries: str, message: str)
         parse_recipe(BASE % canaries, "recipe.yaml")
 
 
+def test_a_job_takes_its_canaries_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, outside, job = tmp_path / "here", tmp_path / "outside.jsonl", tmp_path / "job"
+    for folder in (here, job):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    for path in (here / "own.jsonl", outside):
+        path.write_bytes(labels_jsonl([label("1")]))
+    for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/canaries-outside.jsonl")):
+        moved = make_bundle(parse_recipe(BASE % f"{{path: {given}}}", "recipe.yaml"), job)
+        assert moved.judge.canaries is not None
+        assert moved.judge.canaries.path == place
+        assert (job / place).read_bytes() == (here / given).read_bytes()
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file \(judge\.canaries\.path\)"):
+        make_bundle(parse_recipe(BASE % "{path: none.jsonl}", "recipe.yaml"), job)
+
+
 def test_a_run_may_go_on_under_other_canaries() -> None:
     old = {"judge": {"name": "x", "canaries": None}}
     assert differing_keys(old, {"judge": {"name": "x", "canaries": {"path": "y", "min_agreement": 0.5}}}) == []
+
+
+def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
+    directory: RoundDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def train_policy(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def sample_ahead(work: Any, following: RoundDir, current: object) -> None:
+        await judge_canaries(REFERENCE, [label("1", "b")], following, 0.7, Silent(), lambda *_, **__: None)
+
+    monkeypatch.setattr(rounds, "train_policy", train_policy)
+    monkeypatch.setattr(rounds, "_sample_ahead", sample_ahead)
+    section = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3))
+    work: Any = SimpleNamespace(
+        setup=SimpleNamespace(recipe=section), run=RunDir(str(Path(directory.place).parent)), progress=Silent()
+    )
+    with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
+        asyncio.run(rounds._train(work, directory, PolicyWeights("base", "base")))
 
 
 def test_the_page_shows_the_canaries_of_each_round(tmp_path: Path) -> None:
