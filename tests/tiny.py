@@ -47,6 +47,25 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<1>", pad_token="<2>")
 
 
+def save_chat_model(folder: Path | str, words: Sequence[str]) -> str:
+    """Write a language model of two layers with a tokenizer of whole words and a chat template; returns its folder."""
+    from tokenizers import pre_tokenizers
+
+    names = ["<pad>", "<unk>", "<end>", "user", "assistant", "system", *words]
+    inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(names)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="<pad>")
+    tokenizer.chat_template = "{% for message in messages %}{{ message.role }} {{ message.content }} <end> {% endfor %}"
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(names), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=LONGEST, pad_token_id=None, bos_token_id=None, eos_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
 class NoReferenceDPOTrainer(DPOTrainer):  # type: ignore[misc]
     """TRL's trainer as it is, but without its reference pass."""
 

@@ -42,16 +42,24 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
         if isinstance(source, DatasetQuestions):
             _refuse_local_folder(f"questions.{role}.id", source.id)
         if isinstance(source, FileQuestions) and "://" not in source.path and not Path(source.path).is_absolute():
-            path = Path(source.path)
-            if not path.is_file():
-                raise UserError(f"{path}: no such file (questions.{role}.path)")
-            place = _inside(path) or Path("questions") / f"{role}-{path.name}"
-            _copy(path, folder / place)
+            place = _take(Path(source.path), f"questions.{role}.path", role, folder)
             tree["questions"][role]["path"] = str(place)
+    canaries = recipe.judge.canaries
+    if canaries is not None and "://" not in canaries.path and not Path(canaries.path).is_absolute():
+        tree["judge"]["canaries"]["path"] = str(_take(Path(canaries.path), "judge.canaries.path", "canaries", folder))
     moved = Recipe.model_validate(tree)
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
     _check(moved, judge.sha, prompt.sha, folder)
     return moved
+
+
+def _take(path: Path, key: str, role: str, folder: Path) -> Path:
+    """Copy a data file that a key of the recipe names; returns its place, relative to the job's folder."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file ({key})")
+    place = _inside(path) or Path("questions") / f"{role}-{path.name}"
+    _copy(path, folder / place)
+    return place
 
 
 def _place(kind: str, path: Path) -> Path:

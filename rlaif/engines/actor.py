@@ -88,7 +88,11 @@ class EngineActor:
         return await self._answer(self._engine.sample(request))
 
     async def label(self, requests: list[LabelRequest]) -> list[LabelReply]:
-        """Answer all label requests of one prompt, in order; see `VllmEngine.label`."""
+        """Answer all label requests of one prompt, in order; see `VllmEngine.label`.
+
+        vLLM schedules them in this order, and gives a request's blocks to the prefix cache when it schedules it: those
+        behind the first find what they share with it, even in the step that computes it (`benchmarks/judging.py`).
+        """
         return [await self._answer(future) for future in [self._engine.label(request) for request in requests]]
 
     async def chat(self, requests: list[ChatRequest]) -> list[ChatReply]:

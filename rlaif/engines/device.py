@@ -11,7 +11,8 @@ from rlaif.recipe import EnginesSection
 
 _GIB = 1 << 30
 # Prefix-cache blocks of vLLM on a CPU are 128 tokens by default and only whole blocks are shared: half of a short
-# prompt would be computed again for each of its candidates.
+# prompt would be computed again for each of its candidates. Its CPU kernels take multiples of 32 alone, and the
+# smallest wins (`benchmarks/judging.py`).
 _CPU_BLOCK = 32
 # Ranks that vLLM allocates for.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -44,6 +44,24 @@ class _Ask:
     future: "Future[Any]" = field(default_factory=Future)
 
 
+@dataclass(slots=True)
+class PrefillCounts:
+    """What a judge's questions, labels and chats, have cost an engine so far, by vLLM's own count.
+
+    Attributes:
+        prompt_tokens: of the questions that are answered.
+        cached_tokens: those of them that the prefix cache held, so that they were not computed.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+    def add(self, prompt_tokens: int, cached_tokens: int | None) -> None:
+        """Count one question."""
+        self.prompt_tokens += prompt_tokens
+        self.cached_tokens += cached_tokens or 0
+
+
 class VllmEngine:
     """A vLLM engine for sampling, labels, chats and scores.
 
@@ -53,6 +71,9 @@ class VllmEngine:
         policy: the weights it starts with, of kind `base`.
         probe_tolerance: largest difference in a probe's log-probabilities after an update.
         max_length: longest prompt and answer together when sampling, in tokens.
+
+    Attributes:
+        prefill: written by the stepping thread alone.
     """
 
     def __init__(
@@ -76,6 +97,7 @@ class VllmEngine:
         self._tokenizer = self._llm.get_tokenizer()
         self._context, self._max_length = int(options["max_model_len"]), max_length
         self._weights = WeightLoader(self._llm, policy, probe_tolerance)
+        self.prefill = PrefillCounts()
         self._inbox: queue.SimpleQueue[_Ask | tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._running: dict[str, _Ask] = {}
         self._count = 0
@@ -143,6 +165,7 @@ class VllmEngine:
         )
 
         def finish(output: Any) -> LabelReply:
+            self.prefill.add(len(prompt), output.num_cached_tokens)
             step = output.outputs[0].logprobs[0]
             logprobs = [float(step[token].logprob) for token in labels]
             best = request.labels[max(range(len(labels)), key=logprobs.__getitem__)]
@@ -173,6 +196,7 @@ class VllmEngine:
         )
 
         def finish(output: Any) -> ChatReply:
+            self.prefill.add(len(prompt), output.num_cached_tokens)
             answer, seconds = output.outputs[0], time.monotonic() - started
             reason, tokens = str(answer.finish_reason), len(answer.token_ids)
             if reason not in ("stop", "length"):

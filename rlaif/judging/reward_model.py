@@ -16,6 +16,7 @@ from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
 from rlaif.judging.decide import all_comparisons, decide_by_scores, own_verdicts
 from rlaif.judging.judge import Comparison
+from rlaif.judging.reward_text import conversation, conversation_ids, question_chat
 from rlaif.judging.spec import RewardModelSpec
 from rlaif.judging.verdict import Decision, Verdict
 from rlaif.questions.prompt import Prompt
@@ -75,8 +76,8 @@ class RewardModelJudge:
         pairs = all_comparisons(len(answers)) if comparisons is None else comparisons
         wanted = sorted({index for pair in pairs for index in pair})
         distinct = list(dict.fromkeys(answers[index] for index in wanted))
-        question = self.spec.prompt.render(question=prompt.question, context=prompt.context)
-        chats = [[*question, {"role": "assistant", "content": answer}] for answer in distinct]
+        question = question_chat(self.spec.prompt, prompt.question, prompt.context)
+        chats = [conversation(question, answer) for answer in distinct]
         rewards = dict(zip(distinct, await self.backend.rewards(chats) if chats else [], strict=True))
         paid: set[str] = set()
         verdicts = []
@@ -158,7 +159,7 @@ class RewardModel:
 
         started = time.monotonic()
         model, tokenizer, device, longest = self._load()
-        encoded = [list(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)) for chat in chats]
+        encoded = [conversation_ids(tokenizer, chat) for chat in chats]
         fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
         scores: dict[int, float] = {}
         if fitting:

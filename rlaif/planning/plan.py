@@ -170,6 +170,8 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         )
         for calls, backend in remote_calls(judge_spec)
     ]
+    if recipe.judge.canaries is not None:
+        assumptions.append(f"the canaries of {recipe.judge.canaries.path}, judged once a round, are not counted")
     baseline = answer_once(heldout, answer_tokens)
     if test is not None:
         baseline += answer_once(test, answer_tokens)

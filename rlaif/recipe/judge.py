@@ -1,10 +1,22 @@
-"""Which judge a run uses, and how its verdicts become preference pairs."""
+"""Which judge a run uses, how far it must agree with people, and how its verdicts become preference pairs."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from rlaif.recipe.base import Section
+
+
+class CanariesSection(Section):
+    """Pairs that people decided, judged along with every round."""
+
+    path: str = Field(min_length=1)
+    """A label file; see `rlaif judge labels`. Labels on which people see a tie are left out."""
+    min_agreement: float = Field(default=0.7, gt=0, le=1)
+    """Share of the canaries that the judge must decide as people did; below it the round stops before it samples. What
+    the judge ties, cannot be read on or fails on is not agreed."""
+    limit: int | None = Field(default=None, ge=1)
+    """Take only the first so many labels; null takes all."""
 
 
 class JudgeSection(Section):
@@ -15,6 +27,8 @@ class JudgeSection(Section):
     max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Money, in the currency of the judge file's prices, at which the run stops before it asks an endpoint again. Raise
     it and run the same command to go on; null sets no limit."""
+    canaries: CanariesSection | None = None
+    """Pairs that people decided, on which the judge is checked in every round; null checks none."""
 
 
 class PairsSection(Section):

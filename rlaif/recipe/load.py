@@ -1,15 +1,19 @@
 """From a YAML file and dotted overrides to a checked `Recipe`, or to one message that names the key and the fault."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from rlaif.errors import UserError
+from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.recipe import Recipe
 from rlaif.resources import find_resource
+
+S = TypeVar("S", bound=Section)
 
 _EXPECTED = {
     "extra_forbidden": "unknown key",
@@ -90,6 +94,17 @@ def _read_yaml(text: str, origin: str) -> Any:
     except (ValueError, RecursionError) as error:
         # A date that does not exist, or brackets without end.
         raise UserError(f"{origin}: not YAML: {error}") from None
+
+
+def parse_overrides(kind: type[S], overrides: Iterable[str]) -> S:
+    """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise UserError("--set: " + "; ".join(_message(item) for item in error.errors())) from None
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

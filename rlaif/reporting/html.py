@@ -23,7 +23,7 @@ from rlaif.reporting.collect import (
     pair_statistics,
     training_logs,
 )
-from rlaif.reporting.judges import STATUSES, judge_report
+from rlaif.reporting.judges import STATUSES, canary_results, judge_report
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import Timeline, timeline
 from rlaif.store.files import FULL, write_bytes
@@ -47,6 +47,7 @@ _TRAINING = (
 _WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id")
 _MARGINS_SHOWN = 6
 _CONTEXT_SHOWN = 6000
+_CANARIES_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ def render_page(run: RunDir) -> str:
         judges=report.judges,
         decided_by=_decided_by(summary),
         unread=report.unread,
+        canaries=canary_results(directories),
+        canaries_named=_CANARIES_NAMED,
         statuses=STATUSES,
         changes=answer_changes(run, summary),
         context_shown=_CONTEXT_SHOWN,

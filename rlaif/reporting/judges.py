@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlaif.rounds.canaries import CANARIES_FILE, CanaryResult
 from rlaif.store.rundir import RoundDir
+from rlaif.store.runs import load_json
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
 
@@ -102,6 +104,12 @@ def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
             ]
     judges = sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge))
     return JudgeReport(tuple(judges), tuple(unread))
+
+
+def canary_results(rounds: Sequence[RoundDir]) -> tuple[CanaryResult, ...]:
+    """Return how the judge did on the canaries of the rounds that have any."""
+    values = [load_json(directory.path(CANARIES_FILE)) for directory in rounds]
+    return tuple(CanaryResult.from_json(value) for value in values if value is not None)
 
 
 def _shards(rounds: Sequence[RoundDir]) -> Iterator[tuple[RoundDir, pa.Table]]:

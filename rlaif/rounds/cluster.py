@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rlaif.errors import UserError, WorkError
 from rlaif.recipe import Recipe
@@ -73,14 +73,19 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
 
 
 def uses_gpus(recipe: Recipe) -> bool:
-    """Whether the run's engines and workers run on GPUs; call it in a `ray_cluster`.
+    """Whether the run's engines and workers run on GPUs; see `takes_gpus`."""
+    return takes_gpus(recipe.cluster.device)
+
+
+def takes_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
+    """Whether work on a `cluster.device` runs on GPUs; call it in a `ray_cluster`.
 
     Raises:
-        WorkError: the recipe asks for GPUs and the cluster has none.
+        WorkError: GPUs are asked for and the cluster has none.
     """
     import ray
 
     there = ray.cluster_resources().get("GPU", 0) > 0
-    if recipe.cluster.device == "gpu" and not there:
+    if device == "gpu" and not there:
         raise WorkError("cluster.device is gpu, but the Ray cluster has no GPU")
-    return there and recipe.cluster.device != "cpu"
+    return there and device != "cpu"

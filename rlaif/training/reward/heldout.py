@@ -1,0 +1,67 @@
+"""How often a reward model prefers the answer that was preferred, on questions that it was not trained on.
+
+Invariant: the scores are those of the reward-model judge itself, of whole conversations: one that is longer than the
+model takes has none and is counted as failed, and two equal scores prefer nothing.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlaif.engines.requests import Messages
+from rlaif.judging.reward_model import Reward, RewardModel
+from rlaif.training.reward.pairs import RewardPair
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a reward model made of pairs that it was not trained on.
+
+    Attributes:
+        questions, pairs: how many.
+        right: pairs whose chosen answer has the higher score.
+        tied: pairs with equal scores.
+        failed: ids of pairs without two scores.
+    """
+
+    questions: int
+    pairs: int
+    right: int
+    tied: int
+    failed: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all pairs that are right."""
+        return self.right / self.pairs
+
+
+def score_chats(model: str, chats: Sequence[Messages], gpu: bool, batch_size: int, threads: int | None) -> list[Reward]:
+    """Return the rewards of conversations, in order.
+
+    Args:
+        model: folder of the reward model.
+        chats: conversations that end with the answer.
+        gpu: whether this process has a GPU.
+        batch_size: conversations that are scored at once.
+        threads: on a CPU; None takes all cores.
+    """
+    import torch
+
+    if not gpu:
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    return asyncio.run(RewardModel(model, batch_size, "cuda" if gpu else "cpu").rewards(chats))
+
+
+def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward]) -> HeldOut:
+    """Count what rewards, of each pair's chosen and then its rejected answer, say of the pairs."""
+    right = tied = 0
+    failed = []
+    for pair, chosen, rejected in zip(pairs, rewards[::2], rewards[1::2], strict=True):
+        if chosen.score is None or rejected.score is None:
+            failed.append(pair.id)
+            continue
+        right += chosen.score > rejected.score
+        tied += chosen.score == rejected.score
+    return HeldOut(len({pair.question for pair in pairs}), len(pairs), right, tied, tuple(failed))

@@ -1,0 +1,73 @@
+"""How a reward model is trained, and where."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rlaif.recipe import LoraSection, TrainersSection
+from rlaif.recipe.base import Section
+
+
+class RewardTrainingSection(Section):
+    """One training of a reward model on pairs of answers."""
+
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from zero."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the pairs."""
+    pairs_per_step: int = Field(default=16, ge=1)
+    """Pairs in one optimizer step over all workers."""
+    pairs_per_pass: int = Field(default=4, ge=1)
+    """Pairs in one forward pass of a worker; bounds memory, not the result."""
+    max_length: int = Field(default=2048, ge=16)
+    """Longest conversation, in tokens, at most what the model takes. A longer one's context loses its beginning, the
+    same for both answers; a pair that does not fit then either is left out."""
+    center: float = Field(default=0.0, ge=0)
+    """Weight of the squared sum of a pair's two rewards, which draws their mean to zero (Eisenstein et al. 2023,
+    arXiv:2312.09244)."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm above which it is clipped."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    lora: LoraSection | None = None
+    """A low-rank adapter, merged into the weights that are saved; null trains all weights."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more work."""
+
+
+class RewardClusterSection(Section):
+    """Where it is trained."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto` takes GPUs where the Ray cluster has them."""
+    training: TrainersSection = TrainersSection()
+    """Workers that train."""
+
+
+class RewardSettings(Section):
+    """What `rlaif train-reward --set` sets."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the questions that are held out, of the order, and of the new output's initial weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; null is its default branch."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of a frozen base's weights; full weights train in float32."""
+    training: RewardTrainingSection = RewardTrainingSection()
+    cluster: RewardClusterSection = RewardClusterSection()
+
+    @model_validator(mode="after")
+    def _settings_work_together(self) -> "RewardSettings":
+        step, workers = self.training.pairs_per_step, self.cluster.training.workers
+        if step % (self.training.pairs_per_pass * workers):
+            raise ValueError(
+                f"training.pairs_per_step ({step}) is no multiple of training.pairs_per_pass "
+                f"({self.training.pairs_per_pass}) times cluster.training.workers ({workers}); expected one"
+            )
+        if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
+            raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
+        return self

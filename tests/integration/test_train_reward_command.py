@@ -1,0 +1,59 @@
+"""`rlaif train-reward`: labels in, a reward model out that `rlaif judge report` measures on the held-out ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rlaif.cli.main import app
+from rlaif.judging.report.labels import Label, labels_jsonl, load_labels
+from rlaif.models.resolve import file_sha256, weights_id
+from tests.tiny import save_chat_model
+
+QUESTIONS = 20
+
+
+def label(number: int) -> Label:
+    good, bad = f"good w{number % 7}", f"bad w{number % 5}"
+    better = "ab"[number % 2]
+    return Label(
+        id=f"l{number}", question=f"question q{number % QUESTIONS}", context=f"w{number % 9}",
+        answer_a=good if better == "a" else bad, answer_b=bad if better == "a" else good,
+        human="tie" if number == 3 else better,
+    )  # fmt: skip
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trains_measures_and_writes_a_judge(tmp_path: Path, workers: int) -> None:
+    words = ["Question:", "question", "good", "bad", *(f"w{n}" for n in range(9)), *(f"q{n}" for n in range(QUESTIONS))]
+    base = save_chat_model(tmp_path / "base", words)
+    file, out = tmp_path / "labels.jsonl", tmp_path / "rewards"
+    file.write_bytes(labels_jsonl([label(number) for number in range(120)]))
+    settings = [f"cluster.training.workers={workers}", "training.learning_rate=0.01", "training.epochs=6"]
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    done = run(
+        "train-reward", str(file), "--model", base, "-o", str(out), "--heldout-share", "0.5", "--json", *overrides
+    )
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert (said["ties"], said["cut"], said["too_long"]) == (1, [], [])
+    assert said["heldout"]["accuracy"] == 1.0
+    assert said["model_id"] == weights_id(str(out))
+    record = json.loads((out / "training.json").read_text())
+    assert record["sha256"] == file_sha256(str(file))
+    assert (record["train"]["questions"], record["heldout"]["questions"]) == (10, 10)
+    assert record["train"]["pairs"] + record["heldout"]["pairs"] == 119
+    assert record["log"][-1]["loss"] < record["log"][0]["loss"]
+    held = load_labels(str(out / "heldout.jsonl"))
+    assert len({one.question for one in held}) == 10
+    assert not (tmp_path / "rewards.work").exists()
+
+    report = run("judge", "report", str(out / "judge.yaml"), "--labels", str(out / "heldout.jsonl"), "--json")
+    assert report.exit_code == 0, report.output
+    assert json.loads(report.stdout)["figures"]["accuracy"]["value"] == 1.0
