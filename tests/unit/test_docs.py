@@ -151,6 +151,11 @@ def test_every_key_of_a_judge_file_is_on_the_page(
     assert sorted(told) == sorted(wanted)
 
 
+def test_every_kind_of_judge_is_in_the_readme() -> None:
+    told = {cells[0].strip("`") for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert {"reference", "llm", "reward-model", "panel"} <= told
+
+
 @pytest.mark.parametrize(
     ("kind", "models"),
     [
@@ -214,8 +219,18 @@ def find_command(words: list[str], where: str) -> tuple[Any, list[str]]:
 
 
 def test_the_readme_shows_commands() -> None:
-    shown = {shlex.split(line)[1] for page, line in commands() if page == "README.md"}
-    assert {"run", "plan", "predict", "trace", "report", "runs", "submit", "status", "logs", "stop"} <= shown
+    shown = {tuple(shlex.split(line)[1:3]) for page, line in commands() if page == "README.md"}
+    assert {
+        "run", "plan", "predict", "label", "train", "trace", "report", "runs", "submit", "status", "logs", "stop",
+    } <= {words[0] for words in shown}  # fmt: skip
+    assert {("judge", verb) for verb in ("list", "check", "try", "report", "compare")} <= shown
+
+
+def test_every_command_is_shown_on_some_page() -> None:
+    shown = {tuple(shlex.split(line)[1:3]) for _, line in commands()}
+    verbs = {("judge", verb) for verb in ROOT_COMMAND.commands["judge"].commands}
+    assert verbs <= shown
+    assert set(ROOT_COMMAND.commands) <= {words[0] for words in shown}
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
