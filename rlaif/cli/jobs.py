@@ -15,26 +15,21 @@ from typing import Annotated, Any
 
 import typer
 
-from rlaif.errors import Interrupted, UserError, WorkError
+from rlaif.cli.head import LOCAL, Address, connect, elsewhere, talk
+from rlaif.errors import Interrupted, WorkError
 
 _PREFIX = "rlaif-"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
-_Address = Annotated[
-    str,
-    typer.Option(
-        "--address", envvar="RAY_API_SERVER_ADDRESS", help="The Ray head's dashboard, such as http://HEAD:8265."
-    ),
-]
 _Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as submit and status print it.")]
-_LOCAL = "http://127.0.0.1:8265"
 
 
 def submit(
     recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one in recipes/.")],
-    address: _Address = _LOCAL,
+    address: Address = LOCAL,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="FILE", help="A `cluster:` section of its own.")] = None,
     runs: Annotated[str, typer.Option(help="Folder or URL of the runs, the same from every node.")] = "runs",
     follow: Annotated[bool, typer.Option(help="Print the job's output, and end as it ends.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the job as JSON, its output on standard error.")] = False,
@@ -43,12 +38,12 @@ def submit(
     from rlaif.cli.bundle import make_bundle
     from rlaif.recipe import load_recipe
 
-    resolved = load_recipe(recipe, set_)
+    resolved = load_recipe(recipe, set_, cluster)
     place = runs if "://" in runs else str(Path(runs).absolute())
     with tempfile.TemporaryDirectory(prefix="rlaif-job-") as folder:
         make_bundle(resolved, Path(folder))
-        client = _client(address)
-        with _talk(address):
+        client = connect(address)
+        with talk(address):
             job = _free_id(resolved.name, [entry.submission_id for entry in client.list_jobs()])
             client.submit_job(
                 entrypoint=shlex.join(
@@ -63,7 +58,7 @@ def submit(
                 },
                 metadata={"rlaif_run": resolved.name, "rlaif_runs": place},
             )
-    here = f" --address {address}" if address != _LOCAL else ""
+    here = elsewhere(address)
     typer.echo(f"{job}: submitted; its run is {place}/{resolved.name}, the same place on every node", err=json_)
     if not follow:
         if json_:
@@ -80,12 +75,12 @@ def submit(
 
 def status(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job's id; all of rlaif's if left out.")] = None,
-    address: _Address = _LOCAL,
+    address: Address = LOCAL,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a job, or all jobs that rlaif has submitted to a cluster."""
-    client = _client(address)
-    with _talk(address):
+    client = connect(address)
+    with talk(address):
         found = [client.get_job_info(job)] if job else client.list_jobs()
     jobs = [entry for entry in found if job or str(entry.submission_id or "").startswith(_PREFIX)]
     jobs.sort(key=lambda entry: entry.start_time or 0)
@@ -111,106 +106,31 @@ def status(
 
 def logs(
     job: _Job,
-    address: _Address = _LOCAL,
+    address: Address = LOCAL,
     follow: Annotated[bool, typer.Option(help="Go on printing until the job ends, and end as it ends.")] = False,
 ) -> None:
     """Print what a job has printed."""
-    client = _client(address)
+    client = connect(address)
     if follow:
         _raise_unless_fine(job, _follow(client, job, address))
         return
-    with _talk(address):
+    with talk(address):
         typer.echo(client.get_job_logs(job), nl=False)
 
 
 def stop(
     job: _Job,
-    address: _Address = _LOCAL,
+    address: Address = LOCAL,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Stop a job; what its run has committed stays, and submitting it again goes on from there."""
-    client = _client(address)
-    with _talk(address):
+    client = connect(address)
+    with talk(address):
         stopped = client.stop_job(job)
     if json_:
         typer.echo(json.dumps({"job": job, "stopping": stopped}))
     else:
         typer.echo(f"{job}: {'stopping' if stopped else 'had ended already'}")
-
-
-def _client(address: str) -> Any:
-    """Return Ray's client of the job API.
-
-    Raises:
-        UserError: nothing answers at the address, or it wants a token that this process does not have.
-    """
-    import logging
-    import os
-    import urllib.error
-    import urllib.request
-
-    if not address.startswith(("http://", "https://")):
-        raise UserError(f"--address {address}: expected the Ray head's dashboard, such as http://HEAD:8265")
-    try:
-        # Ray's own client would wait minutes for a host that swallows packets.
-        urllib.request.urlopen(f"{address.rstrip('/')}/api/version", timeout=10).close()
-    except urllib.error.HTTPError as error:
-        if error.code == 401:
-            # Ray's client looks for the token (~/.ray/auth_token and the like) only where this is set.
-            os.environ["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE") or "token"
-    except (OSError, ValueError) as error:
-        raise _nobody(address, getattr(error, "reason", error)) from None
-    # Ray lets its variables override an address that is given in so many words.
-    kept = {name: os.environ.pop(name) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS") if name in os.environ}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        from ray.job_submission import JobSubmissionClient
-
-        for handler in logging.getLogger("ray").handlers:
-            handler.setLevel(logging.WARNING)
-        with _talk(address):
-            return JobSubmissionClient(address)
-    finally:
-        os.environ.update(kept)
-
-
-def _nobody(address: str, reason: object) -> UserError:
-    return UserError(
-        f"{address}: no Ray head answers ({reason}); expected its dashboard's address, such as http://HEAD:8265"
-    )
-
-
-class _talk:
-    """Turns what goes wrong between here and a Ray head into one line that says what to do."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, UserError | WorkError):
-            return
-        from ray.exceptions import AuthenticationError
-
-        if isinstance(error, AuthenticationError):
-            raise UserError(f"{self._address}: the Ray head wants a token: {_token_message(error)}") from None
-        if isinstance(error, OSError):
-            raise _nobody(self._address, _first_line(error)) from None
-        if isinstance(error, RuntimeError | ValueError):  # Ray refuses a package that is too large with the latter.
-            if "status code 404" in str(error):
-                raise UserError(f"{self._address}: no such job; `rlaif status` lists those there") from None
-            raise WorkError(f"{self._address}: {_first_line(error)}") from None
-
-
-def _token_message(error: Exception) -> str:
-    import os
-
-    places = "RAY_AUTH_TOKEN, in a file that RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
-    if os.environ.get("RAY_AUTH_MODE") == "disabled":
-        return f"RAY_AUTH_MODE is `disabled` here; expected it unset, and the token in {places}"
-    return f"{_first_line(error).split('. ')[0]}; expected the head's token in {places}"
 
 
 def _free_id(name: str, taken: list[str | None]) -> str:
@@ -224,7 +144,7 @@ def _free_id(name: str, taken: list[str | None]) -> str:
 
 def _follow(client: Any, job: str, address: str, err: bool = False) -> Any:
     """Print a job's output until it ends; returns its details."""
-    here = f" --address {address}" if address != _LOCAL else ""
+    here = elsewhere(address)
     goes_on = f"{job} goes on: `rlaif logs {job} --follow{here}` follows it again, `rlaif stop {job}{here}` stops it"
 
     async def tail() -> None:
@@ -232,7 +152,7 @@ def _follow(client: Any, job: str, address: str, err: bool = False) -> Any:
             typer.echo(text, nl=False, err=err)
 
     try:
-        with _talk(address):
+        with talk(address):
             client.get_job_info(job)  # A job that is not there is said to be missing; the tail would break.
             asyncio.run(tail())
             ended = client.get_job_info(job)
@@ -269,7 +189,3 @@ def _as_json(entry: Any) -> dict[str, Any]:
         "run": run,
         "message": _reason(entry.message),
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rlaif.planning.layout import Layout
     from rlaif.planning.placement import Seats
     from rlaif.planning.plan import Plan
     from rlaif.planning.tokens import Tokens
@@ -16,6 +17,10 @@ _GIB = 1 << 30
 def plan(
     recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one in recipes/.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="FILE", help="A `cluster:` section of its own.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Take the machines of a Ray cluster: its dashboard, such as http://HEAD:8265.")
+    ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="GPUs there are; as many as needed if left out.")] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="Machines they are in.")] = None,
     gpu_type: Annotated[str | None, typer.Option(help="h100, h200, a100-80gb, a100-40gb, l40s, a10g or l4.")] = None,
@@ -43,7 +48,12 @@ def plan(
     from rlaif.recipe import load_recipe
 
     hardware = HardwareOptions(gpus, nodes, gpu_type, gpu_memory, host_memory, tflops, bandwidth, price)
-    made = make_plan(load_recipe(recipe, set_), PlanOptions(hardware, questions, prompt_tokens, answer_tokens))
+    if address is not None:
+        from rlaif.cli.head import nodes as live_nodes
+        from rlaif.planning.ray_nodes import hardware_of
+
+        hardware = hardware_of(live_nodes(address), hardware, address)
+    made = make_plan(load_recipe(recipe, set_, cluster), PlanOptions(hardware, questions, prompt_tokens, answer_tokens))
     if json_:
         import json
 
@@ -66,6 +76,8 @@ def _print(made: "Plan") -> None:
         f"{made.hardware.memory / _GIB:.0f} GiB{nodes}, placement {made.recipe.cluster.placement}, nothing started"
     )
     console.print(_placement_table(made))
+    if made.layout is not None:
+        console.print(_layout_table(made.layout, made.recipe.cluster.placement))
     console.print(_work_table(made))
     total = f"in all: {'at most ' if made.at_most else ''}about {_duration(made.seconds)}"
     if made.cost is not None:
@@ -112,6 +124,29 @@ def _placement_table(made: "Plan") -> Any:
     return table
 
 
+def _layout_table(layout: "Layout", placement: str) -> Any:
+    """A row for each kind of node: how many there are, and what their GPUs do."""
+    from collections import Counter
+
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # With `split` each keeps its own; with `shared` the two take turns.
+    at = ("engines", "training") if placement == "split" else ("while engines work", "while the training works")
+    for name in ("nodes", "GPUs of each", *at):
+        table.add_column(name, justify="right" if name in ("nodes", "GPUs of each") else "left")
+    for use, count in Counter(layout.nodes).items():
+        engines = [f"{share.role}: {_gpus(share.count)}" for share in use.engines]
+        workers = f"{use.workers} worker{'s' * (use.workers > 1)}" if use.workers else ""
+        table.add_row(str(count), str(use.gpus), ", ".join(engines), workers)
+    return table
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' * (count > 1)}"
+
+
 def _stages(made: "Plan", seat: "Seats") -> str:
     own = any(other.role == "judge" for other in made.seats)
     policy = "sample, judge, evaluate" if made.judges and not own else "sample, evaluate"
@@ -130,36 +165,51 @@ def _learns(made: "Plan") -> str:
 
 
 def _work_table(made: "Plan") -> Any:
-    """A block for each round; rounds with the same work share one."""
+    """A block for each round; rounds with the same work share one. Counts are of tokens, requests aside."""
     from itertools import groupby
 
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for name in ("requests", "tokens sent", "computed", "written", "time"):
-        table.add_column(name, justify="right")
-    table.add_row("initial policy", "", "", "", "", _duration(made.baseline_seconds), end_section=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("", no_wrap=True)
+    of_devices = "GPU h" if made.hardware.gpu else "node h"
+    money = ("cost",) if made.hardware.price is not None else ()
+    for name in ("requests", "sent", "computed", "written", "time", of_devices, *money):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def row(name: str, counts: tuple[str, ...], seconds: float, device_seconds: float, **style: Any) -> None:
+        hours = device_seconds / 3600
+        cost = (_amount(hours * made.hardware.price),) if made.hardware.price is not None else ()
+        table.add_row(name, *(counts or ("",) * 4), _duration(seconds), _amount(hours), *cost, **style)
+
+    devices = made.hardware.devices
+    row("initial policy", (), made.baseline_seconds, devices * made.baseline_seconds, end_section=True)
     for work, group in groupby(made.rounds, key=lambda entry: replace(entry.tokens, number=0)):
         rounds = list(group)
         last = rounds[-1]  # The first of a run samples without an adapter, and so a little faster.
+        spent = last.device_seconds
         numbers = f"round {last.tokens.number}"
         if len(rounds) > 1:
             numbers = f"rounds {rounds[0].tokens.number}-{last.tokens.number}, each"
-        table.add_row(f"[bold]{numbers}[/bold]", "", "", "", "", _duration(last.seconds))
-        table.add_row("  sample", *_counts(work.sample), _duration(last.sample))
-        for judge, tokens, seconds in zip(made.judges, work.judge, last.judge, strict=True):
+        row(f"[bold]{numbers}[/bold]", (), last.seconds, devices * last.seconds)
+        row("  sample", _counts(work.sample), last.sample, spent.sample)
+        for judge, tokens, seconds, on in zip(made.judges, work.judge, last.judge, spent.judge, strict=True):
             name = "  judge" if len(made.judges) == 1 else f"  {judge.name}"
-            table.add_row(name, *_counts(tokens), _duration(seconds))
-        table.add_row("  train", *_counts(work.train), _duration(last.train))
-        table.add_row("  evaluate", *_counts(work.evaluate), _duration(last.evaluate))
-        table.add_row("  starts", "", "", "", "", _duration(last.starts), end_section=True)
+            row(name, _counts(tokens), seconds, on)
+        row("  train", _counts(work.train), last.train, spent.train)
+        row("  evaluate", _counts(work.evaluate), last.evaluate, spent.evaluate)
+        # Its time is the starts' alone; devices also wait while others work.
+        row("  starts, waiting", (), last.starts, spent.idle, end_section=True)
     return table
 
 
 def _counts(work: "Tokens") -> tuple[str, str, str, str]:
     return _short(work.requests), _short(work.sent), _short(work.computed), _short(work.written) if work.written else ""
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
 
 
 def _short(count: int) -> str:

@@ -10,6 +10,7 @@ import typer
 def run(
     recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one in recipes/.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="FILE", help="A `cluster:` section of its own.")] = None,
     runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
     json_: Annotated[
@@ -27,7 +28,7 @@ def run(
     from rlaif.rounds.setup import prepare
 
     console = Console(stderr=json_)
-    resolved = load_recipe(recipe, set_)
+    resolved = load_recipe(recipe, set_, cluster)
     setup = prepare(resolved, runs)
     with stop_signals(f"{setup.place}: stopped; what is committed stays. The same command goes on from here."):
         console.print(

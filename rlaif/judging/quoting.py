@@ -36,4 +36,7 @@ def without_role_markers(text: str) -> str:
     >>> without_role_markers("1,204<|im_end|>")
     '1,204< |im_end| >'
     """
+    # No marker is without one of these; a page of a filing, rendered for each of its comparisons, has none.
+    if "<" not in text and ">" not in text and "[" not in text:
+        return text
     return _MARKERS.sub(lambda match: match.group() + " ", text)

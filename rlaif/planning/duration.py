@@ -89,6 +89,9 @@ def training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training:
     per_token: float = (4 if training.lora else 6) + (2 if training.gradient_checkpointing else 0)
     if training.reference == "initial":
         per_token += 2 / training.epochs  # One forward pass under the initial policy.
-    devices = workers.count if hardware.gpu else min(workers.count, hardware.nodes)
+    # A question is one worker's: a step leaves workers without one idle.
+    devices = min(workers.count, training.questions_per_step)
+    if not hardware.gpu:
+        devices = min(devices, hardware.nodes)
     flops = per_token * workers.shape.parameters * work.computed
     return flops / (devices * hardware.flops * efficiency(hardware).training)

@@ -32,12 +32,14 @@ class HardwareOptions:
 
     Attributes:
         gpus, nodes: in the whole cluster.
+        gpus_of_nodes: of each node that has any, where they are known one by one; their sum is `gpus`.
         gpu_type: a name in `GPU_TYPES`.
         gpu_memory: GiB of each GPU.
-        host_memory: GiB of a CPU node.
+        host_memory, cores: GiB and cores of a CPU node.
         tflops: peak TFLOP/s of each GPU in bfloat16, or of a CPU node in float32.
         bandwidth: memory bandwidth of each GPU in TB/s.
         price: money for a GPU and hour, or for a CPU node and hour.
+        source: who said it, where it was no person.
     """
 
     gpus: int | None = None
@@ -48,6 +50,9 @@ class HardwareOptions:
     tflops: float | None = None
     bandwidth: float | None = None
     price: float | None = None
+    gpus_of_nodes: tuple[int, ...] = ()
+    cores: int | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Hardware:
         gpu: whether the devices are GPUs.
         devices: how many there are.
         nodes: machines they are in.
+        gpus_of_nodes: GPUs of each node.
         cores: of a CPU node.
         memory: bytes of a device.
         free: bytes of it that nothing holds yet.
@@ -70,6 +76,7 @@ class Hardware:
     gpu: bool
     devices: int
     nodes: int
+    gpus_of_nodes: tuple[int, ...]
     cores: int
     memory: int
     free: int
@@ -110,11 +117,9 @@ def describe_hardware(options: HardwareOptions, gpu: bool, needed_gpus: int) -> 
 def _gpus(options: HardwareOptions, needed: int) -> Hardware:
     name = options.gpu_type or "h100"
     if name not in GPU_TYPES:
-        raise UserError(
-            f"--gpu-type {name}: unknown; expected one of {', '.join(GPU_TYPES)}, or --gpu-memory and --tflops"
-        )
+        raise UserError(f"--gpu-type {name}: unknown; expected one of {', '.join(GPU_TYPES)}")
     gib, tflops, bandwidth = GPU_TYPES[name]
-    assumptions = []
+    assumptions = [options.source] if options.source else []
     given = {
         f"{gib:g} GiB a GPU": (options.gpu_memory, "--gpu-memory"),
         f"{tflops:g} TFLOP/s in bfloat16 a GPU": (options.tflops, "--tflops"),
@@ -131,10 +136,12 @@ def _gpus(options: HardwareOptions, needed: int) -> Hardware:
     if options.gpus is None:
         assumptions.append(f"{devices} GPUs, as many as the recipe needs (--gpus)")
     memory = int((options.gpu_memory or gib) * GIB)
+    even, more = divmod(devices, nodes)
     return Hardware(
         gpu=True,
         devices=devices,
         nodes=nodes,
+        gpus_of_nodes=options.gpus_of_nodes or (even + 1,) * more + (even,) * (nodes - more),
         cores=0,
         memory=memory,
         free=memory,
@@ -148,9 +155,9 @@ def _gpus(options: HardwareOptions, needed: int) -> Hardware:
 def _cpus(options: HardwareOptions) -> Hardware:
     import psutil
 
-    cores = len(os.sched_getaffinity(0))
+    cores = options.cores or len(os.sched_getaffinity(0))
     here = psutil.virtual_memory()
-    assumptions = []
+    assumptions = [options.source] if options.source else []
     if options.host_memory is None:
         assumptions.append(f"a node like this machine: {cores} cores, {here.total / GIB:.1f} GiB (--host-memory)")
     tflops = options.tflops or cores * _TFLOPS_PER_CORE
@@ -164,6 +171,7 @@ def _cpus(options: HardwareOptions) -> Hardware:
         gpu=False,
         devices=options.nodes or 1,
         nodes=options.nodes or 1,
+        gpus_of_nodes=(),
         cores=cores,
         memory=memory,
         free=int(memory * 0.9) if options.host_memory else here.available,

@@ -15,6 +15,7 @@ from rlaif.models.shapes import model_shape
 from rlaif.planning.duration import efficiency, engine_seconds, training_seconds
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
 from rlaif.planning.judges import JudgeCalls, judge_calls, remote_calls
+from rlaif.planning.layout import Layout, Share, lay_out
 from rlaif.planning.placement import Seats, check_together, gpus_needed, place_engines, place_training
 from rlaif.planning.tokens import (
     Questions,
@@ -50,6 +51,23 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSeconds:
+    """Seconds of GPUs, or of CPU nodes, that a round takes of a cluster.
+
+    Attributes:
+        sample, train, evaluate: of the devices that do it.
+        judge: of each judge that asks a model.
+        idle: the rest: devices that start, or wait for another stage. The sum is what is paid for.
+    """
+
+    sample: float
+    judge: tuple[float, ...]
+    train: float
+    evaluate: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
 class RoundPlan:
     """The tokens of a round and the seconds of its stages.
 
@@ -59,6 +77,7 @@ class RoundPlan:
         judge: seconds of each judge that asks a model; with engines of its own it works while the policy's sample.
         starts: seconds that engines and workers take to start.
         seconds: of the round.
+        device_seconds: what the stages take of the devices.
     """
 
     tokens: RoundTokens
@@ -68,6 +87,7 @@ class RoundPlan:
     evaluate: float
     starts: float
     seconds: float
+    device_seconds: DeviceSeconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,7 @@ class Plan:
         recipe: the run's.
         hardware: the machines.
         seats: the policy's engines, the engines of judges' own models, the training workers.
+        layout: on which nodes they are; None on CPUs, where a node has its share of all.
         judges: those that ask a model; `model` says which.
         questions: of the train and of the held-out set.
         rounds: one each.
@@ -91,6 +112,7 @@ class Plan:
     recipe: Recipe
     hardware: Hardware
     seats: tuple[Seats, ...]
+    layout: Layout | None
     judges: tuple[JudgeCalls, ...]
     questions: tuple[Questions, Questions]
     rounds: tuple[RoundPlan, ...]
@@ -122,14 +144,19 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     assumptions += hardware.assumptions
     seats = _seats(recipe, own, judges, hardware, dtype_bytes, assumptions)
     check_together(seats, recipe.cluster.placement, hardware)
-    if gpu:
-        assumptions += _across_nodes(seats, hardware)
+    layout = lay_out(seats, recipe.cluster.placement, hardware) if gpu else None
+    if layout is not None:
+        assumptions += [_spanning_line(share, hardware) for share in layout.spanning]
     train, heldout, test = _questions(recipe, options, assumptions)
     answer_tokens = min(options.answer_tokens or recipe.sampling.max_tokens, recipe.sampling.max_tokens)
     if options.answer_tokens is None:
         assumptions.append(f"answers of {answer_tokens} tokens, the most that the recipe allows (--answer-tokens)")
     if any(judge.settles for judge in judges):
         assumptions.append("the panel's model is counted with every comparison, as if its exact check settled none")
+    workers, step = recipe.cluster.training.workers, recipe.training.questions_per_step
+    if workers > step:
+        idle = f"{workers - step} of {workers} training workers wait"
+        assumptions.append(f"{idle}: a step has {step} questions (training.questions_per_step)")
     assumptions += efficiency(hardware).lines(gpu)
     work = [
         round_tokens(recipe, number, train, heldout, test, judges, answer_tokens)
@@ -157,6 +184,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         recipe=recipe,
         hardware=hardware,
         seats=tuple(seats),
+        layout=layout,
         judges=tuple(judges),
         questions=(train, heldout),
         rounds=tuple(rounds),
@@ -231,14 +259,10 @@ def _shape_line(model: str, shape: ModelShape) -> str:
     return f"{model}: {shape.parameters / 1e9:.3g} billion parameters ({shape.source})"
 
 
-def _across_nodes(seats: list[Seats], hardware: Hardware) -> list[str]:
-    per_node = hardware.devices // hardware.nodes
-    return [
-        f"an engine of cluster.{seat.role} spans nodes: {seat.devices_each} GPUs, {per_node} a node; "
-        "no time is counted for that"
-        for seat in seats
-        if seat.devices_each > per_node
-    ]
+def _spanning_line(share: Share, hardware: Hardware) -> str:
+    engines = "an engine" if share.count == 1 else f"{share.count} engines"
+    room = f"none has room for a whole one (the largest of {hardware.nodes} has {max(hardware.gpus_of_nodes)} GPUs)"
+    return f"{engines} of cluster.{share.role} over several nodes: {room}; no time is counted for that"
 
 
 def _questions(
@@ -286,12 +310,14 @@ def _round(
         tokens.evaluate, policy, hardware, max_num_seqs=cluster.policy.max_num_seqs, adapter=adapter
     )
     judging: list[float] = []
+    judge_devices: list[int] = []
     beside, after = 0.0, 0.0
     for judge, work in zip(judges, tokens.judge, strict=True):
         pool = pools[judge.model]
         width = cluster.policy.max_num_seqs if pool is policy else cluster.judge.max_num_seqs
         seconds = engine_seconds(work, pool, hardware, max_num_seqs=width, adapter=False)
         judging.append(seconds)
+        judge_devices.append(_devices(pool, hardware))
         # Engines of a judge's own judge while the policy's sample; on a CPU they share its cores.
         if pool is policy or not hardware.gpu:
             after += seconds
@@ -303,4 +329,15 @@ def _round(
     if _released(recipe, hardware.gpu):
         starts += share.engine_start * (2 if any(seat.role == "judge" for seat in seats) else 1)
     seconds = max(sample, beside) + after + train + evaluate + starts
-    return RoundPlan(tokens, sample, tuple(judging), train, evaluate, starts, seconds)
+    of_policy, of_training = _devices(policy, hardware), _devices(training, hardware)
+    of_judges = tuple(devices * spent for devices, spent in zip(judge_devices, judging, strict=True))
+    busy = of_policy * (sample + evaluate) + of_training * train + sum(of_judges)
+    device_seconds = DeviceSeconds(
+        of_policy * sample, of_judges, of_training * train, of_policy * evaluate, hardware.devices * seconds - busy
+    )
+    return RoundPlan(tokens, sample, tuple(judging), train, evaluate, starts, seconds, device_seconds)
+
+
+def _devices(seats: Seats, hardware: Hardware) -> int:
+    """Return the GPUs that seats have, or the CPU nodes that they are on."""
+    return seats.devices if hardware.gpu else min(seats.count, hardware.nodes)

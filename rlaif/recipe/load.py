@@ -1,11 +1,13 @@
 """From a YAML file and dotted overrides to a checked `Recipe`, or to one message that names the key and the fault."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from rlaif.errors import UserError
+from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.recipe import Recipe
 from rlaif.resources import find_resource
 
@@ -15,28 +17,72 @@ _EXPECTED = {
 }
 
 
-def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
+def load_recipe(name: str, overrides: list[str] | None = None, cluster: str | None = None) -> Recipe:
     """Read, override and check a recipe.
 
     Args:
         name: path of a YAML file, or the name of a recipe in `./recipes` or the installed ones.
-        overrides: `a.b=value` each, the value in YAML; later ones win.
+        overrides: `a.b=value` each, the value in YAML; later ones win, and all over the cluster file.
+        cluster: path of a YAML file with a `cluster` section, taken in the place of the recipe's own.
 
     Raises:
         UserError: with the file, the key's path and what was expected.
     """
     path = find_resource("recipes", name)
+    section = None if cluster is None else _read_cluster(cluster)
+    return parse_recipe(_read_text(path), str(path), overrides, path.stem, section)
+
+
+def parse_recipe(
+    text: str,
+    origin: str,
+    overrides: list[str] | None = None,
+    default_name: str | None = None,
+    cluster: dict[str, Any] | None = None,
+) -> Recipe:
+    """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
+    tree = _read_yaml(text, origin)
+    if not isinstance(tree, dict):
+        raise UserError(f"{origin}: expected a mapping of sections such as policy, questions and judge")
+    if default_name is not None:
+        tree.setdefault("name", default_name)
+    if cluster is not None:
+        tree["cluster"] = cluster
+    for override in overrides or []:
+        _apply(tree, override)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{origin}: " + "; ".join(_message(item) for item in error.errors())) from None
+
+
+def _read_cluster(name: str) -> dict[str, Any]:
+    """Return the `cluster` section of a file that has nothing else, checked here so that a fault names the file."""
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(f"--cluster {name}: no such file")
+    tree = _read_yaml(_read_text(path), name)
+    if not isinstance(tree, dict) or tree.keys() != {"cluster"} or not isinstance(tree["cluster"], dict):
+        raise UserError(f"--cluster {name}: expected one section, `cluster:`, as a recipe has it")
+    section: dict[str, Any] = tree["cluster"]
+    try:
+        ClusterSection.model_validate(section)
+    except ValidationError as error:
+        items = ({**item, "loc": ("cluster", *item["loc"])} for item in error.errors())
+        raise UserError(f"{name}: " + "; ".join(_message(item) for item in items)) from None
+    return section
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
-    return parse_recipe(text, str(path), overrides, default_name=path.stem)
 
 
-def parse_recipe(text: str, origin: str, overrides: list[str] | None = None, default_name: str | None = None) -> Recipe:
-    """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
+def _read_yaml(text: str, origin: str) -> Any:
     try:
-        tree = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}" if mark else origin
@@ -44,16 +90,6 @@ def parse_recipe(text: str, origin: str, overrides: list[str] | None = None, def
     except (ValueError, RecursionError) as error:
         # A date that does not exist, or brackets without end.
         raise UserError(f"{origin}: not YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{origin}: expected a mapping of sections such as policy, questions and judge")
-    if default_name is not None:
-        tree.setdefault("name", default_name)
-    for override in overrides or []:
-        _apply(tree, override)
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{origin}: " + "; ".join(_message(item) for item in error.errors())) from None
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -10,10 +10,9 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from rlaif.engines.pool import EnginePool
-from rlaif.engines.requests import Messages, SampleRequest
+from rlaif.engines.requests import Messages, SampleReply, SampleRequest
 from rlaif.errors import WorkError
 from rlaif.judging.judge import Judge
 from rlaif.judging.verdict import Verdict
@@ -44,6 +43,14 @@ class RoundCounts:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
+class Sampler(Protocol):
+    """What samples the policy: a pool of engines."""
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        """Return the answers to a prompt, or a failure, and how often it was tried."""
+        ...
+
+
 def prompt_seed(seed: int, round_number: int, prompt_id: str) -> int:
     """Return the sampling seed of a prompt's first candidate: the same whenever and wherever it is sampled."""
     digest = hashlib.sha256(f"{seed}\0{round_number}\0{prompt_id}".encode()).digest()
@@ -65,7 +72,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        pool: EnginePool,
+        pool: Sampler,
         judge: Judge,
         sink: RoundSink,
         sampling: SamplingSection,
@@ -138,15 +145,15 @@ class Dispatcher:
             reply, attempts = await self._pool.sample(request)
             self.counts.retries += attempts - 1
             if reply.failure is not None:
-                self._fail(prompt.id, reply.failure, attempts)
+                await self._fail(prompt.id, reply.failure, attempts)
                 continue
-            self._sink.add_candidates(reply)
+            await self._sink.add_candidates(reply)
             self.counts.sampled += 1
             self.counts.tokens += sum(len(sample.token_ids) for sample in reply.samples)
             await self._judge_prompt(prompt, [sample.text for sample in reply.samples])
 
-    def _fail(self, prompt_id: str, reason: str, attempts: int) -> None:
-        self._sink.add_failure(prompt_id, "sample", reason, attempts)
+    async def _fail(self, prompt_id: str, reason: str, attempts: int) -> None:
+        await self._sink.add_failure(prompt_id, "sample", reason, attempts)
         self.counts.failed += 1
         if len(self.counts.failures) < 10:
             self.counts.failures.append((prompt_id, reason))
@@ -154,7 +161,7 @@ class Dispatcher:
 
     async def _judge_prompt(self, prompt: Prompt, texts: Sequence[str]) -> None:
         verdicts: list[Verdict] = await self._judge.verdicts(prompt, texts)
-        self._sink.add_verdicts(verdicts)
+        await self._sink.add_verdicts(verdicts)
         self.counts.judged += 1
         self.counts.statuses.update(verdict.status for verdict in verdicts)
         self._progress.advance(1, tokens=self.counts.tokens, verdicts=self.counts.statuses.total())

@@ -5,6 +5,7 @@ seconds, with one message, before Ray or a model is started and before anything 
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ def _check_disk(place: str) -> None:
     folder = Path(place)
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{place}: {folder} is not a folder that can be written to; name another place with --runs")
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE:
         raise UserError(

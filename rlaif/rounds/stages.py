@@ -4,18 +4,15 @@ Invariant: a stage reads only what earlier stages have committed, writes its own
 so a run that was killed anywhere continues with the first stage that is not marked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlaif.engines.policy_weights import PolicyWeights
 from rlaif.errors import WorkError
 from rlaif.judging.judge import Judge
-from rlaif.judging.verdict import Verdict
-from rlaif.preferences.pairs import PairCounts, pair_rows
+from rlaif.preferences.pairs import PairCounts
 from rlaif.questions.prompt import Prompt
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.evaluation import (
@@ -28,16 +25,16 @@ from rlaif.rounds.evaluation import (
     predictions_csv,
 )
 from rlaif.rounds.gate import GateResult, judge_gate
+from rlaif.rounds.pairing import write_pairs
 from rlaif.rounds.pools import Pools
 from rlaif.rounds.progress import Progress
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_prompts
 from rlaif.rounds.statistics import Interval, mean_interval, paired_difference, win_rate
-from rlaif.store.files import join, read_json, whole_file, write_bytes, write_json
+from rlaif.store.files import join, read_json, write_bytes, write_json
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.schemas import CANDIDATES, PAIRS, VERDICTS
-from rlaif.store.shards import ShardTable, read_table, write_table
+from rlaif.store.shards import read_table, write_table
 from rlaif.training.groups import Group
 from rlaif.training.job import TrainingJob
 from rlaif.training.launch import score_with_model, train
@@ -102,38 +99,8 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
 
 def make_pairs(work: Work, directory: RoundDir) -> PairCounts:
     """Turn the round's verdicts into `pairs.parquet`."""
-    recipe = work.setup.recipe
     prompts = {prompt.id: prompt for prompt in work.setup.train}
-    verdicts: dict[str, list[Verdict]] = {}
-    for _, rows in ShardTable(directory.path("verdicts"), VERDICTS).by_prompt():
-        for row in rows:
-            verdicts.setdefault(row["prompt_id"], []).append(Verdict(**row))
-    counts = PairCounts()
-
-    def tables() -> Iterator[pa.Table]:
-        for shard in ShardTable(directory.path("candidates"), CANDIDATES).shards():
-            candidates: dict[str, list[dict[str, Any]]] = {}
-            for row in shard.to_pylist():
-                candidates.setdefault(row["prompt_id"], []).append(row)
-            for prompt_id, rows in candidates.items():
-                pairs = pair_rows(
-                    prompts[prompt_id],
-                    rows,
-                    verdicts.get(prompt_id, []),
-                    judge=work.judge,
-                    section=recipe.pairs,
-                    render=work.setup.render,
-                    round_number=directory.number,
-                    counts=counts,
-                )
-                if pairs:
-                    yield pa.Table.from_pylist(pairs, schema=PAIRS)
-
-    # Shards come in the order in which prompts finished; the trainer's order must not depend on that.
-    table = pa.concat_tables([PAIRS.empty_table(), *tables()])
-    table = table.sort_by([("prompt_id", "ascending"), ("pair_id", "ascending")])
-    with whole_file(directory.path("pairs.parquet")) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    counts = write_pairs(directory, prompts, work.judge, work.setup.recipe.pairs, work.setup.render)
     directory.mark("pairs", counts.to_json())
     return counts
 

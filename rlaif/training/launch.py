@@ -2,6 +2,8 @@
 
 import asyncio
 import concurrent.futures
+import errno
+import os
 import tempfile
 import threading
 import uuid
@@ -42,7 +44,7 @@ class Mailbox:
         return entries, self._starts
 
     def finish(self, outcome: dict[str, Any]) -> None:
-        """Leave what the training came to: {"result": ...} or {"failure": ...}."""
+        """Leave what the training came to: {"result": ...}, {"failure": ...} or {"disk_full": the file}."""
         self._outcome = outcome
 
     def outcome(self) -> dict[str, Any] | None:
@@ -67,6 +69,7 @@ async def train(
 
     Raises:
         WorkError: the training failed, with the reason.
+        OSError: a worker's disk is full.
     """
     import ray
 
@@ -86,6 +89,8 @@ async def train(
     ray.kill(mailbox)
     if outcome is None:
         raise WorkError("the training ended without a result")
+    if "disk_full" in outcome:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), outcome["disk_full"])
     if "failure" in outcome:
         raise WorkError(f"the training failed: {outcome['failure']}")
     return TrainingResult.from_json(outcome["result"])
@@ -149,8 +154,6 @@ async def score_with_model(
 def _score(
     model: str, revision: str | None, dtype: str, groups: Sequence[Group], gpu: bool, max_tokens: int
 ) -> list[list[float]]:
-    import os
-
     import torch
 
     from rlaif.engines.device import weights_dtype

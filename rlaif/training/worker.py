@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlaif.errors import RlaifError
+from rlaif.errors import RlaifError, is_disk_full
 from rlaif.training.job import TrainingJob, TrainingResult
 from rlaif.training.packing import Plan
 
@@ -32,6 +32,11 @@ def train_loop(config: dict[str, Any]) -> None:
         result = _train(job, mailbox)
     except RlaifError as error:
         ray.get(mailbox.finish.remote({"failure": str(error)}))
+        return
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        ray.get(mailbox.finish.remote({"disk_full": error.filename}))
         return
     if ray.train.get_context().get_world_rank() == 0:
         ray.get(mailbox.finish.remote({"result": result.to_json()}))

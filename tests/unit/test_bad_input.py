@@ -110,6 +110,26 @@ def test_a_run_directory_of_another_recipe(here: Path) -> None:
     assert "human_weight" not in refused.stderr
 
 
+def test_a_place_of_runs_that_is_no_folder(here: Path) -> None:
+    assert_refused(run("--runs", "train.jsonl"), "train.jsonl is not a folder that can be written to", "--runs")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--policy", "builtin:smollm2-135m", "--questions", "none.csv"], "none.csv: no such file"),
+        (["--policy", "builtin:smollm2-135m", "--questions", "bad.jsonl"], "bad.jsonl:2: not JSON"),
+        (["--policy", "./nowhere", "--questions", "train.jsonl"], "./nowhere: no such directory"),
+        (["--run", "nothing", "--questions", "train.jsonl"], "nothing: no run there"),
+        (["--questions", "train.jsonl"], "expected one of --run and --policy"),
+    ],
+)
+def test_predicting(here: Path, words: list[str], says: str) -> None:
+    (here / "bad.jsonl").write_text(GOOD + "{\n")
+    assert_refused(CliRunner().invoke(app, ["predict", *words, "-o", "answers.csv"]), says)
+    assert not (here / "answers.csv").exists()
+
+
 def test_a_full_disk_before_the_start(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage(10**9, 10**9, 0))

@@ -1,0 +1,240 @@
+"""How fast one driver moves candidates, and whether its memory stays flat, with engines that answer at once.
+
+    python benchmarks/coordinator.py --prompts 1000000
+    python benchmarks/coordinator.py --prompts 20000 --judge finance-panel --runs s3://bucket/bench
+
+Source, dispatcher, judge, sink, shards and pairing are those of a run. The engines are not: they make up each answer
+where a run waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed
+and not taken out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one
+run: the rate of its last quarter to that of its first, and the resident memory at its end to that of its first tenth.
+The pairs are then made; the most memory that was resident up to then is printed beside their rate.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from rlaif.engines.requests import LabelReply, LabelRequest, Messages, Sample, SampleReply, SampleRequest
+from rlaif.judging.build import build_judge
+from rlaif.judging.judge import Judge
+from rlaif.judging.judgefile import load_judge_file
+from rlaif.judging.promptfile import load_prompt_file
+from rlaif.questions.prompt import Prompt
+from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
+from rlaif.rounds.dispatcher import Dispatcher
+from rlaif.rounds.pairing import write_pairs
+from rlaif.rounds.sink import RoundSink
+from rlaif.rounds.source import round_prompts
+from rlaif.store.rundir import RunDir
+
+_WINDOWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How the run stood at one moment.
+
+    Attributes:
+        prompts: that are judged.
+        seconds: since the round began.
+        rss: resident memory, in bytes.
+    """
+
+    prompts: int
+    seconds: float
+    rss: int
+
+
+class InstantEngines:
+    """Stands where a pool of policy engines stands; every answer is there at the next turn of the event loop.
+
+    Args:
+        tokens: of an answer.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._tokens = tokens
+        self.seconds = 0.0
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        """Make up the answers to a prompt, the first one right; their lists are their own, as another process's are."""
+        await asyncio.sleep(0)
+        began = time.perf_counter()
+        number = int(request.id.rpartition("-")[2])
+        samples = [
+            Sample(
+                text=f"Revenue was ${(number + index) % 900 / 10} million in the year.",
+                token_ids=list(range(1000 + index, 1000 + index + self._tokens)),
+                logprobs=[-0.001 * position for position in range(self._tokens)],
+                finish_reason="stop",
+                seed=request.seed + index,
+            )
+            for index in range(request.n)
+        ]
+        reply = SampleReply(request.id, list(range(500, 500 + 4 * self._tokens)), samples, "0" * 64)
+        self.seconds += time.perf_counter() - began
+        return reply, 1
+
+
+class InstantLabels:
+    """Stands where the engines of a judge's model stand; prefers neither label."""
+
+    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+        """Answer each comparison at once."""
+        await asyncio.sleep(0)
+        return [LabelReply([-0.4, -1.2], 600, 1, 0.0, text=request.labels[0]) for request in requests]
+
+
+class Watch:
+    """The progress of the round: keeps how it stood at even steps."""
+
+    def __init__(self, total: int) -> None:
+        self._step, self._done = max(1, total // _WINDOWS), 0
+        self._process, self._began = psutil.Process(), time.perf_counter()
+        self.windows: list[Window] = []
+
+    def stage(self, title: str, total: int, done: int = 0) -> None:
+        """Begin."""
+        self._began, self._done = time.perf_counter(), done
+
+    def advance(self, units: int = 1, **figures: float | str) -> None:
+        """Count prompts that are done."""
+        self._done += units
+        if self._done % self._step == 0:
+            self.note()
+
+    def say(self, message: str) -> None:
+        """Show one line that stays."""
+        print(message)
+
+    def note(self) -> None:
+        """Keep how it stands."""
+        seconds = time.perf_counter() - self._began
+        self.windows.append(Window(self._done, seconds, self._process.memory_info().rss))
+
+
+def made_prompts(count: int, characters: int) -> list[Prompt]:
+    """Return prompts as a file of questions has them: each with a context and an answer of its own."""
+    filler = "Revenue, cost of sales and operating income are in millions of dollars. " * (characters // 70 + 1)
+    return [
+        Prompt(
+            id=f"question-{number:09d}",
+            question=f"What was the revenue of company {number} in the year?",
+            context=f"{number}: {filler[:characters]}",
+            reference=f"${number % 900 / 10} million",
+        )
+        for number in range(count)
+    ]
+
+
+def judge_of(options: argparse.Namespace) -> Judge:
+    """Return the judge, with a model that answers at once where it asks one."""
+    return build_judge(load_judge_file(options.judge), lambda _: InstantLabels())
+
+
+def renderer() -> Callable[[Prompt], Messages]:
+    """Return what makes the chat that the policy is asked."""
+    file = load_prompt_file("answer")
+    return lambda prompt: file.render(question=prompt.question, context=prompt.context)
+
+
+async def drive(options: argparse.Namespace, place: str, prompts: list[Prompt], watch: Watch) -> InstantEngines:
+    """Take the prompts through one round, as `rlaif.rounds.stages` does."""
+    engines = InstantEngines(options.tokens)
+    sampling = SamplingSection(
+        candidates=options.candidates, in_flight=options.in_flight, shard_questions=options.shard_questions
+    )
+    sink = RoundSink(RunDir(place).round(0), sampling.shard_questions)
+    dispatcher = Dispatcher(engines, judge_of(options), sink, sampling, renderer(), 0, 0, watch)
+    await dispatcher.run(round_prompts(prompts, RoundsSection(count=1), 0, 0))
+    watch.note()
+    return engines
+
+
+def check_once(place: str, prompts: list[Prompt]) -> None:
+    """Hold the store against what went in; `prompt_ids` raises where a prompt stands in two shards."""
+    sink = RoundSink(RunDir(place).round(0), 1)
+    assert sink.candidates.prompt_ids() == {prompt.id for prompt in prompts}, "not every prompt is in the store"
+    assert not sink.failures.prompt_ids()
+
+
+def pair(options: argparse.Namespace, place: str, prompts: list[Prompt]) -> None:
+    """Make the round's pairs, and print how fast and in how much memory."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    directory, judge = RunDir(place).round(0), judge_of(options)
+    began = time.perf_counter()
+    counts = write_pairs(directory, by_id, judge, PairsSection(), renderer())
+    seconds = time.perf_counter() - began
+    # The system's own count of the highest; the round's windows say how much of it was there before.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"pairing: {counts.pairs:,} pairs of {len(prompts):,} prompts in {seconds:.1f} s, "
+        f"{len(prompts) / seconds:,.0f} prompts a second; at most {peak:,.0f} MiB resident"
+    )
+
+
+def main() -> None:
+    """Run the round and print what it came to."""
+    parser = argparse.ArgumentParser(description="The coordinator's rate and memory.")
+    parser.add_argument("--prompts", type=int, default=1_000_000)
+    parser.add_argument("--candidates", type=int, default=4, help="of a prompt")
+    parser.add_argument("--tokens", type=int, default=64, help="of an answer")
+    parser.add_argument("--context", type=int, default=400, metavar="CHARACTERS", help="of a prompt's context")
+    parser.add_argument("--judge", default="reference", help="name of a judge file; its model answers at once")
+    parser.add_argument("--in-flight", type=int, default=1024, help="prompts on their way at once")
+    parser.add_argument("--shard-questions", type=int, default=64, help="prompts of a shard")
+    parser.add_argument("--runs", help="folder or URL; a temporary folder if left out")
+    parser.add_argument("--json", type=Path, help="write all windows there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = f"{(options.runs or folder).rstrip('/')}/coordinator-{time.time_ns()}"
+        prompts = made_prompts(options.prompts, options.context)
+        watch = Watch(len(prompts))
+        watch.note()
+        began = time.process_time()
+        engines = asyncio.run(drive(options, place, prompts, watch))
+        processor = time.process_time() - began
+        check_once(place, prompts)
+        loaded, *windows = watch.windows
+        _report(options, loaded, windows, engines.seconds, processor)
+        pair(options, place, prompts)
+
+
+def _report(
+    options: argparse.Namespace, loaded: Window, windows: list[Window], engine_seconds: float, processor: float
+) -> None:
+    mib, each = 1 << 20, options.candidates
+    print(f"{'prompts':>12} {'candidates/s':>13} {'RSS MiB':>9}")
+    for before, after in zip([Window(0, 0.0, 0), *windows], windows, strict=False):
+        if after.prompts > before.prompts:
+            rate = each * (after.prompts - before.prompts) / (after.seconds - before.seconds)
+            print(f"{after.prompts:>12,} {rate:>13,.0f} {after.rss / mib:>9,.0f}")
+    end = windows[-1]
+    tenth = next(window for window in windows if window.prompts >= end.prompts / 10)
+    first = next(window for window in windows if window.prompts >= end.prompts / 4)
+    last = next(window for window in windows if window.prompts >= end.prompts * 3 / 4)
+    early = first.prompts / first.seconds
+    late = (end.prompts - last.prompts) / max(end.seconds - last.seconds, 1e-9)
+    print(
+        f"{each * end.prompts:,} candidates in {end.seconds:.1f} s: {each * end.prompts / end.seconds:,.0f} a second; "
+        f"{each * end.prompts / processor:,.0f} for each second of processor time"
+    )
+    print(f"the engines' own share of the time: {engine_seconds / end.seconds:.0%}")
+    print(f"rate, last quarter to first: {late / early:.2f}x")
+    print(f"memory, end to first tenth: {end.rss / tenth.rss:.3f}x ({(end.rss - tenth.rss) / mib:+,.0f} MiB)")
+    print(f"memory with the prompts loaded, before the round: {loaded.rss / mib:,.0f} MiB")
+    if options.json:
+        value = {"options": {k: str(v) for k, v in vars(options).items()}, "windows": [asdict(w) for w in windows]}
+        options.json.write_text(json.dumps(value, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
