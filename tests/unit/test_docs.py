@@ -1,4 +1,4 @@
-"""The documents against the code: every key of a recipe, every command, option, override, target and link."""
+"""The documents against the code: every key of recipe, judge and prompt files; every command, option and link."""
 
 import json
 import re
@@ -14,8 +14,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rlaif.cli.main import app
-from rlaif.judging.judgefile import LlmFile, PanelFile, ReferenceFile
+from rlaif.judging.backend import OpenAIBackend, VllmBackend
+from rlaif.judging.front import (
+    AnswerFront,
+    PairwiseJson,
+    PairwiseLabel,
+    PairwiseLogprob,
+    PointwiseJson,
+    PointwiseLogprob,
+    PointwiseScore,
+)
+from rlaif.judging.judgefile import LlmFile, PanelFile, ReferenceFile, RewardModelFile, load_judge_file
+from rlaif.judging.promptfile import VARIABLES
 from rlaif.recipe import DatasetQuestions, DemoQuestions, FileQuestions, Recipe, load_recipe, parse_recipe
+from rlaif.rounds.identity import differing_keys
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -23,8 +35,10 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "cluster/*.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
-RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+RECIPES, _, JUDGES_AND_PROMPTS = PAGE.partition("\n## Judge files\n")
+JUDGES, _, PROMPTS = JUDGES_AND_PROMPTS.partition("\n## Prompt files\n")
+ROOT_COMMAND: Any = typer.main.get_command(app)
 
 # `questions.heldout` and `questions.test` take the same keys as `questions.train`; the page gives them once.
 _GIVEN_ONCE = ("questions.heldout.", "questions.test.")
@@ -55,8 +69,10 @@ def default(field: FieldInfo) -> str:
     """Return a default as the page writes it."""
     if field.default is PydanticUndefined:
         return "required"
-    if field.default == "":
+    if field.default in ("", ()):
         return "empty"
+    if isinstance(field.default, tuple):
+        return f"`[{', '.join(field.default)}]`"
     if field.default is None or isinstance(field.default, bool):
         return f"`{json.dumps(field.default)}`"
     return f"`{field.default}`"
@@ -70,7 +86,29 @@ def test_every_key_of_a_recipe_is_on_the_page() -> None:
     assert len(wanted) > 60
     assert wanted - told == set()
     # Nor is a key told that there is not.
-    assert {key for key in told if "." in key} - {path for path, _ in keys(Recipe)} <= {"backend.type", "backend.model"}
+    assert {key for key in told if "." in key} <= {path for path, _ in keys(Recipe)}
+
+
+def may_change(path: str) -> bool:
+    """Whether a run goes on where a key's value is another than the one that it was begun with."""
+    old: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    for tree, value in ((old, 1), (new, 2)):
+        *above, last = path.split(".")
+        for section in above:
+            tree = tree.setdefault(section, {})
+        tree[last] = value
+    return not differing_keys(old, new)
+
+
+def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
+    free = {path for path, _ in keys(Recipe) if may_change(path)}
+    wanted = {path for path in free if path.rpartition(".")[0] not in free}
+    (sentence,) = re.findall(r"Between two starts of one run, only (.*?) may change", RECIPES, re.DOTALL)
+    assert set(re.findall(r"`([^`]+)`", sentence)) == wanted
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"how long, and when a policy is promoted: (.*?)\. A finished", architecture, re.DOTALL)
+    assert set(re.findall(r"`([^`]+)`", sentence)) == wanted - {"name"}
 
 
 def test_every_default_is_the_one_on_the_page() -> None:
@@ -90,16 +128,68 @@ def _sources(path: str) -> list[Any]:
     return [kind for kind in kinds if part in kind.model_fields] if part != path else []
 
 
-@pytest.mark.parametrize("model", [ReferenceFile, LlmFile, PanelFile])
-def test_every_key_of_a_judge_file_is_on_the_page(model: type[BaseModel]) -> None:
+def part(text: str, heading: str) -> str:
+    """Return what stands between a heading and the next one."""
+    return re.split(r"^#+ ", text.partition(f"{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "backends"),
+    [(ReferenceFile, ()), (LlmFile, (VllmBackend, OpenAIBackend)), (RewardModelFile, ()), (PanelFile, ())],
+)
+def test_every_key_of_a_judge_file_is_on_the_page(
+    model: type[BaseModel], backends: tuple[type[BaseModel], ...]
+) -> None:
     kind = get_args(model.model_fields["kind"].annotation)[0]
-    told = {cells[1].strip("`"): cells[3] for cells in rows(RECIPES) if cells[0] == f"`{kind}`" and len(cells) == 5}
-    wanted = {path: default(field) for path, field in keys(model) if path != "kind" and not sections(field)}
+    told = [(cells[0].strip("`"), cells[2]) for cells in rows(part(JUDGES, f"### `kind: {kind}`")) if cells[0] != "key"]
+    wanted = [(path, default(field)) for path, field in model.model_fields.items() if path not in ("kind", "backend")]
+    if backends:
+        wanted.append(("backend", "`{type: vllm}`"))
+        assert model.model_fields["backend"].default == VllmBackend(type="vllm")
+    for backend in backends:
+        wanted += [(path, default(field)) for path, field in keys(backend, "backend.")]
+    assert sorted(told) == sorted(wanted)
+
+
+def test_every_kind_of_judge_is_in_the_readme() -> None:
+    told = {cells[0].strip("`") for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert {"reference", "llm", "reward-model", "panel"} <= told
+
+
+@pytest.mark.parametrize(
+    ("kind", "models"),
+    [
+        ("pairwise", [PairwiseLogprob, PairwiseLabel, PairwiseJson]),
+        ("pointwise", [PointwiseLogprob, PointwiseScore, PointwiseJson]),
+    ],
+)
+def test_every_key_of_a_prompt_file_is_on_the_page(kind: str, models: list[type[BaseModel]]) -> None:
+    told, verdict = [], ""
+    for cells in rows(part(PROMPTS, f"### `kind: {kind}`")):
+        verdict = cells[0].strip("`") or verdict
+        if verdict != "verdict":
+            told.append((verdict, cells[2].strip("`"), cells[4]))
+    wanted = [
+        (get_args(model.model_fields["verdict"].annotation)[0], name, default(field))
+        for model in models
+        for name, field in model.model_fields.items()
+        if name not in ("kind", "verdict")
+    ]
     assert told == wanted
+    assert set(AnswerFront.model_fields) == {"kind"}
+
+
+def test_every_variable_of_a_prompt_is_on_the_page() -> None:
+    told = {
+        cells[0].strip("`"): tuple(tuple(re.findall(r"`([^`]+)`", cell)) for cell in cells[1:])
+        for cells in rows(PROMPTS)
+        if len(cells) == 3 and cells[0] != "kind"
+    }
+    assert told == {kind: tuple(known) for kind, known in VARIABLES.items()}
 
 
 def test_the_least_recipe_is_one() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", RECIPES, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert parse_recipe(block, "docs/recipes.md").judge.name == "finance-panel"
 
 
@@ -119,37 +209,57 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
+def find_command(words: list[str], where: str) -> tuple[Any, list[str]]:
+    """Return the command that words begin with, and the words that are left for it."""
+    command, rest = ROOT_COMMAND, list(words)
+    while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, where
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
 def test_the_readme_shows_commands() -> None:
-    shown = {shlex.split(line)[1] for page, line in commands() if page == "README.md"}
-    assert {"run", "plan", "predict", "trace", "report", "runs", "submit", "status", "logs", "stop"} <= shown
+    shown = {tuple(shlex.split(line)[1:3]) for page, line in commands() if page == "README.md"}
+    assert {
+        "run", "plan", "predict", "label", "train", "trace", "report", "runs", "submit", "status", "logs", "stop",
+    } <= {words[0] for words in shown}  # fmt: skip
+    assert {("judge", verb) for verb in ("list", "check", "try", "report", "compare")} <= shown
+
+
+def test_every_command_is_shown_on_some_page() -> None:
+    shown = {tuple(shlex.split(line)[1:3]) for _, line in commands()}
+    verbs = {("judge", verb) for verb in ROOT_COMMAND.commands["judge"].commands}
+    assert verbs <= shown
+    assert set(ROOT_COMMAND.commands) <= {words[0] for words in shown}
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_a_shown_command_parses(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    name, *words = shlex.split(line, comments=True)[1:]
-    if name == "--help":
+    where = f"{page}: {line}"
+    command, words = find_command(shlex.split(line, comments=True)[1:], where)
+    if words == ["--help"]:
         return
-    assert name in COMMANDS, f"{page}: rlaif {name}"
+    assert not hasattr(command, "commands"), where
     # Raises where an option does not exist or an argument is missing; runs nothing.
-    context = COMMANDS[name].make_context(name, words)
+    context = command.make_context(command.name, words)
     overrides = list(context.params.get("set_") or [])
     recipe = context.params.get("recipe")
-    # A command about a recipe of ours must also be right in what it overrides.
+    # A command about a recipe or a judge of ours must also be right in what it overrides and names.
     if recipe and not recipe.isupper():
         load_recipe(recipe, overrides)
+    for name in (context.params.get(parameter) for parameter in ("name", "first", "second", "judge")):
+        if name and name != "mine":
+            load_judge_file(name)
 
 
 @pytest.mark.parametrize("page", [str(page) for page in PAGES])
 def test_a_command_in_a_sentence_exists(page: str) -> None:
     for words in re.findall(r"`rlaif ([^`]+)`", (ROOT / page).read_text(encoding="utf-8")):
-        name, *rest = words.split()
-        if name.startswith("-"):
-            assert name in ("--help", "--version"), f"{page}: rlaif {words}"
-            continue
-        assert name in COMMANDS, f"{page}: rlaif {words}"
-        options = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help"}
-        assert {word for word in rest if word.startswith("-")} <= options, f"{page}: rlaif {words}"
+        where = f"{page}: rlaif {words}"
+        command, rest = find_command(words.split(), where)
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word for word in rest if word.startswith("-")} <= options, where
 
 
 @pytest.mark.parametrize("page", [str(page) for page in PAGES])
