@@ -187,8 +187,11 @@ STAND_INS = {
         "exec sleep 60\n"
     ),
     "rlaif": 'echo "rlaif $*" >> "$LOG"; exit "${RLAIF_STATUS:-0}"\n',
-    # Writes the token as the script asks for it; in place of joining the cluster it says that all have.
-    "python": f'if [[ "$2" == *secrets* ]]; then exec {sys.executable} "$@"; fi; echo "${{JOINED:-2}}"\n',
+    # Writes the token as the script asks for it; in place of asking the cluster it counts those that have started.
+    "python": (
+        f'if [[ "$2" == *secrets* ]]; then exec {sys.executable} "$@"; fi\n'
+        'echo "${JOINED:-$(grep -c "^ray start" "$LOG")}"\n'
+    ),
 }
 
 
@@ -210,7 +213,7 @@ def batch(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]
     given = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node-[0-1]",
         "SLURM_CPUS_PER_TASK": "64", "LOG": str(folder / "log"), "MODES": str(folder / "modes"),
-        "TOKEN_COPY": str(folder / "token"), "RLAIF_JOIN_SECONDS": "0", **environment,
+        "TOKEN_COPY": str(folder / "token"), "RLAIF_JOIN_SECONDS": "0.2", **environment,
     }  # fmt: skip
     return subprocess.run(
         ["bash", str(folder / "run.sbatch")], env=given, capture_output=True, text=True, timeout=60, check=False
@@ -249,7 +252,7 @@ def test_it_ends_as_the_run_ends(slurm: Path) -> None:
 
 
 def test_nodes_that_do_not_join_are_said(slurm: Path) -> None:
-    done = batch(slurm, JOINED="1")
+    done = batch(slurm, JOINED="1", RLAIF_JOIN_SECONDS="0")
     assert done.returncode == 1
     assert "not all of 2 nodes joined" in done.stderr
     assert "rlaif submit" not in (slurm / "log").read_text()
