@@ -20,7 +20,7 @@ from rlaif.recipe import DatasetQuestions, DemoQuestions, FileQuestions, Recipe,
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/*.md", "cluster/*.md")
+    for pattern in ("*.md", "docs/*.md", "cluster/**/*.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
