@@ -3,10 +3,10 @@
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
 
-Each measurement is a process of its own: load the model, take one step to warm up, then train one epoch with one
-optimizer step. The two trainers alternate, so that whatever else the machine does falls on both. TRL is given its
-fastest correct configuration here, found in the run: no gradient checkpointing, no padding to a fixed length, and the
-number of pairs a forward pass that is fastest of those tried. Its time includes its reference pass. Ours trains
+Each measurement is a process of its own: load the model, take one step at a rate of zero to warm up, then train one
+epoch with one optimizer step. The two trainers alternate, so that whatever else the machine does falls on both. TRL is
+given its fastest correct configuration here, found in the run: no gradient checkpointing, no padding to a fixed length,
+and the number of pairs a forward pass that is fastest of those tried. Its time includes its reference pass. Ours trains
 against the log-probabilities that came with the samples; what computing them too would take is printed beside it.
 """
 
@@ -28,6 +28,7 @@ from typing import Any
 
 # The vocabulary's first ids are special tokens.
 _FIRST_TOKEN, _LAST_TOKEN = 100, 40_000
+_RATE = 1e-6
 # As a run's workers have it: freed memory stays with the process.
 _ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
@@ -139,14 +140,14 @@ def load(work: Work) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def arguments(folder: str, batch: int, turns: int) -> Any:
+def arguments(folder: str, batch: int, turns: int, rate: float) -> Any:
     """Return the settings that both trainers share."""
     from trl import DPOConfig
 
     return DPOConfig(
         output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, max_length=None, report_to=[],
         disable_tqdm=True, save_strategy="no", num_train_epochs=1, per_device_train_batch_size=batch,
-        gradient_accumulation_steps=turns, learning_rate=1e-6, logging_steps=1, seed=0,
+        gradient_accumulation_steps=turns, learning_rate=rate, logging_steps=1, seed=0,
         precompute_ref_log_probs=False, dataloader_pin_memory=False,
     )  # fmt: skip
 
@@ -166,9 +167,9 @@ def measure_ours(work: Work) -> Measured:
     reference_seconds = time.perf_counter() - started
     groups = [with_reference(group, logps) for group, logps in zip(groups, scores, strict=True)]
 
-    def epoch(part: Sequence[Any], folder: str) -> tuple[float, float]:
+    def epoch(part: Sequence[Any], folder: str, rate: float) -> tuple[float, float]:
         plan = plan_training(part, epochs=1, groups_per_step=len(part), max_tokens=work.pack, workers=1, seed=0)
-        args = arguments(folder, 1, plan.turns)
+        args = arguments(folder, 1, plan.turns, rate)
         args.precompute_ref_log_probs, args.remove_unused_columns = True, False
         trainer = GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=part, plan=plan, loss="sigmoid")
         started = time.perf_counter()
@@ -176,8 +177,8 @@ def measure_ours(work: Work) -> Measured:
         return time.perf_counter() - started, result.training_loss
 
     with tempfile.TemporaryDirectory() as folder:
-        epoch(groups[:1], folder)
-        seconds, loss = epoch(groups, folder)
+        epoch(groups[:1], folder, 0.0)
+        seconds, loss = epoch(groups, folder, _RATE)
     tokens = sum(group.tokens for group in groups)
     pairs = sum(len(group.pairs) for group in groups)
     return Measured(seconds, reference_seconds, pairs, tokens, 0, peak_gib(), loss)
@@ -203,16 +204,16 @@ def measure_trl(work: Work) -> Measured:
         for pair in group.pairs
     ]
 
-    def epoch(part: list[dict[str, Any]], folder: str) -> tuple[float, float]:
-        args = arguments(folder, work.batch, -(-len(part) // work.batch))
+    def epoch(part: list[dict[str, Any]], folder: str, rate: float) -> tuple[float, float]:
+        args = arguments(folder, work.batch, -(-len(part) // work.batch), rate)
         trainer = TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(part), processing_class=tokenizer)
         started = time.perf_counter()
         result = trainer.train()
         return time.perf_counter() - started, result.training_loss
 
     with tempfile.TemporaryDirectory() as folder:
-        epoch(rows[:1], folder)
-        seconds, loss = epoch(rows, folder)
+        epoch(rows[:1], folder, 0.0)
+        seconds, loss = epoch(rows, folder, _RATE)
     # Counted without padding, which is in TRL's favour where lengths differ.
     tokens = sum(2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in rows)
     return Measured(seconds, 0.0, len(rows), tokens, tokens, peak_gib(), loss)

@@ -4,6 +4,8 @@ The command line turns a `UserError` into exit code 2 and a `WorkError` into exi
 its one message and no traceback. Whatever else is raised is a defect of ours and keeps its traceback.
 """
 
+import errno
+
 
 class RlaifError(Exception):
     """Base of all errors whose message is written for the person who runs `rlaif`."""
@@ -19,3 +21,8 @@ class WorkError(RlaifError):
 
 class Interrupted(RlaifError):
     """A person or the system asked the run to stop; what is committed stays."""
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed for want of room: on the disk, in a quota, or under a limit on a file's size."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

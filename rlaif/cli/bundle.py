@@ -11,7 +11,7 @@ from pathlib import Path
 from rlaif.errors import UserError
 from rlaif.judging.judgefile import load_judge_file
 from rlaif.judging.promptfile import load_prompt_file
-from rlaif.judging.spec import JudgeSpec, LlmSpec, PanelSpec
+from rlaif.judging.spec import RewardModelSpec
 from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
 from rlaif.resources import resource_folders
 
@@ -29,9 +29,9 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
     judge, prompt = load_judge_file(recipe.judge.name), load_prompt_file(recipe.policy.prompt)
-    for model in judge.models:
+    for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
         _refuse_local_folder(f"judge {judge.name}: model", model)
-    for kind, path in {*_judge_files(judge), ("prompts", prompt.path)}:
+    for kind, path in {*judge.files, ("prompts", prompt.path)}:
         _copy(path, folder / _place(kind, path))
     if "/" in recipe.judge.name:
         tree["judge"]["name"] = str(_place("judges", judge.path))
@@ -52,15 +52,6 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
     _check(moved, judge.sha, prompt.sha, folder)
     return moved
-
-
-def _judge_files(spec: JudgeSpec) -> set[tuple[str, Path]]:
-    files = {("judges", spec.path)}
-    if isinstance(spec, LlmSpec):
-        files.add(("prompts", spec.prompt.path))
-    if isinstance(spec, PanelSpec):
-        files = files.union(*(_judge_files(member) for member in spec.members))
-    return files
 
 
 def _place(kind: str, path: Path) -> Path:

@@ -5,7 +5,6 @@ is none of these is a defect of ours and keeps its traceback. Nothing of an erro
 `--json` prints JSON or nothing.
 """
 
-import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -13,13 +12,12 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from rlaif.errors import Interrupted, UserError, WorkError
+from rlaif.errors import Interrupted, UserError, WorkError, is_disk_full
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
@@ -38,7 +36,7 @@ def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise _end("interrupted", INTERRUPTED) from None
         except OSError as error:
-            if error.errno not in _DISK_FULL:
+            if not is_disk_full(error):
                 raise
             raise _end(_disk_full(error), WRONG_USE) from None
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, manifest, plan, predict, run, train
+from rlaif.cli import inspect, jobs, judge, label, manifest, plan, predict, run, train
 from rlaif.cli.errors import at_the_edge
 
 app = typer.Typer(
@@ -24,12 +24,13 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Runs": [run.run, plan.plan, predict.predict, inspect.trace, inspect.report, inspect.runs],
-    "Parts of a run alone": [train.train],
+    "Parts of a run alone": [label.label, train.train],
     "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, manifest.manifest],
 }
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         app.command(_command.__name__, rich_help_panel=_panel)(at_the_edge(_command))
+app.add_typer(judge.app, rich_help_panel="Judges")
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.engines.requests import LabelReply, LabelRequest, SampleReply, SampleRequest, ScoreRequest
+from rlaif.engines.requests import (
+    ChatReply,
+    ChatRequest,
+    LabelReply,
+    LabelRequest,
+    SampleReply,
+    SampleRequest,
+    ScoreRequest,
+)
 from rlaif.recipe import EnginesSection
 
 T = TypeVar("T")
@@ -82,6 +90,10 @@ class EngineActor:
     async def label(self, requests: list[LabelRequest]) -> list[LabelReply]:
         """Answer all label requests of one prompt, in order; see `VllmEngine.label`."""
         return [await self._answer(future) for future in [self._engine.label(request) for request in requests]]
+
+    async def chat(self, requests: list[ChatRequest]) -> list[ChatReply]:
+        """Answer all chat requests of one prompt, in order; see `VllmEngine.chat`."""
+        return [await self._answer(future) for future in [self._engine.chat(request) for request in requests]]
 
     async def score(self, request: ScoreRequest) -> list[float]:
         """See `VllmEngine.score`."""

@@ -5,6 +5,7 @@ packed on one node where it fits: the actor sits in the first bundle without a G
 puts a worker into each. On a CPU with `placement: shared` engines and trainer take turns, so engines reserve nothing.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def training_need(cluster: ClusterSection, gpu: bool) -> Need:
     return Need(cluster.training.workers if gpu else 0, cluster.training.workers)
 
 
-def wait_for(need: Need, minutes: float, tell: Callable[[str], None], what: str) -> None:
+async def wait_for(need: Need, minutes: float, tell: Callable[[str], None], what: str) -> None:
     """Wait until the cluster has the resources at all, telling once what is missing.
 
     Raises:
@@ -85,4 +86,4 @@ def wait_for(need: Need, minutes: float, tell: Callable[[str], None], what: str)
         if not told:
             tell(f"waiting up to {minutes:g} minutes: {message}")
             told = True
-        time.sleep(2)
+        await asyncio.sleep(2)

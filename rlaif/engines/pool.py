@@ -6,6 +6,7 @@ it gets a request.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -13,10 +14,18 @@ from typing import Any, Literal, TypeVar
 from rlaif.engines.actor import EngineSpec, remote_engine
 from rlaif.engines.placement import actor_options
 from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.engines.requests import LabelReply, LabelRequest, SampleReply, SampleRequest, ScoreRequest
+from rlaif.engines.requests import (
+    ChatReply,
+    ChatRequest,
+    LabelReply,
+    LabelRequest,
+    SampleReply,
+    SampleRequest,
+    ScoreRequest,
+)
 from rlaif.errors import WorkError
 
-T = TypeVar("T")
+Reply = TypeVar("Reply", LabelReply, ChatReply)
 Tell = Callable[..., None]
 
 
@@ -62,6 +71,11 @@ class EnginePool:
     def running(self) -> bool:
         """Whether the pool holds engines."""
         return any(seat.actor is not None for seat in self._seats)
+
+    @property
+    def identity(self) -> str:
+        """What names the base weights, which answer for a judge; "" where a directory's name is all that is known."""
+        return "" if os.path.isdir(self._base_id) else self._base_id
 
     @property
     def max_length(self) -> int:
@@ -123,16 +137,13 @@ class EnginePool:
 
     async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
         """Return the labels' log-probabilities for all comparisons of one prompt, from one engine, in order."""
-        last = ""
-        for attempt in range(1, self._attempts + 1):
-            try:
-                replies: list[LabelReply] = await self._ask(lambda actor: actor.label.remote(list(requests)))
-                return replies
-            except _EngineLost as error:
-                last = str(error)
-                self._tell("retry", role=self._role, attempt=attempt, reason=last)
-        failed = LabelReply([], 0, 0, 0.0, failure=f"its engine died {self._attempts} times: {last}")
-        return [replace(failed) for _ in requests]
+        failed = LabelReply([], 0, 0, 0.0)
+        return await self._ask_together(lambda actor: actor.label.remote(list(requests)), len(requests), failed)
+
+    async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """Return the base model's texts for all questions on one prompt, from one engine, in order."""
+        failed = ChatReply("", "", 0, 0, 0.0)
+        return await self._ask_together(lambda actor: actor.chat.remote(list(requests)), len(requests), failed)
 
     async def score(self, request: ScoreRequest) -> list[float]:
         """Return the log-probabilities of a sequence's tokens; see `ScoreRequest`."""
@@ -143,6 +154,18 @@ class EnginePool:
             except _EngineLost as error:
                 last = str(error)
         raise WorkError(f"a sequence could not be scored: its engine died {self._attempts} times: {last}")
+
+    async def _ask_together(self, call: Callable[[Any], Any], count: int, failed: Reply) -> list[Reply]:
+        """Return the replies to `count` requests that go to one engine, or as many failures."""
+        last = ""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                replies: list[Reply] = await self._ask(call)
+                return replies
+            except _EngineLost as error:
+                last = str(error)
+                self._tell("retry", role=self._role, attempt=attempt, reason=last)
+        return [replace(failed, failure=f"its engine died {self._attempts} times: {last}") for _ in range(count)]
 
     async def _ask(self, call: Callable[[Any], Any]) -> Any:
         from ray.exceptions import RayActorError, RayTaskError

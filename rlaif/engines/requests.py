@@ -102,10 +102,38 @@ class LabelReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat prompt that a judge's model is to answer with a text.
+
+    Attributes:
+        messages: the chat.
+        max_tokens: longest answer.
+        temperature: 0 is greedy; None is the server's own, for endpoints that take no other.
+        seed: of the answer; ignored at temperature 0.
+        schema: JSON schema that the answer is held to, as JSON; None leaves it free.
+    """
+
+    messages: Messages
+    max_tokens: int
+    temperature: float | None = 0.0
+    seed: int = 0
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChatReply:
-    """One generated answer of a judge's model, or why there is none."""
+    """The answer to one `ChatRequest`, or why there is none.
+
+    Attributes:
+        text: what the model said; "" on a failure.
+        finish_reason: `stop`, or `length` where `max_tokens` cut it; "" on a failure.
+        prompt_tokens, completion_tokens: what it cost.
+        seconds: from asking to answer.
+        failure: one line that says why there is no answer, or None.
+    """
 
     text: str
+    finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float

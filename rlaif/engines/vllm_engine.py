@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.engines.requests import LabelReply, LabelRequest, Sample, SampleReply, SampleRequest, ScoreRequest
+from rlaif.engines.requests import (
+    ChatReply,
+    ChatRequest,
+    LabelReply,
+    LabelRequest,
+    Sample,
+    SampleReply,
+    SampleRequest,
+    ScoreRequest,
+)
 from rlaif.engines.weights import WeightLoader
 from rlaif.errors import WorkError
 
@@ -36,7 +45,7 @@ class _Ask:
 
 
 class VllmEngine:
-    """A vLLM engine for sampling, labels and scores.
+    """A vLLM engine for sampling, labels, chats and scores.
 
     Args:
         model: local directory of the weights.
@@ -59,7 +68,10 @@ class VllmEngine:
             use_segment_kernels()
         if options.get("tensor_parallel_size", 1) == 1:
             options = {**options, "distributed_executor_backend": "uni"}
-        self._llm = LLM(model=model, seed=0, disable_log_stats=True, **options)
+        # Small models pad JSON with white space to the end of their budget where the grammar lets them; vLLM takes the
+        # setting for a whole engine, and with a named backend alone.
+        structured = {"backend": "xgrammar", "disable_any_whitespace": True}
+        self._llm = LLM(model=model, seed=0, disable_log_stats=True, structured_outputs_config=structured, **options)
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
         self._context, self._max_length = int(options["max_model_len"]), max_length
@@ -135,6 +147,37 @@ class VllmEngine:
             logprobs = [float(step[token].logprob) for token in labels]
             best = request.labels[max(range(len(labels)), key=logprobs.__getitem__)]
             return LabelReply(logprobs, len(prompt), 1, time.monotonic() - started, text=best)
+
+        return self._ask(_Ask(prompt, params, None, finish))
+
+    def chat(self, request: ChatRequest) -> "Future[ChatReply]":
+        """Queue a judge's question that is answered with a text; always answered by the base model."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        started = time.monotonic()
+        prompt = self._encode(request.messages)
+        if len(prompt) + request.max_tokens > self._context:
+            reason = (
+                f"prompt of {len(prompt)} tokens and an answer of up to {request.max_tokens} "
+                f"exceed the context of {self._context}"
+            )
+            return _done(ChatReply("", "", len(prompt), 0, 0.0, failure=reason))
+        temperature = 1.0 if request.temperature is None else request.temperature
+        params = SamplingParams(
+            temperature=temperature,
+            max_tokens=request.max_tokens,
+            seed=request.seed if temperature > 0 else None,
+            structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+        def finish(output: Any) -> ChatReply:
+            answer, seconds = output.outputs[0], time.monotonic() - started
+            reason, tokens = str(answer.finish_reason), len(answer.token_ids)
+            if reason not in ("stop", "length"):
+                return ChatReply("", "", len(prompt), tokens, seconds, failure=f"vLLM ended the answer with {reason}")
+            return ChatReply(answer.text, reason, len(prompt), tokens, seconds)
 
         return self._ask(_Ask(prompt, params, None, finish))
 

@@ -1,23 +1,93 @@
 """From a judge's description to the judge that works."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from rlaif.judging.judge import Judge, LabelBackend
-from rlaif.judging.llm import PairwiseLabelJudge
+from rlaif.judging.asking import Asker, LogprobAsker, TextAsker
+from rlaif.judging.backend import OpenAIBackend
+from rlaif.judging.cache import CachedBackend, VerdictCache
+from rlaif.judging.front import LogprobFront
+from rlaif.judging.judge import Backends, Judge, ModelBackend
+from rlaif.judging.llm import PairwiseJudge, PointwiseJudge
+from rlaif.judging.openai_backend import OpenAIServer
 from rlaif.judging.panel import FirstToDecide
 from rlaif.judging.reference import ReferenceJudge
-from rlaif.judging.spec import JudgeSpec, LlmSpec, ReferenceSpec
+from rlaif.judging.reward_model import RewardModel, RewardModelJudge
+from rlaif.judging.spec import JudgeSpec, LlmSpec, ReferenceSpec, RewardModelSpec
+from rlaif.judging.spending import Spending
+from rlaif.judging.vote import Vote
 
 
-def build_judge(spec: JudgeSpec, backend_for: Callable[[str], LabelBackend]) -> Judge:
+def build_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> Judge:
     """Return the judge that a file describes.
 
     Args:
         spec: of `load_judge_file`.
-        backend_for: gives what serves a model, by the model's name in the judge file (`policy`, an id, a directory).
+        backends: gives what serves the models of our own engines.
+        spending: counts what endpoints charge, and says when to stop.
+        cache: spares what was asked before; None asks everything.
+
+    Raises:
+        UserError: an endpoint's key is not in the environment.
     """
-    if isinstance(spec, ReferenceSpec):
-        return ReferenceJudge(spec)
-    if isinstance(spec, LlmSpec):
-        return PairwiseLabelJudge(spec, backend_for(spec.model))
-    return FirstToDecide(spec, tuple(build_judge(member, backend_for) for member in spec.members))
+    return _Builder(backends, spending or Spending(), cache, []).build(spec)
+
+
+@asynccontextmanager
+async def open_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> AsyncIterator[Judge]:
+    """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
+    builder = _Builder(backends, spending or Spending(), cache, [])
+    try:
+        yield builder.build(spec)
+    finally:
+        for server in builder.servers:
+            await server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Makes judges of their descriptions.
+
+    Attributes:
+        servers: the endpoints that the judges ask; appended to.
+    """
+
+    backends: Backends
+    spending: Spending
+    cache: VerdictCache | None
+    servers: list[OpenAIServer]
+
+    def build(self, spec: JudgeSpec) -> Judge:
+        if isinstance(spec, ReferenceSpec):
+            return ReferenceJudge(spec)
+        if isinstance(spec, RewardModelSpec):
+            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+        if isinstance(spec, LlmSpec):
+            asker = _asker(spec, self._backend(spec))
+            return PairwiseJudge(spec, asker) if spec.pairwise else PointwiseJudge(spec, asker)
+        members = tuple(map(self.build, spec.members))
+        return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+
+    def _backend(self, spec: LlmSpec) -> ModelBackend:
+        if isinstance(spec.backend, OpenAIBackend):
+            server = OpenAIServer(spec.backend, self.spending)
+            self.servers.append(server)
+            return server if self.cache is None else CachedBackend(server, self.cache, together=False)
+        backend = self.backends.vllm(spec.model)
+        if self.cache is None or not backend.identity:
+            # Engines whose weights have no name may answer otherwise tomorrow.
+            return backend
+        return CachedBackend(backend, self.cache, together=True)
+
+
+def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
+    if isinstance(spec.front, LogprobFront):
+        return LogprobAsker(spec.front, backend)
+    if spec.sampling is None:
+        raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")
+    return TextAsker(spec.front, spec.sampling, spec.seed, backend)

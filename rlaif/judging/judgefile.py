@@ -1,5 +1,6 @@
 """A judge file, `judges/NAME.yaml`: from what a person writes to a checked `JudgeSpec`, or to one message."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,21 +8,24 @@ from pydantic import Field, TypeAdapter
 
 from rlaif.errors import UserError
 from rlaif.judging.answers import TOLERANCE
-from rlaif.judging.promptfile import PairwiseFront, load_prompt_file
-from rlaif.judging.spec import JudgeSpec, LlmSpec, Orders, PanelSpec, ReferenceSpec
+from rlaif.judging.backend import Backend, OpenAIBackend, VllmBackend
+from rlaif.judging.front import AnswerFront, JudgeFront, LogprobFront, PointwiseFront
+from rlaif.judging.promptfile import PromptFile, load_prompt_file
+from rlaif.judging.spec import (
+    JudgeSpec,
+    LlmSpec,
+    Orders,
+    PanelMode,
+    PanelSpec,
+    ReferenceSpec,
+    RewardModelSpec,
+    Sampling,
+)
 from rlaif.judging.yamlfile import YamlMapping, parse_mapping, read_text, validated
 from rlaif.recipe.base import Section
 from rlaif.resources import find_resource
 
-__all__ = ["JudgeSpec", "LlmFile", "PanelFile", "ReferenceFile", "VllmBackend", "load_judge_file"]
-
-
-class VllmBackend(Section):
-    """An engine pool of ours."""
-
-    type: Literal["vllm"]
-    model: str = Field(default="policy", min_length=1)
-    """`policy` for the run's initial policy, or a hub id or local directory."""
+__all__ = ["JudgeSpec", "LlmFile", "PanelFile", "ReferenceFile", "RewardModelFile", "load_judge_file"]
 
 
 class ReferenceFile(Section):
@@ -33,25 +37,52 @@ class ReferenceFile(Section):
 
 
 class LlmFile(Section):
-    """A model that compares two answers."""
+    """A model that compares two answers, or rates one."""
 
     kind: Literal["llm"]
     prompt: str = Field(min_length=1)
     """A name in `prompts/`, or the path of a prompt file, from here or from the working directory."""
-    backend: VllmBackend = VllmBackend(type="vllm")
+    backend: Backend = VllmBackend(type="vllm")
     """What serves the model."""
     orders: Orders = "both"
     """`both` asks each comparison in both orders and ties where they disagree; `given` asks once, at half the cost."""
     rubric: str = ""
     """Criteria of your own, for prompts that show a rubric."""
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
+    """Of a judge that answers with a text: 0 is greedy; null is the endpoint's own, for models that take no other."""
+    max_tokens: int = Field(default=1024, ge=1, le=131_072)
+    """Of a judge that answers with a text: its longest answer. One that is cut has no verdict."""
+    samples: int = Field(default=1, ge=1, le=100)
+    """Of a judge that answers with a text: answers to each question. Their mean decides, where most could be read."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of what is drawn: the samples, and the principles."""
+    principles: tuple[str, ...] = ()
+    """For prompts that show a principle: one of these is drawn for each comparison, the same in both orders."""
+    principles_file: str | None = Field(default=None, min_length=1)
+    """Instead: a text file with one principle a line. Empty lines and those that begin with # are left out."""
+
+
+class RewardModelFile(Section):
+    """A sequence classifier with one output, which scores each answer."""
+
+    kind: Literal["reward-model"]
+    model: str = Field(min_length=1)
+    """A hub id or local directory that `AutoModelForSequenceClassification` loads."""
+    prompt: str = Field(default="answer", min_length=1)
+    """The prompt file that puts the question, of kind `answer`: that of the policy, as a rule."""
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    """Conversations that are scored at once."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where it runs, in the process that judges; `auto` takes a GPU where there is one."""
 
 
 class PanelFile(Section):
     """Several judges that come to one decision."""
 
     kind: Literal["panel"]
-    mode: Literal["first-to-decide"]
-    """`first-to-decide` asks the judges in turn, each only what those before it left undecided."""
+    mode: PanelMode
+    """`first-to-decide` asks the judges in turn, each only what those before it left undecided. `majority` asks all and
+    counts their votes; `mean` asks all and averages their preferences. A tie is half a vote for each side."""
     judges: tuple[str, ...] = Field(min_length=1)
     """Names in `judges/`, or paths of judge files, from here or from the working directory."""
     skip_when_both_below: float | None = None
@@ -62,7 +93,7 @@ class PanelFile(Section):
     """
 
 
-_JudgeFile = ReferenceFile | LlmFile | PanelFile
+_JudgeFile = ReferenceFile | LlmFile | RewardModelFile | PanelFile
 _FILE: TypeAdapter[_JudgeFile] = TypeAdapter(Annotated[_JudgeFile, Field(discriminator="kind")])
 
 
@@ -85,26 +116,102 @@ def _load(path: Path, above: tuple[Path, ...]) -> JudgeSpec:
         return ReferenceSpec(path.stem, path, file.tolerance)
     if isinstance(file, LlmFile):
         return _llm(file, path, mapping)
+    if isinstance(file, RewardModelFile):
+        return _reward_model(file, path, mapping)
     return _panel(file, path, mapping, above)
 
 
 def _llm(file: LlmFile, path: Path, mapping: YamlMapping) -> LlmSpec:
-    try:
-        prompt = load_prompt_file(file.prompt, beside=path)
-    except UserError as error:
-        raise UserError(f"{mapping.at(('prompt',))}: prompt: {error}") from None
-    if not isinstance(prompt.front, PairwiseFront):
-        raise UserError(f"{mapping.at(('prompt',))}: prompt: {prompt.path} is of kind {prompt.kind}; expected pairwise")
+    prompt = _prompt(file.prompt, path, mapping)
+    front = prompt.front
+    if isinstance(front, AnswerFront):
+        raise _fault(mapping, "prompt", f"{prompt.path} is of kind answer; expected pairwise or pointwise")
     if file.rubric.strip() and "rubric" not in prompt.uses:
-        raise UserError(
-            f"{mapping.at(('rubric',))}: rubric: {prompt.path} never shows one; expected {{{{ rubric }}}} in it"
+        raise _fault(mapping, "rubric", f"{prompt.path} never shows one; expected {{{{ rubric }}}} in it")
+    if "orders" in file.model_fields_set and isinstance(front, PointwiseFront):
+        raise _fault(mapping, "orders", f"{prompt.path} rates one answer at a time; expected no orders")
+    principles, principles_path = _principles(file, path, mapping)
+    if bool(principles) != ("principle" in prompt.uses):
+        key = "principles_file" if principles_path else "principles"
+        problem = (
+            "never shows one; expected {{ principle }} in it" if principles else "shows one; expected a list of them"
         )
-    return LlmSpec(
-        path.stem, path, prompt, prompt.front, file.backend.type, file.backend.model, file.orders, file.rubric.strip()
+        raise _fault(mapping, key, f"{prompt.path} {problem}")
+    spec = LlmSpec(
+        path.stem,
+        path,
+        prompt,
+        front,
+        file.backend,
+        file.orders,
+        file.rubric.strip(),
+        _sampling(file, front, mapping),
+        principles,
+        principles_path,
+        file.seed,
     )
+    if "seed" in file.model_fields_set and not spec.draws:
+        raise _fault(mapping, "seed", "nothing is drawn; expected it with a temperature above 0, or with principles")
+    if isinstance(front, LogprobFront) and front.prefix and isinstance(file.backend, OpenAIBackend):
+        raise _fault(
+            mapping, "backend", f"{prompt.path} has a prefix, and no endpoint lets one begin the model's answer"
+        )
+    return spec
+
+
+def _sampling(file: LlmFile, front: JudgeFront, mapping: YamlMapping) -> Sampling | None:
+    """Return how a text is asked for; None where none is."""
+    if isinstance(front, LogprobFront):
+        for key in ("temperature", "max_tokens", "samples"):
+            if key in file.model_fields_set:
+                raise _fault(
+                    mapping, key, "the prompt is read from log-probabilities (verdict: logprob); expected none"
+                )
+        return None
+    if file.temperature is None and isinstance(file.backend, VllmBackend):
+        raise _fault(mapping, "temperature", "null is the endpoint's own; expected a number for an engine of ours")
+    if file.samples > 1 and file.temperature == 0:
+        raise _fault(mapping, "samples", "at temperature 0 all samples are the same; expected a temperature above 0")
+    return Sampling(file.temperature, file.max_tokens, file.samples)
+
+
+def _principles(file: LlmFile, path: Path, mapping: YamlMapping) -> tuple[tuple[str, ...], Path | None]:
+    key, place = "principles", None
+    found: Sequence[str] = file.principles
+    if file.principles_file is not None:
+        if found:
+            raise _fault(mapping, "principles_file", "principles stands there too; expected one of the two")
+        key = "principles_file"
+        places = [start / file.principles_file for start in (Path.cwd(), path.parent)]
+        place = next((place for place in places if place.is_file()), None)
+        if place is None:
+            raise _fault(mapping, key, f"{file.principles_file}: no such file")
+        found = [line for line in read_text(place).split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    principles = tuple(principle.strip() for principle in found)
+    if place is not None and not principles:
+        raise _fault(mapping, key, f"{place} holds no principle; expected one a line")
+    if not all(principles) or len(set(principles)) < len(principles):
+        raise _fault(mapping, key, "one is empty or stands twice; expected different ones")
+    return principles, place
+
+
+def _reward_model(file: RewardModelFile, path: Path, mapping: YamlMapping) -> RewardModelSpec:
+    prompt = _prompt(file.prompt, path, mapping)
+    if not isinstance(prompt.front, AnswerFront):
+        raise _fault(mapping, "prompt", f"{prompt.path} is of kind {prompt.kind}; expected answer")
+    return RewardModelSpec(path.stem, path, file.model, prompt, file.batch_size, file.device)
+
+
+def _prompt(name: str, path: Path, mapping: YamlMapping) -> PromptFile:
+    try:
+        return load_prompt_file(name, beside=path)
+    except UserError as error:
+        raise _fault(mapping, "prompt", str(error)) from None
 
 
 def _panel(file: PanelFile, path: Path, mapping: YamlMapping, above: tuple[Path, ...]) -> PanelSpec:
+    if file.mode != "first-to-decide" and file.skip_when_both_below is not None:
+        raise _fault(mapping, "skip_when_both_below", f"in mode {file.mode} all judges are asked; expected none")
     chain = (*above, path.resolve())
     members = []
     for index, name in enumerate(file.judges):
@@ -121,7 +228,9 @@ def _panel(file: PanelFile, path: Path, mapping: YamlMapping, above: tuple[Path,
     shas = [leaf.sha for leaf in panel.leaves]
     if twice := [leaf.name for leaf in panel.leaves if shas.count(leaf.sha) > 1]:
         # Verdicts are told apart by the sha256, so the two would share them.
-        raise UserError(
-            f"{mapping.at(('judges',))}: judges: {' and '.join(twice)} are the same judge; expected each once"
-        )
+        raise _fault(mapping, "judges", f"{' and '.join(twice)} are the same judge; expected each once")
     return panel
+
+
+def _fault(mapping: YamlMapping, key: str, problem: str) -> UserError:
+    return UserError(f"{mapping.at((key,))}: {key}: {problem}")

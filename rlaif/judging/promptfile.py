@@ -11,47 +11,17 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import Field, TypeAdapter, field_validator
 
 from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
+from rlaif.judging.front import FRONT, Front
 from rlaif.judging.quoting import quoted, without_role_markers
-from rlaif.judging.yamlfile import parse_mapping, read_text, validated
-from rlaif.recipe.base import Section
+from rlaif.judging.yamlfile import FileFaults, parse_mapping, read_text, validated
 from rlaif.resources import find_resource
-
-
-class AnswerFront(Section):
-    """Front matter of a prompt that puts a question to the policy."""
-
-    kind: Literal["answer"]
-
-
-class PairwiseFront(Section):
-    """Front matter of a prompt that compares two answers."""
-
-    kind: Literal["pairwise"]
-    verdict: Literal["logprob"]
-    """How the answer is read: `logprob` takes the probabilities of the labels as the first token."""
-    labels: tuple[str, str]
-    """What the judge says for the answer shown first and for the one shown second; one token each."""
-    prefix: str = ""
-    """Text that begins the judge's answer, before the label."""
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_differ(cls, labels: tuple[str, str]) -> tuple[str, str]:
-        if not all(label.strip() for label in labels) or labels[0] == labels[1]:
-            raise ValueError("expected two different labels, such as [A, B]")
-        return labels
-
-
-Front = AnswerFront | PairwiseFront
-_FRONT: TypeAdapter[Front] = TypeAdapter(Annotated[Front, Field(discriminator="kind")])
 
 
 class Variables(NamedTuple):
@@ -63,7 +33,8 @@ class Variables(NamedTuple):
 
 VARIABLES: Mapping[str, Variables] = {
     "answer": Variables(("question",), ("context",)),
-    "pairwise": Variables(("question", "answer_a", "answer_b"), ("context", "reference", "rubric")),
+    "pairwise": Variables(("question", "answer_a", "answer_b"), ("context", "reference", "rubric", "principle")),
+    "pointwise": Variables(("question", "answer"), ("context", "reference", "rubric")),
 }
 
 _BLOCKS = ("system", "user")
@@ -148,7 +119,7 @@ def load_prompt_file(name: str, beside: Path | None = None) -> PromptFile:
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(f"{origin}:1: the front matter has no end; expected a second line of ---")
-    front = validated(_FRONT, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
+    front = validated(FRONT, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
     body = "\n".join(lines[end + 1 :]).strip("\n")
     # Empty lines in the front matter's place: Jinja then counts the lines of the file.
     template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front.kind, origin, end + 2)
@@ -177,38 +148,43 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
         raise UserError(f"{origin}:{error.lineno}: {error.message}") from None
-    _check_blocks(tree.body, origin)
+    faults = _block_faults(tree.body, origin)
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        raise UserError(f"{origin}:{node.lineno}: a prompt is one file; include, import and extends are not known here")
+        faults.append(f"{origin}:{node.lineno}: a prompt is one file; include, import and extends are not known here")
     if "user" not in template.blocks:
-        raise UserError(f"{origin}:{first_line}: no block user; expected {{% block user %}} ... {{% endblock %}}")
+        faults.append(f"{origin}:{first_line}: no block user; expected {{% block user %}} ... {{% endblock %}}")
     used, known = meta.find_undeclared_variables(tree), VARIABLES[kind]
     names = known.required + known.optional
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name in used and name.name not in names:
-            raise UserError(
-                f"{origin}:{name.lineno}: unknown variable {name.name}; a prompt of kind {kind} has {', '.join(names)}"
-            )
+            has = f"a prompt of kind {kind} has {', '.join(names)}"
+            faults.append(f"{origin}:{name.lineno}: unknown variable {name.name}; {has}")
     if missing := [name for name in known.required if name not in used]:
-        raise UserError(f"{origin}:{first_line}: {', '.join(missing)} never shown; a prompt of kind {kind} shows each")
+        faults.append(f"{origin}:{first_line}: {', '.join(missing)} never shown; a prompt of kind {kind} shows each")
+    if faults:
+        raise FileFaults(faults)
     return template, frozenset(used)
 
 
-def _check_blocks(body: Sequence[nodes.Node], origin: str) -> None:
-    """Refuse what would never be rendered: text outside the two blocks, and blocks of another name."""
+def _block_faults(body: Sequence[nodes.Node], origin: str) -> list[str]:
+    """Return what would never be rendered: text outside the two blocks, and blocks of another name."""
+    faults = []
     for node in body:
         if isinstance(node, nodes.Block):
             wrong = [node] if node.name not in _BLOCKS else list(node.find_all(nodes.Block))
-            for block in wrong:
-                raise UserError(
-                    f"{origin}:{block.lineno}: block {block.name}; expected blocks system and user, side by side"
-                )
+            faults += [
+                f"{origin}:{block.lineno}: block {block.name}; expected blocks system and user, side by side"
+                for block in wrong
+            ]
         elif isinstance(node, nodes.Output):
-            for part in node.nodes:
-                if not isinstance(part, nodes.TemplateData) or part.data.strip():
-                    raise UserError(f"{origin}:{_text_line(part)}: text outside the blocks system and user")
+            faults += [
+                f"{origin}:{_text_line(part)}: text outside the blocks system and user"
+                for part in node.nodes
+                if not isinstance(part, nodes.TemplateData) or part.data.strip()
+            ]
         else:
-            raise UserError(f"{origin}:{node.lineno}: a statement outside the blocks system and user")
+            faults.append(f"{origin}:{node.lineno}: a statement outside the blocks system and user")
+    return faults
 
 
 def _text_line(node: nodes.Node) -> int:

@@ -15,6 +15,8 @@ Order = Literal["ab", "ba", "single"]
 class Verdict:
     """One answer of a judge about one or two candidates of a prompt.
 
+    A judge that samples its reasoning gives several on one comparison and order, which all count.
+
     Attributes:
         prompt_id: the prompt whose candidates were judged.
         first: index of a candidate.
@@ -22,12 +24,14 @@ class Verdict:
         status: `ok` has a preference (two candidates) or a score (one); the others have neither.
         preference: P(first is better than second) in [0, 1], whatever the order in which they were shown.
         score: the rating of `first` on the judge's scale.
-        text: what the judge said, word for word; for an error, what went wrong.
+        text: what the judge said, word for word; for an error, what went wrong. The principle that was drawn for the
+            comparison, if one was, stands on a line of its own before it.
         judge: name of the judge; for a panel, of the member that spoke.
         judge_sha: sha256 of what decides the judge's verdicts.
         prompt_sha: sha256 of the judge's prompt file, "" where it has none.
         order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one candidate.
-        prompt_tokens, completion_tokens: what the verdict cost.
+        prompt_tokens, completion_tokens: what the verdict cost; 0 for a repetition of another and, in a run, for one
+            from the verdict cache.
         seconds: from asking to answer.
     """
 
@@ -65,7 +69,7 @@ class Decision:
         preference: P(first is better), in [0, 1], for `ok` alone; never exactly 0.5.
         margin: |2 * preference - 1| in (0, 1] for judges that compare, or the difference of two scores.
         score_first, score_second: ratings of the two, where the judge rates.
-        judge: who decided; of a panel, the member.
+        judge: who decided; of a panel, the member, or the panel itself where its members voted.
         judge_sha: sha256 of what decides that judge's verdicts.
     """
 

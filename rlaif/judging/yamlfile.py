@@ -1,6 +1,6 @@
 """YAML that a person writes, held to a pydantic model: one message with the file, the line and the key of a fault."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,18 @@ from rlaif.errors import UserError
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
+
+
+class FileFaults(UserError):
+    """All that is wrong with a file, as far as it could be read.
+
+    Attributes:
+        faults: `file:line: ...` each.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +86,15 @@ def parse_mapping(text: str, origin: str, first_line: int = 1) -> YamlMapping:
 
 
 def validated(adapter: TypeAdapter[T], mapping: YamlMapping) -> T:
-    """Hold a mapping to a model or a union of models told apart by `kind`.
+    """Hold a mapping to a model or a union of models told apart by a key, such as `kind`, or by several in turn.
 
     Raises:
-        UserError: one `file:line: key: what was expected` for each fault.
+        FileFaults: one `file:line: key: what was expected` for each fault.
     """
     try:
         return adapter.validate_python(mapping.tree)
     except ValidationError as error:
-        # A discriminated union puts its tag before the path; the person's file has no such key.
-        tag = mapping.tree.get("kind")
-        faults = []
-        for item in error.errors():
-            loc = tuple(item["loc"])
-            path = loc[1:] if loc and loc[0] == tag else loc
-            faults.append(_message(mapping, path, item))
-        raise UserError("; ".join(faults)) from None
+        raise FileFaults([_message(mapping, _path(mapping, item["loc"]), item) for item in error.errors()]) from None
 
 
 def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], origin: str, first_line: int) -> None:
@@ -107,13 +112,36 @@ def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], origin: 
             _collect(value, (*path, index), lines, origin, first_line)
 
 
+# The keys that tell the models of a union apart, in the order in which unions of unions do.
+_TAG_KEYS = ("kind", "verdict", "type")
+
+
+def _path(mapping: YamlMapping, loc: KeyPath) -> KeyPath:
+    """Return a fault's place without the tags that discriminated unions put into it; the file has no such keys."""
+    path: KeyPath = ()
+    rest, node = list(loc), mapping.tree
+    while True:
+        for key in _TAG_KEYS:
+            if rest and isinstance(node, dict) and rest[0] == node.get(key):
+                rest.pop(0)
+        if not rest:
+            return path
+        part: Any = rest.pop(0)
+        path = (*path, part)
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            return (*path, *rest)
+
+
 def _message(mapping: YamlMapping, path: KeyPath, item: Any) -> str:
     given = f" (got {item['input']!r})" if not isinstance(item["input"], dict) else ""
     if item["type"] == "union_tag_invalid":
         expected, tag = item["ctx"]["expected_tags"], item["ctx"]["tag"]
-        return f"{mapping.at(('kind',))}: kind: expected one of {expected} (got {tag!r})"
+        key, tag_path = _tag_key(path, item)
+        return f"{mapping.at(tag_path)}: {key}: expected {'one of ' if ',' in expected else ''}{expected} (got {tag!r})"
     if item["type"] == "union_tag_not_found":
-        return f"{mapping.at(())}: kind: missing; expected a value"
+        return f"{mapping.at(path)}: {_tag_key(path, item)[0]}: missing; expected a value"
     key = ".".join(map(str, path))
     where = f"{mapping.at(path)}: {key}: " if key else f"{mapping.at(path)}: "
     if item["type"] == "extra_forbidden":
@@ -126,3 +154,9 @@ def _message(mapping: YamlMapping, path: KeyPath, item: Any) -> str:
     if text.startswith("Input should be "):
         text = "expected " + text.removeprefix("Input should be ")
     return f"{where}{text[:1].lower()}{text[1:]}{given}"
+
+
+def _tag_key(path: KeyPath, item: Any) -> tuple[str, KeyPath]:
+    """Return the key that tells a union's models apart, dotted and as a path."""
+    tag_path = (*path, str(item["ctx"]["discriminator"]).strip("'"))
+    return ".".join(map(str, tag_path)), tag_path

@@ -1,8 +1,9 @@
-"""How often the judges of a recipe ask a model, and which: what a plan needs to know of a judge file."""
+"""How often the judges of a recipe ask a model of our engines, and which: what a plan needs to know of a judge file."""
 
 from dataclasses import dataclass
 
-from rlaif.judging.spec import JudgeSpec, LlmSpec
+from rlaif.judging.backend import OpenAIBackend, VllmBackend
+from rlaif.judging.spec import JudgeSpec, LlmSpec, PanelSpec
 
 # Of the rubric and the words around question and answers: prose.
 _CHARACTERS_PER_TOKEN = 4
@@ -10,41 +11,62 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class JudgeCalls:
-    """One judge that asks a model which of two answers is better.
+    """One judge that asks a model of our engines which of two answers is better, or for the rating of one.
 
     Attributes:
         name: of the judge.
         model: `policy` for the initial policy, or a model of its own.
+        answers: in a question: 2 of a judge that compares, 1 of one that rates.
         orders: in how many orders a comparison is asked.
+        samples: answers to each question.
         template_tokens: of its prompt beside question, context and answers.
-        output_tokens: of its answer.
+        output_tokens: of its answer, at most.
         settles: whether a panel asks it only what the judges before it leave open.
     """
 
     name: str
     model: str
+    answers: int
     orders: int
+    samples: int
     template_tokens: int
     output_tokens: int
     settles: bool
 
 
 def judge_calls(spec: JudgeSpec) -> list[JudgeCalls]:
-    """Return the judges of a file that ask a model, in the order in which they are asked."""
+    """Return the judges of a file that ask a model of our engines, in the order in which they are asked."""
+    return [calls for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, VllmBackend)]
+
+
+def remote_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, OpenAIBackend]]:
+    """Return the judges of a file that ask an endpoint, in the order in which they are asked."""
+    return [(calls, leaf.backend) for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, OpenAIBackend)]
+
+
+def _all_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, LlmSpec]]:
+    in_turn = isinstance(spec, PanelSpec) and spec.mode == "first-to-decide"
     return [
-        JudgeCalls(
-            name=leaf.name,
-            model=leaf.model,
-            orders=2 if leaf.orders == "both" else 1,
-            template_tokens=_template_tokens(leaf),
-            output_tokens=1,
-            settles=position > 0,
-        )
+        (_calls(leaf, settles=in_turn and position > 0), leaf)
         for position, leaf in enumerate(spec.leaves)
         if isinstance(leaf, LlmSpec)
     ]
 
 
+def _calls(spec: LlmSpec, *, settles: bool) -> JudgeCalls:
+    return JudgeCalls(
+        name=spec.name,
+        model=spec.model,
+        answers=2 if spec.pairwise else 1,
+        orders=2 if spec.pairwise and spec.orders == "both" else 1,
+        samples=spec.sampling.samples if spec.sampling else 1,
+        template_tokens=_template_tokens(spec),
+        output_tokens=spec.sampling.max_tokens if spec.sampling else 1,
+        settles=settles,
+    )
+
+
 def _template_tokens(spec: LlmSpec) -> int:
-    messages = spec.prompt.render(question="", answer_a="", answer_b="", rubric=spec.rubric)
+    answers = {"answer_a": "", "answer_b": ""} if spec.pairwise else {"answer": ""}
+    messages = spec.prompt.render(question="", rubric=spec.rubric, **answers)
     return sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN

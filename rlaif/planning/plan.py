@@ -7,16 +7,25 @@ from dataclasses import dataclass, field
 
 from rlaif.engines.device import weights_dtype
 from rlaif.errors import UserError
+from rlaif.judging.backend import OpenAIBackend
 from rlaif.judging.judgefile import load_judge_file
 from rlaif.judging.promptfile import load_prompt_file
 from rlaif.models.shape import ModelShape
 from rlaif.models.shapes import model_shape
 from rlaif.planning.duration import efficiency, engine_seconds, training_seconds
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
-from rlaif.planning.judges import JudgeCalls, judge_calls
+from rlaif.planning.judges import JudgeCalls, judge_calls, remote_calls
 from rlaif.planning.layout import Layout, Share, lay_out
 from rlaif.planning.placement import Seats, check_together, gpus_needed, place_engines, place_training
-from rlaif.planning.tokens import Questions, RoundTokens, answer_once, measure_questions, round_tokens
+from rlaif.planning.tokens import (
+    Questions,
+    RoundTokens,
+    Tokens,
+    answer_once,
+    judged_tokens,
+    measure_questions,
+    round_tokens,
+)
 from rlaif.recipe import Recipe
 from rlaif.rounds.pools import judge_context
 from rlaif.rounds.setup import model_context
@@ -128,11 +137,12 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     gpu, why = wants_gpus(recipe, options.hardware)
     assumptions += [why] if why else []
     dtype_bytes = _DTYPE_BYTES[weights_dtype(recipe.policy.dtype, gpu)]
-    judges = judge_calls(load_judge_file(recipe.judge.name))
+    judge_spec = load_judge_file(recipe.judge.name)
+    judges = judge_calls(judge_spec)
     own = _own_judge_models(recipe, judges)
     hardware = describe_hardware(options.hardware, gpu, gpus_needed(recipe.cluster, len(own)))
     assumptions += hardware.assumptions
-    seats = _seats(recipe, own, any(judge.model == "policy" for judge in judges), hardware, dtype_bytes, assumptions)
+    seats = _seats(recipe, own, judges, hardware, dtype_bytes, assumptions)
     check_together(seats, recipe.cluster.placement, hardware)
     layout = lay_out(seats, recipe.cluster.placement, hardware) if gpu else None
     if layout is not None:
@@ -153,6 +163,13 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         for number in range(recipe.rounds.count)
     ]
     rounds = [_round(recipe, tokens, judges, seats, hardware) for tokens in work]
+    asked = sum(tokens.questions for tokens in work)
+    assumptions += [
+        _remote_line(
+            calls, backend, judged_tokens(calls, asked, recipe.sampling.candidates, train.prompt_tokens, answer_tokens)
+        )
+        for calls, backend in remote_calls(judge_spec)
+    ]
     baseline = answer_once(heldout, answer_tokens)
     if test is not None:
         baseline += answer_once(test, answer_tokens)
@@ -190,17 +207,23 @@ def _own_judge_models(recipe: Recipe, judges: list[JudgeCalls]) -> list[str]:
 
 
 def _seats(
-    recipe: Recipe, own: list[str], judged: bool, hardware: Hardware, dtype_bytes: int, assumptions: list[str]
+    recipe: Recipe,
+    own: list[str],
+    judges: list[JudgeCalls],
+    hardware: Hardware,
+    dtype_bytes: int,
+    assumptions: list[str],
 ) -> list[Seats]:
     policy = recipe.policy
     shape = model_shape(policy.model, policy.revision)
     assumptions.append(_shape_line(policy.model, shape))
     lora = recipe.training.lora
-    shares = judged and lora is not None
+    shares = lora is not None and any(judge.model == "policy" for judge in judges)
+    judge_tokens = max((judge.output_tokens for judge in judges), default=0)
     seats = [
         place_engines(
             "policy", policy.model, shape, recipe.cluster.policy, hardware,
-            dtype_bytes=dtype_bytes, context=_context(recipe, policy.model, shares),
+            dtype_bytes=dtype_bytes, context=_context(recipe, policy.model, judge_tokens if shares else 0),
             lora_rank=lora.rank if lora else None,
         )
     ]  # fmt: skip
@@ -212,16 +235,24 @@ def _seats(
         seats.append(
             place_engines(
                 "judge", model, its_shape, recipe.cluster.judge, hardware,
-                dtype_bytes=dtype_bytes, context=_context(recipe, model, True), lora_rank=None,
+                dtype_bytes=dtype_bytes, context=_context(recipe, model, judge_tokens), lora_rank=None,
             )
         )  # fmt: skip
     return [*seats, place_training(recipe, shape, hardware, dtype_bytes=dtype_bytes)]
 
 
-def _context(recipe: Recipe, model: str, judges: bool) -> int:
-    """Return the longest sequence that an engine takes, in tokens."""
-    wanted = judge_context(recipe) if judges else recipe.policy.max_length
+def _context(recipe: Recipe, model: str, judge_tokens: int) -> int:
+    """Return the longest sequence that an engine takes, in tokens; `judge_tokens` is 0 where it serves no judge."""
+    wanted = judge_context(recipe, judge_tokens) if judge_tokens else recipe.policy.max_length
     return min(wanted, model_context(model) or wanted)
+
+
+def _remote_line(calls: JudgeCalls, backend: OpenAIBackend, tokens: Tokens) -> str:
+    sizes = f"up to {tokens.requests:,} requests of {tokens.sent:,} prompt and {tokens.written:,} answer tokens"
+    line = f"judge {calls.name} is asked at {backend.base_url}: {sizes}"
+    if backend.prices is not None:
+        line += f", {backend.prices.cost(tokens.sent, tokens.written):,.2f} {backend.prices.currency} at its prices"
+    return f"{line}; neither its time nor its money is counted below"
 
 
 def _shape_line(model: str, shape: ModelShape) -> str:

@@ -171,7 +171,9 @@ def round_tokens(
         number=number,
         questions=questions,
         sample=sample,
-        judge=tuple(_judged(judge, questions, candidates, train.prompt_tokens, answer_tokens) for judge in judges),
+        judge=tuple(
+            judged_tokens(judge, questions, candidates, train.prompt_tokens, answer_tokens) for judge in judges
+        ),
         train=Tokens(questions, trained, trained, 0),
         evaluate=evaluated,
     )
@@ -183,13 +185,20 @@ def answer_once(questions: Questions, answer_tokens: int) -> Tokens:
     return Tokens(questions.count, prompts, prompts, questions.count * answer_tokens)
 
 
-def _judged(judge: JudgeCalls, questions: int, candidates: int, prompt_tokens: int, answer_tokens: int) -> Tokens:
-    calls = math.comb(candidates, 2) * judge.orders
+def judged_tokens(judge: JudgeCalls, questions: int, candidates: int, prompt_tokens: int, answer_tokens: int) -> Tokens:
+    """Return what a judge reads and writes.
+
+    Args:
+        judge: how it asks.
+        questions, candidates: how many, and how many answers to each.
+        prompt_tokens, answer_tokens: of a question's prompt and of an answer.
+    """
+    calls = math.comb(candidates, judge.answers) * judge.orders
     shared = judge.template_tokens + prompt_tokens
-    own = 2 * answer_tokens
+    own = judge.answers * answer_tokens
     return Tokens(
-        requests=questions * calls,
-        sent=questions * calls * (shared + own),
+        requests=questions * calls * judge.samples,
+        sent=questions * calls * judge.samples * (shared + own),
         computed=questions * (shared + calls * own),
-        written=questions * calls * judge.output_tokens,
+        written=questions * calls * judge.samples * judge.output_tokens,
     )

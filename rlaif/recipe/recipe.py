@@ -40,6 +40,11 @@ class Recipe(Section):
                 f"evaluation.max_tokens ({self.evaluation.max_tokens}) leaves no room for a prompt in "
                 f"policy.max_length ({self.policy.max_length}); expected less"
             )
+        if self.rounds.staleness and self.cluster.placement != "split":
+            raise ValueError(
+                "rounds.staleness: 1 samples while the trainer trains, but engines and trainer take turns with "
+                "cluster.placement: shared; expected split"
+            )
         if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
             raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
         if (

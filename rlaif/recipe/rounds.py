@@ -23,6 +23,9 @@ class RoundsSection(Section):
     """Rounds of a run; a finished run with a larger count goes on where it ended."""
     questions: int | float | list[int | float] = Field(default=1.0)
     """Questions a round takes: a count (64), a share of the train set (0.2), or one of either for each round."""
+    staleness: int = Field(default=0, ge=0, le=1)
+    """`1` samples the next round while this one trains, with the policy at hand, which is then one round behind; needs
+    `cluster.placement: split`. `0` samples each round from the policy that is current when it begins."""
     gate: GateSection = GateSection()
     """When a policy is promoted."""
 

@@ -93,10 +93,7 @@ def render_page(run: RunDir) -> str:
     judges = [judge.judge for judge in report.judges]
     judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
     colours = {judge: charts.COLOURS[index % len(charts.COLOURS)] for index, judge in enumerate(judges)}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = page_environment()
     environment.globals.update({name: getattr(words, name) for name in _WORDS})
     return environment.get_template("page.html.j2").render(
         written=now(),
@@ -121,6 +118,18 @@ def render_page(run: RunDir) -> str:
         time_chart=charts.time_chart(times, STAGES, _durations(times)),
         judge_tree=_flat_judges(summary.identity.get("judge") or {}),
         recipe=run.recipe_text(),
+    )
+
+
+def page_environment(*folders: Path) -> Environment:
+    """Return what renders a page: values escaped, a missing one an error, templates from `folders` and from here."""
+    places = [*folders, Path(__file__).parent]
+    return Environment(
+        loader=FileSystemLoader(places),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

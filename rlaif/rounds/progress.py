@@ -27,3 +27,18 @@ class Silent:
 
     def say(self, message: str) -> None:
         """Show nothing."""
+
+
+class Ahead(Silent):
+    """The progress of work beside a stage that is shown: its messages come through, its counts do not.
+
+    Args:
+        shown: takes the messages.
+    """
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def say(self, message: str) -> None:
+        """Show one line that stays."""
+        self._shown.say(message)

@@ -5,19 +5,23 @@ Invariant: the same command, given again after any end, continues with the first
 
 import asyncio
 import time
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.judging.build import build_judge
+from rlaif.judging.build import open_judge
+from rlaif.judging.cache import VerdictCache
+from rlaif.judging.spending import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.identity import begin, check_same_run
+from rlaif.rounds.judge_costs import record_spending, run_spending
 from rlaif.rounds.policies import current_policy, trained_policy
 from rlaif.rounds.pools import Pools
-from rlaif.rounds.progress import Progress
+from rlaif.rounds.progress import Ahead, Progress
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, train_policy
 from rlaif.store.files import names, read_json
@@ -87,17 +91,22 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         elif event in ("engine_lost", "retry"):
             progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
 
-    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell)
-    work = Work(setup, run, pools, build_judge(setup.judge, pools.judge), gpu, policy_id, progress, tell)
-    _write_prompts(work)
-    try:
+    judge_tokens = max(1, setup.judge.answer_tokens)
+    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
+    spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(pools.release)
+        stack.callback(record_spending, run, setup.judge, spending)
+        # What an endpoint has answered is paid for, also where a kill came before it was stored.
+        cache = stack.enter_context(closing(VerdictCache())) if remote_judges(setup.judge) else None
+        judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
+        work = Work(setup, run, pools, judge, gpu, policy_id, progress, tell)
+        _write_prompts(work)
         await _initial(work)
         for number in range(setup.recipe.rounds.count):
             stopped = await _round(work, run.round(number))
             if stopped:
                 return RunOutcome(run.place, number + 1, stopped)
-    finally:
-        await pools.release()
     return RunOutcome(run.place, setup.recipe.rounds.count, None)
 
 
@@ -143,7 +152,7 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         )
     if not directory.done("train"):
         with _Timed(work, "train", number):
-            await train_policy(work, directory, current)
+            await _train(work, directory, current)
     trained = trained_policy(directory)
     if trained is None:
         work.progress.say(f"round {number}: nothing to learn from; the policy stays")
@@ -162,6 +171,25 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
     verdict = "promoted" if gate["passed"] else "not promoted"
     work.progress.say(f"round {number}: {gate['metric']} {gate['before']:.3f} -> {gate['after']:.3f}: {verdict}")
     return _stops(work, directory)
+
+
+async def _train(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
+    """Train the round's policy; where the recipe allows it, the engines sample the next round meanwhile."""
+    recipe, following = work.setup.recipe, work.run.round(directory.number + 1)
+    if not recipe.rounds.staleness or following.number >= recipe.rounds.count or following.done("judge"):
+        await train_policy(work, directory, current)
+        return
+    async with asyncio.TaskGroup() as both:
+        both.create_task(train_policy(work, directory, current))
+        both.create_task(_sample_ahead(work, following, current))
+
+
+async def _sample_ahead(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
+    quiet = replace(work, progress=Ahead(work.progress))
+    await _bring(quiet, current, judges=True)
+    with _Timed(quiet, "sample", directory.number):
+        await sample_and_judge(quiet, directory)
+    work.progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
 
 
 def _stops(work: Work, directory: RoundDir) -> str | None:

@@ -5,6 +5,7 @@ seconds, with one message, before Ray or a model is started and before anything 
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from pathlib import Path
 from rlaif.engines.requests import Messages
 from rlaif.errors import UserError
 from rlaif.judging.judgefile import JudgeSpec, load_judge_file
+from rlaif.judging.openai_backend import read_key
 from rlaif.judging.promptfile import PromptFile, load_prompt_file
+from rlaif.judging.spec import RewardModelSpec
+from rlaif.judging.spending import limited_spending, remote_judges
 from rlaif.models.resolve import BUILTIN, check_model
 from rlaif.questions.prompt import Prompt
 from rlaif.questions.sources import load_questions
@@ -68,8 +72,12 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; policy.prompt expects kind answer")
     judge = load_judge_file(recipe.judge.name)
     check_model(recipe.policy.model)
-    for model in sorted(judge.models - {"policy"}):
+    own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
+    for model in sorted((judge.models | own) - {"policy"}):
         check_model(model)
+    limited_spending(judge, recipe.judge.max_cost)
+    for _, backend in remote_judges(judge):
+        read_key(backend)
     _check_context(recipe)
     train = load_questions(recipe.questions.train)
     heldout = load_questions(recipe.questions.heldout)
@@ -104,6 +112,8 @@ def _check_disk(place: str) -> None:
     folder = Path(place)
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{place}: {folder} is not a folder that can be written to; name another place with --runs")
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE:
         raise UserError(

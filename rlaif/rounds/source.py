@@ -1,10 +1,11 @@
 """Which questions a round takes.
 
 Invariant: a round's questions depend on the recipe, its seed and the train set alone, so that a run that starts
-again finds the same ones; and no question comes twice before every one has come once.
+again finds the same ones; and no question comes once more before every other has come as often.
 """
 
 import random
+from collections import deque
 from collections.abc import Sequence
 
 from rlaif.questions.prompt import Prompt
@@ -22,18 +23,24 @@ def round_prompts(prompts: Sequence[Prompt], section: RoundsSection, number: int
     """Return the prompts of round `number`, in order.
 
     The train set is dealt in a seeded order; when it is used up it is dealt again in another order. A round that
-    spans two deals takes no prompt twice.
+    spans two deals takes no prompt twice: those of the second that it has already are the next round's first.
     """
-    start = sum(round_size(section, earlier, len(prompts)) for earlier in range(number))
-    wanted = round_size(section, number, len(prompts))
+    deal = 0
+    line: deque[Prompt] = deque()
     taken: dict[str, Prompt] = {}
-    deal, offset = divmod(start, len(prompts))
-    while len(taken) < wanted:
-        for prompt in _deal(prompts, deal, seed)[offset:]:
-            taken.setdefault(prompt.id, prompt)
-            if len(taken) == wanted:
-                break
-        deal, offset = deal + 1, 0
+    for each in range(number + 1):
+        wanted = round_size(section, each, len(prompts))
+        taken, passed = {}, []
+        while len(taken) < wanted:
+            if not line:
+                line.extend(_deal(prompts, deal, seed))
+                deal += 1
+            prompt = line.popleft()
+            if prompt.id in taken:
+                passed.append(prompt)
+            else:
+                taken[prompt.id] = prompt
+        line.extendleft(reversed(passed))
     return list(taken.values())
 
 

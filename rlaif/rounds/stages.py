@@ -136,12 +136,18 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         nonlocal begun
         if not begun:
             work.progress.advance(1)
-            work.progress.stage(title, int(entry["steps"]))
+            work.progress.stage(title, int(entry["steps"]), int(entry["step"]) - 1)
             begun = True
         figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
         work.progress.advance(1, **figures)
 
-    result = await train(job, recipe.cluster.training, on_step)
+    def on_lost(starts: int) -> None:
+        nonlocal begun
+        begun = False
+        work.tell("training_lost", round=directory.number, starts=starts)
+        work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
+
+    result = await train(job, recipe.cluster.training, on_step, on_lost)
     write_json(
         directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")}
     )

@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from rlaif.store.files import is_url, read_bytes, write_bytes
+from rlaif.store.files import full_disk_named, is_url, read_bytes, write_bytes
 
 _PUT_EVERY = 5.0
 
@@ -34,8 +34,12 @@ class EventLog:
         line = json.dumps({"time": now(), "event": event, **fields}, ensure_ascii=False, default=str)
         if not is_url(self._place):
             os.makedirs(os.path.dirname(self._place), exist_ok=True)
-            with open(self._place, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with full_disk_named(self._place), open(self._place, "a+b") as file:
+                # A line that a kill or a full disk cut off must not swallow this one.
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else f"\n{line}"
+                file.write(line.encode() + b"\n")
             return
         if self._lines is None:
             self._lines = (read_bytes(self._place) or b"").decode().splitlines()

@@ -114,7 +114,14 @@ def write_table(place: str, table: pa.Table) -> None:
 
 
 def read_table(place: str, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file from a path or URL."""
+    """Read a Parquet file from a path or URL.
+
+    Raises:
+        WorkError: the file is not whole; nothing of ours leaves such a one, but a disk or a copy may.
+    """
     system, path = filesystem(place)
     with system.open(path, "rb") as file:
-        return pq.read_table(file, columns=columns)
+        try:
+            return pq.read_table(file, columns=columns)
+        except pa.ArrowInvalid as error:
+            raise WorkError(f"{place}: damaged: {str(error).splitlines()[0]}") from None

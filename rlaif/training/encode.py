@@ -60,7 +60,7 @@ def _as_sampled(preference: Preference, tokenizer: Any, policy_id: str) -> dict[
     ):
         return None
     if preference.policy == policy_id:
-        return dict(preference.sampled)
+        return {**preference.sampled, "policy": policy_id}
     return {**preference.sampled, "ref_chosen_logp": None, "ref_rejected_logp": None}
 
 

@@ -32,11 +32,19 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A prompt, its distinct candidates, and the preferences among them, all as sampled token ids."""
+    """A prompt, its distinct candidates, and the preferences among them, all as sampled token ids.
+
+    Attributes:
+        prompt_token_ids: the prompt.
+        candidates: distinct answers to it.
+        pairs: preferences among them.
+        policy: id of the policy that sampled them, "" where none is known.
+    """
 
     prompt_token_ids: tuple[int, ...]
     candidates: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
+    policy: str = ""
 
     @property
     def tokens(self) -> int:
@@ -47,22 +55,26 @@ class Group:
 def group_pairs(
     rows: Iterable[Mapping[str, Any]], weight: Callable[[Mapping[str, Any]], float] | None = None
 ) -> list[Group]:
-    """Gather rows of `pairs.parquet` into groups of equal prompt tokens, in the order of first appearance.
+    """Gather rows of `pairs.parquet` into groups of equal prompt tokens and one policy, in order of first appearance.
 
     Args:
-        rows: with `pair_id`, the three `..._token_ids` and the two `ref_..._logp`, which may be null.
+        rows: with `pair_id`, the three `..._token_ids`, the two `ref_..._logp` and `policy`, which may be null.
         weight: gives a row's weight; None weighs all alike.
     """
-    prompts: dict[tuple[int, ...], tuple[dict[tuple[int, ...], int], list[Pair]]] = {}
+    prompts: dict[tuple[tuple[int, ...], str], tuple[dict[tuple[int, ...], int], list[Pair]]] = {}
     for row in rows:
-        candidates, pairs = prompts.setdefault(tuple(row["prompt_token_ids"]), ({}, []))
+        key = (tuple(row["prompt_token_ids"]), row.get("policy") or "")
+        candidates, pairs = prompts.setdefault(key, ({}, []))
         chosen = candidates.setdefault(tuple(row["chosen_token_ids"]), len(candidates))
         rejected = candidates.setdefault(tuple(row["rejected_token_ids"]), len(candidates))
         of_chosen, of_rejected = (
             math.nan if row[name] is None else row[name] for name in ("ref_chosen_logp", "ref_rejected_logp")
         )
         pairs.append(Pair(row["pair_id"], chosen, rejected, of_chosen, of_rejected, weight(row) if weight else 1.0))
-    return [Group(prompt, tuple(candidates), tuple(pairs)) for prompt, (candidates, pairs) in prompts.items()]
+    return [
+        Group(prompt, tuple(candidates), tuple(pairs), policy)
+        for (prompt, policy), (candidates, pairs) in prompts.items()
+    ]
 
 
 def with_reference(group: Group, logps: Sequence[float]) -> Group:

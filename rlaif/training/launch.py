@@ -2,6 +2,8 @@
 
 import asyncio
 import concurrent.futures
+import errno
+import os
 import tempfile
 import threading
 import uuid
@@ -26,18 +28,23 @@ class Mailbox:
     def __init__(self) -> None:
         self._entries: list[dict[str, float]] = []
         self._outcome: dict[str, Any] | None = None
+        self._starts = 0
+
+    def begin(self) -> None:
+        """Tell that the workers have started, or have been started again after one was lost."""
+        self._starts += 1
 
     def put(self, entry: dict[str, float]) -> None:
         """Leave one step's log entry."""
         self._entries.append(entry)
 
-    def take(self) -> list[dict[str, float]]:
-        """Return what was left since the last call."""
+    def take(self) -> tuple[list[dict[str, float]], int]:
+        """Return what was left since the last call, and how often the workers have started so far."""
         entries, self._entries = self._entries, []
-        return entries
+        return entries, self._starts
 
     def finish(self, outcome: dict[str, Any]) -> None:
-        """Leave what the training came to: {"result": ...} or {"failure": ...}."""
+        """Leave what the training came to: {"result": ...}, {"failure": ...} or {"disk_full": the file}."""
         self._outcome = outcome
 
     def outcome(self) -> dict[str, Any] | None:
@@ -46,7 +53,10 @@ class Mailbox:
 
 
 async def train(
-    job: TrainingJob, section: TrainersSection, on_step: Callable[[dict[str, float]], None]
+    job: TrainingJob,
+    section: TrainersSection,
+    on_step: Callable[[dict[str, float]], None],
+    on_lost: Callable[[int], None] = lambda starts: None,
 ) -> TrainingResult:
     """Run a training and return what came of it.
 
@@ -54,23 +64,33 @@ async def train(
         job: the training.
         section: how many workers.
         on_step: called with each step's log entry as it happens.
+        on_lost: called when the workers start again because one of them or its node was lost, with their number of
+            starts; the steps since the last checkpoint are then taken again.
 
     Raises:
         WorkError: the training failed, with the reason.
+        OSError: a worker's disk is full.
     """
     import ray
 
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    starts = 0
     fit = _in_thread(lambda: _fit(job, section, mailbox))
     while not fit.done():
         await asyncio.wait([fit], timeout=1.0)
-        for entry in await mailbox.take.remote():
+        entries, now = await mailbox.take.remote()
+        if now > max(1, starts):
+            on_lost(now)
+        starts = now
+        for entry in entries:
             on_step(entry)
     await fit
     outcome: dict[str, Any] | None = await mailbox.outcome.remote()
     ray.kill(mailbox)
     if outcome is None:
         raise WorkError("the training ended without a result")
+    if "disk_full" in outcome:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), outcome["disk_full"])
     if "failure" in outcome:
         raise WorkError(f"the training failed: {outcome['failure']}")
     return TrainingResult.from_json(outcome["result"])
@@ -134,8 +154,6 @@ async def score_with_model(
 def _score(
     model: str, revision: str | None, dtype: str, groups: Sequence[Group], gpu: bool, max_tokens: int
 ) -> list[list[float]]:
-    import os
-
     import torch
 
     from rlaif.engines.device import weights_dtype

@@ -68,11 +68,13 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         base: local folder of the initial policy.
         job: says which reference is wanted.
     """
-    drift = None
+    drift, wanted = None, list(groups)
     if job.training.reference == "previous":
         if _complete(groups):
-            drift = _measure_drift(groups, model, job)
-            if not drift.too_far:
+            # What an earlier policy sampled, the engine alone can speak for.
+            wanted = [group for group in groups if group.policy in ("", job.start_id)]
+            drift = _measure_drift(wanted, model, job) if wanted else None
+            if drift is None or not drift.too_far:
                 return Reference(list(groups), "engine", drift)
         scored, off, name = model, nullcontext(), f"start {job.start_id or job.base}"
     elif job.training.lora is None:
@@ -81,11 +83,13 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         scored, off, name = load_model(base, "float32", job.gpu), nullcontext(), f"initial {job.base}"
     else:
         scored, off, name = model, model.disable_adapter(), f"initial {job.base}"
-    if (stored := _read(groups, job, name)) is not None:
-        return Reference(stored, "stored", drift)
-    found = _score_together(scored, groups, job, off)
-    _write(found, job, name)
-    return Reference(found, "trainer", drift)
+    origin: Origin = "stored"
+    if (found := _read(wanted, job, name)) is None:
+        origin, found = "trainer", _score_together(scored, wanted, job, off)
+        _write(found, job, name)
+    # No group stands twice: its prompt and its policy tell it from all others.
+    own = {(group.prompt_token_ids, group.policy): group for group in found}
+    return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, drift)
 
 
 def score_groups(

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlaif.errors import RlaifError
+from rlaif.errors import RlaifError, is_disk_full
 from rlaif.training.job import TrainingJob, TrainingResult
 from rlaif.training.packing import Plan
 
@@ -26,10 +26,17 @@ def train_loop(config: dict[str, Any]) -> None:
     import ray.train
 
     job, mailbox = config["job"], config["mailbox"]
+    if ray.train.get_context().get_world_rank() == 0:
+        ray.get(mailbox.begin.remote())
     try:
         result = _train(job, mailbox)
     except RlaifError as error:
         ray.get(mailbox.finish.remote({"failure": str(error)}))
+        return
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        ray.get(mailbox.finish.remote({"disk_full": error.filename}))
         return
     if ray.train.get_context().get_world_rank() == 0:
         ray.get(mailbox.finish.remote({"result": result.to_json()}))
@@ -115,6 +122,7 @@ def _rows(place: str) -> list[dict[str, Any]]:
         "rejected_token_ids",
         "ref_chosen_logp",
         "ref_rejected_logp",
+        "policy",
     ]
     rows: list[dict[str, Any]] = read_table(place, columns=[*names, *COLUMNS]).to_pylist()
     return rows

@@ -8,9 +8,10 @@ import torch
 
 from rlaif.engines.device import engine_options, lora_options
 from rlaif.engines.policy_weights import PolicyWeights, Probe
-from rlaif.engines.requests import LabelRequest, SampleRequest, ScoreRequest
+from rlaif.engines.requests import ChatRequest, LabelRequest, SampleRequest, ScoreRequest
 from rlaif.engines.vllm_engine import VllmEngine
 from rlaif.errors import WorkError
+from rlaif.judging.front import PairwiseJson
 from rlaif.recipe import EnginesSection
 from rlaif.training.models import load_model
 
@@ -54,6 +55,36 @@ def test_samples_differ_by_seed_and_repeat_with_it(engine: VllmEngine) -> None:
     assert [sample.token_ids for sample in first] == [sample.token_ids for sample in second]
     assert [sample.seed for sample in first] == [7, 8, 9, 10]
     assert len({tuple(sample.token_ids) for sample in first}) > 1
+
+
+def test_a_judges_question_is_answered_with_a_text(engine: VllmEngine) -> None:
+    reply = engine.chat(ChatRequest(MESSAGES, 8)).result(60)
+    assert "Paris" in reply.text
+    assert (reply.finish_reason, reply.failure) == ("stop", None)
+    assert (reply.prompt_tokens > 0, 0 < reply.completion_tokens <= 8, reply.seconds > 0) == (True, True, True)
+    cut = engine.chat(ChatRequest(MESSAGES, 1)).result(60)
+    assert (cut.finish_reason, cut.completion_tokens) == ("length", 1)
+    long = engine.chat(ChatRequest(MESSAGES, 512)).result(60)
+    assert "exceed the context of 512" in (long.failure or "")
+
+
+def test_a_judges_samples_repeat_with_their_seed(engine: VllmEngine) -> None:
+    asked = [engine.chat(ChatRequest(MESSAGES, 16, 1.0, seed)) for seed in (1, 2, 3, 4, 1)]
+    texts = [future.result(60).text for future in asked]
+    assert texts[0] == texts[4]
+    assert len(set(texts)) > 1
+
+
+def test_a_judges_json_is_held_to_its_schema_beside_other_requests(engine: VllmEngine) -> None:
+    front = PairwiseJson(kind="pairwise", verdict="json", reason=False, tie_label="neither")
+    asked = [engine.chat(ChatRequest(MESSAGES, 24, 1.0, seed, front.answer_schema)) for seed in range(6)]
+    beside = engine.chat(ChatRequest(MESSAGES, 8))
+    for future in asked:
+        text = future.result(60).text
+        assert front.of_text(text).status in ("ok", "tie")
+        # White space between the parts of JSON would use up the tokens that the choice needs.
+        assert text == text.strip()
+    assert "Paris" in beside.result(60).text
 
 
 def test_logprobs_are_raw_and_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from rlaif.cli.main import app
 from rlaif.recipe import dump_recipe, load_recipe
+from tests.full_disk import full_disk
 
 GOOD = '{"question": "What was revenue?", "answer": "$1"}\n'
 
@@ -87,7 +89,7 @@ def test_an_empty_question(here: Path) -> None:
     assert_refused(run(), "train.jsonl:2: empty question")
 
 
-@pytest.mark.parametrize("model", ["/no/such/model", "./nowhere", "builtin:gpt"])
+@pytest.mark.parametrize("model", ["/no/such/model", "./nowhere", "builtin:gpt", "nobody/no-such-model"])
 def test_a_model_that_does_not_exist(here: Path, model: str) -> None:
     write_recipe(here, policy={"model": model})
     assert_refused(run(), f"{model}: no such")
@@ -108,10 +110,40 @@ def test_a_run_directory_of_another_recipe(here: Path) -> None:
     assert "human_weight" not in refused.stderr
 
 
+def test_a_place_of_runs_that_is_no_folder(here: Path) -> None:
+    assert_refused(run("--runs", "train.jsonl"), "train.jsonl is not a folder that can be written to", "--runs")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--policy", "builtin:smollm2-135m", "--questions", "none.csv"], "none.csv: no such file"),
+        (["--policy", "builtin:smollm2-135m", "--questions", "bad.jsonl"], "bad.jsonl:2: not JSON"),
+        (["--policy", "./nowhere", "--questions", "train.jsonl"], "./nowhere: no such directory"),
+        (["--run", "nothing", "--questions", "train.jsonl"], "nothing: no run there"),
+        (["--questions", "train.jsonl"], "expected one of --run and --policy"),
+    ],
+)
+def test_predicting(here: Path, words: list[str], says: str) -> None:
+    (here / "bad.jsonl").write_text(GOOD + "{\n")
+    assert_refused(CliRunner().invoke(app, ["predict", *words, "-o", "answers.csv"]), says)
+    assert not (here / "answers.csv").exists()
+
+
 def test_a_full_disk_before_the_start(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage(10**9, 10**9, 0))
     assert_refused(run(), "0 MiB free")
+
+
+def test_a_disk_that_is_full_when_the_run_is_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses the first write; neither Ray nor a model is needed to come as far as that."""
+    monkeypatch.setattr("rlaif.rounds.run.ray_cluster", lambda *_: nullcontext())
+    monkeypatch.setattr("rlaif.rounds.run.resolve_model", lambda *_: str(here))
+    with full_disk(100):
+        refused = run()
+    assert_refused(refused, f"no space left on the disk of {here}/runs/mine/recipe.yaml")
+    assert [path.name for path in (here / "runs" / "mine").iterdir()] == [".lock"]
 
 
 def test_a_disk_that_fills_up_on_the_way(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

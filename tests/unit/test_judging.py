@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.engines.requests import LabelReply, LabelRequest
+from rlaif.engines.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
 from rlaif.judging.build import build_judge
 from rlaif.judging.decide import all_comparisons
 from rlaif.judging.judge import Judge
@@ -34,6 +34,15 @@ class GivenLogprobs:
     def __init__(self, logprobs: Callable[[str, str], list[float]]) -> None:
         self.calls: list[list[tuple[str, str]]] = []
         self._logprobs = logprobs
+
+    identity = ""
+
+    def vllm(self, model: str) -> "GivenLogprobs":
+        """Serve every model."""
+        return self
+
+    async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        raise AssertionError("a judge that reads labels asks for no text")
 
     async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
         shown = [self._shown(request) for request in requests]
@@ -64,7 +73,7 @@ load = lru_cache(load_judge_file)
 
 
 def judge(name: str, backend: GivenLogprobs) -> Judge:
-    return build_judge(load(name), lambda model: backend)
+    return build_judge(load(name), backend)
 
 
 def asked(judge: Judge, answers: Sequence[str], prompt: Prompt = PROMPT) -> tuple[list[Verdict], list[Decision]]:
@@ -90,7 +99,7 @@ def test_both_orders_of_all_comparisons_are_asked_in_one_call_with_shared_beginn
 def test_a_verdict_says_what_was_read_and_what_it_cost() -> None:
     spec = load_judge_file("finance-grounded")
     backend = GivenLogprobs(lambda a, b: [-0.31, -1.32] if a == quoted("x") else [-1.0, -1.0])
-    first, second = asyncio.run(build_judge(spec, lambda model: backend).verdicts(PROMPT, ["x", "y"]))
+    first, second = asyncio.run(build_judge(spec, backend).verdicts(PROMPT, ["x", "y"]))
     assert first.preference == pytest.approx(math.exp(-0.31) / (math.exp(-0.31) + math.exp(-1.32)))
     assert (first.text, first.status) == ("A (A -0.3100, B -1.3200)", "ok")
     assert (first.prompt_tokens, first.completion_tokens, first.seconds) == (100, 1, 0.5)

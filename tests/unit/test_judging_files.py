@@ -9,6 +9,7 @@ from rlaif.judging.judgefile import load_judge_file
 from rlaif.judging.spec import JudgeSpec, LlmSpec, PanelSpec
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
+OPENAI = LLM + "backend:\n  type: openai\n  model: m"
 PANEL = "kind: panel\nmode: first-to-decide\n"
 
 
@@ -42,7 +43,10 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: oracle", "mine.yaml:1: kind: expected one of 'reference', 'llm', 'panel' (got 'oracle')"),
+        (
+            "kind: oracle",
+            "mine.yaml:1: kind: expected one of 'reference', 'llm', 'reward-model', 'panel' (got 'oracle')",
+        ),
         ("tolerance: 0.1", "mine.yaml:1: kind: missing"),
         ("", "mine.yaml:1: expected keys"),
         ("- kind: llm", "mine.yaml:1: expected keys"),
@@ -52,7 +56,30 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
         ("kind: reference\n\ntolerence: 0.1", "mine.yaml:3: tolerence: unknown key"),
         ("kind: llm", "mine.yaml:1: prompt: missing"),
         (LLM + "orders: one", "mine.yaml:3: orders: expected 'both' or 'given' (got 'one')"),
-        (LLM + "backend:\n  type: openai", "mine.yaml:4: backend.type: expected 'vllm' (got 'openai')"),
+        (LLM + "backend:\n  type: tgi", "mine.yaml:4: backend.type: expected one of 'vllm', 'openai' (got 'tgi')"),
+        (LLM + "backend:\n  type: openai", "mine.yaml:3: backend.model: missing"),
+        (OPENAI + "\n  retry: 3", "mine.yaml:6: backend.retry: unknown key"),
+        (OPENAI + "\n  prices: {prompt: -1, completion: 2}", "mine.yaml:6: backend.prices.prompt: expected greater"),
+        (
+            OPENAI + "\n  prices: {prompt: 1, completion: 2, currency: $}",
+            "mine.yaml:6: backend.prices.currency: string",
+        ),
+        (OPENAI + "\n  base_url: localhost:8000", "mine.yaml:6: backend.base_url: expected a URL such as"),
+        (OPENAI + "\n  base_url: https://me:secret@host/v1", "mine.yaml:6: backend.base_url: holds a credential"),
+        (OPENAI + "\n  api_key_env: sk-abc", "mine.yaml:6: backend.api_key_env: string should match"),
+        (LLM + "temperature: 0.7", "mine.yaml:3: temperature: the prompt is read from log-probabilities"),
+        (LLM + "max_tokens: 9", "mine.yaml:3: max_tokens: the prompt is read from log-probabilities"),
+        (LLM + "samples: 2", "mine.yaml:3: samples: the prompt is read from log-probabilities"),
+        (LLM + "seed: 2", "mine.yaml:3: seed: nothing is drawn"),
+        (LLM + "principles: [Be brief.]", "mine.yaml:3: principles: "),
+        (LLM + "principles_file: nonesuch.txt", "mine.yaml:3: principles_file: nonesuch.txt: no such file"),
+        ("kind: reward-model", "mine.yaml:1: model: missing"),
+        ("kind: reward-model\nmodel: m\ndevice: tpu", "mine.yaml:3: device: string should match"),
+        ("kind: reward-model\nmodel: m\nprompt: finance-grounded", "mine.yaml:3: prompt: "),
+        (
+            "kind: panel\nmode: majority\njudges: [reference]\nskip_when_both_below: 0.5",
+            "mine.yaml:4: skip_when_both_below: in mode majority all judges are asked",
+        ),
         (LLM + "backend:\n  model: m", "mine.yaml:3: backend.type: missing"),
         ("kind: llm\nprompt: nonesuch", "mine.yaml:2: prompt: nonesuch: no prompt by that name"),
         ("kind: llm\nprompt: answer", "mine.yaml:2: prompt: "),
@@ -65,8 +92,8 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
         ),
         (PANEL + "judges: [mine.yaml]", "mine.yaml:3: judges.0: a panel that asks itself: mine -> mine"),
         (
-            "kind: panel\nmode: majority\njudges: [reference]",
-            "mine.yaml:2: mode: expected 'first-to-decide' (got 'majority')",
+            "kind: panel\nmode: jury\njudges: [reference]",
+            "mine.yaml:2: mode: expected 'first-to-decide', 'majority' or 'mean' (got 'jury')",
         ),
     ],
 )
@@ -75,7 +102,7 @@ def test_each_fault_has_one_message_with_its_line_and_key(tmp_path: Path, text: 
 
 
 def test_a_prompt_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert fault(tmp_path, "kind: llm\nprompt: answer").endswith("is of kind answer; expected pairwise")
+    assert fault(tmp_path, "kind: llm\nprompt: answer").endswith("is of kind answer; expected pairwise or pointwise")
 
 
 def test_a_rubric_that_the_prompt_never_shows_is_refused(tmp_path: Path) -> None:

@@ -309,6 +309,26 @@ def test_a_judge_in_the_policys_name_gets_engines_of_its_own_only_with_full_weig
     assert [seat.role for seat in full.seats] == ["policy", "judge", "training"]
 
 
+def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_said(files: Path) -> None:
+    (files / "remote.yaml").write_text(
+        "kind: llm\nprompt: finance-grounded-reasoning\nmax_tokens: 100\nsamples: 2\ntemperature: 1\n"
+        "backend: {type: openai, model: m, prices: {prompt: 1, completion: 1000}}\n",
+        encoding="utf-8",
+    )
+    plan = _plan(
+        *FILES, f"judge.name={files}/remote.yaml", "sampling.candidates=3", "rounds.questions=[10,10]", recipe="tatqa"
+    )
+    assert plan.judges == ()
+    assert [seat.role for seat in plan.seats] == ["policy", "training"]
+    (line,) = (
+        line for line in plan.assumptions if line.startswith("judge remote is asked at https://api.openai.com/v1")
+    )
+    # Three comparisons in both orders, two samples each, of 20 questions: 24,000 tokens of answers at most.
+    assert "up to 240 requests of" in line
+    assert "and 24,000 answer tokens, 24." in line
+    assert line.endswith("USD at its prices; neither its time nor its money is counted below")
+
+
 def test_a_small_node_is_refused(files: Path) -> None:
     with pytest.raises(UserError, match="node"):
         _plan(*FILES, recipe="tatqa", host_memory=4.0)

@@ -13,6 +13,8 @@ from rlaif.judging.quoting import quoted, without_role_markers
 PAIRWISE = "kind: pairwise\nverdict: logprob\nlabels: [A, B]"
 SHIPPED = load_prompt_file("finance-grounded")
 BODY = "{% block user %}\n{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n"
+RATED = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
+LABEL = "kind: pairwise\nverdict: label\nlabels: [A, B]\n"
 
 
 def prompt(folder: Path, body: str, front: str = "kind: answer") -> PromptFile:
@@ -86,13 +88,36 @@ def test_no_system_message_from_an_empty_or_missing_block(tmp_path: Path, system
             "mine.md:4: block user renders",
         ),
         ("{% block user %}{{ question }}{{ answer_a }}{% endblock %}", PAIRWISE, "mine.md:6: answer_b never shown;"),
-        (BODY, "kind: guess", "mine.md:2: kind: expected one of 'answer', 'pairwise' (got 'guess')"),
+        (BODY, "kind: guess", "mine.md:2: kind: expected one of 'answer', 'pairwise', 'pointwise' (got 'guess')"),
         (BODY, "verdict: logprob", "mine.md:2: kind: missing"),
         (
             BODY,
-            "kind: pairwise\nverdict: label\nlabels: [A, B]",
-            "mine.md:3: verdict: expected 'logprob' (got 'label')",
+            "kind: pairwise\nverdict: score",
+            "mine.md:3: verdict: expected one of 'logprob', 'label', 'json' (got 'score')",
         ),
+        (BODY, "kind: pairwise", "mine.md:2: verdict: missing"),
+        (BODY, "kind: pairwise\nverdict: label\nlabels: [A, B]", "mine.md:2: label: missing"),
+        (BODY, LABEL + "label: '(A|B'", "mine.md:5: label: not a regular expression: missing )"),
+        (BODY, LABEL + "label: '[[(A|B)]]'", "mine.md:5: label: possible nested set"),
+        (BODY, LABEL + "label: '[AB]'", "mine.md:5: label: 0 groups; expected exactly one"),
+        (BODY, LABEL + "label: '(A)|(B)'", "mine.md:5: label: 2 groups; expected exactly one"),
+        (BODY, LABEL + "label: 'Output ([ac])'", "mine.md:5: label: the group never captures B;"),
+        (BODY, LABEL + "tie_label: C\nlabel: '([AB])'", "mine.md:6: label: the group never captures C;"),
+        (BODY, LABEL + "tie_label: a\nlabel: '([AB])'", "mine.md:5: tie_label: is also one of labels"),
+        (BODY, "kind: pairwise\nverdict: label\nlabels: [a, A]", "mine.md:4: labels: differ by case alone"),
+        (BODY, LABEL + "label: '([AB])'\nprefix: x", "mine.md:6: prefix: unknown key"),
+        (BODY, "kind: pairwise\nverdict: json\nscale: [1, 5]", "mine.md:4: scale: unknown key"),
+        (RATED, "kind: pointwise\nverdict: score", "mine.md:2: scale: missing"),
+        (RATED, "kind: pointwise\nverdict: score\nscale: [5, 1]", "mine.md:4: scale: expected the least and"),
+        (RATED, "kind: pointwise\nverdict: score\nscale: [1, .inf]", "mine.md:4: scale: expected the least and"),
+        (
+            RATED,
+            "kind: pointwise\nverdict: logprob\nscale: [0, 100]",
+            "mine.md:4: scale: 101 ratings; expected at most 20",
+        ),
+        (RATED, "kind: pointwise\nverdict: logprob\nscale: [0, 1.5]", "mine.md:4: scale.1: expected a valid integer"),
+        (BODY, "kind: pointwise\nverdict: score\nscale: [1, 5]", "mine.md:8: unknown variable answer_a"),
+        (RATED, "kind: pairwise\nverdict: json", "mine.md:7: unknown variable answer;"),
         (BODY, "kind: pairwise\nverdict: logprob", "mine.md:2: labels: missing"),
         (BODY, "kind: pairwise\nverdict: logprob\nlabels: [A, A]", "mine.md:4: labels: expected two different labels"),
         (BODY, "kind: pairwise\nverdict: logprob\nlabels: [A]", "mine.md:4: labels"),
@@ -128,6 +153,17 @@ def test_the_sha_is_of_what_decides_the_output(tmp_path: Path) -> None:
     assert prompt(tmp_path, BODY, PAIRWISE + "\nprefix: 'Answer: '").sha != sha
     assert prompt(tmp_path, BODY, PAIRWISE.replace("[A, B]", "[B, A]")).sha != sha
     assert prompt(tmp_path, BODY.replace("{{ question }}", "Q: {{ question }}"), PAIRWISE).sha != sha
+
+
+def test_the_shas_of_prompts_that_runs_have_recorded_stand() -> None:
+    assert SHIPPED.sha == "a93478367879cd7e902c09e5a0748aa6ea78801a6b1ad8a9439f95c200f5fab2"
+
+
+def test_a_default_written_out_leaves_the_sha(tmp_path: Path) -> None:
+    label = LABEL + "label: '([AB])'\n"
+    assert prompt(tmp_path, BODY, label + "tie_label: null").sha == prompt(tmp_path, BODY, label).sha
+    json = "kind: pairwise\nverdict: json\n"
+    assert prompt(tmp_path, BODY, json + "labels: [A, B]\nreason: true").sha == prompt(tmp_path, BODY, json).sha
 
 
 def test_variables_of_another_kind_or_missing_ones_are_refused(tmp_path: Path) -> None:

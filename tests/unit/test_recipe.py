@@ -101,6 +101,7 @@ def test_every_fault_is_told_at_once() -> None:
         (["evaluation.max_tokens=4096"], "evaluation.max_tokens (4096) leaves no room"),
         (["cluster.training.strategy=fsdp", "cluster.device=cpu"], "fsdp needs GPUs, but cluster.device is cpu"),
         (["cluster.judge.tensor_parallel=2", "cluster.device=cpu"], "tensor_parallel above 1 needs GPUs"),
+        (["rounds.staleness=1"], "engines and trainer take turns with cluster.placement: shared; expected split"),
         (["training.loss=ipo", "training.label_smoothing=0.1"], "label_smoothing does nothing to the loss ipo"),
         (["training.loss=robust"], "loss robust without label_smoothing is sigmoid"),
         (["rounds.questions=[]"], "questions: an empty list"),

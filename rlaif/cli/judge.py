@@ -1,0 +1,273 @@
+"""`rlaif judge`: judge files listed, shown, checked and tried, and judges measured against people.
+
+Invariant: a judge is asked only by `try`, `report` and `compare`; the others read files alone.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rlaif.cli.errors import WRONG_USE, at_the_edge
+
+if TYPE_CHECKING:
+    from rlaif.rounds.judge_session import Serving
+
+app = typer.Typer(
+    name="judge",
+    help="List, show, check and try judges; measure them against people.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a judge in judges/, or the path of a judge file.")]
+_Labels = Annotated[str, typer.Option(help="Label file: JSONL with id, question, answer_a, answer_b and human.")]
+_Model = Annotated[str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")]
+_Limit = Annotated[int | None, typer.Option(min=1, help="Take the first so many labels alone.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Seed of the intervals.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="How models are served: cluster.judge.engines=2.")
+]
+_Address = Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")]
+_MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge file's prices."),
+]
+_Verbose = Annotated[bool, typer.Option(help="Show what the engines print.")]
+_STOPPED = "stopped; what was answered is kept, and the same command goes on"
+_BUILTIN = "builtin:smollm2-135m"
+
+
+def list_(json_: _Json = False) -> None:
+    """List all judges that are found by name: their kind, prompt, model and identity."""
+    from pathlib import Path
+
+    from rlaif.errors import UserError
+    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.resources import find_resource, list_resources
+
+    rows: list[dict[str, Any]] = []
+    for name in list_resources("judges"):
+        path = find_resource("judges", name)
+        where = {"path": str(path), "own": path.parent == Path.cwd() / "judges"}
+        try:
+            rows.append({**load_judge_file(name).describe(), **where})
+        except UserError as error:
+            # One bad file does not hide the others.
+            rows.append({"name": name, "fault": str(error), **where})
+    if json_:
+        typer.echo(json.dumps(rows))
+        return
+    from rlaif.judging.report.listing import judges_table
+
+    _console().print(judges_table(rows))
+
+
+def show(name: _Name, json_: _Json = False) -> None:
+    """Show a judge as it is resolved: where it was found, what it is made of, and its identity."""
+    import yaml
+
+    from rlaif.judging.judgefile import load_judge_file
+
+    spec = load_judge_file(name)
+    facts = {"path": str(spec.path), **spec.describe()}
+    typer.echo(json.dumps(facts) if json_ else yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def check(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
+    json_: _Json = False,
+) -> None:
+    """Check a judge file with all that it names, or a prompt file; every fault comes with its file and line."""
+    from dataclasses import asdict
+
+    from rlaif.judging.check import check_judge
+
+    findings = check_judge(path)
+    if json_:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
+        if not findings:
+            typer.echo(f"{path}: no fault found")
+    if findings:
+        raise typer.Exit(WRONG_USE)
+
+
+def try_(
+    name: _Name,
+    question: Annotated[str, typer.Option(help="The question.")],
+    a: Annotated[str, typer.Option("--a", help="One answer.")],
+    b: Annotated[str, typer.Option("--b", help="The other answer.")],
+    context: Annotated[str, typer.Option(help="The text that the answers should follow from.")] = "",
+    reference: Annotated[str | None, typer.Option(help="The gold answer.")] = None,
+    model: _Model = _BUILTIN,
+    set_: _Set = None,
+    address: _Address = None,
+    json_: _Json = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Put one question with two answers to a judge, and print its verdicts and what they come to."""
+    from rlaif.cli.interrupt import stop_signals
+    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judging.report.labels import Label
+    from rlaif.rounds.judge_report import try_on
+
+    spec = load_judge_file(name)
+    label = Label(
+        id="try", question=question, context=context, reference=reference, answer_a=a, answer_b=b, human="tie"
+    )
+    with stop_signals("judge try: stopped"), _progress(json_) as progress:
+        judged = try_on(spec, label, _serving(model, set_, address, verbose), progress)
+    if json_:
+        from dataclasses import asdict
+
+        decision = asdict(judged.decision) if judged.decision else None
+        typer.echo(json.dumps({"verdicts": [asdict(verdict) for verdict in judged.verdicts], "decision": decision}))
+        return
+    from rlaif.judging.report.listing import judged_view
+
+    _console().print(judged_view(judged))
+
+
+def report(
+    name: _Name,
+    labels: _Labels,
+    out: Annotated[str | None, typer.Option(help="Folder for report.html, report.json and verdicts.parquet.")] = None,
+    attacks: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Attack N right verdicts in every way that is known.")
+    ] = 0,
+    limit: _Limit = None,
+    model: _Model = _BUILTIN,
+    set_: _Set = None,
+    seed: _Seed = 0,
+    max_cost: _MaxCost = None,
+    address: _Address = None,
+    json_: _Json = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Measure a judge against people: accuracy, what it prefers for the wrong reasons, and what it costs."""
+    from rlaif.cli.interrupt import stop_signals
+    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judging.report.files import write_report
+    from rlaif.judging.report.labels import load_labels
+    from rlaif.judging.report.result import report_json
+    from rlaif.rounds.judge_report import report_on
+
+    spec, read = load_judge_file(name), load_labels(labels, limit)
+    serving = _serving(model, set_, address, verbose, max_cost)
+    with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
+        made = report_on(spec, read, labels, serving, progress, attacks=attacks, seed=seed)
+    page = write_report(made, out) if out is not None else None
+    if json_:
+        typer.echo(json.dumps({**report_json(made), "report": page}))
+        return
+    from rlaif.judging.report.terminal import report_view
+
+    console = _console()
+    console.print(report_view(made))
+    if page is not None:
+        console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A judge's name or path.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    labels: _Labels,
+    limit: _Limit = None,
+    model: _Model = _BUILTIN,
+    set_: _Set = None,
+    seed: _Seed = 0,
+    max_cost: _MaxCost = None,
+    address: _Address = None,
+    json_: _Json = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Compare two judges on the same labels: which is right where the other is wrong, and whether that is chance."""
+    from rlaif.cli.interrupt import stop_signals
+    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judging.report.labels import load_labels
+    from rlaif.judging.report.result import comparison_json
+    from rlaif.rounds.judge_report import compare_on
+
+    one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
+    serving = _serving(model, set_, address, verbose, max_cost)
+    with stop_signals(f"judge compare: {_STOPPED}"), _progress(json_) as progress:
+        found = compare_on(one, other, read, serving, progress, seed)
+    if json_:
+        typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
+        return
+    from rlaif.judging.report.terminal import comparison_view
+
+    _console().print(comparison_view((one.name, other.name), found))
+
+
+def labels(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="JSONL, CSV or Parquet file of pairs or marked answers.")
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Label file to write.")],
+    form: Annotated[
+        Literal["llmbar", "marks"] | None, typer.Option("--format", help="What FROM is; its columns tell if left out.")
+    ] = None,
+    questions: Annotated[
+        str | None, typer.Option(help="For marks: a file with id, context and answer of the questions.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(metavar="K/N", help="Take the k-th of n parts of the questions.")] = None,
+    max_pairs_per_question: Annotated[
+        int | None, typer.Option(min=1, help="For marks: draw so many pairs of each question.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pairs drawn and of which answer stands first.")] = 0,
+    json_: _Json = False,
+) -> None:
+    """Make a label file of LLMBar's pairs, or of answers that people marked correct, incorrect or refused."""
+    from rlaif.judging.report.convert import convert_labels, parse_part
+    from rlaif.judging.report.labels import labels_jsonl
+    from rlaif.store.files import write_bytes
+
+    made = convert_labels(
+        source,
+        form=form,
+        questions=questions,
+        part=None if part is None else parse_part(part),
+        max_pairs_per_question=max_pairs_per_question,
+        seed=seed,
+    )
+    write_bytes(output, labels_jsonl(made.labels))
+    if json_:
+        typer.echo(json.dumps({"format": made.format, "rows": made.rows, **made.counts, "labels": len(made.labels)}))
+        return
+    counts = ", ".join(f"{count:,} {name}" for name, count in made.counts.items())
+    typer.echo(f"{made.rows:,} rows of the form {made.format}: {counts}, in {output}")
+
+
+def _serving(
+    model: str, overrides: list[str] | None, address: str | None, verbose: bool, max_cost: float | None = None
+) -> "Serving":
+    from rlaif.rounds.judge_session import Serving, serving_recipe
+
+    return Serving(serving_recipe(model, overrides or []), address, verbose, max_cost)
+
+
+def _progress(quiet: bool) -> Any:
+    from rich.console import Console
+
+    from rlaif.cli.progress import TerminalProgress
+
+    return TerminalProgress(Console(stderr=quiet))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "list": list_, "show": show, "check": check, "try": try_, "report": report, "compare": compare, "labels": labels,
+}  # fmt: skip
+for _command_name, _command in _COMMANDS.items():
+    app.command(_command_name)(at_the_edge(_command))

@@ -1,0 +1,69 @@
+"""`rlaif label`: judge what another system sampled."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def label(
+    candidates: Annotated[
+        str, typer.Argument(help="JSONL, CSV or Parquet with question and answers (a list), or answer (one a row).")
+    ],
+    judge: Annotated[str, typer.Option(help="Name of a judge in judges/, or the path of a judge file.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Parquet file of preference pairs to write.")],
+    prompt: Annotated[
+        str, typer.Option(help="Prompt file of kind answer whose chat stands in the pairs as their prompt.")
+    ] = "answer",
+    model: Annotated[
+        str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")
+    ] = "builtin:smollm2-135m",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="pairs.* and how models are served: pairs.min_margin=0.2."),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge's prices."),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show what the engines print.")] = False,
+) -> None:
+    """Judge answers that another system sampled, and write the preference pairs; `rlaif train` learns from them."""
+    from rich.console import Console
+
+    from rlaif.cli.interrupt import stop_signals
+    from rlaif.cli.progress import TerminalProgress
+    from rlaif.errors import UserError
+    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judging.promptfile import load_prompt_file
+    from rlaif.preferences.candidate_file import read_candidates
+    from rlaif.rounds.judge_session import Serving, serving_recipe
+    from rlaif.rounds.label import label_candidates
+
+    if not output.endswith(".parquet"):
+        raise UserError(f"--output {output}: expected a file of .parquet")
+    spec, answer_prompt = load_judge_file(judge), load_prompt_file(prompt)
+    if answer_prompt.kind != "answer":
+        raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; --prompt expects kind answer")
+    serving = Serving(serving_recipe(model, set_ or []), address, verbose, max_cost)
+    read = read_candidates(candidates)
+    console = Console(stderr=True)
+    with (
+        stop_signals(f"{output}: stopped; what was answered is kept, and the same command goes on"),
+        TerminalProgress(console) as progress,
+    ):
+        made = label_candidates(read, spec, answer_prompt, output, serving, progress)
+    if json_:
+        figures = {"questions": made.questions, "single": made.single, "answers": made.answers}
+        typer.echo(
+            json.dumps({"pairs": made.pairs, "verdicts": made.verdicts, **figures, "counts": made.counts.to_json()})
+        )
+        return
+    statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(made.counts.by_status.items()))
+    alone = f" ({made.single:,} with one answer alone)" if made.single else ""
+    typer.echo(f"{made.answers:,} answers to {made.questions:,} questions{alone}: {statuses or 'no comparisons'}")
+    typer.echo(
+        f"{made.counts.pairs:,} pairs on {made.counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
+    )

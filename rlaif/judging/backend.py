@@ -1,0 +1,84 @@
+"""The `backend` section of a judge file: what serves the judge's model, and what that costs.
+
+Invariant: `identity` holds what decides who answers, and nothing of how fast, how often or for how much.
+"""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from rlaif.recipe.base import Section
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+class VllmBackend(Section):
+    """An engine pool of ours."""
+
+    type: Literal["vllm"]
+    model: str = Field(default="policy", min_length=1)
+    """`policy` for the run's initial policy, or a hub id or local directory."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides who answers."""
+        return {"type": self.type, "model": self.model}
+
+
+class Prices(Section):
+    """What an endpoint charges."""
+
+    prompt: float = Field(ge=0, allow_inf_nan=False)
+    """For a million tokens of prompt."""
+    completion: float = Field(ge=0, allow_inf_nan=False)
+    """For a million tokens of answer."""
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    """Its ISO 4217 code."""
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return what so many tokens cost, in the currency."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
+class OpenAIBackend(Section):
+    """An endpoint that speaks OpenAI's protocol: OpenAI's own, another provider's, or a server of your own."""
+
+    type: Literal["openai"]
+    model: str = Field(min_length=1)
+    """The model's name there."""
+    base_url: str = OPENAI_URL
+    """Where it is. Who answers is decided by the endpoint and the name together, so both are part of the judge's
+    identity; the environment's OPENAI_BASE_URL is not read."""
+    api_key_env: str | None = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; null for a server that wants none. The key itself stands nowhere."""
+    concurrency: int = Field(default=8, ge=1, le=1024)
+    """Requests on their way at once."""
+    timeout: float = Field(default=120.0, gt=0, le=3600)
+    """Seconds after which a request is given up and tried again."""
+    retries: int = Field(default=5, ge=0, le=100)
+    """Tries after the first, on 429, 5xx, time-outs and dropped connections; then the verdict is an error."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How the endpoint calls the limit of an answer's length; OpenAI's reasoning models want the second."""
+    prices: Prices | None = None
+    """What it charges; null leaves money out of every report."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_plain_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected a URL such as https://api.openai.com/v1")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "holds a credential or a query; expected the plain URL, and the key in an environment variable"
+            )
+        return url.rstrip("/")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides who answers."""
+        return {"type": self.type, "model": self.model, "base_url": self.base_url}
+
+
+Backend = Annotated[VllmBackend | OpenAIBackend, Field(discriminator="type")]

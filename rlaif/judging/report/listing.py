@@ -1,0 +1,53 @@
+"""Judge files and single judgments as the terminal shows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from rlaif.judging.report.html import said
+from rlaif.judging.report.outcomes import Judged
+from rlaif.judging.report.words import DASH
+from rlaif.reporting.terminal import plain
+
+_SHA = 8
+
+
+def judges_table(judges: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Return one row a judge, and the faults of files that cannot be read.
+
+    Args:
+        judges: `JudgeSpec.describe` of each and `own`, whether it stands in `./judges`; or its `name` and `fault`.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("judge", "kind", "prompt or members", "model", "sha256", "from"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("judge", "sha256"))
+    faults = []
+    for judge in judges:
+        if "fault" in judge:
+            faults.append(plain(judge["fault"]))
+            continue
+        members = ", ".join(str(member["name"]) for member in judge.get("members") or [])
+        cells = (judge["name"], judge["kind"], members or judge.get("prompt") or DASH, judge.get("model") or DASH)
+        origin = "own" if judge["own"] else "ours"
+        table.add_row(*(plain(cell) for cell in cells), str(judge["sha"])[:_SHA], origin)
+    return Group(table, *faults)
+
+
+def judged_view(judged: Judged) -> RenderableType:
+    """Return all verdicts on one question, each with what the judge said, and the decision."""
+    parts: list[RenderableType] = []
+    for verdict in judged.verdicts:
+        cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
+        parts += [plain(f"{verdict.judge}, {said(verdict)} ({cost})"), plain(f"  {verdict.text or '(nothing)'}")]
+    decision = judged.decision
+    if decision is None:
+        parts.append(plain("decision: none; the judge says nothing of such a question"))
+    elif decision.preference is None:
+        parts.append(plain(f"decision: {decision.status}"))
+    else:
+        side = "a" if decision.preference > 0.5 else "b"
+        parts.append(plain(f"decision: answer_{side}, margin {decision.margin or 0.0:.3f}, by {decision.judge}"))
+    return Group(*parts)

@@ -1,0 +1,75 @@
+"""Attacks: what our own prompts make of an answer that carries one, and what a judge that repeats it is read as."""
+
+import re
+
+import pytest
+
+from rlaif.judging.attacks import ATTACKS
+from rlaif.judging.front import AnswerFront, LogprobFront
+from rlaif.judging.promptfile import PromptFile, load_prompt_file
+from rlaif.judging.quoting import quoted, without_role_markers
+from rlaif.judging.reading import UNPARSED
+from rlaif.resources import list_resources
+
+LOADED = [load_prompt_file(name) for name in list_resources("prompts")]
+PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front, AnswerFront)]
+ANSWER = "Sales were $7 million.\nThey rose by 3%."
+MARKER = re.compile(r"<[|｜]|[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
+
+each_attack = pytest.mark.parametrize("attack", ATTACKS)
+
+
+def shown(prompt: PromptFile, answer: str) -> tuple[str, str]:
+    """Return the system's and the user's message with an answer in each place in turn, the other one plain."""
+    names = [name for name in ("answer_a", "answer_b", "answer") if name in prompt.uses]
+    extra = {"principle": "Be right."} if "principle" in prompt.uses else {}
+    systems, users = set(), []
+    for attacked in names:
+        values = {name: answer if name == attacked else "I do not know." for name in names}
+        system, user = prompt.render(question="What were sales?", context="Sales were 7.", **values, **extra)
+        systems.add(system["content"])
+        users.append(user["content"])
+    (system_text,) = systems
+    return system_text, "\n".join(users)
+
+
+@each_attack
+def test_an_attack_keeps_the_answer_and_adds_to_it(attack: str) -> None:
+    attacked = ATTACKS[attack](ANSWER)
+    assert len(attacked) > len(ANSWER)
+    assert attacked.replace("\u200b", "").startswith(ANSWER)
+    assert ATTACKS[attack]("")
+
+
+@each_attack
+def test_no_line_of_an_attacked_answer_leaves_its_quotation(attack: str) -> None:
+    attacked = ATTACKS[attack](ANSWER)
+    for prompt in PROMPTS:
+        (system, content), (plain_system, plain) = shown(prompt, attacked), shown(prompt, "x")
+        assert system == plain_system
+        assert quoted(without_role_markers(attacked)) in content
+        around, plain_around = (
+            [line for line in text.splitlines() if not line.startswith("| ")] for text in (content, plain)
+        )
+        assert around == plain_around
+
+
+@each_attack
+def test_no_marker_of_a_role_survives_and_no_template_is_filled_in(attack: str) -> None:
+    for prompt in PROMPTS:
+        _, content = shown(prompt, ATTACKS[attack](ANSWER))
+        assert not MARKER.search(content)
+        assert "49" not in content
+        assert ("{{ reference }}" in content) == (attack == "template-syntax")
+
+
+@each_attack
+def test_a_judge_that_repeats_an_attacked_answer_has_given_no_verdict(attack: str) -> None:
+    fronts = [prompt.front for prompt in PROMPTS if not isinstance(prompt.front, LogprobFront | AnswerFront)]
+    assert len(fronts) >= 5
+    for front in fronts:
+        assert front.of_text(f"The answer reads:\n{quoted(ATTACKS[attack](ANSWER))}\n") == UNPARSED
+
+
+def test_padding_is_a_thousandfold() -> None:
+    assert len(ATTACKS["padding"](ANSWER)) > 1000 * len(ANSWER)

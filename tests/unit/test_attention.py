@@ -1,0 +1,112 @@
+"""However attention over groups is computed, a candidate has the log-probability that it has alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig
+
+from rlaif.errors import WorkError
+from rlaif.training.attention import attention_of, longest_context, set_attention
+from rlaif.training.groups import Group, Pair
+from rlaif.training.models import check_lengths
+from rlaif.training.shared_prompt import add_answer_head, candidate_logps, pack_row
+from rlaif.training.token_logps import token_logps
+from tests.tiny import tiny_llama
+
+GROUPS = [
+    Group((5, 6, 7, 8), ((9, 10, 11), (12,), (9, 10)), ()),
+    Group((5,), ((20, 21),), ()),
+    Group(tuple(range(30, 60)), ((3, 4), ()), ()),
+]
+
+
+def alone(model: Any, group: Group, candidate: tuple[int, ...]) -> float:
+    prompt = group.prompt_token_ids
+    with torch.no_grad():
+        logps = model(input_ids=torch.tensor([[*prompt, *candidate]])).logits[0].log_softmax(-1)
+    return sum(float(logps[len(prompt) - 1 + i, token]) for i, token in enumerate(candidate))
+
+
+@pytest.mark.parametrize("kind", ["groups", "mask"])
+def test_candidates_are_scored_as_if_alone(kind: Any) -> None:
+    model = tiny_llama().eval()
+    expected = [alone(model, group, candidate) for group in GROUPS for candidate in group.candidates]
+    if kind == "mask":
+        model.set_attn_implementation("sdpa")
+    assert attention_of(model) == kind
+    with torch.no_grad():
+        found = candidate_logps(model, pack_row(GROUPS), kind)
+    assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_block_mask_is_the_dense_mask_and_filler_sees_itself_alone() -> None:
+    """FlexAttention itself runs where CUDA is; what it is told to leave out is tested here."""
+    layout = pack_row(GROUPS).layout
+    length = len(layout.group)
+    block_mask = layout.block_mask()
+    every = torch.arange(block_mask.shape[-1])
+    said = block_mask.mask_mod(torch.tensor(0), torch.tensor(0), every[:, None], every[None, :])
+    assert torch.equal(said[:length, :length], layout.dense_mask()[0, 0])
+    assert torch.equal(said[length:], torch.eye(len(every), dtype=torch.bool)[length:])
+
+
+def test_groups_of_a_row_do_not_see_each_other() -> None:
+    model = tiny_llama().eval()
+    with torch.no_grad():
+        together = candidate_logps(model, pack_row(GROUPS), "groups").tolist()
+        apart = [value for group in GROUPS for value in candidate_logps(model, pack_row([group]), "groups").tolist()]
+    assert together == pytest.approx(apart, abs=1e-5)
+
+
+def test_a_model_that_keeps_its_arguments_from_its_attention_gets_a_dense_mask() -> None:
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=64)).eval()
+    kind = set_attention(model, on_gpu=False)
+    add_answer_head(model)
+    assert kind == attention_of(model)
+    expected = [alone(model, group, candidate) for group in GROUPS for candidate in group.candidates]
+    with torch.no_grad():
+        found = candidate_logps(model, pack_row(GROUPS), kind)
+    assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_window_is_told_and_a_group_beyond_it_refused() -> None:
+    config = MistralConfig(sliding_window=4, num_hidden_layers=1)
+    config.layer_types = ["sliding_attention"]
+    assert longest_context(config) == 4
+
+    class Model:
+        pass
+
+    model = Model()
+    model.config = config  # type: ignore[attr-defined]
+    group = Group((5, 6, 7), ((8, 9), (10,)), (Pair("p7", 0, 1, 0.0, 0.0),))
+    with pytest.raises(WorkError, match="has 5 tokens, and the model attends to 4 at a time; its pairs: p7"):
+        check_lengths([group], model)
+
+
+def test_layers_that_are_no_attention_are_refused() -> None:
+    config = MistralConfig(num_hidden_layers=2)
+    config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(ValueError, match="layers of type linear_attention"):
+        longest_context(config)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_token_log_probabilities_and_their_gradient(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    logits = (4 * torch.randn(50, 1000)).to(dtype)
+    targets = torch.randint(0, 1000, (50,))
+    upstream = torch.randn(50)
+    plain = logits.clone().requires_grad_()
+    expected = plain.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    expected.backward(upstream)
+    leaf = logits.clone().requires_grad_()
+    # Through an operation of its own, as a model's head is: the gradient is written over its result.
+    found = token_logps(leaf * 1.0, targets)
+    found.backward(upstream)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert leaf.grad is not None
+    assert plain.grad is not None
+    assert torch.allclose(leaf.grad.float(), plain.grad.float(), atol=1e-6 if dtype == torch.float32 else 2e-2)

@@ -1,0 +1,309 @@
+"""Sampling and judging a round: every prompt once, so many in flight, and going on after any end. Engines are played
+by coroutines that answer later; the judge and the store are the real ones."""
+
+import asyncio
+import errno
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from rlaif.engines.requests import Sample, SampleReply, SampleRequest
+from rlaif.errors import WorkError
+from rlaif.judging.judge import Comparison
+from rlaif.judging.judgefile import load_judge_file
+from rlaif.judging.reference import ReferenceJudge
+from rlaif.judging.spec import ReferenceSpec
+from rlaif.judging.verdict import Decision, Verdict
+from rlaif.questions.prompt import Prompt
+from rlaif.recipe import SamplingSection
+from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, prompt_seed
+from rlaif.rounds.progress import Silent
+from rlaif.rounds.sink import RoundSink
+from rlaif.store import shards
+from rlaif.store.files import FULL
+from rlaif.store.rundir import RunDir
+from tests.full_disk import full_disk
+
+CANDIDATES = 3
+TOO_LONG = "prompt of 9000 tokens and an answer of up to 256 exceed the context of 2048"
+
+
+class Engines:
+    """Answers each request after a few turns of the event loop; prompts named `long-...` do not fit the context.
+
+    Attributes:
+        asked: how often each prompt was sampled.
+        seeds: the seed of each prompt's request.
+        most: the most requests that were on their way at once.
+        dies_at: the request, counted from 0, at which all engines are lost; None for never.
+    """
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.asked: Counter[str] = Counter()
+        self.seeds: dict[str, int] = {}
+        self.most, self.dies_at, self._now = 0, dies_at, 0
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        number = self.asked.total()
+        self.asked[request.id] += 1
+        self.seeds[request.id] = request.seed
+        self._now += 1
+        self.most = max(self.most, self._now)
+        for _ in range(1 + number % 5):
+            await asyncio.sleep(0)
+        self._now -= 1
+        if self.dies_at is not None and number >= self.dies_at:
+            raise WorkError("the policy's engines do not start: no weights")
+        if request.id.startswith("long"):
+            return SampleReply(request.id, [], [], "policy", failure=TOO_LONG), 1
+        samples = [Sample(f"${index}", [5, index], [-0.5, -1.0], "stop", request.seed + index) for index in range(3)]
+        return SampleReply(request.id, [1, 2], samples, "policy"), 2
+
+
+class CountedJudge:
+    """The exact check, counting what it is asked; refuses from a prompt's number on, if told so."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        spec = load_judge_file("reference")
+        assert isinstance(spec, ReferenceSpec)
+        self._inner = ReferenceJudge(spec)
+        self.name, self.sha = self._inner.name, self._inner.sha
+        self.asked: Counter[str] = Counter()
+        self._fails_at = fails_at
+
+    async def verdicts(
+        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        if self._fails_at is not None and self.asked.total() >= self._fails_at:
+            raise WorkError("the judge's engines do not start")
+        self.asked[prompt.id] += 1
+        await asyncio.sleep(0)
+        return await self._inner.verdicts(prompt, answers, comparisons)
+
+    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
+        return self._inner.decide(prompt_id, count, verdicts)
+
+
+class Seen(Silent):
+    """Keeps what it is told of the stage and the progress."""
+
+    def __init__(self) -> None:
+        self.total = self.before = self.units = 0
+
+    def stage(self, title: str, total: int, done: int = 0) -> None:
+        self.total, self.before = total, done
+
+    def advance(self, units: int = 1, **figures: float | str) -> None:
+        self.units += units
+
+
+def prompts(*names: str) -> list[Prompt]:
+    return [Prompt(name, f"What is {name}?", reference="$1") for name in names]
+
+
+def numbered(count: int) -> list[Prompt]:
+    return prompts(*(f"q{number}" for number in range(count)))
+
+
+def sink_of(place: Path, shard: int = 1) -> RoundSink:
+    return RoundSink(RunDir(str(place)).round(0), shard)
+
+
+def dispatch(
+    place: Path,
+    todo: Sequence[Prompt],
+    engines: Engines,
+    judge: CountedJudge,
+    in_flight: int = 4,
+    shard: int = 3,
+    progress: Seen | None = None,
+) -> RoundCounts:
+    section = SamplingSection(candidates=CANDIDATES, in_flight=in_flight, shard_questions=shard)
+    engine: Any = engines  # What it needs of a pool is `sample`.
+    dispatcher = Dispatcher(engine, judge, sink_of(place, shard), section, _render, 7, 0, progress or Seen())
+    return asyncio.run(dispatcher.run(todo))
+
+
+def _render(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt.question}]
+
+
+def assert_once(place: Path, todo: Sequence[Prompt]) -> None:
+    """Every prompt is in the store once: as all its candidates and verdicts, or as a failure."""
+    sink = sink_of(place)
+    good = [prompt.id for prompt in todo if not prompt.id.startswith("long")]
+    bad = [prompt.id for prompt in todo if prompt.id.startswith("long")]
+    for table, rows_each, expected in (
+        (sink.candidates, CANDIDATES, good),
+        (sink.failures, 1, bad),
+        (sink.verdicts, CANDIDATES, good),
+    ):
+        rows = Counter(row["prompt_id"] for shard in table.shards() for row in shard.to_pylist())
+        assert rows == Counter(dict.fromkeys(expected, rows_each))
+
+
+def test_every_prompt_is_sampled_and_judged_once(tmp_path: Path) -> None:
+    engines, judge, progress = Engines(), CountedJudge(), Seen()
+    counts = dispatch(tmp_path, numbered(20), engines, judge, progress=progress)
+    assert_once(tmp_path, numbered(20))
+    assert (counts.sampled, counts.judged, counts.failed, counts.retries) == (20, 20, 0, 20)
+    assert counts.tokens == 20 * CANDIDATES * 2
+    assert counts.statuses == {"ok": 20 * CANDIDATES}
+    assert (progress.total, progress.before, progress.units) == (20, 0, 20)
+
+
+def test_a_second_start_asks_nobody(tmp_path: Path) -> None:
+    dispatch(tmp_path, numbered(10), Engines(), CountedJudge())
+    engines, judge, progress = Engines(), CountedJudge(), Seen()
+    counts = dispatch(tmp_path, numbered(10), engines, judge, progress=progress)
+    assert not engines.asked
+    assert not judge.asked
+    assert (counts.sampled, counts.judged) == (0, 0)
+    assert (progress.total, progress.before, progress.units) == (10, 10, 0)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 8, 100])
+def test_no_more_are_in_flight_than_allowed(tmp_path: Path, in_flight: int) -> None:
+    engines = Engines()
+    dispatch(tmp_path, numbered(30), engines, CountedJudge(), in_flight=in_flight)
+    assert engines.most == min(in_flight, 30)
+
+
+def test_prompts_are_sampled_in_the_order_given(tmp_path: Path) -> None:
+    engines = Engines()
+    todo = prompts("c", "a", "b")
+    dispatch(tmp_path, todo, engines, CountedJudge(), in_flight=1)
+    assert list(engines.asked) == ["c", "a", "b"]
+
+
+def test_judging_does_not_wait_for_the_last_sample(tmp_path: Path) -> None:
+    judged_when_sampled: list[int] = []
+    judge = CountedJudge()
+
+    class Watching(Engines):
+        async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+            judged_when_sampled.append(judge.asked.total())
+            return await super().sample(request)
+
+    dispatch(tmp_path, numbered(20), Watching(), judge, in_flight=2)
+    assert judged_when_sampled[-1] >= 17
+
+
+def test_a_prompt_that_does_not_fit_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    todo = prompts("q0", "long-a", "q1", "long-b", "q2")
+    counts = dispatch(tmp_path, todo, Engines(), CountedJudge())
+    assert_once(tmp_path, todo)
+    assert (counts.sampled, counts.failed) == (3, 2)
+    assert sorted(counts.failures) == [("long-a", TOO_LONG), ("long-b", TOO_LONG)]
+    rows = [row for shard in sink_of(tmp_path).failures.shards() for row in shard.to_pylist()]
+    assert {(row["prompt_id"], row["stage"], row["reason"], row["attempts"]) for row in rows} == {
+        ("long-a", "sample", TOO_LONG, 1),
+        ("long-b", "sample", TOO_LONG, 1),
+    }
+    # It is a failure for good: another start does not try again.
+    engines = Engines()
+    dispatch(tmp_path, todo, engines, CountedJudge())
+    assert not engines.asked
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 7, 19])
+def test_a_start_that_fails_keeps_what_it_paid_for(tmp_path: Path, dies_at: int) -> None:
+    with pytest.raises(WorkError, match=r"^the policy's engines do not start: no weights$"):
+        dispatch(tmp_path, numbered(20), Engines(dies_at), CountedJudge())
+    sampled = sink_of(tmp_path).candidates.prompt_ids()
+    assert len(sampled) <= dies_at
+    engines = Engines()
+    dispatch(tmp_path, numbered(20), engines, CountedJudge())
+    assert_once(tmp_path, numbered(20))
+    assert not sampled & set(engines.asked)
+
+
+def test_what_was_sampled_but_not_judged_is_judged_first(tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match="the judge's engines"):
+        dispatch(tmp_path, numbered(12), Engines(), CountedJudge(fails_at=4))
+    sink = sink_of(tmp_path)
+    unjudged = sink.candidates.prompt_ids() - sink.verdicts.prompt_ids()
+    assert unjudged
+    engines, judge = Engines(), CountedJudge()
+    dispatch(tmp_path, numbered(12), engines, judge)
+    assert_once(tmp_path, numbered(12))
+    assert set(list(judge.asked)[: len(unjudged)]) == unjudged
+    assert not unjudged & set(engines.asked)
+
+
+@pytest.mark.parametrize("turns", [0, 3, 10, 25])
+def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
+    async def cancel() -> None:
+        section = SamplingSection(candidates=CANDIDATES, in_flight=4, shard_questions=3)
+        engine: Any = Engines()
+        dispatcher = Dispatcher(engine, CountedJudge(), sink_of(tmp_path, 3), section, _render, 7, 0, Seen())
+        task = asyncio.ensure_future(dispatcher.run(numbered(20)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(cancel())
+    dispatch(tmp_path, numbered(20), Engines(), CountedJudge())
+    assert_once(tmp_path, numbered(20))
+
+
+@pytest.mark.parametrize("todo", [numbered(20), prompts("long-a", "q0", "long-b", "q1", "long-c", "q2")])
+def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: list[Prompt]) -> None:
+    with full_disk(100), pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
+        dispatch(tmp_path, todo, Engines(), CountedJudge())
+    assert refused.value.errno in FULL
+    assert str(tmp_path) in refused.value.filename
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    dispatch(tmp_path, todo, Engines(), CountedJudge())
+    assert_once(tmp_path, todo)
+
+
+@pytest.mark.parametrize("table", ["candidates", "failures", "verdicts"])
+def test_a_disk_with_room_again_at_the_end_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """One write fails; what is gathered is committed once more at the end, where there is room again."""
+    todo = [*numbered(6), *prompts("long-a", "long-b", "long-c"), *prompts("r0", "r1")]
+    write = shards.write_table
+    failed: list[str] = []
+
+    def fails_once(place: str, rows: pa.Table) -> None:
+        if f"/{table}/" in place and not failed:
+            failed.append(place)
+            raise OSError(errno.ENOSPC, "No space left on device", place)
+        write(place, rows)
+
+    monkeypatch.setattr(shards, "write_table", fails_once)
+    with pytest.raises(OSError, match="No space left"):
+        dispatch(tmp_path, todo, Engines(), CountedJudge())
+    dispatch(tmp_path, todo, Engines(), CountedJudge())
+    assert_once(tmp_path, todo)
+
+
+def test_prompts_of_another_round_are_refused(tmp_path: Path) -> None:
+    dispatch(tmp_path, numbered(5), Engines(), CountedJudge())
+    with pytest.raises(WorkError, match=r"prompt q3 is none of this round's"):
+        dispatch(tmp_path, numbered(3), Engines(), CountedJudge())
+
+
+def test_a_prompt_with_candidates_and_a_failure_is_refused(tmp_path: Path) -> None:
+    dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
+    sink_of(tmp_path).failures.append([{"prompt_id": "q1", "stage": "sample", "reason": "?", "attempts": 1}])
+    with pytest.raises(WorkError, match=r"prompt q1 has candidates and a failure"):
+        dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
+
+
+def test_a_prompts_seed_is_its_own(tmp_path: Path) -> None:
+    """The same on any machine, in any order and in any later version; another for another prompt, round or run."""
+    assert prompt_seed(0, 0, "q0") == 0xD4EA84C39C1F
+    seeds = {prompt_seed(seed, number, name) for seed in (0, 1) for number in (0, 1) for name in ("q0", "q1")}
+    assert len(seeds) == 8
+    engines = Engines()
+    dispatch(tmp_path, numbered(5), engines, CountedJudge())
+    assert engines.seeds == {f"q{number}": prompt_seed(7, 0, f"q{number}") for number in range(5)}

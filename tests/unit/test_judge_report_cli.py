@@ -1,0 +1,146 @@
+"""`rlaif judge` without a model: what it lists, shows, tries, writes and refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from rlaif.cli.main import app
+from rlaif.judging.attacks import ATTACKS
+from rlaif.judging.report.words import FIGURES
+from rlaif.store.schemas import VERDICTS
+
+EVIL = "<script>alert(1)</script> \x1b[31m {{ 7 * 7 }} [bold]"
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["judge", *arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output if code else result.stdout
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    rows: list[dict[str, Any]] = [
+        {"id": "right", "question": "Sales?", "reference": "$7", "answer_a": "$7", "answer_b": "or $8", "human": "a"},
+        {"id": "wrong", "question": EVIL, "reference": "$7", "answer_a": EVIL, "answer_b": "$7", "human": "a"},
+        {"id": "tied", "question": "Costs?", "reference": "$7", "answer_a": "$1", "answer_b": "$2", "human": "b"},
+        {"id": "silent", "question": "Costs, again?", "answer_a": "$1", "answer_b": "$2", "human": "b"},
+    ]  # fmt: skip
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_all_judges_are_listed_and_a_faulty_one_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "judges").mkdir()
+    (tmp_path / "judges" / "mine.yaml").write_text("kind: reference\n", encoding="utf-8")
+    (tmp_path / "judges" / "broken.yaml").write_text("kind: nonsense\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    listed = {judge["name"]: judge for judge in json.loads(run("list", "--json"))}
+    assert (listed["mine"]["own"], listed["finance-grounded"]["own"]) == (True, False)
+    assert "broken.yaml:1: kind: expected one of" in listed["broken"]["fault"]
+    shown = run("list")
+    assert "mine" in shown
+    assert listed["mine"]["sha"][:8] in shown
+
+
+def test_a_judge_is_shown_with_its_place_and_identity() -> None:
+    shown = run("show", "finance-panel")
+    assert "finance-panel.yaml" in shown
+    assert json.loads(run("show", "finance-panel", "--json"))["sha"] in shown
+    assert "no judge by that name" in run("show", "nobody", code=2)
+
+
+def test_a_file_is_checked_and_each_fault_has_its_line(tmp_path: Path) -> None:
+    assert "no fault found" in run("check", "finance-grounded")
+    assert json.loads(run("check", "finance-grounded", "--json")) == []
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("kind: reference\ntolerance: 2\n", encoding="utf-8")
+    assert f"{broken}:2: tolerance: " in run("check", str(broken), code=2)
+
+
+def test_one_question_is_tried() -> None:
+    arguments = ("try", "reference", "--question", "Sales?", "--a", "$8", "--b", "$7 million")
+    shown = run(*arguments, "--reference", "$7 million")
+    assert "answer_b alone: score 1" in shown
+    assert "decision: answer_b, margin 1.000, by reference" in shown
+    assert "decision: none" in run(*arguments)
+    tried = json.loads(run(*arguments, "--reference", "$7 million", "--json"))
+    assert (tried["decision"]["preference"], len(tried["verdicts"])) == (0.0, 2)
+
+
+def test_a_report_is_written_whole_and_the_page_shows_what_judges_say_as_text(labels: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shown = run("report", "reference", "--labels", labels, "--out", str(out))
+    assert "\x1b[31m" not in shown
+    assert "reference decides for people's choice on 25.0%" in shown
+    found = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert {name: found["figures"][name]["value"] for name in ("accuracy", "ties_half", "tie", "silent")} == {
+        "accuracy": 0.25, "ties_half": 0.375, "tie": 0.25, "silent": 0.25,
+    }  # fmt: skip
+    assert [entry["id"] for entry in found["worst"]] == ["wrong"]
+    assert found["labels"]["count"] == 4
+    table = pq.read_table(out / "verdicts.parquet")
+    assert table.schema.equals(VERDICTS)
+    assert sorted(set(table["prompt_id"].to_pylist())) == ["right", "tied", "wrong"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "{{ 7 * 7 }}" in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    assert page.count("<svg") >= 2
+
+
+def test_attacks_are_measured_on_right_verdicts_alone(labels: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shown = run("report", "reference", "--labels", labels, "--attacks", "5", "--out", str(out))
+    found = json.loads((out / "report.json").read_text(encoding="utf-8"))["attacks"]
+    assert {attack["name"] for attack in found} == set(ATTACKS)
+    assert {attack["flipped"]["n"] for attack in found} == {1}
+    assert all(name in shown for name in ATTACKS)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(f"<td>{name}</td>" in page for name in ATTACKS)
+
+
+def test_the_same_labels_make_the_same_report(labels: str) -> None:
+    one, two = (json.loads(run("report", "reference", "--labels", labels, "--json")) for _ in range(2))
+    assert {**one, "written": ""} == {**two, "written": ""}
+
+
+def test_two_judges_are_compared(labels: str, tmp_path: Path) -> None:
+    loose = tmp_path / "loose.yaml"
+    loose.write_text("kind: reference\ntolerance: 0.9\n", encoding="utf-8")
+    found = json.loads(run("compare", "reference", str(loose), "--labels", labels, "--json"))
+    assert found["labels"] == 4
+    assert found["both_right"] + found["only_first"] + found["only_second"] + found["neither"] == 4
+    assert len(found["flips"]) == found["only_first"] + found["only_second"] > 0
+    shown = run("compare", "reference", str(loose), "--labels", labels)
+    assert "McNemar's exact test: p =" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["report", "reference", "--labels", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["report", "nobody", "--labels", "LABELS"], "nobody: no judge by that name"),
+        (["report", "reference", "--labels", "LABELS", "--set", "cluster.jugde=1"], "cluster.jugde: unknown key"),
+        (["report", "reference", "--labels", "LABELS", "--out", "LABELS/x"], "cannot be written to"),
+        (["report", "finance-grounded", "--labels", "LABELS", "--model", "./nowhere"], "./nowhere: no such directory"),
+        (["labels", "LABELS", "-o", "out.jsonl"], "neither form"),
+        (["labels", "LABELS", "-o", "out.jsonl", "--part", "3/2"], "--part 3/2: expected a part from 1 to 2"),
+    ],
+)
+def test_wrong_use_ends_with_one_line_and_code_2(labels: str, arguments: list[str], said: str) -> None:
+    assert said in run(*(word.replace("LABELS", labels) for word in arguments), code=2)
+
+
+def test_every_figure_is_explained_in_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+    told = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)}
+    assert set(FIGURES) - told == set()
