@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif.cli.head import LOCAL, Address, connect, elsewhere, talk
-from rlaif.errors import Interrupted, WorkError
+from rlaif.errors import Interrupted, UserError, WorkError
 
 _PREFIX = "rlaif-"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -31,24 +31,34 @@ def submit(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
     cluster: Annotated[str | None, typer.Option(metavar="FILE", help="A `cluster:` section of its own.")] = None,
     runs: Annotated[str, typer.Option(help="Folder or URL of the runs, the same from every node.")] = "runs",
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env", metavar="NAME", help="Give the run's driver a variable of this environment, such as a key."
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option(help="Print the job's output, and end as it ends.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the job as JSON, its output on standard error.")] = False,
 ) -> None:
     """Run a recipe as a job of a Ray cluster."""
     from rlaif.cli.bundle import make_bundle
+    from rlaif.cli.keys import put, values_of
     from rlaif.recipe import load_recipe
 
+    keys = values_of(env or [])
     resolved = load_recipe(recipe, set_, cluster)
     place = runs if "://" in runs else str(Path(runs).absolute())
     with tempfile.TemporaryDirectory(prefix="rlaif-job-") as folder:
         make_bundle(resolved, Path(folder))
         client = connect(address)
         with talk(address):
-            job = _free_id(resolved.name, [entry.submission_id for entry in client.list_jobs()])
+            jobs = client.list_jobs()
+            _refuse_second(jobs, resolved.name, place, address)
+            job = _free_id(resolved.name, [entry.submission_id for entry in jobs])
+            module = ["rlaif.cli.driver", put(client, keys)] if keys else ["rlaif"]
+            words = [*module, "run", "recipe.yaml", "--runs", place, "--address", "auto"]
             client.submit_job(
-                entrypoint=shlex.join(
-                    ["python", "-m", "rlaif", "run", "recipe.yaml", "--runs", place, "--address", "auto"]
-                ),
+                entrypoint=shlex.join(["python", "-m", *words]),
                 submission_id=job,
                 runtime_env={
                     "working_dir": folder,
@@ -102,6 +112,8 @@ def status(
         lasted = str(timedelta(seconds=round(value["seconds"]))) if value["seconds"] is not None else ""
         table.add_row(value["job"], value["status"], started, lasted, value["message"])
     Console(highlight=False).print(table)
+    if job and jobs[0].metadata and (run := _as_json(jobs[0])["run"]):
+        typer.echo(f"its run: {run}")
 
 
 def logs(
@@ -131,6 +143,23 @@ def stop(
         typer.echo(json.dumps({"job": job, "stopping": stopped}))
     else:
         typer.echo(f"{job}: {'stopping' if stopped else 'had ended already'}")
+
+
+def _refuse_second(jobs: list[Any], name: str, place: str, address: str) -> None:
+    """Refuse a run that a job works on already: on an object store nothing else would keep the two apart.
+
+    Raises:
+        UserError: with that job and what to do.
+    """
+    for entry in jobs:
+        metadata = entry.metadata or {}
+        same = (metadata.get("rlaif_run"), metadata.get("rlaif_runs")) == (name, place)
+        if same and str(entry.status.value) not in _ENDED:
+            job, here = entry.submission_id, elsewhere(address)
+            raise UserError(
+                f"{job} works on this run ({place}/{name}); `rlaif logs {job} --follow{here}` follows it, "
+                f"`rlaif stop {job}{here}` stops it"
+            )
 
 
 def _free_id(name: str, taken: list[str | None]) -> str:

@@ -4,6 +4,7 @@ Invariant: a plan that is returned fits its machines, and says whatever it assum
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from rlaif.engines.device import weights_dtype
 from rlaif.errors import UserError
@@ -103,7 +104,7 @@ class Plan:
         questions: of the train and of the held-out set.
         rounds: one each.
         baseline_seconds: measuring the initial policy, first starts included.
-        seconds: of the run.
+        seconds: of the run; less than its rounds' where one is sampled while another trains.
         at_most: whether answers' lengths or a panel's calls are counted as the most that they can be.
         cost: money, where a price is given.
         assumptions: one line each.
@@ -181,6 +182,10 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     if own and not _released(recipe, gpu):
         baseline_seconds += start
     seconds = baseline_seconds + sum(entry.seconds for entry in rounds)
+    if recipe.rounds.staleness:
+        saved = _overlap(rounds)
+        seconds -= saved
+        assumptions.append(f"rounds are sampled while the ones before them train: {saved:,.0f} s less in all")
     price = options.hardware.price
     return Plan(
         recipe=recipe,
@@ -338,6 +343,15 @@ def _round(
         of_policy * sample, of_judges, of_training * train, of_policy * evaluate, hardware.devices * seconds - busy
     )
     return RoundPlan(tokens, sample, tuple(judging), train, evaluate, starts, seconds, device_seconds)
+
+
+def _overlap(rounds: list[RoundPlan]) -> float:
+    """Return the seconds that rounds save whose sampling and judging falls into the training of the round before."""
+    saved = 0.0
+    for entry, following in pairwise(rounds):
+        sampling = following.seconds - following.train - following.evaluate - following.starts
+        saved += min(sampling, entry.train + entry.starts)
+    return saved
 
 
 def _devices(seats: Seats, hardware: Hardware) -> int:

@@ -34,7 +34,7 @@ def load_recipe(name: str, overrides: list[str] | None = None, cluster: str | No
     """
     path = find_resource("recipes", name)
     section = None if cluster is None else _read_cluster(cluster)
-    return parse_recipe(_read_text(path), str(path), overrides, path.stem, section)
+    return parse_recipe(read_utf8(path), str(path), overrides, path.stem, section)
 
 
 def parse_recipe(
@@ -45,7 +45,7 @@ def parse_recipe(
     cluster: dict[str, Any] | None = None,
 ) -> Recipe:
     """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
-    tree = _read_yaml(text, origin)
+    tree = parse_yaml(text, origin)
     if not isinstance(tree, dict):
         raise UserError(f"{origin}: expected a mapping of sections such as policy, questions and judge")
     if default_name is not None:
@@ -53,11 +53,11 @@ def parse_recipe(
     if cluster is not None:
         tree["cluster"] = cluster
     for override in overrides or []:
-        _apply(tree, override)
+        apply_override(tree, override)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{origin}: " + "; ".join(_message(item) for item in error.errors())) from None
+        raise UserError(f"{origin}: " + "; ".join(validationmessage_of(item) for item in error.errors())) from None
 
 
 def _read_cluster(name: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _read_cluster(name: str) -> dict[str, Any]:
     path = Path(name)
     if not path.is_file():
         raise UserError(f"--cluster {name}: no such file")
-    tree = _read_yaml(_read_text(path), name)
+    tree = parse_yaml(read_utf8(path), name)
     if not isinstance(tree, dict) or tree.keys() != {"cluster"} or not isinstance(tree["cluster"], dict):
         raise UserError(f"--cluster {name}: expected one section, `cluster:`, as a recipe has it")
     section: dict[str, Any] = tree["cluster"]
@@ -73,18 +73,20 @@ def _read_cluster(name: str) -> dict[str, Any]:
         ClusterSection.model_validate(section)
     except ValidationError as error:
         items = ({**item, "loc": ("cluster", *item["loc"])} for item in error.errors())
-        raise UserError(f"{name}: " + "; ".join(_message(item) for item in items)) from None
+        raise UserError(f"{name}: " + "; ".join(validation_message(item) for item in items)) from None
     return section
 
 
-def _read_text(path: Path) -> str:
+def read_utf8(path: Path) -> str:
+    """Return a file's text; a UserError names the file and the byte that is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
-def _read_yaml(text: str, origin: str) -> Any:
+def parse_yaml(text: str, origin: str) -> Any:
+    """Return what a YAML text holds; a UserError names its origin, the line and the fault."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -100,14 +102,15 @@ def parse_overrides(kind: type[S], overrides: Iterable[str]) -> S:
     """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`."""
     tree: dict[str, Any] = {}
     for override in overrides:
-        _apply(tree, override)
+        apply_override(tree, override)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise UserError("--set: " + "; ".join(_message(item) for item in error.errors())) from None
+        raise UserError("--set: " + "; ".join(validation_message(item) for item in error.errors())) from None
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set what `a.b=value` says, its value in YAML, and make the sections on the way."""
     key, equals, value = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -136,7 +139,8 @@ def _number_or_self(value: Any) -> Any:
     return value
 
 
-def _message(item: Any) -> str:
+def validation_message(item: Any) -> str:
+    """Return one fault of a pydantic ValidationError as a person reads it: the key's path and what was expected."""
     # Pydantic puts the tag of a discriminated union into the path; the person's file has no such key.
     tags = {"file", "dataset", "demo"}
     path = ".".join(str(part) for index, part in enumerate(item["loc"]) if not (index > 0 and part in tags))

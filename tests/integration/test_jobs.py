@@ -1,100 +1,25 @@
 """`submit`, `status`, `logs` and `stop` against a real Ray head that wants a token."""
 
-import contextlib
+import hashlib
 import json
-import os
-import secrets
+import shlex
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-
-@dataclass(frozen=True)
-class Head:
-    """A Ray head of our own: its dashboard's address and what its users need in their environment."""
-
-    address: str
-    environment: dict[str, str]
+from tests.ray_head import ROOT, Head, ray_head
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """Start a Ray head on free ports, and end it with all its processes."""
-    ports = _free_ports(5)
-    token = secrets.token_hex(32)
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        environment.pop(name, None)
-    # A cluster's own `python` has rlaif.
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    # Ray's sockets have long names in it, and a socket's path is short.
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1",
-            "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[0]}", f"--port={ports[1]}",
-            f"--ray-client-server-port={ports[2]}", f"--dashboard-agent-listen-port={ports[3]}",
-            f"--dashboard-agent-grpc-port={ports[4]}", f"--temp-dir={folder}", "--object-store-memory=100000000",
-        ]  # fmt: skip
-        with open(Path(folder) / "start.log", "w+") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-            try:
-                address = f"http://127.0.0.1:{ports[0]}"
-                _wait(address, process, log.name)
-                yield Head(address, environment)
-            finally:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=30)
-                # What ray leaves behind shares the session's process group.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _wait(address: str, process: "subprocess.Popen[bytes]", log: str) -> None:
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
-            return
-        except urllib.error.HTTPError:
-            return  # It is there, and wants its token.
-        except OSError:
-            assert process.poll() is None, Path(log).read_text()
-            time.sleep(0.5)
-    raise AssertionError(Path(log).read_text())
-
-
-def _rlaif(
-    head: Head, *words: str, folder: Path | None = None, **environment: str
-) -> "subprocess.CompletedProcess[str]":
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-m", "rlaif", *words, "--address", head.address],
-        env={**head.environment, "PYTHONPATH": root, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    """A Ray head of our own."""
+    with ray_head() as started:
+        yield started
 
 
 @pytest.fixture
@@ -111,30 +36,30 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_job_runs_the_recipe_and_ends_as_it_ends(head: Head, project: Path) -> None:
-    followed = _rlaif(head, "submit", "small.yaml", "--follow", "--json", folder=project)
+    followed = head.rlaif("submit", "small.yaml", "--follow", "--json", folder=project)
     assert followed.returncode == 1
     assert json.loads(followed.stdout)["status"] == "FAILED"
     # The job's own message, in its output and as the reason.
     assert followed.stderr.count("/no/such/model: no such directory") == 2
 
-    again = _rlaif(head, "submit", "small.yaml", "--json", folder=project)
+    again = head.rlaif("submit", "small.yaml", "--json", folder=project)
     assert again.returncode == 0, again.stderr
     submitted = json.loads(again.stdout)
     assert submitted["job"] == "rlaif-small-2"
     assert submitted["run"] == str(project / "runs" / "small")
 
-    listed = json.loads(_rlaif(head, "status", "--json").stdout)
+    listed = json.loads(head.rlaif("status", "--json").stdout)
     assert [entry["job"] for entry in listed] == ["rlaif-small", "rlaif-small-2"]
     assert listed[0]["status"] == "FAILED"
     assert listed[0]["message"].startswith("/no/such/model")
-    assert "/no/such/model" in _rlaif(head, "logs", "rlaif-small").stdout
+    assert "/no/such/model" in head.rlaif("logs", "rlaif-small").stdout
 
 
 def test_a_job_goes_on_until_it_is_stopped(head: Head) -> None:
     _submit_sleep(head, "rlaif-sleep")
     following = subprocess.Popen(
         [sys.executable, "-m", "rlaif", "logs", "rlaif-sleep", "--follow", "--address", head.address],
-        env={**head.environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**head.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,26 +72,36 @@ def test_a_job_goes_on_until_it_is_stopped(head: Head) -> None:
     assert following.returncode == 130
     assert "rlaif-sleep goes on" in said
     assert "rlaif stop rlaif-sleep" in said
-    assert json.loads(_rlaif(head, "status", "rlaif-sleep", "--json").stdout)["status"] == "RUNNING"
+    assert json.loads(head.rlaif("status", "rlaif-sleep", "--json").stdout)["status"] == "RUNNING"
 
-    assert json.loads(_rlaif(head, "stop", "rlaif-sleep", "--json").stdout) == {"job": "rlaif-sleep", "stopping": True}
-    ended = _rlaif(head, "logs", "rlaif-sleep", "--follow")
+    assert json.loads(head.rlaif("stop", "rlaif-sleep", "--json").stdout) == {"job": "rlaif-sleep", "stopping": True}
+    ended = head.rlaif("logs", "rlaif-sleep", "--follow")
     assert ended.returncode == 1
     assert "stopped" in ended.stderr
 
 
-def _submit_sleep(head: Head, name: str) -> None:
-    code = (
-        "import sys; from ray.job_submission import JobSubmissionClient; "
-        "JobSubmissionClient(sys.argv[1]).submit_job("
-        "entrypoint='echo sleeping; sleep 120', submission_id=sys.argv[2])"
+def _submit_sleep(head: Head, name: str, **metadata: str) -> None:
+    _with_client(
+        head,
+        "client.submit_job(entrypoint='echo sleeping; sleep 120', submission_id=words[0], "
+        "metadata=dict(word.split('=') for word in words[1:]))",
+        name,
+        *(f"{key}={value}" for key, value in metadata.items()),
     )
-    subprocess.run([sys.executable, "-c", code, head.address, name], env=head.environment, check=True, timeout=60)
+
+
+def _with_client(head: Head, code: str, *words: str) -> str:
+    """Run a line of Python that has Ray's own `client` of the job API, and return what it prints."""
+    start = "import sys; from ray.job_submission import JobSubmissionClient; "
+    start += "client, words = JobSubmissionClient(sys.argv[1]), sys.argv[2:]; "
+    command = [sys.executable, "-c", start + code, head.address, *words]
+    environment = {**head.environment, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64])
 def test_a_head_that_refuses_the_token_says_where_one_goes(head: Head, tmp_path: Path, token: str) -> None:
-    refused = _rlaif(head, "status", RAY_AUTH_MODE="", RAY_AUTH_TOKEN=token, HOME=str(tmp_path))
+    refused = head.rlaif("status", RAY_AUTH_MODE="", RAY_AUTH_TOKEN=token, HOME=str(tmp_path))
     assert refused.returncode == 2
     assert "RAY_AUTH_TOKEN" in refused.stderr
     assert "RAY_AUTH_TOKEN_PATH" in refused.stderr
@@ -175,6 +110,74 @@ def test_a_head_that_refuses_the_token_says_where_one_goes(head: Head, tmp_path:
 
 def test_a_job_that_is_not_there_is_wrong_use(head: Head) -> None:
     for verb in (["status", "nope"], ["logs", "nope"], ["logs", "nope", "--follow"], ["stop", "nope"]):
-        refused = _rlaif(head, *verb)
+        refused = head.rlaif(*verb)
         assert refused.returncode == 2
         assert "no such job" in refused.stderr
+
+
+def test_a_run_that_a_job_works_on_is_not_given_another(head: Head, project: Path) -> None:
+    _submit_sleep(head, "rlaif-taken", rlaif_run="small", rlaif_runs="/taken")
+    refused = head.rlaif("submit", "small.yaml", "--runs", "/taken", folder=project)
+    assert refused.returncode == 2
+    assert "rlaif-taken works on this run (/taken/small)" in refused.stderr
+    head.rlaif("stop", "rlaif-taken")
+    assert head.rlaif("logs", "rlaif-taken", "--follow").returncode == 1
+    # One that has ended does not stand in the way, and the id of a job finds its run.
+    again = head.rlaif("submit", "small.yaml", "--runs", "/taken", "--json", folder=project)
+    assert again.returncode == 0, again.stderr
+    job = json.loads(again.stdout)["job"]
+    assert json.loads(head.rlaif("status", job, "--json").stdout)["run"] == "/taken/small"
+    assert "its run: /taken/small" in head.rlaif("status", job).stdout
+
+
+SECRET = "a-key-that-nobody-else-writes-2f6c1b"
+
+
+def test_a_variable_reaches_the_driver_and_stands_nowhere(head: Head, project: Path) -> None:
+    given = {"OUR_KEY": SECRET}
+    ended = head.rlaif("submit", "small.yaml", "--env", "OUR_KEY", "--follow", "--json", folder=project, **given)
+    # It took its variables, and then it was the run: its own reason ends it.
+    assert "/no/such/model: no such directory" in ended.stderr
+    assert SECRET not in ended.stdout + ended.stderr
+    told = _with_client(head, "print([job.dict() for job in client.list_jobs()])")
+    assert "rlaif_run" in told
+    assert SECRET not in told
+    time.sleep(2)
+    files = [path for path in head.folder.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_a_variable_is_taken_once(head: Head) -> None:
+    put = "from rlaif.cli.keys import put; print(put(client, {'OUR_KEY': words[0]}), end='')"
+    place = _with_client(head, put, SECRET)
+    assert SECRET not in place
+    code = (
+        "import sys, hashlib; from rlaif.cli.keys import take; "
+        "print(hashlib.sha256(take(sys.argv[1])['OUR_KEY'].encode()).hexdigest()); take(sys.argv[1])"
+    )
+    entry = shlex.join(["python", "-c", code, place])
+    submit = "client.submit_job(entrypoint=words[0], submission_id='rlaif-taking', "
+    submit += "runtime_env={'py_modules': [words[1]]})"
+    _with_client(head, submit, entry, str(ROOT / "rlaif"))
+    ended = head.rlaif("logs", "rlaif-taking", "--follow")
+    assert ended.returncode == 1
+    assert hashlib.sha256(SECRET.encode()).hexdigest() in ended.stdout
+    assert "submit it again" in ended.stdout
+
+
+@pytest.mark.parametrize(("name", "says"), [("NOT_SET_ANYWHERE", "not set here"), ("OUR_KEY=x", "alone")])
+def test_a_variable_that_cannot_be_given_is_refused_before_anything_is_sent(
+    head: Head, project: Path, name: str, says: str
+) -> None:
+    refused = head.rlaif("submit", "small.yaml", "--env", name, folder=project, OUR_KEY=SECRET)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert "=x" not in refused.stderr
+
+
+def test_a_plan_takes_the_machines_of_the_cluster(head: Head, project: Path) -> None:
+    planned = head.rlaif("plan", "demo", "--json", folder=project)
+    assert planned.returncode == 0, planned.stderr
+    hardware = json.loads(planned.stdout)["hardware"]
+    assert (hardware["gpu"], hardware["nodes"], hardware["cores"]) == (False, 1, 1)

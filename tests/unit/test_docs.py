@@ -32,7 +32,7 @@ from rlaif.rounds.identity import differing_keys
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/*.md", "cluster/*.md")
+    for pattern in ("*.md", "docs/*.md", "cluster/**/*.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

@@ -138,3 +138,14 @@ def test_every_gpu_of_the_table_is_known_by_the_name_that_ray_gives_it() -> None
     for name in ("H100", "H200", "L40S", "A10G", "L4"):
         assert hardware_of([{"GPU": 1.0, f"accelerator_type:{name}": 1.0}], HardwareOptions(), "").gpu_type in GPU_TYPES
     assert hardware_of([{"GPU": 1.0, "accelerator_type:A100": 1.0}], HardwareOptions(), "").gpu_type == "a100-40gb"
+
+
+def test_a_round_that_is_sampled_ahead_costs_what_it_takes_longer_than_the_training() -> None:
+    split = ["cluster.placement=split"]
+    apart, ahead = plan(*split), plan(*split, "rounds.staleness=1")
+    assert [entry.seconds for entry in apart.rounds] == [entry.seconds for entry in ahead.rounds]
+    rounds = ahead.rounds
+    sampling = [entry.seconds - entry.train - entry.evaluate - entry.starts for entry in rounds]
+    saved = sum(min(sampling[k + 1], rounds[k].train + rounds[k].starts) for k in range(len(rounds) - 1))
+    assert saved > 0
+    assert ahead.seconds == pytest.approx(apart.seconds - saved)
