@@ -57,7 +57,7 @@ def parse_recipe(
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{origin}: " + "; ".join(validationmessage_of(item) for item in error.errors())) from None
+        raise UserError(f"{origin}: " + "; ".join(validation_message(item) for item in error.errors())) from None
 
 
 def _read_cluster(name: str) -> dict[str, Any]:
