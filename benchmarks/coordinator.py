@@ -22,7 +22,16 @@ from pathlib import Path
 
 import psutil
 
-from rlaif.engines.requests import LabelReply, LabelRequest, Messages, Sample, SampleReply, SampleRequest
+from rlaif.engines.requests import (
+    ChatReply,
+    ChatRequest,
+    LabelReply,
+    LabelRequest,
+    Messages,
+    Sample,
+    SampleReply,
+    SampleRequest,
+)
 from rlaif.judging.build import build_judge
 from rlaif.judging.judge import Judge
 from rlaif.judging.judgefile import load_judge_file
@@ -84,13 +93,28 @@ class InstantEngines:
         return reply, 1
 
 
-class InstantLabels:
-    """Stands where the engines of a judge's model stand; prefers neither label."""
+class InstantModel:
+    """Stands where the engines of a judge's model stand; prefers the answer that is shown first."""
+
+    identity = ""
 
     async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
         """Answer each comparison at once."""
         await asyncio.sleep(0)
         return [LabelReply([-0.4, -1.2], 600, 1, 0.0, text=request.labels[0]) for request in requests]
+
+    async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """Answer each comparison at once, in words."""
+        await asyncio.sleep(0)
+        return [ChatReply("The first one is right. [[A]]", "stop", 600, 12, 0.0) for _ in requests]
+
+
+class InstantModels:
+    """Stands where the pools of judges' engines stand."""
+
+    def vllm(self, model: str) -> InstantModel:
+        """Return the model, whatever its name."""
+        return InstantModel()
 
 
 class Watch:
@@ -137,7 +161,7 @@ def made_prompts(count: int, characters: int) -> list[Prompt]:
 
 def judge_of(options: argparse.Namespace) -> Judge:
     """Return the judge, with a model that answers at once where it asks one."""
-    return build_judge(load_judge_file(options.judge), lambda _: InstantLabels())
+    return build_judge(load_judge_file(options.judge), InstantModels())
 
 
 def renderer() -> Callable[[Prompt], Messages]:
