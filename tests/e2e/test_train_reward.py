@@ -2,14 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
-from typer.testing import CliRunner
-
-from rlaif.cli.main import app
 from rlaif.judging.report.labels import Label, labels_jsonl, load_labels
 from rlaif.models.resolve import file_sha256, weights_id
+from tests.e2e import command
 from tests.tiny import save_chat_model
 
 QUESTIONS = 20
@@ -25,22 +21,17 @@ def label(number: int) -> Label:
     )  # fmt: skip
 
 
-def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_trains_measures_and_writes_a_judge(tmp_path: Path, workers: int) -> None:
+def test_two_workers_train_measure_and_write_a_judge(tmp_path: Path) -> None:
     words = ["Question:", "question", "good", "bad", *(f"w{n}" for n in range(9)), *(f"q{n}" for n in range(QUESTIONS))]
     base = save_chat_model(tmp_path / "base", words)
     file, out = tmp_path / "labels.jsonl", tmp_path / "rewards"
     file.write_bytes(labels_jsonl([label(number) for number in range(120)]))
-    settings = [f"cluster.training.workers={workers}", "training.learning_rate=0.01", "training.epochs=6"]
+    settings = ["cluster.training.workers=2", "training.learning_rate=0.01", "training.epochs=6"]
     overrides = [word for setting in settings for word in ("--set", setting)]
-    done = run(
+    done = command.run(
         "train-reward", str(file), "--model", base, "-o", str(out), "--heldout-share", "0.5", "--json", *overrides
     )
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     assert (said["ties"], said["cut"], said["too_long"]) == (1, [], [])
     assert said["heldout"]["accuracy"] == 1.0
@@ -54,6 +45,6 @@ def test_trains_measures_and_writes_a_judge(tmp_path: Path, workers: int) -> Non
     assert len({one.question for one in held}) == 10
     assert not (tmp_path / "rewards.work").exists()
 
-    report = run("judge", "report", str(out / "judge.yaml"), "--labels", str(out / "heldout.jsonl"), "--json")
-    assert report.exit_code == 0, report.output
+    report = command.run("judge", "report", str(out / "judge.yaml"), "--labels", str(out / "heldout.jsonl"), "--json")
+    assert report.returncode == 0, report.stderr
     assert json.loads(report.stdout)["figures"]["accuracy"]["value"] == 1.0
