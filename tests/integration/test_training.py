@@ -62,6 +62,13 @@ def run(job: TrainingJob, workers: int = 1) -> TrainingResult:
     return result
 
 
+def is_training_worker(process: psutil.Process) -> bool:
+    try:
+        return "RayTrainWorker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False  # It has just ended.
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
@@ -140,8 +147,7 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(folder: Path, tmp_p
     def on_step(entry: dict[str, float]) -> None:
         seen.append(entry["step"])
         if len(seen) >= 3 and not killed:
-            below = psutil.Process().children(recursive=True)
-            workers = [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+            workers = [process for process in psutil.Process().children(recursive=True) if is_training_worker(process)]
             killed.extend(worker.pid for worker in workers)
             for worker in workers:
                 worker.kill()
