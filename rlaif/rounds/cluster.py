@@ -59,7 +59,8 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ray.init(address=address, **options)
+            # Without an address Ray would join whatever cluster this machine ran last, gone or not.
+            ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from None
