@@ -43,6 +43,8 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
             os.environ.setdefault(name, value)
     # Ray reads it before `ray.init`: with it on, an actor on a CPU node would see no GPU variable at all.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # The driver of a job joins what it asks for with what the job was submitted with, and where both speak it wins.
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     import logging
 
     import ray
