@@ -102,10 +102,15 @@ class Pools:
             for pool in self._own_judges:
                 await pool.start()
 
+    @property
+    def beside_training(self) -> bool:
+        """Whether engines and training workers may be there at once; on shared GPUs they take turns."""
+        return not self._gpu or self._recipe.cluster.placement == "split"
+
     async def make_room(self) -> None:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
         cluster = self._recipe.cluster
-        if self._gpu and cluster.placement == "shared":
+        if not self.beside_training:
             for pool in (self.policy, *self._own_judges):
                 await pool.release()
         need = training_need(cluster, self._gpu)

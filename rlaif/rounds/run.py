@@ -29,6 +29,7 @@ from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, tr
 from rlaif.store.files import names, read_json
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import write_table
+from rlaif.training.workers import TrainingWorkers
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +97,25 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
     judge_tokens = max(1, setup.judge.answer_tokens)
     pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
     spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
+    count = setup.recipe.rounds.count
     async with AsyncExitStack() as stack:
+        workers = await stack.enter_async_context(TrainingWorkers(setup.recipe.cluster.training, gpu))
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         # What an endpoint has answered is paid for, also where a kill came before it was stored.
         cache = stack.enter_context(closing(VerdictCache())) if remote_judges(setup.judge) else None
         judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
-        work = Work(setup, run, pools, judge, gpu, policy_id, progress, tell)
+        work = Work(setup, run, pools, workers, judge, gpu, policy_id, progress, tell)
         _write_prompts(work)
+        if pools.beside_training and not run.round(count - 1).done("train"):
+            # Their imports take as long as the engines' start, and then wait for the first training.
+            workers.start()
         await _initial(work)
-        for number in range(setup.recipe.rounds.count):
+        for number in range(count):
             stopped = await _round(work, run.round(number))
             if stopped:
                 return RunOutcome(run.place, number + 1, stopped)
-    return RunOutcome(run.place, setup.recipe.rounds.count, None)
+    return RunOutcome(run.place, count, None)
 
 
 def _write_prompts(work: Work) -> None:

@@ -39,6 +39,7 @@ from rlaif.store.shards import read_table, write_table
 from rlaif.training.groups import Group
 from rlaif.training.job import TrainingJob
 from rlaif.training.launch import score_with_model, train
+from rlaif.training.workers import TrainingWorkers
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Work:
         setup: the recipe with all that it names.
         run: the run's directory.
         pools: its engines.
+        workers: its training workers.
         judge: its judge.
         gpu: whether engines and workers run on GPUs.
         base_id: id of the initial policy's weights.
@@ -59,6 +61,7 @@ class Work:
     setup: Setup
     run: RunDir
     pools: Pools
+    workers: TrainingWorkers
     judge: Judge
     gpu: bool
     base_id: str
@@ -151,7 +154,9 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         work.tell("training_lost", round=directory.number, starts=starts)
         work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
-    result = await train(job, recipe.cluster.training, on_step, on_lost)
+    result = await train(work.workers, job, on_step, on_lost)
+    if not work.pools.beside_training:
+        await work.workers.stop()
     write_json(
         directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")}
     )

@@ -200,8 +200,10 @@ def _prepare(
 
 async def _train(job: TrainingJob, recipe: Recipe, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
     from rlaif.training.launch import train
+    from rlaif.training.workers import TrainingWorkers
 
-    return await train(job, recipe.cluster.training, on_step)
+    async with TrainingWorkers(recipe.cluster.training, job.gpu) as workers:
+        return await train(workers, job, on_step)
 
 
 def _sha(preferences: list[Preference]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import TrainingJob, TrainingResult
 from rlaif.training.launch import train
+from rlaif.training.workers import TrainingWorkers
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
@@ -55,11 +57,31 @@ def job(folder: Path, name: str, **changes: object) -> TrainingJob:
     return replace(base, **changes)
 
 
-def run(job: TrainingJob, workers: int = 1) -> TrainingResult:
-    steps: list[dict[str, float]] = []
-    result = asyncio.run(train(job, TrainersSection(workers=workers), steps.append))
-    assert [step["step"] for step in steps] == list(range(1, result.steps + 1))
-    return result
+class Driver:
+    """Hands trainings to one group of workers after another, as a run does round by round."""
+
+    def __init__(self, workers: int) -> None:
+        self._runner = asyncio.Runner()
+        self.group = TrainingWorkers(TrainersSection(workers=workers), gpu=False)
+
+    def run(self, job: TrainingJob) -> TrainingResult:
+        steps: list[dict[str, float]] = []
+        result = self.watch(job, steps.append)
+        assert [step["step"] for step in steps] == list(range(1, result.steps + 1))
+        return result
+
+    def watch(self, job: TrainingJob, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
+        return self._runner.run(train(self.group, job, on_step))
+
+    def stop(self) -> None:
+        self._runner.run(self.group.stop())
+
+
+@pytest.fixture(scope="module")
+def driver(ray_here: None) -> Iterator[Driver]:
+    driver = Driver(workers=1)
+    yield driver
+    driver.stop()
 
 
 def is_training_worker(process: psutil.Process) -> bool:
@@ -77,8 +99,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(folder: Path, ray_here: None) -> TrainingResult:
-    return run(job(folder, "alone"))
+def alone(folder: Path, driver: Driver) -> TrainingResult:
+    return driver.run(job(folder, "alone"))
 
 
 def test_starts_at_log_two_from_the_initial_reference(alone: TrainingResult) -> None:
@@ -94,34 +116,23 @@ def test_saved_policy_is_the_one_whose_id_is_reported(alone: TrainingResult, fol
     assert set(alone.files) == {path.name for path in (folder / "alone").iterdir()}
 
 
-def test_two_workers_train_what_one_does(alone: TrainingResult, folder: Path, tmp_path: Path) -> None:
-    """The reference pass, too, is shared out between them: no reference is stored beside these pairs."""
-    write_pairs(tmp_path / "pairs.parquet")
-    together = run(job(folder, "together", pairs=str(tmp_path / "pairs.parquet")), workers=2)
-    assert together.reference == "trainer"
-    for one, two in zip(alone.log, together.log, strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
-        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
-    assert together.probe.logprobs == pytest.approx(alone.probe.logprobs, abs=1e-3)
-
-
 def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkpoint(
-    folder: Path, tmp_path: Path
+    driver: Driver, folder: Path, tmp_path: Path
 ) -> None:
     wild = job(folder, "wild").training.model_copy(
         update={"learning_rate": 1e30, "checkpoint_steps": 1, "max_grad_norm": 1e30}
     )
     with pytest.raises(WorkError, match=r"the loss of step 2 is (nan|inf); its pairs: \d-\d-\d"):
-        run(job(folder, "wild", training=wild, checkpoints=str(tmp_path / "checkpoints")))
+        driver.run(job(folder, "wild", training=wild, checkpoints=str(tmp_path / "checkpoints")))
     assert not (folder / "wild").exists()
     assert (tmp_path / "checkpoints" / "checkpoint-1" / "trainer_state.json").is_file()
 
 
-def test_an_engine_that_drifts_is_not_trained_against(folder: Path, tmp_path: Path) -> None:
+def test_an_engine_that_drifts_is_not_trained_against(driver: Driver, folder: Path, tmp_path: Path) -> None:
     """References of -100 nats, whatever the answer: the trainer sees that they are not its own, and computes them."""
     write_pairs(tmp_path / "pairs.parquet", logp=-100.0)
     previous = job(folder, "drift").training.model_copy(update={"reference": "previous"})
-    result = run(job(folder, "drift", pairs=str(tmp_path / "pairs.parquet"), training=previous))
+    result = driver.run(job(folder, "drift", pairs=str(tmp_path / "pairs.parquet"), training=previous))
     assert result.reference == "trainer"
     assert result.drift_p99 is not None
     assert result.drift_p99 > 1
@@ -129,18 +140,18 @@ def test_an_engine_that_drifts_is_not_trained_against(folder: Path, tmp_path: Pa
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_reference_stored(
-    alone: TrainingResult, folder: Path
+    driver: Driver, alone: TrainingResult, folder: Path
 ) -> None:
     assert alone.reference == "trainer"
-    again = run(job(folder, "stored"))
+    again = driver.run(job(folder, "stored"))
     assert again.reference == "stored"
     assert again.policy_id == alone.policy_id
 
 
-def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(folder: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, folder: Path, tmp_path: Path) -> None:
     """Killed after its third step of eight: the weights are those of a training that nobody disturbed, bit for bit."""
     long = job(folder, "long").training.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
-    undisturbed = run(job(folder, "undisturbed", training=long))
+    undisturbed = driver.run(job(folder, "undisturbed", training=long))
     seen: list[float] = []
     killed: list[int] = []
 
@@ -153,7 +164,21 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(folder: Path, tmp_p
                 worker.kill()
 
     disturbed = job(folder, "disturbed", training=long, checkpoints=str(tmp_path / "checkpoints"))
-    result = asyncio.run(train(disturbed, TrainersSection(workers=1), on_step))
+    result = driver.watch(disturbed, on_step)
     assert len(killed) == 1
     assert set(seen) == set(range(1, 9))
     assert result.policy_id == undisturbed.policy_id
+
+
+def test_two_workers_train_what_one_does(driver: Driver, alone: TrainingResult, folder: Path, tmp_path: Path) -> None:
+    """The reference pass, too, is shared out between them: no reference is stored beside these pairs."""
+    driver.stop()  # It has a CPU that the two need.
+    write_pairs(tmp_path / "pairs.parquet")
+    two = Driver(workers=2)
+    together = two.run(job(folder, "together", pairs=str(tmp_path / "pairs.parquet")))
+    two.stop()
+    assert together.reference == "trainer"
+    for one, both in zip(alone.log, together.log, strict=True):
+        assert both["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert both["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+    assert together.probe.logprobs == pytest.approx(alone.probe.logprobs, abs=1e-3)

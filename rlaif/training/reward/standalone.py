@@ -153,11 +153,11 @@ async def _train(
 ) -> tuple[RewardResult, HeldOut | None]:
     import ray
 
-    from rlaif.training.launch import run_workers
     from rlaif.training.reward.worker import reward_loop
+    from rlaif.training.workers import TrainingWorkers
 
-    found = await run_workers(reward_loop, job, job.settings.cluster.training, job.gpu, on_step)
-    result = RewardResult(**found)
+    async with TrainingWorkers(job.settings.cluster.training, job.gpu) as workers:
+        result = RewardResult(**await workers.run(reward_loop, job, on_step))
     if not test:
         return result, None
     # Where the workers ran: the driver may stand on a machine without a GPU.
