@@ -168,9 +168,9 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
 
 def measure(options: argparse.Namespace) -> list[Measured]:
     """Measure every size of block that the engine takes, in every order that is wanted."""
+    from rlaif.engines.cluster import ENVIRONMENT
     from rlaif.engines.device import cpu_threads, engine_options
     from rlaif.recipe import EnginesSection
-    from rlaif.rounds.cluster import ENVIRONMENT
 
     section = EnginesSection(kv_cache_gib=options.kv_cache_gib, threads=options.threads)
     # As an engine of a run has it; read when torch and vLLM are imported.

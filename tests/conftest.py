@@ -37,7 +37,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """One Ray cluster on this machine for all tests of a session that need one in their own process."""
-    from rlaif.rounds.cluster import ray_cluster
+    from rlaif.engines.cluster import ray_cluster
 
     with ray_cluster(None):
         yield

@@ -1,26 +1,15 @@
-"""Where an engine may run: Ray's resources and placement groups, and the wait for them.
+"""Where an engine may run: Ray's resources and placement groups.
 
 An engine on one GPU is one actor with one GPU. An engine over several is a placement group with a bundle a GPU,
 packed on one node where it fits: the actor sits in the first bundle without a GPU of its own, and vLLM's Ray executor
 puts a worker into each. On a CPU with `placement: shared` engines and trainer take turns, so engines reserve nothing.
 """
 
-import asyncio
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from rlaif.errors import WorkError
-from rlaif.recipe import ClusterSection, EnginesSection, Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Resources that a stage needs at once."""
-
-    gpus: int
-    cpus: int
+from rlaif.engines.shortage import Need, fitting
+from rlaif.recipe import ClusterSection, EnginesSection
 
 
 def bundles(section: EnginesSection) -> list[dict[str, float]]:
@@ -47,13 +36,15 @@ def actor_options(section: EnginesSection, gpu: bool, placement: Literal["shared
     }
 
 
-def engines_need(recipe: Recipe, gpu: bool, judge_pools: int) -> Need:
-    """Return what the engines of a run need together, with `judge_pools` models of the judge's own."""
-    cluster = recipe.cluster
-    sections = [cluster.policy, *([cluster.judge] * judge_pools)]
-    if gpu:
-        return Need(sum(section.engines * section.tensor_parallel for section in sections), 0)
-    return Need(0, 0 if cluster.placement == "shared" else sum(section.engines for section in sections))
+def engine_devices(section: EnginesSection, gpu: bool, placement: Literal["shared", "split"]) -> int:
+    """Return the GPUs, or without GPUs the CPUs, that one engine of a pool reserves."""
+    return section.tensor_parallel if gpu else int(placement == "split")
+
+
+def engines_need(sections: Sequence[EnginesSection], gpu: bool, placement: Literal["shared", "split"]) -> Need:
+    """Return what the engines of pools need together."""
+    devices = sum(section.engines * engine_devices(section, gpu, placement) for section in sections)
+    return Need(devices if gpu else 0, 0 if gpu else devices)
 
 
 def training_need(cluster: ClusterSection, gpu: bool) -> Need:
@@ -61,29 +52,26 @@ def training_need(cluster: ClusterSection, gpu: bool) -> Need:
     return Need(cluster.training.workers if gpu else 0, cluster.training.workers)
 
 
-async def wait_for(need: Need, minutes: float, tell: Callable[[str], None], what: str) -> None:
-    """Wait until the cluster has the resources at all, telling once what is missing.
+def engines_held(
+    sections: Sequence[EnginesSection], gpu: bool, placement: Literal["shared", "split"], need: Need, workers: int = 0
+) -> list[int]:
+    """Return how many engines of each pool the cluster holds as it is.
+
+    Args:
+        sections: of the pools.
+        gpu: whether engines run on GPUs.
+        placement: the recipe's.
+        need: of everything; where the cluster has it, the pools get what they ask for.
+        workers: training workers that work at the same time.
 
     Raises:
-        WorkError: they did not come in time.
+        WorkError: the cluster does not even hold one of each.
     """
     import ray
 
-    deadline = time.monotonic() + 60 * minutes
-    told = False
-    while True:
-        there = ray.cluster_resources()
-        missing = [
-            f"{wanted - int(there.get(name, 0))} of {wanted} {name}s"
-            for name, wanted in (("GPU", need.gpus), ("CPU", need.cpus))
-            if there.get(name, 0) < wanted
-        ]
-        if not missing:
-            return
-        message = f"{what} need {' and '.join(missing)} more than the Ray cluster has"
-        if time.monotonic() > deadline:
-            raise WorkError(f"{message}; waited {minutes:g} minutes (cluster.wait_minutes)")
-        if not told:
-            tell(f"waiting up to {minutes:g} minutes: {message}")
-            told = True
-        await asyncio.sleep(2)
+    asked = [(section.engines, engine_devices(section, gpu, placement)) for section in sections]
+    if not need.missing():
+        return [count for count, _ in asked]
+    if workers:
+        asked.append((workers, 1))
+    return fitting(asked, int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)))[: len(sections)]

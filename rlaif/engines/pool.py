@@ -2,7 +2,8 @@
 
 Invariant: every request gets one reply. A request whose engine dies goes to another engine, at most `attempts` times
 in all, and then comes back as a failure; a dead engine is replaced, and the new one gets the current weights before
-it gets a request.
+it gets a request. The last attempt is made alone: a request that kills its engine takes none along that another such
+request has brought to their last.
 """
 
 import asyncio
@@ -23,15 +24,36 @@ from rlaif.engines.requests import (
     SampleRequest,
     ScoreRequest,
 )
+from rlaif.engines.shortage import Need, Shortage
 from rlaif.errors import WorkError
 
 Reply = TypeVar("Reply", LabelReply, ChatReply)
 Tell = Callable[..., None]
 
+# An engine whose node dies while it starts is started elsewhere this often.
+_STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a pool's engines are placed, and what is done when one is lost.
+
+    Attributes:
+        placement: the recipe's `cluster.placement`.
+        attempts: how often a request is tried.
+        need: what the cluster needs to have for all that is at work beside and in the pool.
+        shortage: what is done where it has less.
+    """
+
+    placement: Literal["shared", "split"]
+    attempts: int
+    need: Need
+    shortage: Shortage
+
 
 @dataclass(eq=False)
 class _Seat:
-    """One place of the pool and the actor that sits there."""
+    """One place of the pool and the actor that sits there; without an actor it is vacant."""
 
     number: int
     actor: Any = None
@@ -39,6 +61,13 @@ class _Seat:
     in_flight: int = 0
     deaths: int = 0
     ready: "asyncio.Task[None] | None" = field(default=None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its engine can answer now."""
+        return (
+            self.ready is not None and self.ready.done() and not self.ready.cancelled() and not self.ready.exception()
+        )
 
 
 class EnginePool:
@@ -48,22 +77,16 @@ class EnginePool:
         spec: what each engine is made of.
         base_id: id of the model's weights.
         role: for events and messages.
-        placement: the recipe's `cluster.placement`.
-        attempts: how often a request is tried.
+        terms: how they are placed, and what is done when one is lost.
         tell: takes an event's name and its fields.
     """
 
     def __init__(
-        self,
-        spec: EngineSpec,
-        base_id: str,
-        role: Literal["policy", "judge"],
-        placement: Literal["shared", "split"],
-        attempts: int,
-        tell: Tell,
+        self, spec: EngineSpec, base_id: str, role: Literal["policy", "judge"], terms: Terms, tell: Tell
     ) -> None:
-        self._spec, self._base_id, self._role, self._placement = spec, base_id, role, placement
-        self._attempts, self._tell = attempts, tell
+        self._spec, self._base_id, self._role = spec, base_id, role
+        self._terms, self._attempts, self._tell = terms, terms.attempts, tell
+        self._last_attempts = asyncio.Lock()
         self._seats = [_Seat(number) for number in range(spec.section.engines)]
         self.policy = PolicyWeights(base_id, "base")
 
@@ -82,13 +105,16 @@ class EnginePool:
         """Longest prompt and answer together, in tokens."""
         return self._spec.max_length
 
-    async def start(self) -> None:
-        """Start all engines that are not there, and give them the current weights.
+    async def start(self, engines: int | None = None) -> None:
+        """Start the engines that are not there, and give them the current weights.
+
+        Args:
+            engines: how many the cluster has room for; None is all.
 
         Raises:
             WorkError: an engine does not start; its reason is in the message.
         """
-        for seat in self._seats:
+        for seat in self._seats[:engines]:
             if seat.actor is None:
                 self._seat_engine(seat)
         await asyncio.gather(*(seat.ready for seat in self._seats if seat.ready is not None))
@@ -121,14 +147,15 @@ class EnginePool:
             await self.start()
         if not self.running:
             return 0.0
-        return max(await asyncio.gather(*(self._update_seat(seat) for seat in self._seats)))
+        seats = [seat for seat in self._seats if seat.actor is not None]
+        return max(await asyncio.gather(*(self._update_seat(seat) for seat in seats)))
 
     async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
         """Return the answers to a prompt, or a failure, and how often it was tried."""
         last = ""
         for attempt in range(1, self._attempts + 1):
             try:
-                return await self._ask(lambda actor: actor.sample.remote(request)), attempt
+                return await self._ask(lambda actor: actor.sample.remote(request), attempt), attempt
             except _EngineLost as error:
                 last = str(error)
                 self._tell("retry", role=self._role, prompt_id=request.id, attempt=attempt, reason=last)
@@ -147,9 +174,9 @@ class EnginePool:
 
     async def score(self, request: ScoreRequest) -> list[float]:
         """Return the log-probabilities of a sequence's tokens; see `ScoreRequest`."""
-        for _ in range(self._attempts):
+        for attempt in range(1, self._attempts + 1):
             try:
-                logprobs: list[float] = await self._ask(lambda actor: actor.score.remote(request))
+                logprobs: list[float] = await self._ask(lambda actor: actor.score.remote(request), attempt)
                 return logprobs
             except _EngineLost as error:
                 last = str(error)
@@ -160,22 +187,30 @@ class EnginePool:
         last = ""
         for attempt in range(1, self._attempts + 1):
             try:
-                replies: list[Reply] = await self._ask(call)
+                replies: list[Reply] = await self._ask(call, attempt)
                 return replies
             except _EngineLost as error:
                 last = str(error)
                 self._tell("retry", role=self._role, attempt=attempt, reason=last)
         return [replace(failed, failure=f"its engine died {self._attempts} times: {last}") for _ in range(count)]
 
-    async def _ask(self, call: Callable[[Any], Any]) -> Any:
+    async def _ask(self, call: Callable[[Any], Any], attempt: int) -> Any:
+        if 1 < attempt == self._attempts:
+            async with self._last_attempts:
+                return await self._ask_one(call)
+        return await self._ask_one(call)
+
+    async def _ask_one(self, call: Callable[[Any], Any]) -> Any:
         from ray.exceptions import RayActorError, RayTaskError
 
-        seat = min(self._seats, key=lambda seat: (seat.in_flight, seat.number))
+        seat = self._best_seat()
         seat.in_flight += 1
         try:
             if seat.ready is not None:
                 await asyncio.shield(seat.ready)
             actor = seat.actor
+            if actor is None:
+                raise _EngineLost("there was no room for another")
             try:
                 return await call(actor)
             except RayTaskError as error:
@@ -186,20 +221,36 @@ class EnginePool:
         finally:
             seat.in_flight -= 1
 
+    def _best_seat(self) -> _Seat:
+        """Return the seat with the least work, one whose engine is there before one that is waited for."""
+        taken = [seat for seat in self._seats if seat.actor is not None]
+        if not taken:
+            raise WorkError(f"no {self._role} engine is left")
+        return min(taken, key=lambda seat: (not seat.is_ready, seat.in_flight, seat.number))
+
     def _replace(self, seat: _Seat, actor: Any, error: Exception) -> None:
         if seat.actor is not actor:
             return  # Another request has seen the death already.
-        seat.deaths += 1
-        self._tell("engine_lost", role=self._role, engine=seat.number, deaths=seat.deaths, reason=_first_line(error))
+        self._tell_lost(seat, error)
         self._seat_engine(seat)
 
+    def _tell_lost(self, seat: _Seat, error: Exception) -> None:
+        seat.deaths += 1
+        self._tell("engine_lost", role=self._role, engine=seat.number, deaths=seat.deaths, reason=_first_line(error))
+
     def _seat_engine(self, seat: _Seat) -> None:
-        options = actor_options(self._spec.section, self._spec.gpu, self._placement)
-        strategy = options.get("scheduling_strategy")
-        seat.group = getattr(strategy, "placement_group", None)
+        self._new_actor(seat)
+        seat.ready = asyncio.get_running_loop().create_task(self._make_ready(seat))
+
+    def _new_actor(self, seat: _Seat) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        if seat.group is not None:
+            remove_placement_group(seat.group)
+        options = actor_options(self._spec.section, self._spec.gpu, self._terms.placement)
+        seat.group = getattr(options.get("scheduling_strategy"), "placement_group", None)
         on_node = 1 if self._spec.gpu else self._engines_on_a_node()
         seat.actor = remote_engine(options).remote(self._spec, self._base_id, on_node)
-        seat.ready = asyncio.get_running_loop().create_task(self._make_ready(seat))
 
     def _engines_on_a_node(self) -> int:
         import ray
@@ -208,15 +259,35 @@ class EnginePool:
         return -(-len(self._seats) // nodes)
 
     async def _make_ready(self, seat: _Seat) -> None:
+        """Wait until the seat's engine can answer, with the current weights; leave the seat vacant if none comes."""
         from ray.exceptions import RayActorError, RayTaskError
 
-        try:
-            await seat.actor.ready.remote()
-        except (RayActorError, RayTaskError) as error:
-            cause = getattr(error, "cause", None) or error
-            raise WorkError(f"a {self._role} engine does not start: {_last_line(cause)}") from error
+        what = f"the {self._role} engines"
+        for start in range(1, _STARTS + 1):
+            try:
+                coming = asyncio.wrap_future(seat.actor.ready.remote().future())
+                if await self._terms.shortage.watch(coming, self._terms.need, what) is None:
+                    self._vacate(seat)
+                    return
+                break
+            except (RayActorError, RayTaskError) as error:
+                broken = isinstance(error, RayTaskError) or error.actor_init_failed
+                if broken or start == _STARTS:
+                    cause = getattr(error, "cause", None) or error
+                    raise WorkError(f"a {self._role} engine does not start: {_last_line(cause)}") from error
+                # Its node or its process died with it.
+                self._tell_lost(seat, error)
+                self._new_actor(seat)
         if self.policy.kind != "base":
             await self._update_actor(seat.actor)
+
+    def _vacate(self, seat: _Seat) -> None:
+        import ray
+
+        ray.kill(seat.actor)
+        seat.actor = None
+        if not self.running:
+            raise WorkError(f"no {self._role} engine is left, and the cluster has no room for one")
 
     async def _update_seat(self, seat: _Seat) -> float:
         if seat.ready is not None:

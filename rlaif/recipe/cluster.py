@@ -51,4 +51,7 @@ class ClusterSection(Section):
     training: TrainersSection = TrainersSection()
     """Workers that train."""
     wait_minutes: float = Field(default=10.0, gt=0)
-    """How long to wait for the resources asked for before giving up with what is missing."""
+    """How long to wait for the resources asked for."""
+    shortage: Literal["give_up", "go_on"] = "give_up"
+    """Where they have not come by then: `give_up` with what is missing, or `go_on` with the engines and workers that
+    the cluster holds, at least one of each."""

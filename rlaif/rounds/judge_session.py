@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
-from rlaif.engines.pool import EnginePool
+from rlaif.engines.placement import engines_held, engines_need
+from rlaif.engines.pool import EnginePool, Terms
 from rlaif.engines.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.engines.shortage import Need, Shortage
 from rlaif.errors import UserError, WorkError
 from rlaif.judging.build import open_judge
 from rlaif.judging.cache import VerdictCache
@@ -196,8 +198,7 @@ class _Engines:
         await self._open.aclose()
 
     async def _start(self) -> None:
-        from rlaif.engines.placement import Need, wait_for
-        from rlaif.rounds.cluster import ray_cluster, uses_gpus
+        from rlaif.engines.cluster import ray_cluster, uses_gpus
 
         recipe, progress = self._serving.recipe, self._progress
         progress.say("starting engines")
@@ -206,13 +207,13 @@ class _Engines:
         pools = {name: self._pool(name, gpu) for name in self._served}
         for pool in pools.values():
             self._open.push_async_callback(pool.release)
-        section = recipe.cluster.judge
-        need = Need(section.engines * section.tensor_parallel * len(pools) if gpu else 0, 0)
-        await wait_for(need, recipe.cluster.wait_minutes, progress.say, "the judges' engines")
+        cluster, need = recipe.cluster, self._need(gpu)
+        await Shortage.of(cluster, self._tell).wait_for(need, "the judges' engines")
+        counts = engines_held([cluster.judge] * len(pools), gpu, cluster.placement, need)
         try:
             async with asyncio.TaskGroup() as group:
-                for pool in pools.values():
-                    group.create_task(pool.start())
+                for pool, count in zip(pools.values(), counts, strict=True):
+                    group.create_task(pool.start(count))
         except* WorkError as errors:
             raise errors.exceptions[0] from None
         self._pools = pools
@@ -235,13 +236,21 @@ class _Engines:
             lora_rank=None,
             probe_tolerance=None,
         )
-        attempts, placement = recipe.sampling.attempts, recipe.cluster.placement
-        return EnginePool(spec, self.identities[name], "judge", placement, attempts, self._tell)
+        cluster = recipe.cluster
+        terms = Terms(cluster.placement, recipe.sampling.attempts, self._need(gpu), Shortage.of(cluster, self._tell))
+        return EnginePool(spec, self.identities[name], "judge", terms, self._tell)
+
+    def _need(self, gpu: bool) -> Need:
+        cluster = self._serving.recipe.cluster
+        return engines_need([cluster.judge] * len(self._served), gpu, cluster.placement)
 
     def _revision(self, name: str) -> str | None:
         return self._serving.recipe.policy.revision if name == "policy" else None
 
     def _tell(self, event: str, **fields: Any) -> None:
+        if event == "waiting":
+            self._progress.say(str(fields["message"]))
+            return
         shown = ", ".join(f"{key} {value}" for key, value in fields.items())
         self._progress.say(f"{event.replace('_', ' ')}: {shown}")
 

@@ -8,8 +8,9 @@ engines' model changes every round, so such a judge gets engines of its own that
 from collections.abc import Iterable
 
 from rlaif.engines.actor import EngineSpec
-from rlaif.engines.placement import Need, engines_need, training_need, wait_for
-from rlaif.engines.pool import EnginePool, Tell
+from rlaif.engines.placement import engines_held, engines_need, training_need
+from rlaif.engines.pool import EnginePool, Tell, Terms
+from rlaif.engines.shortage import Need, Shortage
 from rlaif.recipe import EnginesSection, Recipe
 from rlaif.rounds.setup import model_context
 
@@ -44,13 +45,17 @@ class Pools:
         judge_tokens: int = 1,
     ) -> None:
         self._recipe, self._gpu, self._tell, self._judge_tokens = recipe, gpu, tell, judge_tokens
+        judge_models = sorted(judge_models)
         shared = "policy" in judge_models and recipe.training.lora is not None
         cluster = recipe.cluster
+        self._shortage = Shortage.of(cluster, tell)
+        own_judges = len(judge_models) - shared
+        self._sections = [cluster.policy, *([cluster.judge] * own_judges)]
         self.policy = self._pool(
             recipe.policy.model, recipe.policy.revision, cluster.policy, policy_id, "policy", shared
         )
         self._judges: dict[str, EnginePool] = {}
-        for model in sorted(judge_models):
+        for model in judge_models:
             if model == "policy" and shared:
                 self._judges[model] = self.policy
             elif model == "policy":
@@ -75,8 +80,8 @@ class Pools:
             lora_rank=recipe.training.lora.rank if recipe.training.lora and role == "policy" else None,
             probe_tolerance=recipe.training.probe_tolerance,
         )
-        placement, attempts = recipe.cluster.placement, recipe.sampling.attempts
-        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", placement, attempts, self._tell)
+        terms = Terms(recipe.cluster.placement, recipe.sampling.attempts, self._engines_time, self._shortage)
+        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", terms, self._tell)
 
     @property
     def _own_judges(self) -> list[EnginePool]:
@@ -86,6 +91,13 @@ class Pools:
         """Return the pool that answers for a judge's model; see `rlaif.judging.judge.Backends`."""
         return self._judges[model]
 
+    @property
+    def _engines_time(self) -> Need:
+        """What the cluster needs while engines work: in a split placement the training keeps its own beside them."""
+        cluster = self._recipe.cluster
+        need = engines_need(self._sections, self._gpu, cluster.placement)
+        return need + training_need(cluster, self._gpu) if cluster.placement == "split" else need
+
     async def start(self, judges: bool) -> None:
         """Start the policy's engines, and the judge's own where they are wanted.
 
@@ -93,14 +105,18 @@ class Pools:
             WorkError: the resources do not come, or an engine does not start.
         """
         if not self.policy.running:
-            need = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            await wait_for(
-                need, self._recipe.cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the engines"
-            )
-        await self.policy.start()
+            await self._shortage.wait_for(self._engines_time, "the engines")
+        engines = self._room()
+        await self.policy.start(engines[0])
         if judges:
-            for pool in self._own_judges:
-                await pool.start()
+            for pool, count in zip(self._own_judges, engines[1:], strict=True):
+                await pool.start(count)
+
+    def _room(self) -> list[int]:
+        """Return how many engines of each pool the cluster holds as it is."""
+        cluster = self._recipe.cluster
+        workers = cluster.training.workers if cluster.placement == "split" else 0
+        return engines_held(self._sections, self._gpu, cluster.placement, self._engines_time, workers)
 
     @property
     def beside_training(self) -> bool:
@@ -115,11 +131,8 @@ class Pools:
                 await pool.release()
         need = training_need(cluster, self._gpu)
         if cluster.placement == "split":
-            engines = engines_need(self._recipe, self._gpu, len(self._own_judges))
-            need = Need(need.gpus + engines.gpus, need.cpus + engines.cpus)
-        await wait_for(
-            need, cluster.wait_minutes, lambda text: self._tell("waiting", message=text), "the training workers"
-        )
+            need += engines_need(self._sections, self._gpu, cluster.placement)
+        await self._shortage.wait_for(need, "the training workers")
 
     async def release(self) -> None:
         """Give everything back."""

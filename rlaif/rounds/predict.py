@@ -4,6 +4,7 @@ import asyncio
 
 import yaml
 
+from rlaif.engines.cluster import ray_cluster, uses_gpus
 from rlaif.engines.policy_weights import PolicyWeights
 from rlaif.errors import UserError
 from rlaif.judging.promptfile import load_prompt_file
@@ -11,7 +12,6 @@ from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.questions.prompt import Prompt
 from rlaif.questions.sources import load_questions
 from rlaif.recipe import FileQuestions, Recipe, parse_recipe
-from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.evaluation import answer_prompts, predictions_csv
 from rlaif.rounds.policies import current_policy
 from rlaif.rounds.pools import Pools

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rlaif.engines.cluster import ray_cluster, uses_gpus
 from rlaif.engines.policy_weights import PolicyWeights
 from rlaif.errors import RlaifError
 from rlaif.judging.build import open_judge
@@ -18,7 +19,6 @@ from rlaif.judging.cache import VerdictCache
 from rlaif.judging.spending import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.rounds.canaries import check_stored
-from rlaif.rounds.cluster import ray_cluster, uses_gpus
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.judge_costs import record_spending, run_spending
 from rlaif.rounds.policies import current_policy, trained_policy
@@ -97,9 +97,9 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
     judge_tokens = max(1, setup.judge.answer_tokens)
     pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
     spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
-    count = setup.recipe.rounds.count
+    count, cluster = setup.recipe.rounds.count, setup.recipe.cluster
     async with AsyncExitStack() as stack:
-        workers = await stack.enter_async_context(TrainingWorkers(setup.recipe.cluster.training, gpu))
+        workers = await stack.enter_async_context(TrainingWorkers(cluster.training, gpu, cluster.shortage == "go_on"))
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         # What an endpoint has answered is paid for, also where a kill came before it was stored.

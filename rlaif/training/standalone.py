@@ -124,8 +124,8 @@ def train_file(
         UserError: the file, the policy or a setting is not what it should be, or `out` is there already.
         WorkError: the training failed.
     """
+    from rlaif.engines.cluster import ray_cluster
     from rlaif.models.resolve import check_model
-    from rlaif.rounds.cluster import ray_cluster
 
     if Path(out).exists():
         raise UserError(f"{out}: is there already; expected a new folder for the policy")
@@ -158,8 +158,8 @@ def _prepare(
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
 
+    from rlaif.engines.cluster import uses_gpus
     from rlaif.models.resolve import resolve_model, weights_id
-    from rlaif.rounds.cluster import uses_gpus
     from rlaif.store.schemas import PAIRS
     from rlaif.store.shards import write_table
     from rlaif.training.encode import encode_preferences

@@ -25,6 +25,7 @@ from rlaif.training.mailbox import Loop, Mailbox, News
 # Workers or nodes that die are replaced this often before a training counts as failed.
 _FAILURES = 2
 _GOODBYE_SECONDS = 20.0
+_NEVER = 1e9
 
 OnStep = Callable[[dict[str, float]], None]
 OnLost = Callable[[int], None]
@@ -36,10 +37,11 @@ class TrainingWorkers:
     Args:
         section: how many workers.
         gpu: whether each has a GPU.
+        fewer: whether fewer will do, where the cluster does not hold them all.
     """
 
-    def __init__(self, section: TrainersSection, gpu: bool) -> None:
-        self._section, self._gpu = section, gpu
+    def __init__(self, section: TrainersSection, gpu: bool, fewer: bool = False) -> None:
+        self._section, self._gpu, self._fewer = section, gpu, fewer
         self._mailbox: Any = None
         self._group: asyncio.Future[None] | None = None
 
@@ -49,7 +51,7 @@ class TrainingWorkers:
             self._mailbox = _local_actor(Mailbox)
         if self._group is None or self._group.done():
             mailbox = self._mailbox
-            self._group = _in_thread(lambda: _fit(self._section, self._gpu, mailbox))
+            self._group = _in_thread(lambda: _fit(self._section.workers, self._gpu, self._fewer, mailbox))
             # A group that ends between two trainings is replaced at the next.
             self._group.add_done_callback(lambda group: group.cancelled() or group.exception())
 
@@ -156,7 +158,7 @@ def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
     return asyncio.wrap_future(future)
 
 
-def _fit(section: TrainersSection, gpu: bool, mailbox: Any) -> None:
+def _fit(workers: int, gpu: bool, fewer: bool, mailbox: Any) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -164,7 +166,12 @@ def _fit(section: TrainersSection, gpu: bool, mailbox: Any) -> None:
         TorchTrainer(
             serve,
             train_loop_config={"mailbox": mailbox},
-            scaling_config=ScalingConfig(num_workers=section.workers, use_gpu=gpu),
+            scaling_config=ScalingConfig(
+                # The loss does not depend on their number. A group that works is not disturbed to make it larger.
+                num_workers=(1, workers) if fewer and workers > 1 else workers,
+                elastic_resize_monitor_interval_s=_NEVER,
+                use_gpu=gpu,
+            ),
             run_config=RunConfig(
                 # A name that was used before would silently resume that training.
                 name=f"rlaif-{uuid.uuid4().hex[:12]}",
@@ -199,6 +206,6 @@ def _give_memory_back() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
-        # The allocator is told to keep what it has (see `rlaif.rounds.cluster.ENVIRONMENT`); asked, it gives it back.
+        # The allocator is told to keep what it has (see `rlaif.engines.cluster.ENVIRONMENT`); asked, it gives it back.
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 
 from rlaif.engines.actor import EngineSpec
-from rlaif.engines.pool import EnginePool
-from rlaif.engines.requests import LabelRequest, SampleRequest
+from rlaif.engines.pool import EnginePool, Terms
+from rlaif.engines.requests import LabelRequest, SampleReply, SampleRequest
+from rlaif.engines.shortage import Need, Shortage
 from rlaif.errors import WorkError
-from rlaif.recipe import EnginesSection
+from rlaif.recipe import ClusterSection, EnginesSection
 
 
 def make_pool(events: list[dict[str, Any]], model: str = "builtin:smollm2-135m") -> EnginePool:
+    def tell(event: str, **fields: Any) -> None:
+        events.append({"event": event, **fields})
+
     section = EnginesSection(max_num_seqs=16, kv_cache_gib=0.25)
     spec = EngineSpec(model, None, section, "float32", 512, 400, False, None, None)
-    return EnginePool(
-        spec, "base", "policy", "shared", 3, lambda event, **fields: events.append({"event": event, **fields})
-    )
+    terms = Terms("shared", 3, Need(0, 0), Shortage.of(ClusterSection(), tell))
+    return EnginePool(spec, "base", "policy", terms, tell)
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -82,3 +85,46 @@ def test_labels_of_one_prompt_come_back_in_order() -> None:
     assert replies[0].logprobs == pytest.approx(replies[2].logprobs, abs=1e-4)
     margins = [reply.logprobs[0] - reply.logprobs[1] for reply in replies]
     assert margins[0] > margins[1]
+
+
+class Fragile:
+    """A real actor whose process dies of one prompt, and answers every other one after a while."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def ready(self) -> int:
+        return os.getpid()
+
+    async def sample(self, request: SampleRequest) -> SampleReply:
+        await asyncio.sleep(0.1)
+        if request.id == "poison":
+            os._exit(1)
+        await asyncio.sleep(0.2)
+        return SampleReply(request.id, [], [], "base")
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(
+        "rlaif.engines.pool.remote_engine",
+        lambda options: ray.remote(Fragile).options(max_concurrency=64, max_restarts=0, **options),
+    )
+    events: list[dict[str, Any]] = []
+
+    async def work() -> list[tuple[SampleReply, int]]:
+        pool = make_pool(events)
+        try:
+            await pool.start()
+            names = ["poison", *(f"p{i}" for i in range(8)), "poison"]
+            return await asyncio.gather(*(pool.sample(SampleRequest(name, [], n=1, seed=0)) for name in names))
+        finally:
+            await pool.release()
+
+    for reply, attempts in asyncio.run(work()):
+        assert (reply.failure is not None) == (reply.id == "poison")
+        assert attempts <= 3
+    # Two die together twice, and then each alone.
+    assert [event["event"] for event in events].count("engine_lost") == 4

@@ -80,8 +80,8 @@ def train_reward_file(
         UserError: the file, the model, the prompt or a setting is not what it should be, or `out` is there already.
         WorkError: the training failed.
     """
+    from rlaif.engines.cluster import ray_cluster, takes_gpus
     from rlaif.models.resolve import check_model
-    from rlaif.rounds.cluster import ray_cluster, takes_gpus
 
     if Path(out).exists():
         raise UserError(f"{out}: is there already; expected a new folder for the reward model")

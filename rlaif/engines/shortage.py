@@ -1,0 +1,139 @@
+"""What is done while the Ray cluster has less than a stage needs: say it, wait, give up or go on with what there is.
+
+The cluster's resources as a whole are looked at, not those that are free: what else is wanted at the same time stands
+in the need, and actors that still hold something of an earlier stage are about to end.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rlaif.errors import WorkError
+from rlaif.recipe import ClusterSection
+
+T = TypeVar("T")
+
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Resources that are needed at once."""
+
+    gpus: int
+    cpus: int
+
+    def __add__(self, other: "Need") -> "Need":
+        return Need(self.gpus + other.gpus, self.cpus + other.cpus)
+
+    def missing(self) -> str:
+        """Return what the cluster lacks of it, as a phrase; "" where it lacks nothing."""
+        import ray
+
+        there = ray.cluster_resources()
+        wanted = (("GPU", self.gpus), ("CPU", self.cpus))
+        return " and ".join(
+            f"{count - int(there.get(name, 0))} of {count} {name}s"
+            for name, count in wanted
+            if there.get(name, 0) < count
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """How a recipe wants a shortage to be met.
+
+    Attributes:
+        minutes: to wait.
+        go_on: work with what there is after that, where something can be done with it, instead of giving up.
+        tell: takes a message for people.
+    """
+
+    minutes: float
+    go_on: bool
+    tell: Callable[[str], None]
+
+    @classmethod
+    def of(cls, cluster: ClusterSection, tell: Callable[..., Any]) -> "Shortage":
+        """Return what a recipe's section says; `tell` takes the event "waiting" with its message."""
+        return cls(cluster.wait_minutes, cluster.shortage == "go_on", lambda text: tell("waiting", message=text))
+
+    async def wait_for(self, need: Need, what: str) -> None:
+        """Wait until the cluster has what is needed at all, telling once what is missing.
+
+        Raises:
+            WorkError: it did not come in time, and the recipe does not go on without it.
+        """
+        await self.watch(asyncio.get_running_loop().create_future(), need, what, until_there=True)
+
+    async def watch(self, coming: "Awaitable[T]", need: Need, what: str, until_there: bool = False) -> T | None:
+        """Wait for something that needs resources to come, and tell what is missing for it.
+
+        Args:
+            coming: what is waited for.
+            need: what the cluster needs to have for it.
+            what: a name for it, in the plural.
+            until_there: return as soon as the cluster has what is needed.
+
+        Returns:
+            What came; None if `until_there`, or if it did not come in time and the recipe goes on without it.
+
+        Raises:
+            WorkError: it did not come in time, and the recipe does not go on without it.
+        """
+        task = asyncio.ensure_future(coming)
+        since: float | None = None
+        while True:
+            missing = need.missing()
+            if not missing:
+                since = None
+                if until_there:
+                    task.cancel()
+                    return None
+            elif since is None:
+                since = time.monotonic()
+                self.tell(f"waiting up to {self.minutes:g} minutes: {_message(what, missing)}")
+            elif time.monotonic() > since + 60 * self.minutes:
+                task.cancel()
+                if not self.go_on:
+                    raise WorkError(
+                        f"{_message(what, missing)}; waited {self.minutes:g} minutes (cluster.wait_minutes)"
+                    )
+                self.tell(f"going on with what there is (cluster.shortage): {_message(what, missing)}")
+                return None
+            done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
+            if done:
+                return task.result()
+
+
+def fitting(counts: list[tuple[int, int]], there: int) -> list[int]:
+    """Return how many of each pool's engines, or of the training's workers, a smaller cluster holds.
+
+    Each gets one, and then whoever is furthest from what it asked for gets the next one that fits.
+
+    Args:
+        counts: how many each asks for, and the devices of one.
+        there: devices.
+
+    Raises:
+        WorkError: not even one of each fits.
+    """
+    given = [1] * len(counts)
+    left = there - sum(devices for _, devices in counts)
+    if left < 0:
+        raise WorkError(
+            f"the cluster's {there} devices do not hold one of each: {', '.join(str(each) for _, each in counts)}"
+        )
+    while True:
+        short = [index for index, (count, devices) in enumerate(counts) if given[index] < count and devices <= left]
+        if not short:
+            return given
+        index = min(short, key=lambda index: given[index] / counts[index][0])
+        given[index] += 1
+        left -= counts[index][1]
+
+
+def _message(what: str, missing: str) -> str:
+    return f"{what} need {missing} more than the Ray cluster has"
