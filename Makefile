@@ -8,13 +8,14 @@ STAMP := $(VENV)/.installed-$(DEVICE)
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: setup demo test test-fast lint clean
+.PHONY: setup demo test test-slow test-fast lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   install into $(VENV)"
 	@echo "make demo    install, then align the embedded model on fictional filings (about 10 minutes on 2 cores)"
-	@echo "make test    install, then run all tests, the slow ones with real engines too"
+	@echo "make test    install, then run the tests, with real engines, a real Ray and a real trainer (about 25 minutes)"
+	@echo "make test-slow  what is left: whole runs that lose nodes, drivers and workers (about 10 minutes more)"
 	@echo "make lint    ruff and mypy"
 
 setup: $(STAMP)
@@ -37,7 +38,10 @@ demo: setup
 	$(BIN)/rlaif run recipes/demo.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 test-fast: setup
 	$(BIN)/python -m pytest tests/unit

@@ -21,8 +21,6 @@ SPLIT = [
     "--set",
     "cluster.placement=split",
     "--set",
-    "cluster.policy.kv_cache_gib=0.25",
-    "--set",
     "cluster.policy.threads=1",
 ]
 
@@ -86,6 +84,7 @@ def wait(process: "subprocess.Popen[str]", reached: Callable[[], Any], seconds: 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_loses_a_node_in_sampling_and_one_in_training(cluster: Cluster, tmp_path: Path) -> None:
     for _ in range(2):
@@ -121,6 +120,7 @@ def test_loses_a_node_in_sampling_and_one_in_training(cluster: Cluster, tmp_path
     assert told["training_lost"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path: Path) -> None:
     for _ in range(3):

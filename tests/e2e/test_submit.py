@@ -44,6 +44,7 @@ def ids(run: Path, table: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_driver_that_is_killed_is_gone_on_from(head: Head, finished_run: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"

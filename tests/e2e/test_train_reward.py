@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from rlaif.judging.report.labels import Label, labels_jsonl, load_labels
 from rlaif.models.resolve import file_sha256, weights_id
 from tests.e2e import command
@@ -21,6 +23,7 @@ def label(number: int) -> Label:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_workers_train_measure_and_write_a_judge(tmp_path: Path) -> None:
     words = ["Question:", "question", "good", "bad", *(f"w{n}" for n in range(9)), *(f"q{n}" for n in range(QUESTIONS))]
     base = save_chat_model(tmp_path / "base", words)
