@@ -126,6 +126,8 @@ def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path
     for _ in range(3):
         cluster.add_node(num_cpus=1)
     settings = ["--set", "rounds.staleness=1", "--set", "cluster.policy.engines=2"]
+    # So much that the initial policy, too, is sometimes right and makes pairs.
+    settings += ["--set", "sampling.candidates=6", "--set", "sampling.max_tokens=40"]
     process = start(cluster, tmp_path, *SPLIT, *settings)
     output, errors = process.communicate(timeout=500)
     assert process.returncode == 0, output + errors
