@@ -53,6 +53,7 @@ class Work:
         rank: of a LoRA adapter; 0 trains all weights.
         batch: pairs of a forward pass, for TRL.
         pack: token budget of a forward pass, for ours.
+        gpu: whether on CUDA: bfloat16 passes, and a frozen base in bfloat16.
     """
 
     trainer: str
@@ -66,6 +67,7 @@ class Work:
     rank: int
     batch: int
     pack: int
+    gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Measured:
         pairs: trained on.
         tokens: that went through the model, forward and backward, padding included.
         reference_tokens: that went through the reference.
-        peak_gib: largest resident memory of the process.
+        peak_gib: largest resident memory of the process; on CUDA the most that tensors took of the device.
         loss: of the step.
     """
 
@@ -129,10 +131,11 @@ def load(work: Work) -> tuple[Any, Any]:
     from rlaif.training.models import load_model
 
     folder = resolve_model(work.model)
+    dtype = "bfloat16" if work.gpu and work.rank else "float32"
     model = (
-        load_model(folder, "float32")
+        load_model(folder, dtype, work.gpu)
         if work.trainer == "ours"
-        else AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        else AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     )
     if work.rank:
         torch.manual_seed(0)
@@ -140,12 +143,12 @@ def load(work: Work) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def arguments(folder: str, batch: int, turns: int, rate: float) -> Any:
+def arguments(folder: str, batch: int, turns: int, rate: float, gpu: bool) -> Any:
     """Return the settings that both trainers share."""
     from trl import DPOConfig
 
     return DPOConfig(
-        output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, max_length=None, report_to=[],
+        output_dir=folder, use_cpu=not gpu, bf16=gpu, gradient_checkpointing=False, max_length=None, report_to=[],
         disable_tqdm=True, save_strategy="no", num_train_epochs=1, per_device_train_batch_size=batch,
         gradient_accumulation_steps=turns, learning_rate=rate, logging_steps=1, seed=0,
         precompute_ref_log_probs=False, dataloader_pin_memory=False,
@@ -161,15 +164,16 @@ def measure_ours(work: Work) -> Measured:
 
     model, tokenizer = load(work)
     groups = all_groups(work)
-    score_groups(model, groups[:1], work.pack, gpu=False)
+    # On CUDA the first pass of a length compiles for it.
+    score_groups(model, groups if work.gpu else groups[:1], work.pack, work.gpu)
     started = time.perf_counter()
-    scores = score_groups(model, groups, work.pack, gpu=False)
+    scores = score_groups(model, groups, work.pack, work.gpu)
     reference_seconds = time.perf_counter() - started
     groups = [with_reference(group, logps) for group, logps in zip(groups, scores, strict=True)]
 
     def epoch(part: Sequence[Any], folder: str, rate: float) -> tuple[float, float]:
         plan = plan_training(part, epochs=1, groups_per_step=len(part), max_tokens=work.pack, workers=1, seed=0)
-        args = arguments(folder, 1, plan.turns, rate)
+        args = arguments(folder, 1, plan.turns, rate, work.gpu)
         args.precompute_ref_log_probs, args.remove_unused_columns = True, False
         trainer = GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=part, plan=plan, loss="sigmoid")
         started = time.perf_counter()
@@ -177,11 +181,11 @@ def measure_ours(work: Work) -> Measured:
         return time.perf_counter() - started, result.training_loss
 
     with tempfile.TemporaryDirectory() as folder:
-        epoch(groups[:1], folder, 0.0)
+        epoch(groups if work.gpu else groups[:1], folder, 0.0)
         seconds, loss = epoch(groups, folder, _RATE)
     tokens = sum(group.tokens for group in groups)
     pairs = sum(len(group.pairs) for group in groups)
-    return Measured(seconds, reference_seconds, pairs, tokens, 0, peak_gib(), loss)
+    return Measured(seconds, reference_seconds, pairs, tokens, 0, peak_gib(work.gpu), loss)
 
 
 def measure_trl(work: Work) -> Measured:
@@ -205,7 +209,7 @@ def measure_trl(work: Work) -> Measured:
     ]
 
     def epoch(part: list[dict[str, Any]], folder: str, rate: float) -> tuple[float, float]:
-        args = arguments(folder, work.batch, -(-len(part) // work.batch), rate)
+        args = arguments(folder, work.batch, -(-len(part) // work.batch), rate, work.gpu)
         trainer = TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(part), processing_class=tokenizer)
         started = time.perf_counter()
         result = trainer.train()
@@ -216,11 +220,15 @@ def measure_trl(work: Work) -> Measured:
         seconds, loss = epoch(rows, folder, _RATE)
     # Counted without padding, which is in TRL's favour where lengths differ.
     tokens = sum(2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in rows)
-    return Measured(seconds, 0.0, len(rows), tokens, tokens, peak_gib(), loss)
+    return Measured(seconds, 0.0, len(rows), tokens, tokens, peak_gib(work.gpu), loss)
 
 
-def peak_gib() -> float:
-    """Return the largest resident memory that this process had."""
+def peak_gib(gpu: bool) -> float:
+    """Return the largest resident memory that this process had, or its largest share of the GPU."""
+    if gpu:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1024**3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 

@@ -1,0 +1,63 @@
+"""The trainer on a GPU against TRL's on the same card: tokens a second and memory, with rows of up to 8k tokens.
+
+    python benchmarks/gpu.py --model Qwen/Qwen2.5-0.5B-Instruct
+
+Each line is what `benchmarks/training.py` measures on made data, with bfloat16 passes on CUDA: ours with FlexAttention,
+TRL with the attention that transformers chooses. Prints a table for `docs/gpu.md`.
+"""
+
+import argparse
+from collections.abc import Iterable
+
+from training import Measured, Work, in_process
+
+# Prompt, answer, candidates, prompts a step, LoRA rank, tokens a row of ours.
+SHAPES = [
+    (300, 30, 4, 16, 0, 2048),
+    (300, 30, 4, 16, 0, 8192),
+    (300, 30, 2, 32, 0, 8192),
+    (30, 300, 2, 32, 0, 8192),
+    (1800, 50, 4, 8, 0, 8192),
+    (1800, 50, 4, 8, 16, 8192),
+]
+
+
+def fastest(runs: Iterable[Measured]) -> Measured:
+    """Return the run with the most pairs a second."""
+    return max(runs, key=lambda run: run.pairs / run.seconds)
+
+
+def main() -> None:
+    """Measure every shape with both trainers."""
+    parser = argparse.ArgumentParser(description="The trainer on a GPU against TRL's.")
+    parser.add_argument("--model", default="builtin:smollm2-135m")
+    parser.add_argument("--batches", type=int, nargs="+", default=[2, 4, 8], help="pairs a forward pass, for TRL")
+    parser.add_argument("--repeats", type=int, default=2, help="of which the faster counts, for both")
+    options = parser.parse_args()
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("benchmarks/gpu.py: no CUDA device here; benchmarks/training.py measures on a CPU")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.model}, bfloat16 passes\n")
+    print(
+        "| prompt / answer, candidates, prompts | LoRA | row | TRL, pairs/s | rlaif | ratio | tokens/s | memory, GiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for prompt, answer, candidates, groups, rank, pack in SHAPES:
+
+        def measure(trainer: str, batch: int, shape: tuple[int, ...] = (prompt, answer, candidates)) -> Measured:
+            work = Work(trainer, options.model, None, *shape, None, groups, rank, batch, pack, True)
+            return fastest(in_process(work) for _ in range(options.repeats))
+
+        theirs, ours = fastest(measure("trl", batch) for batch in options.batches), measure("ours", 0)
+        speeds = [run.pairs / run.seconds for run in (theirs, ours)]
+        print(
+            f"| {prompt} / {answer}, {candidates}, {groups} | {rank or '–'} | {pack} | {speeds[0]:.1f} | {speeds[1]:.1f} "
+            f"| {speeds[1] / speeds[0]:.1f}x | {ours.tokens / ours.seconds:,.0f} "
+            f"| {ours.peak_gib:.2f} against {theirs.peak_gib:.2f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

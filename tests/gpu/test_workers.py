@@ -1,0 +1,63 @@
+"""On CUDA: a worker of Ray Train under NCCL with bfloat16 passes, and an engine that takes its policy."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlaif.engines.actor import EngineSpec
+from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.engines.pool import EnginePool, Terms
+from rlaif.engines.shortage import Need, Shortage
+from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
+from rlaif.training.job import TrainingResult
+from rlaif.training.launch import train
+from rlaif.training.workers import TrainingWorkers
+from tests.gpu import needs_cuda
+from tests.integration.test_training import job, write_pairs
+
+pytestmark = [needs_cuda, pytest.mark.usefixtures("ray_here")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gpu")
+    write_pairs(folder / "pairs.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("full", [False, True])
+def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
+    name = f"{strategy}-{full}"
+    base = job(folder, name, gpu=True, strategy=strategy, dtype="auto")
+    if full:
+        base = replace(base, training=base.training.model_copy(update={"lora": None}))
+
+    async def work() -> TrainingResult:
+        async with TrainingWorkers(TrainersSection(workers=1, strategy=strategy), gpu=True) as workers:
+            return await train(workers, base, lambda entry: None)
+
+    result = asyncio.run(work())
+    assert result.steps == 2
+    assert abs(result.log[0]["margin"]) < 0.5
+    assert asyncio.run(probe_difference(base.out, result, full)) < 0.25
+
+
+async def probe_difference(out: str, result: TrainingResult, full: bool) -> float:
+    """Give the policy to an engine, which holds its own log-probabilities against the trainer's."""
+
+    def tell(event: str, **fields: Any) -> None:
+        print(event, fields)
+
+    section = EnginesSection(gpu_memory=0.4)
+    spec = EngineSpec("builtin:smollm2-135m", None, section, "auto", 512, 400, True, None if full else 4, None)
+    pool = EnginePool(spec, "base", "policy", Terms("shared", 1, Need(1, 0), Shortage.of(ClusterSection(), tell)), tell)
+    policy = PolicyWeights(result.policy_id, "full" if full else "lora", out, result.probe, 1)
+    try:
+        await pool.start()
+        return await pool.update(policy)
+    finally:
+        await pool.release()
