@@ -40,23 +40,28 @@ def main() -> None:
         raise SystemExit("benchmarks/gpu.py: no CUDA device here; benchmarks/training.py measures on a CPU")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.model}, bfloat16 passes\n")
     print(
-        "| prompt / answer, candidates, prompts | LoRA | row | TRL, pairs/s | rlaif | ratio | tokens/s | memory, GiB |"
+        "| prompt / answer, candidates, prompts | LoRA | row | TRL | rlaif, pairs/s | ratio | tokens/s | memory, GiB |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for prompt, answer, candidates, groups, rank, pack in SHAPES:
+    for shape in SHAPES:
+        print(compare(options.model, shape, options.batches, options.repeats), flush=True)
 
-        def measure(trainer: str, batch: int, shape: tuple[int, ...] = (prompt, answer, candidates)) -> Measured:
-            work = Work(trainer, options.model, None, *shape, None, groups, rank, batch, pack, True)
-            return fastest(in_process(work) for _ in range(options.repeats))
 
-        theirs, ours = fastest(measure("trl", batch) for batch in options.batches), measure("ours", 0)
-        speeds = [run.pairs / run.seconds for run in (theirs, ours)]
-        print(
-            f"| {prompt} / {answer}, {candidates}, {groups} | {rank or '–'} | {pack} | {speeds[0]:.1f} | {speeds[1]:.1f} "
-            f"| {speeds[1] / speeds[0]:.1f}x | {ours.tokens / ours.seconds:,.0f} "
-            f"| {ours.peak_gib:.2f} against {theirs.peak_gib:.2f} |",
-            flush=True,
-        )
+def compare(model: str, shape: tuple[int, ...], batches: list[int], repeats: int) -> str:
+    """Return the table's line of a shape."""
+    prompt, answer, candidates, groups, rank, pack = shape
+
+    def measure(trainer: str, batch: int) -> Measured:
+        work = Work(trainer, model, None, prompt, answer, candidates, None, groups, rank, batch, pack, gpu=True)
+        return fastest(in_process(work) for _ in range(repeats))
+
+    theirs, ours = fastest(measure("trl", batch) for batch in batches), measure("ours", 0)
+    speeds = [run.pairs / run.seconds for run in (theirs, ours)]
+    return (
+        f"| {prompt} / {answer}, {candidates}, {groups} | {rank or '–'} | {pack} | {speeds[0]:.1f} | {speeds[1]:.1f} "
+        f"| {speeds[1] / speeds[0]:.1f}x | {ours.tokens / ours.seconds:,.0f} "
+        f"| {ours.peak_gib:.2f} against {theirs.peak_gib:.2f} |"
+    )
 
 
 if __name__ == "__main__":
