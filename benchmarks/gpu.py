@@ -40,7 +40,7 @@ def main() -> None:
         raise SystemExit("benchmarks/gpu.py: no CUDA device here; benchmarks/training.py measures on a CPU")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.model}, bfloat16 passes\n")
     print(
-        "| prompt / answer, candidates, prompts | LoRA | row | TRL | rlaif, pairs/s | ratio | tokens/s | memory, GiB |"
+        "| prompt / answer, candidates, prompts | LoRA | row | TRL, pairs/s | rlaif | ratio | tokens/s | GiB |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for shape in SHAPES:
