@@ -136,7 +136,7 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
     )
     await work.pools.make_room()
     title = f"round {directory.number}: train"
-    work.progress.stage(f"{title}: start workers", 1)
+    work.progress.stage(f"{title}: prepare", 1)
     begun = False
 
     def on_step(entry: dict[str, float]) -> None:
