@@ -39,9 +39,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("benchmarks/gpu.py: no CUDA device here; benchmarks/training.py measures on a CPU")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {options.model}, bfloat16 passes\n")
-    print(
-        "| prompt / answer, candidates, prompts | LoRA | row | TRL, pairs/s | rlaif | ratio | tokens/s | GiB |"
-    )
+    print("| prompt / answer, candidates, prompts | LoRA | row | TRL, pairs/s | rlaif | ratio | tokens/s | GiB |")
     print("|---|---|---|---|---|---|---|---|")
     for shape in SHAPES:
         print(compare(options.model, shape, options.batches, options.repeats), flush=True)

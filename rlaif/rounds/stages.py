@@ -118,7 +118,7 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
     if directory.manifest()["stages"]["pairs"]["pairs"] == 0:
         directory.mark("train", {"steps": 0, "reason": "the round has no pairs"})
         return
-    checkpoints = directory.path("training") if recipe.training.checkpoint_steps and work.run.local else None
+    checkpoints = directory.path("training") if recipe.training.checkpoint_steps else None
     job = TrainingJob(
         base=recipe.policy.model,
         revision=recipe.policy.revision,

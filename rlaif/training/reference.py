@@ -17,8 +17,8 @@ from rlaif.training.job import TrainingJob
 Origin = Literal["engine", "trainer", "stored"]
 
 _STORED = "reference.parquet"
-# Groups whose log-probabilities are computed again to see whether those of the engine hold: a tenth of them, within these
-# bounds. On a CPU each costs as much as a third of training on it.
+# Groups whose log-probabilities are computed again to see whether those of the engine hold: a tenth of them, within
+# these bounds. On a CPU each costs as much as a third of training on it.
 _FEWEST_SAMPLED, _MOST_SAMPLED = 4, 16
 # Largest 99th percentile of the drift, in nats a token, by the precision that the engine samples in.
 _MAX_DRIFT = {"float32": 0.02, "bfloat16": 0.25, "float16": 0.1}

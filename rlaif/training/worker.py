@@ -48,6 +48,7 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
     from transformers import AutoTokenizer, set_seed
 
     from rlaif.models.resolve import resolve_model
+    from rlaif.training.checkpoints import Checkpoints
     from rlaif.training.groups import group_pairs
     from rlaif.training.models import check_lengths, load_policy, save_policy
     from rlaif.training.packing import plan_training
@@ -77,19 +78,20 @@ def _train(job: TrainingJob, mailbox: Any) -> TrainingResult:
     )
     tokenizer = AutoTokenizer.from_pretrained(base)
     with tempfile.TemporaryDirectory() as scratch:
+        checkpoints = Checkpoints(job.checkpoints, scratch, rank)
         trainer = GroupDPOTrainer(
             model,
-            args=_arguments(job, plan, job.checkpoints or scratch),
+            args=_arguments(job, plan, checkpoints.folder),
             processing_class=tokenizer,
             groups=groups,
             plan=plan,
             loss=job.training.loss,
             label_smoothing=job.training.label_smoothing,
             nll=job.training.nll,
-            callbacks=[_reporter(mailbox if rank == 0 else None)],
+            callbacks=[_reporter(mailbox if rank == 0 else None), *checkpoints.callbacks()],
         )
         started = time.monotonic()
-        trainer.train(resume_from_checkpoint=_last_checkpoint(job.checkpoints))
+        trainer.train(resume_from_checkpoint=checkpoints.last())
         seconds = time.monotonic() - started
         probe = _probe(trainer, [*groups[0].prompt_token_ids, *groups[0].candidates[groups[0].pairs[0].chosen]])
         files, policy_id = save_policy(trainer, tokenizer, job.out, Path(scratch) / "policy", rank)
@@ -182,15 +184,6 @@ def _log_entry(entry: dict[str, Any]) -> dict[str, float]:
         "grad_norm": "grad_norm", "lr": "learning_rate",
     }  # fmt: skip
     return {name: float(entry[key]) for name, key in wanted.items() if key in entry}
-
-
-def _last_checkpoint(folder: str | None) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    if folder is None or not Path(folder).is_dir():
-        return None
-    found: str | None = get_last_checkpoint(folder)
-    return found
 
 
 def _probe(trainer: Any, tokens: list[int]) -> Any:

@@ -163,7 +163,8 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, fol
             for worker in workers:
                 worker.kill()
 
-    disturbed = job(folder, "disturbed", training=long, checkpoints=str(tmp_path / "checkpoints"))
+    # As in an object store: what the killed worker had on its disk is of no use to the next one.
+    disturbed = job(folder, "disturbed", training=long, checkpoints=f"local://{tmp_path}/checkpoints")
     result = driver.watch(disturbed, on_step)
     assert len(killed) == 1
     assert set(seen) == set(range(1, 9))
