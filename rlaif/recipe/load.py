@@ -85,10 +85,24 @@ def read_utf8(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but of a key that stands twice neither silently wins."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for index, key in enumerate(keys):
+            if key.value in (earlier.value for earlier in keys[:index]):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def parse_yaml(text: str, origin: str) -> Any:
     """Return what a YAML text holds; a UserError names its origin, the line and the fault."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.constructor.ConstructorError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{origin}:{line}: {error.problem}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{origin}:{mark.line + 1}" if mark else origin

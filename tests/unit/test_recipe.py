@@ -222,3 +222,8 @@ def recipe_or_message(make: Callable[[], Recipe], *names: str) -> Recipe | str:
         message = str(error)
     assert message.startswith(names)
     return message
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
+    with pytest.raises(UserError, match=r"^x\.yaml:4: beta stands twice$"):
+        parse_recipe("training:\n  beta: 0.1\n  loss: ipo\n  beta: 0.2\n", "x.yaml")
