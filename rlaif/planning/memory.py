@@ -154,8 +154,8 @@ def trainer_memory(
     kept = shape.layers * layer
     if gradient_checkpointing:
         kept = shape.layers * row_tokens * shape.hidden * (width if lora else _FLOAT32) + layer
-    # Logits, their float32 copy, and the gradients of both.
-    logits = answer_tokens * shape.vocab * 2 * (width + _FLOAT32)
+    # Once: their gradient is written over them, and float32 copies of some rows at a time are small (`token_logps`).
+    logits = answer_tokens * shape.vocab * width
     return Memory(
         weights=(frozen_bytes + (0 if lora else trained * _FLOAT32)) // shards + gathered,
         adapter=trained * _FLOAT32 // shards if lora else 0,
