@@ -22,18 +22,26 @@ def judges_table(judges: Sequence[Mapping[str, Any]]) -> RenderableType:
         judges: `JudgeSpec.describe` of each and `own`, whether it stands in `./judges`; or its `name` and `fault`.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("judge", "kind", "prompt or members", "model", "sha256", "from"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("judge", "sha256"))
+    mixed = len({judge["own"] for judge in judges}) > 1
+    for column in ("judge", "kind", "model", "sha256", *(["from"] if mixed else [])):
+        table.add_column(column, overflow="fold", no_wrap=column not in ("kind", "model"))
     faults = []
     for judge in judges:
         if "fault" in judge:
             faults.append(plain(judge["fault"]))
             continue
-        members = ", ".join(str(member["name"]) for member in judge.get("members") or [])
-        cells = (judge["name"], judge["kind"], members or judge.get("prompt") or DASH, judge.get("model") or DASH)
-        origin = "own" if judge["own"] else "ours"
-        table.add_row(*(plain(cell) for cell in cells), str(judge["sha"])[:_SHA], origin)
+        cells = (judge["name"], _kind(judge), judge.get("model") or DASH, str(judge["sha"])[:_SHA])
+        origin = ("./judges" if judge["own"] else "installed",) if mixed else ()
+        table.add_row(*(plain(cell) for cell in (*cells, *origin)))
     return Group(table, *faults)
+
+
+def _kind(judge: Mapping[str, Any]) -> str:
+    """Return a judge's kind, with its members or with its prompt where that has another name."""
+    members = ", ".join(str(member["name"]) for member in judge.get("members") or [])
+    prompt = judge.get("prompt")
+    more = members or (prompt if prompt != judge["name"] else None)
+    return f"{judge['kind']}: {more}" if more else str(judge["kind"])
 
 
 def judged_view(judged: Judged) -> RenderableType:
