@@ -268,8 +268,9 @@ class EnginePool:
                 coming = asyncio.wrap_future(seat.actor.ready.remote().future())
                 if await self._terms.shortage.watch(coming, self._terms.need, what) is None:
                     self._vacate(seat)
-                    return
-                break
+                elif self.policy.kind != "base":
+                    await self._update_actor(seat.actor)
+                return
             except (RayActorError, RayTaskError) as error:
                 broken = isinstance(error, RayTaskError) or error.actor_init_failed
                 if broken or start == _STARTS:
@@ -278,8 +279,6 @@ class EnginePool:
                 # Its node or its process died with it.
                 self._tell_lost(seat, error)
                 self._new_actor(seat)
-        if self.policy.kind != "base":
-            await self._update_actor(seat.actor)
 
     def _vacate(self, seat: _Seat) -> None:
         import ray
@@ -290,9 +289,21 @@ class EnginePool:
             raise WorkError(f"no {self._role} engine is left, and the cluster has no room for one")
 
     async def _update_seat(self, seat: _Seat) -> float:
+        from ray.exceptions import RayActorError
+
         if seat.ready is not None:
             await asyncio.shield(seat.ready)
-        return await self._update_actor(seat.actor)
+        actor = seat.actor
+        if actor is None:
+            return 0.0
+        try:
+            return await self._update_actor(actor)
+        except RayActorError as error:
+            # The engine that takes its place gets the weights, and is held to them, before it is ready.
+            self._replace(seat, actor, error)
+            assert seat.ready is not None
+            await asyncio.shield(seat.ready)
+            return 0.0
 
     async def _update_actor(self, actor: Any) -> float:
         from ray.exceptions import RayTaskError

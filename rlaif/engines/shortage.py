@@ -85,27 +85,33 @@ class Shortage:
         """
         task = asyncio.ensure_future(coming)
         since: float | None = None
-        while True:
-            missing = need.missing()
-            if not missing:
-                since = None
-                if until_there:
-                    task.cancel()
+        asked = False
+        try:
+            while True:
+                missing = need.missing()
+                if not missing:
+                    since = None
+                    if until_there:
+                        return None
+                elif since is None:
+                    since = time.monotonic()
+                    self.tell(f"waiting up to {self.minutes:g} minutes: {_message(what, missing)}")
+                    _ask_autoscaler(need)
+                    asked = True
+                elif time.monotonic() > since + 60 * self.minutes:
+                    if not self.go_on:
+                        raise WorkError(
+                            f"{_message(what, missing)}; waited {self.minutes:g} minutes (cluster.wait_minutes)"
+                        )
+                    self.tell(f"going on with what there is (cluster.shortage): {_message(what, missing)}")
                     return None
-            elif since is None:
-                since = time.monotonic()
-                self.tell(f"waiting up to {self.minutes:g} minutes: {_message(what, missing)}")
-            elif time.monotonic() > since + 60 * self.minutes:
-                task.cancel()
-                if not self.go_on:
-                    raise WorkError(
-                        f"{_message(what, missing)}; waited {self.minutes:g} minutes (cluster.wait_minutes)"
-                    )
-                self.tell(f"going on with what there is (cluster.shortage): {_message(what, missing)}")
-                return None
-            done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
-            if done:
-                return task.result()
+                done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
+                if done:
+                    return task.result()
+        finally:
+            task.cancel()
+            if asked:
+                _ask_autoscaler(Need(0, 0))
 
 
 def fitting(counts: list[tuple[int, int]], there: int) -> list[int]:
@@ -133,6 +139,15 @@ def fitting(counts: list[tuple[int, int]], there: int) -> list[int]:
         index = min(short, key=lambda index: given[index] / counts[index][0])
         given[index] += 1
         left -= counts[index][1]
+
+
+def _ask_autoscaler(need: Need) -> None:
+    """Tell Ray's autoscaler, where there is one, what the cluster should have: no actor asks for it yet."""
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    if ray.is_initialized():
+        request_resources(bundles=[{"GPU": 1}] * need.gpus + [{"CPU": 1}] * need.cpus)
 
 
 def _message(what: str, missing: str) -> str:
