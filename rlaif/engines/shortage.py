@@ -84,34 +84,67 @@ class Shortage:
             WorkError: it did not come in time, and the recipe does not go on without it.
         """
         task = asyncio.ensure_future(coming)
-        since: float | None = None
-        asked = False
-        try:
-            while True:
-                missing = need.missing()
-                if not missing:
-                    since = None
-                    if until_there:
+        with self.patience(need, what) as patience:
+            try:
+                while True:
+                    over = patience.look()
+                    if over or (until_there and not patience.lacks):
                         return None
-                elif since is None:
-                    since = time.monotonic()
-                    self.tell(f"waiting up to {self.minutes:g} minutes: {_message(what, missing)}")
-                    _ask_autoscaler(need)
-                    asked = True
-                elif time.monotonic() > since + 60 * self.minutes:
-                    if not self.go_on:
-                        raise WorkError(
-                            f"{_message(what, missing)}; waited {self.minutes:g} minutes (cluster.wait_minutes)"
-                        )
-                    self.tell(f"going on with what there is (cluster.shortage): {_message(what, missing)}")
-                    return None
-                done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
-                if done:
-                    return task.result()
-        finally:
-            task.cancel()
-            if asked:
-                _ask_autoscaler(Need(0, 0))
+                    done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
+                    if done:
+                        return task.result()
+            finally:
+                task.cancel()
+
+    def patience(self, need: Need, what: str) -> "Patience":
+        """Return what tells of a shortage and how long it has lasted; see `watch` for `need` and `what`."""
+        return Patience(self, need, what)
+
+
+class Patience:
+    """One wait for resources; a context that asks the autoscaler for them no longer than it is open."""
+
+    def __init__(self, shortage: Shortage, need: Need, what: str) -> None:
+        self._shortage, self._need, self._what = shortage, need, what
+        self._since: float | None = None
+        self._asked = False
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something was missing at the last look."""
+        return self._since is not None
+
+    def look(self) -> bool:
+        """Look at the cluster, and tell what is missing the first time that something is.
+
+        Returns:
+            Whether it has been missing for too long, and the recipe goes on without it.
+
+        Raises:
+            WorkError: it has been missing for too long, and the recipe gives up.
+        """
+        missing, shortage = self._need.missing(), self._shortage
+        message = f"{self._what} need {missing} more than the Ray cluster has"
+        if not missing:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+            shortage.tell(f"waiting up to {shortage.minutes:g} minutes: {message}")
+            _ask_autoscaler(self._need)
+            self._asked = True
+        elif time.monotonic() > self._since + 60 * shortage.minutes:
+            if not shortage.go_on:
+                raise WorkError(f"{message}; waited {shortage.minutes:g} minutes (cluster.wait_minutes)")
+            shortage.tell(f"going on with what there is (cluster.shortage): {message}")
+            return True
+        return False
+
+    def __enter__(self) -> "Patience":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._asked:
+            _ask_autoscaler(Need(0, 0))
 
 
 def fitting(counts: list[tuple[int, int]], there: int) -> list[int]:
@@ -148,7 +181,3 @@ def _ask_autoscaler(need: Need) -> None:
 
     if ray.is_initialized():
         request_resources(bundles=[{"GPU": 1}] * need.gpus + [{"CPU": 1}] * need.cpus)
-
-
-def _message(what: str, missing: str) -> str:
-    return f"{what} need {missing} more than the Ray cluster has"

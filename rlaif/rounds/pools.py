@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from rlaif.engines.actor import EngineSpec
 from rlaif.engines.placement import engines_held, engines_need, training_need
 from rlaif.engines.pool import EnginePool, Tell, Terms
-from rlaif.engines.shortage import Need, Shortage
+from rlaif.engines.shortage import Need, Patience, Shortage
 from rlaif.recipe import EnginesSection, Recipe
 from rlaif.rounds.setup import model_context
 
 # Room for the rubric of a judge's prompt, in tokens, beside the question's context and two answers.
 _RUBRIC = 768
+_WORKERS = "the training workers"
 
 
 def judge_context(recipe: Recipe, answer_tokens: int = 1) -> int:
@@ -125,14 +126,21 @@ class Pools:
 
     async def make_room(self) -> None:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
-        cluster = self._recipe.cluster
         if not self.beside_training:
             for pool in (self.policy, *self._own_judges):
                 await pool.release()
+        await self._shortage.wait_for(self._training_time, _WORKERS)
+
+    def patience_with_training(self) -> Patience:
+        """Return what to look at while a training gives no sign."""
+        return self._shortage.patience(self._training_time, _WORKERS)
+
+    @property
+    def _training_time(self) -> Need:
+        """What the cluster needs while workers train: in a split placement the engines keep their own beside them."""
+        cluster = self._recipe.cluster
         need = training_need(cluster, self._gpu)
-        if cluster.placement == "split":
-            need += engines_need(self._sections, self._gpu, cluster.placement)
-        await self._shortage.wait_for(need, "the training workers")
+        return need + engines_need(self._sections, self._gpu, "split") if cluster.placement == "split" else need
 
     async def release(self) -> None:
         """Give everything back."""

@@ -154,7 +154,8 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         work.tell("training_lost", round=directory.number, starts=starts)
         work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
-    result = await train(work.workers, job, on_step, on_lost)
+    with work.pools.patience_with_training() as patience:
+        result = await train(work.workers, job, on_step, on_lost=on_lost, patience=patience)
     if not work.pools.beside_training:
         await work.workers.stop()
     write_json(

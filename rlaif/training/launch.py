@@ -2,19 +2,18 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from rlaif.training.groups import Group
 from rlaif.training.job import TrainingJob, TrainingResult
-from rlaif.training.workers import OnLost, OnStep, TrainingWorkers
+from rlaif.training.workers import OnStep, TrainingWorkers
 
 
-async def train(
-    workers: TrainingWorkers, job: TrainingJob, on_step: OnStep, on_lost: OnLost = lambda starts: None
-) -> TrainingResult:
-    """Run a DPO training and return what came of it; see `TrainingWorkers.run`."""
+async def train(workers: TrainingWorkers, job: TrainingJob, on_step: OnStep, **watched: Any) -> TrainingResult:
+    """Run a DPO training and return what came of it; see `TrainingWorkers.run`, also for `watched`."""
     from rlaif.training.worker import train_loop
 
-    return TrainingResult.from_json(await workers.run(train_loop, job, on_step, on_lost))
+    return TrainingResult.from_json(await workers.run(train_loop, job, on_step, **watched))
 
 
 async def score_with_model(

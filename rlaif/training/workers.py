@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from rlaif.engines.shortage import Patience
 from rlaif.errors import WorkError
 from rlaif.recipe import TrainersSection
 from rlaif.training.mailbox import Loop, Mailbox, News
@@ -29,6 +30,10 @@ _NEVER = 1e9
 
 OnStep = Callable[[dict[str, float]], None]
 OnLost = Callable[[int], None]
+
+
+def _nobody_told(starts: int) -> None:
+    """Take no notice of lost workers."""
 
 
 class TrainingWorkers:
@@ -55,7 +60,9 @@ class TrainingWorkers:
             # A group that ends between two trainings is replaced at the next.
             self._group.add_done_callback(lambda group: group.cancelled() or group.exception())
 
-    async def run(self, loop: Loop, job: Any, on_step: OnStep, on_lost: OnLost = lambda starts: None) -> dict[str, Any]:
+    async def run(
+        self, loop: Loop, job: Any, on_step: OnStep, on_lost: OnLost = _nobody_told, patience: Patience | None = None
+    ) -> dict[str, Any]:
         """Run one training and return the result that the first worker left.
 
         Args:
@@ -64,9 +71,10 @@ class TrainingWorkers:
             on_step: called with each step's log entry as it happens.
             on_lost: called when the workers start again because one of them or its node was lost, with their number
                 of starts; the steps since the last checkpoint are then taken again.
+            patience: looked at while no step comes: workers whose node is lost wait for another.
 
         Raises:
-            WorkError: the training failed, with the reason.
+            WorkError: the training failed, with the reason, or its workers wait for longer than they may.
             OSError: a worker's disk is full.
         """
         self.start()
@@ -84,6 +92,8 @@ class TrainingWorkers:
                 on_step(entry)
             if news.outcome is not None:
                 return _result(news.outcome)
+            if patience is not None and not news.entries and patience.look():
+                patience = None  # Ray Train goes on with the workers that there are.
             if ended:
                 error = group.exception()
                 # Losses of an earlier training may have used up what Ray Train forgives the group.
