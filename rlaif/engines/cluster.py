@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
+
+_CONNECT_SECONDS = 10.0
 
 
 @contextmanager
@@ -57,6 +60,8 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     }
     if address is None:
         options["include_dashboard"] = False
+    else:
+        _check_listens(address)
     ours = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
@@ -73,6 +78,21 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listens(address: str) -> None:
+    """Refuse a `HOST:PORT` where nothing listens; Ray itself would try for minutes.
+
+    Raises:
+        UserError: with the system's reason.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}") from None
 
 
 def uses_gpus(recipe: Recipe) -> bool:
