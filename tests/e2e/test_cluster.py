@@ -1,7 +1,6 @@
 """Runs on Ray clusters of several nodes, each a real raylet of its own, that lose nodes on the way."""
 
 import json
-import os
 import subprocess
 import time
 from collections import Counter
@@ -153,7 +152,7 @@ def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path
     assert (training["reference"], training["drift"]) == ("engine", None)
 
 
-def test_the_head_is_asked_for_by_its_address() -> None:
-    done = command.run("run", str(command.RECIPE), "--address", "127.0.0.1:1", "--runs", os.devnull + "-runs")
+def test_the_head_is_asked_for_by_its_address(tmp_path: Path) -> None:
+    done = command.run("run", str(command.RECIPE), "--address", "127.0.0.1:1", "--runs", str(tmp_path))
     assert done.returncode == 2
     assert "no Ray cluster answers at 127.0.0.1:1" in done.stderr
