@@ -1,6 +1,7 @@
 """What all tests share: the shared data where it is there, one Ray cluster, one engine's worth of model."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Commands that the tests interrupt inherit it: a job in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a machine that is busy an example takes long, and is not wrong for that.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

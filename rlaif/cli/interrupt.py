@@ -16,10 +16,15 @@ def stop_signals(message: str) -> Iterator[None]:
         # As Ctrl-C does it: asyncio then cancels what runs instead of dropping it.
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # A shell without job control starts what runs in the background with SIGINT ignored, and then it would do nothing.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, stop),
+    }
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted(message) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
