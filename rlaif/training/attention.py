@@ -177,12 +177,10 @@ def _attend(
     """One layer's attention, as transformers calls it: [1, H, T, D] to [1, T, H, D]."""
     if softcap is not None or s_aux is not None:
         raise ValueError("attention with a soft cap or sinks")
-    repeat = query.shape[1] // key.shape[1]
-    if repeat > 1:
-        key, value = key.repeat_interleave(repeat, dim=1), value.repeat_interleave(repeat, dim=1)
+    shared = query.shape[1] != key.shape[1]  # Heads of keys and values that several heads of queries look at.
     if layout is None:
         # An ordinary sequence without padding, such as a probe's.
-        plain = F.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=scaling)
+        plain = F.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared)
         return plain.transpose(1, 2).contiguous(), None
     layout.visits += 1
     lengths = [span.end - span.start for span in layout.spans]
@@ -196,9 +194,11 @@ def _attend(
         q_prompt, q_answers = torch.split(q, [prompt, answers], 2)
         parts.append(
             F.scaled_dot_product_attention(
-                q_prompt, k[:, :, :prompt], v[:, :, :prompt], None, dropout, is_causal=True, scale=scaling
+                q_prompt, k[:, :, :prompt], v[:, :, :prompt], None, dropout, True, scale=scaling, enable_gqa=shared
             )
         )
         if answers:
-            parts.append(F.scaled_dot_product_attention(q_answers, k, v, mask, dropout, scale=scaling))
+            parts.append(
+                F.scaled_dot_product_attention(q_answers, k, v, mask, dropout, scale=scaling, enable_gqa=shared)
+            )
     return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
