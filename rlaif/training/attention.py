@@ -180,7 +180,9 @@ def _attend(
     shared = query.shape[1] != key.shape[1]  # Heads of keys and values that several heads of queries look at.
     if layout is None:
         # An ordinary sequence without padding, such as a probe's.
-        plain = F.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared)
+        plain = F.scaled_dot_product_attention(
+            query, key, value, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared
+        )
         return plain.transpose(1, 2).contiguous(), None
     layout.visits += 1
     lengths = [span.end - span.start for span in layout.spans]
