@@ -215,7 +215,10 @@ def measure_trl(work: Work) -> Measured:
         trainer = TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(part), processing_class=tokenizer)
         started = time.perf_counter()
         result = trainer.train()
-        return time.perf_counter() - started, result.training_loss
+        seconds = time.perf_counter() - started
+        if "ref" in getattr(model, "peft_config", {}):
+            model.delete_adapter("ref")  # TRL's copy of the adapter as it was; its next trainer makes one of its own.
+        return seconds, result.training_loss
 
     with tempfile.TemporaryDirectory() as folder:
         epoch(rows[:1], folder, 0.0)
