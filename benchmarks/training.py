@@ -129,16 +129,14 @@ def load(work: Work) -> tuple[Any, Any]:
 
     from rlaif.models.resolve import resolve_model
     from rlaif.training.models import load_model
-    from rlaif.training.slim import slim
 
     folder = resolve_model(work.model)
     dtype = "bfloat16" if work.gpu and work.rank else "float32"
-    if work.trainer == "ours":
-        model = load_model(folder, dtype, work.gpu)
-        if not work.gpu:
-            slim(model)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model = (
+        load_model(folder, dtype, work.gpu)
+        if work.trainer == "ours"
+        else AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    )
     if work.rank:
         torch.manual_seed(0)
         model = get_peft_model(model, LoraConfig(r=work.rank, target_modules="all-linear", task_type="CAUSAL_LM"))

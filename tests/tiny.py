@@ -20,7 +20,6 @@ def tiny_llama(seed: int = 0) -> Any:
     """Two layers with grouped-query attention, random weights, made as `load_model` makes its models."""
     from rlaif.training.attention import set_attention
     from rlaif.training.shared_prompt import add_answer_head
-    from rlaif.training.slim import slim
 
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
@@ -38,7 +37,6 @@ def tiny_llama(seed: int = 0) -> Any:
     )
     set_attention(model, on_gpu=False)
     add_answer_head(model)
-    assert slim(model) == 7  # Two norms and an MLP a layer, and the last norm.
     return model
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from rlaif.judging.backend import Backend, OpenAIBackend, Prices, VllmBackend
 from rlaif.judging.front import JudgeFront
 from rlaif.judging.promptfile import PromptFile
+from rlaif.models.resolve import model_identity
 
 Orders = Literal["both", "given"]
 PanelMode = Literal["first-to-decide", "majority", "mean"]
@@ -210,8 +211,8 @@ class RewardModelSpec(_Leaf):
 
     @property
     def sha(self) -> str:
-        """sha256 of what decides its verdicts."""
-        return _sha({"kind": "reward-model", "model": self.model, "prompt": self.prompt.sha})
+        """sha256 of what decides its verdicts: of a directory its weights, which a training can write anew."""
+        return _sha({"kind": "reward-model", "model": model_identity(self.model), "prompt": self.prompt.sha})
 
     @property
     def files(self) -> frozenset[tuple[str, Path]]:

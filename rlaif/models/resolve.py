@@ -76,6 +76,22 @@ def weights_id(folder: str) -> str:
     return digest.hexdigest()
 
 
+def model_identity(model: str) -> str:
+    """Return what tells a model from others: its name, or of a directory the sha256 of the weights now in it.
+
+    Read once for as long as the files' times and sizes stay.
+    """
+    if not Path(model).is_dir():
+        return model
+    states = ((path, path.stat()) for path in sorted(Path(model).glob("*.safetensors")))
+    return _weights_as_of(model, tuple((path.name, state.st_mtime_ns, state.st_size) for path, state in states))
+
+
+@lru_cache(maxsize=64)
+def _weights_as_of(folder: str, state: tuple[tuple[str, int, int], ...]) -> str:
+    return weights_id(folder)
+
+
 def file_sha256(path: str) -> str:
     """Return the sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

@@ -93,21 +93,20 @@ def engine_memory(
     )
 
 
-def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool, slim: bool) -> int:
+def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool) -> int:
     """Return what autograd keeps of one decoder layer for one token.
 
     Args:
         shape: of the model.
         autocast: matrices multiply in bfloat16 (as on a GPU) rather than float32; each linear keeps its own cast input.
         lora: only adapters are trained, so that the norms keep their inputs alone.
-        slim: norms and MLPs keep what `rlaif.training.slim` leaves them.
     """
     width = 2 if autocast else 4
-    norms = _FLOAT32 * shape.hidden * (2 if lora or slim else 4)
+    norms = _FLOAT32 * shape.hidden * (2 if lora else 4)
     linear_inputs = width * shape.hidden * (5 if autocast else 2)
     # Queries; keys and values; the output, and the row it is joined into, which an adapter keeps a cast copy of.
     attention = width * (shape.q_width * (4 if autocast and lora else 3) + 2 * shape.kv_width) + _FLOAT32 * shape.heads
-    mlp = (2 if slim else 4) * width * shape.intermediate
+    mlp = 4 * width * shape.intermediate
     return norms + linear_inputs + attention + mlp
 
 
@@ -150,8 +149,7 @@ def trainer_memory(
         gathered = width * shape.parameters  # autocast's copies
     # DistributedDataParallel sums gradients in buckets of its own.
     gradient_copies = 2 if strategy == "ddp" and workers > 1 else 1
-    slim = not (gpu or gradient_checkpointing)
-    layer = row_tokens * activation_bytes_per_token(shape, autocast=gpu, lora=lora is not None, slim=slim)
+    layer = row_tokens * activation_bytes_per_token(shape, autocast=gpu, lora=lora is not None)
     kept = shape.layers * layer
     if gradient_checkpointing:
         kept = shape.layers * row_tokens * shape.hidden * (width if lora else _FLOAT32) + layer

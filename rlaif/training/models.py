@@ -22,15 +22,11 @@ def load_policy(job: TrainingJob, base: str) -> Any:
         job: says what to start from.
         base: local folder of the model that round 0 starts from.
     """
-    from rlaif.training.slim import slim
-
     start = local_folder(job.start, job.start_id) if job.start else ""
     lora = job.training.lora
     # All weights in float32 for the optimizer's sake; on a GPU the forward pass runs in bfloat16 all the same.
     dtype = weights_dtype(job.dtype, job.gpu) if lora else "float32"
     model = load_model(base if lora else start or base, dtype, job.gpu)
-    if not (job.gpu or job.training.gradient_checkpointing):
-        slim(model)
     if lora is None:
         return model
     from peft import LoraConfig, PeftModel, get_peft_model

@@ -350,3 +350,20 @@ def test_a_reward_models_sha_is_of_the_model_and_the_prompt(tmp_path: Path) -> N
     assert spec.models == frozenset()
     assert replace(spec, batch_size=3, device="cpu", name="x").sha == spec.sha
     assert replace(spec, model="other/model").sha != spec.sha
+
+
+def test_a_directorys_reward_model_goes_by_its_weights(tmp_path: Path) -> None:
+    """A training that writes another model to the same place makes another judge of it; moving one does not."""
+    folder, elsewhere = tmp_path / "rewards", tmp_path / "moved"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"trained once")
+    path = tmp_path / "rm.yaml"
+    path.write_text(f"kind: reward-model\nmodel: {folder}\n", encoding="utf-8")
+    spec = load_judge_file(str(path))
+    assert isinstance(spec, RewardModelSpec)
+    first = spec.sha
+    folder.rename(elsewhere)
+    assert replace(spec, model=str(elsewhere)).sha == first
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"trained again")
+    assert spec.sha != first

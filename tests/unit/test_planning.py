@@ -128,26 +128,25 @@ def test_an_engine_splits_its_weights() -> None:
     assert weights(4) == weights(1) // 4
 
 
-@pytest.mark.parametrize(("autocast", "slim"), [(False, True), (False, False), (True, False)])
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("lora", [False, True])
-def test_activations_are_what_autograd_keeps(autocast: bool, lora: bool, slim: bool) -> None:
+def test_activations_are_what_autograd_keeps(autocast: bool, lora: bool) -> None:
     """The difference between a real model of four layers and one of two is two layers' activations."""
     shape = ModelShape(1, 256, 768, 8, 2, 32, 512, tied_embeddings=False)
     tokens = 320  # Unlike any size of the model, so that a tensor of activations is told from a copy of weights.
-    four, two = (_kept(shape, layers, tokens, autocast, lora, slim) for layers in (4, 2))
+    four, two = (_kept(shape, layers, tokens, autocast, lora) for layers in (4, 2))
     measured = (four - two) / 2 / tokens
-    expected = activation_bytes_per_token(shape, autocast=autocast, lora=lora, slim=slim)
+    expected = activation_bytes_per_token(shape, autocast=autocast, lora=lora)
     assert measured == pytest.approx(expected, rel=0.05)
 
 
-def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: bool, slim: bool) -> int:
+def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: bool) -> int:
     """Return the bytes of distinct activations that a forward pass leaves for the backward pass."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     from rlaif.training.attention import Layout, Span, set_attention
-    from rlaif.training.slim import slim as make_slim
 
     config = LlamaConfig(
         num_hidden_layers=layers,
@@ -160,8 +159,6 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     dtype = torch.bfloat16 if autocast and lora else torch.float32
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     assert set_attention(model, on_gpu=False) == "groups"
-    if slim:
-        assert make_slim(model) == 3 * layers + 1
     if lora:
         model = get_peft_model(model, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"))
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
