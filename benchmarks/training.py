@@ -23,12 +23,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import Any
 
 # The vocabulary's first ids are special tokens.
 _FIRST_TOKEN, _LAST_TOKEN = 100, 40_000
 _RATE = 1e-6
+# A step of far fewer is measured with what a step costs beside its pairs.
+_PAIRS = 18
 # As a run's workers have it: freed memory stays with the process.
 _ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
@@ -263,10 +266,12 @@ def main() -> None:
     parser.add_argument("--answer", type=int, default=30, help="tokens of an answer")
     parser.add_argument("--candidates", type=int, default=4, help="candidates of a prompt")
     parser.add_argument("--pairs-per-prompt", type=int, help="all of them if left out")
-    parser.add_argument("--groups", type=int, default=4, help="prompts")
+    parser.add_argument(
+        "--groups", type=int, help=f"prompts; if left out, as many as have {_PAIRS} pairs, or six of a file"
+    )
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 6], help="pairs a forward pass to try for TRL")
-    parser.add_argument("--pack", type=int, default=2048, help="tokens a forward pass of ours")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4], help="pairs a forward pass to try for TRL")
+    parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all measurements there")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -276,10 +281,13 @@ def main() -> None:
         print(json.dumps(asdict(measure_ours(work) if work.trainer == "ours" else measure_trl(work))))
         return
 
+    pairs_of_one = options.pairs_per_prompt or comb(options.candidates, 2)
+    groups = options.groups or (6 if options.file else -(-_PAIRS // pairs_of_one))
+
     def work(trainer: str, batch: int) -> Work:
         return Work(
             trainer, options.model, options.file, options.prompt, options.answer, options.candidates,
-            options.pairs_per_prompt, options.groups, options.lora, batch, options.pack,
+            options.pairs_per_prompt, groups, options.lora, batch, options.pack,
         )  # fmt: skip
 
     tried = {batch: in_process(work("trl", batch)) for batch in options.batches}
@@ -294,7 +302,7 @@ def main() -> None:
             theirs.append(in_process(work("trl", best)))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
-    print(f"{options.model}, float32, {kind}; {shape}, {options.groups} prompts, {ours[0].pairs} pairs a step")
+    print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours[0].pairs} pairs a step")
     print(line(f"TRL, batch {best}", theirs))
     print(line("rlaif", ours))
     speeds = [statistics.median(run.pairs / run.seconds for run in runs) for runs in (ours, theirs)]
