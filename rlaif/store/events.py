@@ -8,11 +8,17 @@ result, since nothing is decided from events.
 import json
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from rlaif.store.files import full_disk_named, is_url, read_bytes, write_bytes
 
 _PUT_EVERY = 5.0
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class EventLog:
@@ -29,8 +35,6 @@ class EventLog:
 
     def append(self, event: str, **fields: Any) -> None:
         """Append one event with the time and its fields."""
-        from rlaif.store.rundir import now
-
         line = json.dumps({"time": now(), "event": event, **fields}, ensure_ascii=False, default=str)
         if not is_url(self._place):
             os.makedirs(os.path.dirname(self._place), exist_ok=True)

@@ -6,7 +6,6 @@ the stage made is in its place. Starting again therefore continues at the first 
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from rlaif.store.events import EventLog
@@ -14,11 +13,6 @@ from rlaif.store.files import is_url, join, names, read_bytes, read_json, write_
 
 Stage = Literal["sample", "judge", "pairs", "train", "evaluate", "promote"]
 STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")
-
-
-def now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class RoundDir:
