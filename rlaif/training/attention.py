@@ -1,9 +1,9 @@
 """Attention over packed groups: a candidate sees its prompt and itself, and no work is spent on what it may not see.
 
-Three ways compute the same. `groups` runs two dense attentions a group, the causal one of the prompt and the masked
-one of its answers, so that its cost does not grow with the other groups of a row; `flex` is FlexAttention with a block
-mask (Dong et al. 2024, arXiv:2412.05496), on CUDA; `mask` is the model's own attention under a dense mask, for models
-that take nothing else. Which of them a model can use is tried out, never assumed.
+Three ways compute the same. `groups` takes a group's tokens block by block, each with the group's tokens up to its own,
+so that its cost does not grow with the other groups of a row and little is spent on what comes later; `flex` is
+FlexAttention with a block mask (Dong et al. 2024, arXiv:2412.05496), on CUDA; `mask` is the model's own attention under
+a dense mask, for models that take nothing else. Which of them a model can use is tried out, never assumed.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,29 @@ Kind = Literal["groups", "flex", "mask"]
 _NAME = "rlaif_groups"
 # FlexAttention compiles for a length once; rows are filled up to a multiple of this.
 _FLEX_BLOCK = 128
+# Tokens whose attention is one call of `groups`; of 64 to 256 none is faster for every shape.
+_QUERY_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a group lies in a row: its prompt is [start, answers), its candidates are [answers, end)."""
+    """Where a group lies in a row: [start, end), its prompt first."""
 
     start: int
-    answers: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Tokens of a group that look at it together.
+
+    Attributes:
+        size: how many they are.
+        mask: [1, 1, size, K] over the group's first K tokens, 0 where they may look and -inf elsewhere.
+    """
+
+    size: int
+    mask: torch.Tensor
 
 
 @dataclass(slots=True)
@@ -44,7 +58,7 @@ class Layout:
     group: torch.Tensor
     candidate: torch.Tensor
     visits: int = 0
-    _masks: list[torch.Tensor] = field(default_factory=list)
+    _blocks: list[list[Block]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> "Layout":
         """Return the layout on a device."""
@@ -76,18 +90,21 @@ class Layout:
         filled = length + flex_filler(length)
         return create_block_mask(visible, None, None, filled, filled, device=self.group.device)
 
-    def answer_masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """For each span [1, 1, answers, prompt + answers], 0 where an answer token may look and -inf elsewhere."""
-        if not self._masks or self._masks[0].dtype != dtype:
-            self._masks = [self._answer_mask(span, dtype) for span in self.spans]
-        return self._masks
+    def blocks(self, dtype: torch.dtype) -> list[list[Block]]:
+        """The blocks of each span, made once for all layers."""
+        if not self._blocks or self._blocks[0][0].mask.dtype != dtype:
+            self._blocks = [
+                [self._block(span, start, dtype) for start in range(span.start, span.end, _QUERY_BLOCK)]
+                for span in self.spans
+            ]
+        return self._blocks
 
-    def _answer_mask(self, span: Span, dtype: torch.dtype) -> torch.Tensor:
-        keys = torch.arange(span.start, span.end, device=self.group.device)
-        allowed = self.visible(keys[span.answers - span.start :, None], keys[None, :])
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)[
-            None, None
-        ]
+    def _block(self, span: Span, start: int, dtype: torch.dtype) -> Block:
+        end = min(start + _QUERY_BLOCK, span.end)
+        keys = torch.arange(span.start, end, device=self.group.device)
+        allowed = self.visible(keys[start - span.start :, None], keys[None, :])
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+        return Block(end - start, mask[None, None])
 
 
 def flex_filler(length: int) -> int:
@@ -144,7 +161,7 @@ def longest_context(config: Any) -> int | None:
 def _reaches_attention(model: Any) -> bool:
     device = next(model.parameters()).device
     tokens = torch.zeros(1, 3, dtype=torch.long, device=device)
-    layout = Layout((Span(0, 2, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
+    layout = Layout((Span(0, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -187,20 +204,15 @@ def _attend(
     layout.visits += 1
     lengths = [span.end - span.start for span in layout.spans]
     parts = []
-    masks = layout.answer_masks(query.dtype)
     # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
-    for span, mask, q, k, v in zip(
-        layout.spans, masks, *(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True
+    for blocks, q, k, v in zip(
+        layout.blocks(query.dtype), *(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True
     ):
-        prompt, answers = span.answers - span.start, span.end - span.answers
-        q_prompt, q_answers = torch.split(q, [prompt, answers], 2)
-        parts.append(
-            F.scaled_dot_product_attention(
-                q_prompt, k[:, :, :prompt], v[:, :, :prompt], None, dropout, True, scale=scaling, enable_gqa=shared
-            )
-        )
-        if answers:
+        for block, rows in zip(blocks, torch.split(q, [block.size for block in blocks], 2), strict=True):
+            seen = block.mask.shape[-1]
             parts.append(
-                F.scaled_dot_product_attention(q_answers, k, v, mask, dropout, scale=scaling, enable_gqa=shared)
+                F.scaled_dot_product_attention(
+                    rows, k[:, :, :seen], v[:, :, :seen], block.mask, dropout, scale=scaling, enable_gqa=shared
+                )
             )
     return torch.cat(parts, 2).transpose(1, 2).contiguous(), None

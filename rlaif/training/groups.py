@@ -48,8 +48,8 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the group when the prompt stands once."""
-        return len(self.prompt_token_ids) + sum(len(candidate) for candidate in self.candidates)
+        """Tokens that a forward pass reads of it: the prompt once, each candidate without its last token."""
+        return len(self.prompt_token_ids) + sum(max(len(candidate) - 1, 0) for candidate in self.candidates)
 
 
 def group_pairs(

@@ -60,8 +60,8 @@ def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from rlaif.training.answer_head import add_answer_head
     from rlaif.training.attention import longest_context, set_attention
-    from rlaif.training.shared_prompt import add_answer_head
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
     try:

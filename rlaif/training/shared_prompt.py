@@ -2,21 +2,17 @@
 
 Position ids restart at the prompt's end for each candidate, and attention lets a candidate see its prompt and itself,
 nothing else; so every candidate has the log-probability that it has alone behind its prompt, exactly. Logits are
-computed only where an answer token is predicted.
+computed only where an answer token is predicted. A candidate's last token predicts nothing and stands nowhere.
 """
 
-import functools
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers.utils import ModelOutput
 
 from rlaif.training.attention import Kind, Layout, Span, flex_filler
 from rlaif.training.groups import Group
-from rlaif.training.token_logps import token_logps
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class PackedRow:
         position_ids: [1, T] int64.
         layout: which token belongs to which group and candidate.
         predicted_from: [A] int64, the position whose logits predict each answer token.
-        targets: [A] int64, the answer tokens.
+        targets: [A] int64, the answer tokens, all of them.
         owner: [A] int64, index in [0, C) of the candidate that each answer token belongs to.
         lengths: [C] int64, tokens of each candidate.
     """
@@ -40,17 +36,6 @@ class PackedRow:
     targets: torch.Tensor
     owner: torch.Tensor
     lengths: torch.Tensor
-
-
-@dataclass
-class AnswerLogps(ModelOutput):  # type: ignore[misc]
-    """What `add_answer_head` makes a model return.
-
-    Attributes:
-        logps: [A] float32, log-probability of each target, in nats.
-    """
-
-    logps: torch.Tensor | None = None
 
 
 def pack_row(groups: Sequence[Group]) -> PackedRow:
@@ -73,17 +58,18 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
         candidate_of += [-1] * prompt
         for candidate in group.candidates:
             start, length, index = len(tokens), len(candidate), len(lengths)
-            tokens += candidate
-            positions += range(prompt, prompt + length)
-            group_of += [number] * length
-            candidate_of += [index] * length
-            predicted_from += ([prompt_end, *range(start, start + length - 1)])[:length]
+            read = max(length - 1, 0)  # The last token is only predicted.
+            tokens += candidate[:read]
+            positions += range(prompt, prompt + read)
+            group_of += [number] * read
+            candidate_of += [index] * read
+            predicted_from += ([prompt_end, *range(start, start + read)])[:length]
             targets += candidate
             owner += [index] * length
             lengths.append(length)
-        spans.append(Span(begin, begin + prompt, len(tokens)))
+        spans.append(Span(begin, len(tokens)))
     if not tokens:
-        tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [Span(0, 1, 1)]
+        tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [Span(0, 1)]
     return PackedRow(
         input_ids=torch.tensor([tokens]),
         position_ids=torch.tensor([positions]),
@@ -99,22 +85,6 @@ def row_to(row: PackedRow, device: torch.device) -> PackedRow:
     """Return the row with all its tensors on a device."""
     names = ("input_ids", "position_ids", "layout", "predicted_from", "targets", "owner", "lengths")
     return replace(row, **{name: getattr(row, name).to(device) for name in names})
-
-
-def add_answer_head(model: Any) -> None:
-    """Let a bare model answer `model(..., answer_targets=targets)` with `AnswerLogps` in place of its logits.
-
-    Inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism) ever
-    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is as it was.
-    """
-    plain = model.forward
-
-    @functools.wraps(type(model).forward)
-    def forward(self: Any, *args: Any, answer_targets: torch.Tensor | None = None, **named: Any) -> Any:
-        output = plain(*args, **named)
-        return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
-
-    model.forward = types.MethodType(forward, model)
 
 
 def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: Kind) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """One prompt, once: the layout of a row, and log-probabilities and gradients as of each candidate alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +22,14 @@ groups_of = st.lists(
     min_size=1,
     max_size=4,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks() -> Iterator[None]:
+    """Blocks so small that groups take several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlaif.training.attention._QUERY_BLOCK", 5)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +54,23 @@ def alone(plain: Any, group: Group, candidate: tuple[int, ...]) -> Any:
 
 
 def test_the_layout_of_a_row() -> None:
-    row = pack_row([Group((5, 6, 7), ((8, 9), (10,)), ()), Group((11,), ((12,),), ())])
-    assert row.input_ids.tolist() == [[5, 6, 7, 8, 9, 10, 11, 12]]
+    row = pack_row([Group((5, 6, 7), ((8, 9), (10, 13, 14)), ()), Group((11,), ((12,),), ())])
+    # The last token of a candidate predicts nothing.
+    assert row.input_ids.tolist() == [[5, 6, 7, 8, 10, 13, 11]]
     # Each candidate goes on where the prompt ended, each group begins anew.
-    assert row.position_ids.tolist() == [[0, 1, 2, 3, 4, 3, 0, 1]]
-    assert row.layout.group.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
-    assert row.layout.candidate.tolist() == [-1, -1, -1, 0, 0, 1, -1, 2]
-    assert list(row.layout.spans) == [Span(0, 3, 6), Span(6, 7, 8)]
+    assert row.position_ids.tolist() == [[0, 1, 2, 3, 3, 4, 0]]
+    assert row.layout.group.tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert row.layout.candidate.tolist() == [-1, -1, -1, 0, 1, 1, -1]
+    assert list(row.layout.spans) == [Span(0, 6), Span(6, 7)]
     # The first token of a candidate is predicted by the prompt's last, not by its neighbour's.
-    assert row.predicted_from.tolist() == [2, 3, 2, 6]
-    assert row.targets.tolist() == [8, 9, 10, 12]
-    assert row.owner.tolist() == [0, 0, 1, 2]
-    assert row.lengths.tolist() == [2, 1, 1]
+    assert row.predicted_from.tolist() == [2, 3, 2, 4, 5, 6]
+    assert row.targets.tolist() == [8, 9, 10, 13, 14, 12]
+    assert row.owner.tolist() == [0, 0, 1, 1, 1, 2]
+    assert row.lengths.tolist() == [2, 3, 1]
 
 
 def test_who_sees_whom() -> None:
-    row = pack_row([Group((5, 6), ((8, 9), (10,)), ()), Group((11,), ((12,),), ())])
+    row = pack_row([Group((5, 6), ((8, 9, 1), (10, 1)), ()), Group((11,), ((12, 1),), ())])
     seen = [[key for key in range(7) if row.layout.dense_mask()[0, 0, query, key]] for query in range(7)]
     assert seen == [
         [0],
@@ -74,9 +84,14 @@ def test_who_sees_whom() -> None:
 
 
 @given(groups_of)
-def test_every_token_stands_in_the_row_once(groups: list[Group]) -> None:
+def test_every_token_that_predicts_stands_in_the_row_once(groups: list[Group]) -> None:
     row = pack_row(groups)
-    everything = [t for group in groups for part in (group.prompt_token_ids, *group.candidates) for t in part]
+    everything = [
+        token
+        for group in groups
+        for part in (group.prompt_token_ids, *(candidate[:-1] for candidate in group.candidates))
+        for token in part
+    ]
     candidates = [candidate for group in groups for candidate in group.candidates]
     assert row.input_ids.tolist() == [everything]
     assert row.input_ids.shape == row.position_ids.shape
@@ -84,9 +99,12 @@ def test_every_token_stands_in_the_row_once(groups: list[Group]) -> None:
     assert row.lengths.tolist() == [len(candidate) for candidate in candidates]
     assert torch.bincount(row.owner, minlength=len(candidates)).tolist() == row.lengths.tolist()
     # A token is predicted from the position before its own, wherever that one stands in the row.
-    answered = (row.layout.candidate >= 0).nonzero()[:, 0]
     positions = row.position_ids[0]
-    assert positions[row.predicted_from].tolist() == [position - 1 for position in positions[answered].tolist()]
+    before = [
+        len(group.prompt_token_ids) - 1 + place
+        for group in groups for candidate in group.candidates for place in range(len(candidate))
+    ]  # fmt: skip
+    assert positions[row.predicted_from].tolist() == before
     # As many tokens are seen as the position says: all before it of its own sequence, and itself.
     assert row.layout.dense_mask()[0, 0].sum(1).tolist() == [position + 1 for position in positions.tolist()]
     assert max(positions) < LONGEST
