@@ -179,11 +179,12 @@ STAND_INS = {
     "scontrol": 'printf "%s\\n" node-0 node-1\n',
     # Each step's command runs as itself; what it was is kept.
     "srun": 'echo "srun $*" >> "$LOG"; while [[ "$1" == --* ]]; do shift; done; exec "$@"\n',
+    # What it was comes last: a node that stands in the log has joined, and the script may end.
     "ray": (
-        'echo "ray $*" >> "$LOG"\n'
         '[[ "$RAY_AUTH_MODE" == token && -n "$(cat "$RAY_AUTH_TOKEN_PATH")" ]] || exit 9\n'
         'stat -c %a "$RAY_AUTH_TOKEN_PATH" >> "$MODES"\n'
         'cat "$RAY_AUTH_TOKEN_PATH" > "$TOKEN_COPY"\n'
+        'echo "ray $*" >> "$LOG"\n'
         "exec sleep 60\n"
     ),
     "rlaif": 'echo "rlaif $*" >> "$LOG"; exit "${RLAIF_STATUS:-0}"\n',
