@@ -60,6 +60,8 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     }
     if address is None:
         options["include_dashboard"] = False
+        # No provider takes this node back with a notice, and the watcher for one is a process with imports of its own.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     else:
         _check_listens(address)
     ours = signal.getsignal(signal.SIGTERM)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.errors import UserError
 from rlaif.preferences.preference_file import Preference, Text
 
 
@@ -40,12 +41,20 @@ def encode_preferences(
         tokenizer: of the policy.
         context: tokens that the policy can see, None for any number.
         policy_id: id of the policy's weights.
+
+    Raises:
+        UserError: no token of a prompt stays apart from the answers, so that nothing predicts their first.
     """
     rows, too_long, sampled = [], [], 0
     for preference in preferences:
         tokens = _as_sampled(preference, tokenizer, policy_id)
         sampled += tokens is not None
         tokens = tokens or _as_text(preference, tokenizer)
+        if not tokens["prompt_token_ids"]:
+            raise UserError(
+                f"{preference.id}: prompt: its tokens merge with those of the answers, and none is left; "
+                f"expected one that ends with its last token, such as a line break, got {preference.prompt!r}"
+            )
         longest = max(len(tokens["chosen_token_ids"]), len(tokens["rejected_token_ids"]))
         if context is not None and len(tokens["prompt_token_ids"]) + longest > context:
             too_long.append(preference.id)

@@ -10,13 +10,17 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rlaif.background import in_background
 from rlaif.errors import UserError
 from rlaif.preferences.preference_file import Preference, read_preferences
 from rlaif.recipe import Recipe, parse_recipe
 from rlaif.training.job import TrainingJob, TrainingResult
+from rlaif.training.launch import train
+from rlaif.training.workers import OnStep, TrainingWorkers
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def train_file(
     out: str,
     overrides: list[str],
     address: str | None,
-    on_step: Callable[[dict[str, float]], None],
+    on_step: OnStep,
 ) -> Outcome:
     """Train a policy on a file of preferences.
 
@@ -124,7 +128,7 @@ def train_file(
         UserError: the file, the policy or a setting is not what it should be, or `out` is there already.
         WorkError: the training failed.
     """
-    from rlaif.engines.cluster import ray_cluster
+    from rlaif.engines.cluster import ray_cluster, uses_gpus
     from rlaif.models.resolve import check_model
 
     if Path(out).exists():
@@ -135,8 +139,9 @@ def train_file(
     preferences = read_preferences(file)
     work = Path(f"{out.rstrip('/')}.work")
     with ray_cluster(address):
-        job, too_long = _prepare(recipe, start, preferences, out, work)
-        result = asyncio.run(_train(job, recipe, on_step))
+        gpu = uses_gpus(recipe)
+        prepare = partial(_prepare, recipe, start, preferences, out, work, gpu)
+        job, too_long, result = asyncio.run(_train(prepare, recipe, gpu, on_step))
     outcome = Outcome(result, len(preferences), too_long, out)
     record = {
         "file": file,
@@ -152,13 +157,12 @@ def train_file(
 
 
 def _prepare(
-    recipe: Recipe, start: Start, preferences: list[Preference], out: str, work: Path
+    recipe: Recipe, start: Start, preferences: list[Preference], out: str, work: Path, gpu: bool
 ) -> tuple[TrainingJob, list[str]]:
     """Encode the preferences into the work folder and return the training on them."""
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
 
-    from rlaif.engines.cluster import uses_gpus
     from rlaif.models.resolve import resolve_model, weights_id
     from rlaif.store.schemas import PAIRS
     from rlaif.store.shards import write_table
@@ -190,7 +194,7 @@ def _prepare(
         training=recipe.training,
         seed=recipe.seed,
         dtype=recipe.policy.dtype,
-        gpu=uses_gpus(recipe),
+        gpu=gpu,
         strategy=recipe.cluster.training.strategy,
         threads=recipe.cluster.training.threads,
         checkpoints=str((work / "checkpoints").resolve()) if recipe.training.checkpoint_steps else None,
@@ -198,12 +202,13 @@ def _prepare(
     return job, encoded.too_long
 
 
-async def _train(job: TrainingJob, recipe: Recipe, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
-    from rlaif.training.launch import train
-    from rlaif.training.workers import TrainingWorkers
-
-    async with TrainingWorkers(recipe.cluster.training, job.gpu) as workers:
-        return await train(workers, job, on_step)
+async def _train(
+    prepare: Callable[[], tuple[TrainingJob, list[str]]], recipe: Recipe, gpu: bool, on_step: OnStep
+) -> tuple[TrainingJob, list[str], TrainingResult]:
+    async with TrainingWorkers(recipe.cluster.training, gpu) as workers:
+        workers.start()  # They import while the preferences are encoded.
+        job, too_long = await in_background(prepare, "encode")
+        return job, too_long, await train(workers, job, on_step)
 
 
 def _sha(preferences: list[Preference]) -> str:

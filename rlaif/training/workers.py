@@ -5,19 +5,19 @@ than that. So the workers are started once, while the engines start too, and the
 """
 
 import asyncio
-import concurrent.futures
 import ctypes
 import errno
 import gc
 import os
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from rlaif.background import in_background
 from rlaif.engines.shortage import Patience
 from rlaif.errors import WorkError
 from rlaif.recipe import TrainersSection
@@ -49,14 +49,18 @@ class TrainingWorkers:
         self._section, self._gpu, self._fewer = section, gpu, fewer
         self._mailbox: Any = None
         self._group: asyncio.Future[None] | None = None
+        self._storage: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self) -> None:
         """Start the workers where there are none, without waiting for them; call it in the driver's event loop."""
         if self._mailbox is None:
             self._mailbox = _local_actor(Mailbox)
         if self._group is None or self._group.done():
-            mailbox = self._mailbox
-            self._group = _in_thread(lambda: _fit(self._section.workers, self._gpu, self._fewer, mailbox))
+            self._storage = self._storage or tempfile.TemporaryDirectory(
+                prefix="rlaif-train-", ignore_cleanup_errors=True
+            )
+            fit = partial(_fit, self._section.workers, self._gpu, self._fewer, self._mailbox, self._storage.name)
+            self._group = in_background(fit, "ray-train")
             # A group that ends between two trainings is replaced at the next.
             self._group.add_done_callback(lambda group: group.cancelled() or group.exception())
 
@@ -121,6 +125,8 @@ class TrainingWorkers:
         # What is interrupted or has failed does not wait for a training: its workers end with the driver.
         if kind is None:
             await self.stop()
+        if self._storage is not None:
+            self._storage.cleanup()
 
 
 def _result(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -146,49 +152,26 @@ def _local_actor(kind: type) -> Any:
     return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote()
 
 
-def _in_thread(function: Callable[[], None]) -> "asyncio.Future[None]":
-    """Run a function in a thread that nobody waits for: a run that is interrupted must not wait for its training."""
-    future: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-    def work() -> None:
-        try:
-            function()
-        except BaseException as error:
-            outcome: BaseException | None = error
-        else:
-            outcome = None
-        # Where the driver's event loop is gone nobody is left to hear of it.
-        with suppress(RuntimeError):
-            if outcome is None:
-                future.set_result(None)
-            else:
-                future.set_exception(outcome)
-
-    threading.Thread(target=work, name="ray-train", daemon=True).start()
-    return asyncio.wrap_future(future)
-
-
-def _fit(workers: int, gpu: bool, fewer: bool, mailbox: Any) -> None:
+def _fit(workers: int, gpu: bool, fewer: bool, mailbox: Any, storage: str) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    with tempfile.TemporaryDirectory(prefix="rlaif-train-") as storage:
-        TorchTrainer(
-            serve,
-            train_loop_config={"mailbox": mailbox},
-            scaling_config=ScalingConfig(
-                # The loss does not depend on their number. A group that works is not disturbed to make it larger.
-                num_workers=(1, workers) if fewer and workers > 1 else workers,
-                elastic_resize_monitor_interval_s=_NEVER,
-                use_gpu=gpu,
-            ),
-            run_config=RunConfig(
-                # A name that was used before would silently resume that training.
-                name=f"rlaif-{uuid.uuid4().hex[:12]}",
-                storage_path=storage,
-                failure_config=FailureConfig(max_failures=_FAILURES),
-            ),
-        ).fit()
+    TorchTrainer(
+        serve,
+        train_loop_config={"mailbox": mailbox},
+        scaling_config=ScalingConfig(
+            # The loss does not depend on their number. A group that works is not disturbed to make it larger.
+            num_workers=(1, workers) if fewer and workers > 1 else workers,
+            elastic_resize_monitor_interval_s=_NEVER,
+            use_gpu=gpu,
+        ),
+        run_config=RunConfig(
+            # A name that was used before would silently resume that training.
+            name=f"rlaif-{uuid.uuid4().hex[:12]}",
+            storage_path=storage,
+            failure_config=FailureConfig(max_failures=_FAILURES),
+        ),
+    ).fit()
 
 
 def serve(config: dict[str, Any]) -> None:

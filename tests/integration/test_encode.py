@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from rlaif.errors import UserError
 from rlaif.preferences.preference_file import Preference, Text
 from rlaif.training.encode import encode_preferences
 from tests.tiny import NoReferenceDPOTrainer, arguments, tiny_llama
@@ -40,3 +41,10 @@ def test_encodes_as_trl_does(form: Any, model_folder: str, tmp_path: Path) -> No
     for ours, theirs in zip(encoded, trainer.train_dataset, strict=True):
         for name in ("prompt", "chosen", "rejected"):
             assert ours[f"{name}_token_ids"] == theirs[f"{name}_ids"]
+
+
+def test_a_prompt_of_which_no_token_is_left_is_refused(model_folder: str) -> None:
+    """Nothing would predict the first token of its answers."""
+    row = Preference("pairs.jsonl:3", "x", "a", "b", None, "ai", None, None)
+    with pytest.raises(UserError, match=r"^pairs.jsonl:3: prompt: .* got 'x'$"):
+        encode_preferences([row], AutoTokenizer.from_pretrained(model_folder), None, "p")

@@ -11,11 +11,13 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rlaif.background import in_background
 from rlaif.errors import UserError
 from rlaif.judging.promptfile import PromptFile, load_prompt_file
 from rlaif.judging.report.labels import labels_jsonl
@@ -26,6 +28,7 @@ from rlaif.training.reward.job import RewardJob, RewardResult
 from rlaif.training.reward.pairs import RewardPair, RewardPairs, pairs_sha, read_pairs
 from rlaif.training.reward.settings import RewardSettings
 from rlaif.training.reward.split import held_out
+from rlaif.training.workers import OnStep, TrainingWorkers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def train_reward_file(
     heldout_share: float,
     overrides: Sequence[str],
     address: str | None,
-    on_step: Callable[[dict[str, float]], None],
+    on_step: OnStep,
 ) -> RewardOutcome:
     """Train a reward model on a file of labels or preferences.
 
@@ -96,10 +99,11 @@ def train_reward_file(
     test = [pair for pair in read.pairs if pair.question in out_of_training]
     work = Path(f"{out.rstrip('/')}.work").resolve()
     with ray_cluster(address):
-        model_id, encoded = _prepare(model, settings, train, work)
-        gpu = takes_gpus(settings.cluster.device)
-        job = RewardJob(model, str(work / "pairs.parquet"), str(work / "model"), settings, gpu)
-        result, measured = asyncio.run(_train(job, test, on_step))
+        job = RewardJob(
+            model, str(work / "pairs.parquet"), str(work / "model"), settings, takes_gpus(settings.cluster.device)
+        )
+        prepare = partial(_prepare, model, settings, train, work)
+        model_id, encoded, result, measured = asyncio.run(_train(prepare, job, test, on_step))
     trained = [pair for pair in train if pair.id not in set(encoded.too_long)]
     record = {
         "file": file,
@@ -149,22 +153,23 @@ def _prepare(model: str, settings: RewardSettings, pairs: list[RewardPair], work
 
 
 async def _train(
-    job: RewardJob, test: list[RewardPair], on_step: Callable[[dict[str, float]], None]
-) -> tuple[RewardResult, HeldOut | None]:
+    prepare: Callable[[], tuple[str, EncodedPairs]], job: RewardJob, test: list[RewardPair], on_step: OnStep
+) -> tuple[str, EncodedPairs, RewardResult, HeldOut | None]:
     import ray
 
     from rlaif.training.reward.worker import reward_loop
-    from rlaif.training.workers import TrainingWorkers
 
     async with TrainingWorkers(job.settings.cluster.training, job.gpu) as workers:
+        workers.start()  # They import while the pairs are encoded.
+        model_id, encoded = await in_background(prepare, "encode")
         result = RewardResult(**await workers.run(reward_loop, job, on_step))
     if not test:
-        return result, None
+        return model_id, encoded, result, None
     # Where the workers ran: the driver may stand on a machine without a GPU.
     task = ray.remote(num_cpus=1 if job.gpu else 0, num_gpus=1 if job.gpu else 0)(score_chats)
     chats = [chat for pair in test for chat in pair.conversations()]
     batch, threads = 2 * job.settings.training.pairs_per_pass, job.settings.cluster.training.threads
-    return result, tally(test, await task.remote(job.out, chats, job.gpu, batch, threads))
+    return model_id, encoded, result, tally(test, await task.remote(job.out, chats, job.gpu, batch, threads))
 
 
 def _counts(pairs: Sequence[RewardPair]) -> dict[str, Any]:
