@@ -15,7 +15,7 @@ help:
 	@echo "make setup   install into $(VENV)"
 	@echo "make demo    install, then align the embedded model on fictional filings (about 10 minutes on 2 cores)"
 	@echo "make test    install, then run the tests, with real engines, a real Ray and a real trainer (about 25 minutes)"
-	@echo "make test-slow  what is left: whole runs that lose nodes, drivers and workers (about 10 minutes more)"
+	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
 	@echo "make lint    ruff and mypy"
 
 setup: $(STAMP)
