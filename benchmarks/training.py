@@ -3,12 +3,13 @@
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
 
-Each measurement is a process of its own: load the model, take one step at a rate of zero to warm up, then train one
-epoch with one optimizer step. The two trainers alternate, so that whatever else the machine does falls on both. TRL is
-given its fastest correct configuration here, found in the run: no gradient checkpointing, no padding to a fixed length,
-and the number of pairs a forward pass that is fastest of those tried; ours against the memory of the others is
-printed too. Its time includes its reference pass. Ours trains against the log-probabilities
-that came with the samples; what computing them too would take is printed beside it.
+Each measurement is a process of its own: load the model and train two optimizer steps, each over all pairs. The first
+warms up; the second is timed, as one of many in a training. The two trainers alternate, so that whatever else the
+machine does falls on both. TRL is given its fastest correct configuration here, found in the run: no gradient
+checkpointing, no padding to a fixed length, and the number of pairs a forward pass that is fastest of those tried; ours
+against the memory of the others is printed too. Its time includes its reference pass. Ours trains against the
+log-probabilities that came with the samples; what computing them too would take is printed beside it. The loss is that
+of the second step, so that the trainers agree on it only if the first one moved their weights alike.
 """
 
 import argparse
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import comb
@@ -30,7 +30,9 @@ from typing import Any
 
 # The vocabulary's first ids are special tokens.
 _FIRST_TOKEN, _LAST_TOKEN = 100, 40_000
-_RATE = 1e-6
+# Two steps over the same pairs: the first warms up, the second is measured, as any later step of a training would be.
+_STEPS = 2
+_RATE = 1e-5
 # A step of far fewer is measured with what a step costs beside its pairs.
 _PAIRS = 18
 # As a run's workers have it: freed memory stays with the process.
@@ -79,13 +81,13 @@ class Measured:
     """What one measurement came to.
 
     Attributes:
-        seconds: of the epoch; for TRL with its reference pass.
+        seconds: of the second step; for TRL with its reference pass.
         reference_seconds: what a reference pass takes ours; 0 for TRL.
         pairs: trained on.
-        tokens: that went through the model, forward and backward, padding included.
-        reference_tokens: that went through the reference.
+        tokens: that go through the model in a step, forward and backward, padding left out.
+        reference_tokens: that go through the reference.
         peak_gib: largest resident memory of the process; on CUDA the most that tensors took of the device.
-        loss: of the step.
+        loss: of the second step.
     """
 
     seconds: float
@@ -147,16 +149,34 @@ def load(work: Work) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def arguments(folder: str, batch: int, turns: int, rate: float, gpu: bool) -> Any:
-    """Return the settings that both trainers share."""
+def arguments(folder: str, batch: int, turns: int, gpu: bool) -> Any:
+    """Return the settings that both trainers share: two steps, each over all pairs."""
     from trl import DPOConfig
 
     return DPOConfig(
         output_dir=folder, use_cpu=not gpu, bf16=gpu, gradient_checkpointing=False, max_length=None, report_to=[],
-        disable_tqdm=True, save_strategy="no", num_train_epochs=1, per_device_train_batch_size=batch,
-        gradient_accumulation_steps=turns, learning_rate=rate, logging_steps=1, seed=0,
+        disable_tqdm=True, save_strategy="no", num_train_epochs=_STEPS, per_device_train_batch_size=batch,
+        gradient_accumulation_steps=turns, learning_rate=_RATE, lr_scheduler_type="constant", logging_steps=1, seed=0,
         precompute_ref_log_probs=False, dataloader_pin_memory=False,
     )  # fmt: skip
+
+
+def time_last_step(trainer: Any) -> tuple[float, float]:
+    """Train, and return the seconds and the loss of the last step."""
+    from transformers import TrainerCallback
+
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    trainer.add_callback(Clock())
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if len(ends) != _STEPS or len(losses) != _STEPS:
+        raise SystemExit(f"expected {_STEPS} steps, saw {len(ends)}")
+    return ends[-1] - ends[-2], losses[-1]
 
 
 def measure_ours(work: Work) -> Measured:
@@ -174,19 +194,14 @@ def measure_ours(work: Work) -> Measured:
     scores = score_groups(model, groups, work.pack, work.gpu)
     reference_seconds = time.perf_counter() - started
     groups = [with_reference(group, logps) for group, logps in zip(groups, scores, strict=True)]
-
-    def epoch(part: Sequence[Any], folder: str, rate: float) -> tuple[float, float]:
-        plan = plan_training(part, epochs=1, groups_per_step=len(part), max_tokens=work.pack, workers=1, seed=0)
-        args = arguments(folder, 1, plan.turns, rate, work.gpu)
-        args.precompute_ref_log_probs, args.remove_unused_columns = True, False
-        trainer = GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=part, plan=plan, loss="sigmoid")
-        started = time.perf_counter()
-        result = trainer.train()
-        return time.perf_counter() - started, result.training_loss
-
+    plan = plan_training(groups, epochs=_STEPS, groups_per_step=len(groups), max_tokens=work.pack, workers=1, seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        epoch(groups if work.gpu else groups[:1], folder, 0.0)
-        seconds, loss = epoch(groups, folder, _RATE)
+        args = arguments(folder, 1, plan.turns, work.gpu)
+        # The plan holds both steps.
+        args.num_train_epochs, args.precompute_ref_log_probs, args.remove_unused_columns = 1, True, False
+        seconds, loss = time_last_step(
+            GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid")
+        )
     tokens = sum(group.tokens for group in groups)
     pairs = sum(len(group.pairs) for group in groups)
     return Measured(seconds, reference_seconds, pairs, tokens, 0, peak_gib(work.gpu), loss)
@@ -211,20 +226,11 @@ def measure_trl(work: Work) -> Measured:
         for group in all_groups(work)
         for pair in group.pairs
     ]
-
-    def epoch(part: list[dict[str, Any]], folder: str, rate: float) -> tuple[float, float]:
-        args = arguments(folder, work.batch, -(-len(part) // work.batch), rate, work.gpu)
-        trainer = TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(part), processing_class=tokenizer)
-        started = time.perf_counter()
-        result = trainer.train()
-        seconds = time.perf_counter() - started
-        if "ref" in getattr(model, "peft_config", {}):
-            model.delete_adapter("ref")  # TRL's copy of the adapter as it was; its next trainer makes one of its own.
-        return seconds, result.training_loss
-
     with tempfile.TemporaryDirectory() as folder:
-        epoch(rows[:1], folder, 0.0)
-        seconds, loss = epoch(rows, folder, _RATE)
+        args = arguments(folder, work.batch, -(-len(rows) // work.batch), work.gpu)
+        seconds, loss = time_last_step(
+            TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+        )
     # Counted without padding, which is in TRL's favour where lengths differ.
     tokens = sum(2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in rows)
     return Measured(seconds, 0.0, len(rows), tokens, tokens, peak_gib(work.gpu), loss)
@@ -272,7 +278,7 @@ def main() -> None:
     )
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4], help="pairs a forward pass to try for TRL")
-    parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
+    parser.add_argument("--pack", type=int, default=512, help="tokens a forward pass of ours")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all measurements there")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -291,10 +297,12 @@ def main() -> None:
             options.pairs_per_prompt, groups, options.lora, batch, options.pack,
         )  # fmt: skip
 
-    tried = {batch: in_process(work("trl", batch)) for batch in options.batches}
+    tried: dict[int, Measured] = {}
+    for batch in options.batches:
+        run = tried[batch] = in_process(work("trl", batch))
+        speed, memory = run.pairs / run.seconds, run.peak_gib
+        print(f"TRL with {batch} pairs a forward pass: {speed:.3f} pairs/s, {memory:.2f} GiB", flush=True)
     best = min(tried, key=lambda batch: tried[batch].seconds)
-    for batch, run in tried.items():
-        print(f"TRL with {batch} pairs a forward pass: {run.pairs / run.seconds:.3f} pairs/s, {run.peak_gib:.2f} GiB")
     ours: list[Measured] = []
     theirs: list[Measured] = [tried[best]]
     for _ in range(options.repeats):
@@ -308,12 +316,12 @@ def main() -> None:
     print(line("rlaif", ours))
     speeds = [statistics.median(run.pairs / run.seconds for run in runs) for runs in (ours, theirs)]
     both = statistics.median(run.pairs / (run.seconds + run.reference_seconds) for run in ours)
-    memory = [statistics.median(run.peak_gib for run in runs) for runs in (ours, theirs)]
+    peaks = [statistics.median(run.peak_gib for run in runs) for runs in (ours, theirs)]
     print(f"pairs a second: {speeds[0] / speeds[1]:.1f}x ({both / speeds[1]:.1f}x with a reference pass of ours)")
-    print(f"peak memory: {memory[0] / memory[1]:.2f}x")
+    print(f"peak memory: {peaks[0] / peaks[1]:.2f}x")
     for batch, run in tried.items():
         if batch != best:
-            print(f"peak memory, TRL with {batch} pairs a forward pass: {memory[0] / run.peak_gib:.2f}x")
+            print(f"peak memory, TRL with {batch} pairs a forward pass: {peaks[0] / run.peak_gib:.2f}x")
     if options.json:
         options.json.write_text(
             json.dumps({"ours": [asdict(run) for run in ours], "trl": [asdict(run) for run in theirs]}, indent=2) + "\n"

@@ -46,29 +46,34 @@ def add_answer_head(model: Any) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-class _NarrowMlp:
-    """The forward pass of an MLP at some positions of [1, T, H] alone, with zeros at the others."""
+class NarrowMlp:
+    """The forward pass of an MLP at some positions of [1, T, H] alone, with zeros at the others.
+
+    Attributes:
+        whole: the forward pass that is narrowed.
+        positions: where; None is everywhere.
+    """
 
     def __init__(self, forward: Any) -> None:
-        self._forward = forward
+        self.whole = forward
         self.positions: torch.Tensor | None = None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self.positions is None:
-            whole: torch.Tensor = self._forward(x)
-            return whole
-        found: torch.Tensor = self._forward(x[:, self.positions])
+            everywhere: torch.Tensor = self.whole(x)
+            return everywhere
+        found: torch.Tensor = self.whole(x[:, self.positions])
         return found.new_zeros(*x.shape[:-1], found.shape[-1]).index_copy(1, self.positions, found)
 
 
-def _last_mlp(model: Any) -> _NarrowMlp | None:
+def _last_mlp(model: Any) -> NarrowMlp | None:
     """Make the last layer's MLP one that can be narrowed; None where it has none that treats each position alone."""
     layers = getattr(getattr(model, model.base_model_prefix, None), "layers", None)
     mlp = getattr(layers[-1], "mlp", None) if isinstance(layers, torch.nn.ModuleList) else None
     if mlp is None:
         return None
     plain = mlp.forward
-    narrow = _NarrowMlp(plain)
+    narrow = NarrowMlp(plain)
     try:
         if not _agree(plain, narrow, model):
             return None
@@ -81,7 +86,7 @@ def _last_mlp(model: Any) -> _NarrowMlp | None:
     return narrow
 
 
-def _agree(plain: Any, narrow: _NarrowMlp, model: Any) -> bool:
+def _agree(plain: Any, narrow: NarrowMlp, model: Any) -> bool:
     weight = next(model.parameters())
     width = model.config.get_text_config().hidden_size
     x = torch.linspace(-1.0, 1.0, 3 * width, device=weight.device, dtype=weight.dtype).view(1, 3, width)

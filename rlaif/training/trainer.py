@@ -17,7 +17,9 @@ from trl import DPOTrainer
 
 from rlaif.errors import WorkError
 from rlaif.training.attention import attention_of
+from rlaif.training.gradients import hold_gradients
 from rlaif.training.groups import Group, Pair
+from rlaif.training.lean_layers import make_lean
 from rlaif.training.losses import LossName, pair_losses
 from rlaif.training.packing import Plan
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
@@ -99,6 +101,11 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         if "ref" in getattr(self.model, "peft_config", {}):
             self.model.delete_adapter("ref")
         self._attention = attention_of(self.model)
+        if self.args.device.type == "cpu" and not self.is_fsdp_enabled:
+            make_lean(self.model)
+            # A step of one pack has no sum to hold, and one that is shared must leave autograd's to the exchange.
+            if plan.turns > 1 and plan.workers == 1:
+                hold_gradients(self.model)
 
     def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
         (row,) = rows

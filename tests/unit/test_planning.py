@@ -148,6 +148,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     from rlaif.training.attention import Layout, Span, set_attention
+    from rlaif.training.lean_layers import make_lean
 
     config = LlamaConfig(
         num_hidden_layers=layers,
@@ -162,6 +163,8 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     assert set_attention(model, on_gpu=False) == "groups"
     if lora:
         model = get_peft_model(model, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"))
+    if not autocast:
+        make_lean(model)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
