@@ -33,8 +33,9 @@ _FIRST_TOKEN, _LAST_TOKEN = 100, 40_000
 # Two steps over the same pairs: the first warms up, the second is measured, as any later step of a training would be.
 _STEPS = 2
 _RATE = 1e-5
-# A step of far fewer is measured with what a step costs beside its pairs.
-_PAIRS = 18
+# A step of far fewer is measured with what a step costs beside its pairs. Whole batches of 1, 2, 3, 4 and 6: TRL weighs
+# the pairs of a last, smaller one more.
+_PAIRS = 12
 # As a run's workers have it: freed memory stays with the process.
 _ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
@@ -302,6 +303,10 @@ def main() -> None:
         run = tried[batch] = in_process(work("trl", batch))
         speed, memory = run.pairs / run.seconds, run.peak_gib
         print(f"TRL with {batch} pairs a forward pass: {speed:.3f} pairs/s, {memory:.2f} GiB", flush=True)
+        if left := run.pairs % batch:
+            print(
+                f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {batch} in the others"
+            )
     best = min(tried, key=lambda batch: tried[batch].seconds)
     ours: list[Measured] = []
     theirs: list[Measured] = [tried[best]]

@@ -98,7 +98,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _Embedding(torch.autograd.Function):
-    """Rows of a weight whose gradient is held: without a matrix as large as the vocabulary for each pack."""
+    """Rows of a weight, without a matrix as large as the vocabulary for each pack's gradient."""
 
     @staticmethod
     def forward(ctx: Any, ids: torch.Tensor, weight: torch.Tensor, padding: int | None) -> torch.Tensor:
@@ -107,11 +107,13 @@ class _Embedding(torch.autograd.Function):
         return F.embedding(ids, weight)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[None, None, None]:
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[None, torch.Tensor | None, None]:
         ids, weight = ctx.saved_tensors
         ids, gradient = ids.flatten(), upstream[0].flatten(0, -2)
         if ctx.padding is not None:  # Whose row an embedding never trains.
             real = ids != ctx.padding
             ids, gradient = ids[real], gradient[real]
+        if weight.grad is None:
+            return None, torch.zeros_like(weight).index_add_(0, ids, gradient), None
         weight.grad.index_add_(0, ids, gradient)
         return None, None, None

@@ -1,6 +1,7 @@
 """Gradients that are held are autograd's, summed over packs, and stay where they are."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlaif.training.gradients import hold_gradients
+from rlaif.training.groups import Group, Pair
 from rlaif.training.lean_layers import make_lean
+from rlaif.training.packing import plan_training
+from rlaif.training.trainer import GroupDPOTrainer
+from tests.tiny import arguments, tiny_llama, tiny_tokenizer
 
 SIZES = {
     "hidden_size": 24,
@@ -92,6 +97,27 @@ def test_stay_where_they_are_and_come_back_the_same() -> None:
     assert {name: gradient.data_ptr() for name, gradient in held(model).items()} == places
     for name, gradient in held(model).items():
         assert torch.equal(gradient, first[name]), name
+
+
+def test_a_step_of_several_packs_is_a_step_of_one(tmp_path: Path) -> None:
+    """Two optimizer steps over the same groups: the second step's loss tells whether the first moved alike."""
+    pairs = (Pair("a", 0, 1, -9.0, -5.0), Pair("b", 0, 2, -9.0, -4.0))
+    groups = [Group((5, 6, 7 + n), ((8, 9), (10,), (11, 12, 13)), pairs) for n in range(4)]
+
+    def losses(max_tokens: int) -> tuple[int, list[float]]:
+        plan = plan_training(groups, epochs=2, groups_per_step=4, max_tokens=max_tokens, workers=1, seed=0)
+        trainer = GroupDPOTrainer(
+            tiny_llama(),
+            args=arguments(tmp_path, gradient_accumulation_steps=plan.turns, remove_unused_columns=False),
+            processing_class=tiny_tokenizer(), groups=groups, plan=plan, loss="sigmoid",
+        )  # fmt: skip
+        trainer.train()
+        return plan.turns, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+    one, several = losses(100), losses(7)
+    assert (one[0], several[0]) == (1, 4)
+    assert several[1] == pytest.approx(one[1], rel=1e-4)
+    assert several[1][1] != pytest.approx(several[1][0], rel=1e-2)
 
 
 def test_no_pack_makes_a_matrix_as_large_as_a_weight() -> None:
