@@ -99,16 +99,15 @@ def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool)
     Args:
         shape: of the model.
         autocast: matrices multiply in bfloat16 (as on a GPU) rather than float32; each linear keeps its own cast input.
-        lora: only adapters are trained, so that the norms keep their inputs alone. Where neither holds, `lean_layers`
-            has the norms and the MLPs keep less.
+            Without, `lean_layers` has the norms keep what the linears behind them keep too, and the MLPs half.
+        lora: only adapters are trained, so that the norms keep their inputs alone, and the MLPs all.
     """
     width = 2 if autocast else 4
-    lean = not (autocast or lora)
-    norms = _FLOAT32 * shape.hidden * (2 if lora or lean else 4)
+    norms = _FLOAT32 * shape.hidden * (0 if not autocast else 2 if lora else 4)
     linear_inputs = width * shape.hidden * (5 if autocast else 2)
     # Queries; keys and values; the output, and the row it is joined into, which an adapter keeps a cast copy of.
     attention = width * (shape.q_width * (4 if autocast and lora else 3) + 2 * shape.kv_width) + _FLOAT32 * shape.heads
-    mlp = (2 if lean else 4) * width * shape.intermediate
+    mlp = (4 if autocast or lora else 2) * width * shape.intermediate
     return norms + linear_inputs + attention + mlp
 
 

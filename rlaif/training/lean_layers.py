@@ -1,10 +1,14 @@
 """Layers that keep less for the backward pass: what is cheap to compute again is not kept.
 
 Of a gated MLP (Shazeer 2020, arXiv:2002.05202) autograd keeps four tensors as wide as the MLP: gate, silu(gate), up,
-and their product, which goes into the projection down. Here it keeps gate and up. Of a root mean square norm (Zhang and
-Sennrich 2019, arXiv:1910.07467) it keeps the input and the normalized input; here the input alone. In float32 these are
-a third of a row's activations. What is computed again are products element by element, and of the exponentials, which
-are what costs, none: the backward pass of silu needs the same one.
+and their product, which goes into the projection down. Here it keeps gate and up. What is computed again are products
+element by element, and of the exponentials, which are what costs, none: the backward pass of silu needs the same one.
+
+Of a root mean square norm (Zhang and Sennrich 2019, arXiv:1910.07467) it keeps the input and the normalized input. Here
+it keeps the result, which the linear layers behind it keep anyway, and divides the weight out again (as the norms of
+NVIDIA's Apex do with `memory_efficient`); a norm with a weight too near to zero for that keeps its input.
+
+In float32 the two together are almost half of what a layer's activations take.
 
 A module is changed only if it then gives what it gave.
 """
@@ -21,6 +25,8 @@ from rlaif.training.answer_head import NarrowMlp
 from rlaif.training.gradients import weight_gradient
 
 _TRIAL_ROWS = 3
+# Dividing a float32 by one above this gives back what was multiplied, to a rounding error.
+_LEAST_WEIGHT = 1e-12
 
 
 def make_lean(model: nn.Module) -> int:
@@ -94,14 +100,16 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        result = (x * scale).mul_(weight)
+        ctx.by_result = bool(weight.abs().min() > _LEAST_WEIGHT)
+        ctx.save_for_backward(result if ctx.by_result else x, weight, scale)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = upstream
-        x, weight, scale = ctx.saved_tensors
-        normalized = x * scale
+        kept, weight, scale = ctx.saved_tensors
+        normalized = kept / weight if ctx.by_result else kept * scale
         to_weight = (gradient * normalized).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
         # d x = scale * (g - normalized * mean(g * normalized)) with g = gradient * weight
         inner = gradient * weight

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-# Rows are taken so many at a time that a float32 copy of them stays below this many numbers.
-_CHUNK_NUMBERS = 4_000_000
+# Rows are taken so many at a time that a float32 copy of them stays below this many numbers, on a CPU and on a GPU.
+_CHUNK_NUMBERS_CPU, _CHUNK_NUMBERS_GPU = 1_000_000, 4_000_000
 
 
 def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -52,4 +52,4 @@ class _TokenLogps(torch.autograd.Function):
 
 
 def _rows(logits: torch.Tensor) -> int:
-    return max(1, _CHUNK_NUMBERS // logits.shape[1])
+    return max(1, (_CHUNK_NUMBERS_GPU if logits.is_cuda else _CHUNK_NUMBERS_CPU) // logits.shape[1])

@@ -58,6 +58,18 @@ def test_gradients_are_the_same(name: str) -> None:
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
 
 
+def test_a_norm_with_weights_of_nothing_is_the_same_too() -> None:
+    plain = made("llama")
+    with torch.no_grad():
+        plain.model.layers[0].input_layernorm.weight[3] = 0.0
+        plain.model.layers[1].input_layernorm.weight[5] = 1e-9
+    lean = copy.deepcopy(plain)
+    make_lean(lean)
+    theirs, ours = gradients(plain), gradients(lean)
+    for weight, gradient in theirs.items():
+        assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
+
+
 def test_what_has_an_adapter_is_left_alone() -> None:
     config = LoraConfig(r=2, target_modules=["up_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     torch.manual_seed(1)
