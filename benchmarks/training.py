@@ -3,13 +3,14 @@
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
 
-Each measurement is a process of its own: load the model and train two optimizer steps, each over all pairs. The first
-warms up; the second is timed, as one of many in a training. The two trainers alternate, so that whatever else the
-machine does falls on both. TRL is given its fastest correct configuration here, found in the run: no gradient
-checkpointing, no padding to a fixed length, and the number of pairs a forward pass that is fastest of those tried; ours
-against the memory of the others is printed too. Its time includes its reference pass. Ours trains against the
-log-probabilities that came with the samples; what computing them too would take is printed beside it. The loss is that
-of the second step, so that the trainers agree on it only if the first one moved their weights alike.
+Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up; the later
+ones are timed, each as one of many in a training. The two take turns, step by step, while the other waits, so that
+whatever else the machine does falls on both, and the ratio is the median of the turns'. TRL is given its fastest
+correct configuration here, found before in the run: no gradient checkpointing, no padding to a fixed length, and the number of
+pairs a forward pass that is fastest of those tried; ours against the memory of the others is printed too. Its time
+includes its reference pass. Ours trains against the log-probabilities that came with the samples; what computing them
+too would take is printed beside it. The loss is that of the second step, so that the trainers agree on it only if the
+first one moved their weights alike.
 """
 
 import argparse
@@ -30,9 +31,8 @@ from typing import Any
 
 # The vocabulary's first ids are special tokens.
 _FIRST_TOKEN, _LAST_TOKEN = 100, 40_000
-# Two steps over the same pairs: the first warms up, the second is measured, as any later step of a training would be.
-_STEPS = 2
 _RATE = 1e-5
+_STEP, _RESULT = "step: ", "result: "  # What begins a process's lines to whoever started it.
 # A step of far fewer is measured with what a step costs beside its pairs. Whole batches of 1, 2, 3, 4 and 6: TRL weighs
 # the pairs of a last, smaller one more.
 _PAIRS = 12
@@ -60,6 +60,7 @@ class Work:
         rank: of a LoRA adapter; 0 trains all weights.
         batch: pairs of a forward pass, for TRL.
         pack: token budget of a forward pass, for ours.
+        steps: that are timed, after the one that warms up.
         gpu: whether on CUDA: bfloat16 passes, and a frozen base in bfloat16.
     """
 
@@ -74,6 +75,7 @@ class Work:
     rank: int
     batch: int
     pack: int
+    steps: int = 1
     gpu: bool = False
 
 
@@ -82,7 +84,7 @@ class Measured:
     """What one measurement came to.
 
     Attributes:
-        seconds: of the second step; for TRL with its reference pass.
+        seconds: of a timed step, the median; for TRL with its reference pass.
         reference_seconds: what a reference pass takes ours; 0 for TRL.
         pairs: trained on.
         tokens: that go through the model in a step, forward and backward, padding left out.
@@ -150,34 +152,40 @@ def load(work: Work) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def arguments(folder: str, batch: int, turns: int, gpu: bool) -> Any:
-    """Return the settings that both trainers share: two steps, each over all pairs."""
+def arguments(folder: str, work: Work, batch: int, turns: int) -> Any:
+    """Return the settings that both trainers share; each step goes over all pairs."""
     from trl import DPOConfig
 
     return DPOConfig(
-        output_dir=folder, use_cpu=not gpu, bf16=gpu, gradient_checkpointing=False, max_length=None, report_to=[],
-        disable_tqdm=True, save_strategy="no", num_train_epochs=_STEPS, per_device_train_batch_size=batch,
-        gradient_accumulation_steps=turns, learning_rate=_RATE, lr_scheduler_type="constant", logging_steps=1, seed=0,
-        precompute_ref_log_probs=False, dataloader_pin_memory=False,
+        output_dir=folder, use_cpu=not work.gpu, bf16=work.gpu, gradient_checkpointing=False, max_length=None,
+        report_to=[], disable_tqdm=True, save_strategy="no", num_train_epochs=1 + work.steps,
+        per_device_train_batch_size=batch, gradient_accumulation_steps=turns, learning_rate=_RATE,
+        lr_scheduler_type="constant", logging_steps=1, seed=0, precompute_ref_log_probs=False,
+        dataloader_pin_memory=False,
     )  # fmt: skip
 
 
-def time_last_step(trainer: Any) -> tuple[float, float]:
-    """Train, and return the seconds and the loss of the last step."""
+def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
+    """Train, each step when a line comes on standard input, and return a step's seconds and the second one's loss."""
     from transformers import TrainerCallback
 
-    ends: list[float] = []
+    seconds: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            sys.stdin.readline()
+            self.started = time.perf_counter()
+
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
+            seconds.append(time.perf_counter() - self.started)
+            print(f"{_STEP}{seconds[-1]}", flush=True)
 
     trainer.add_callback(Clock())
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    if len(ends) != _STEPS or len(losses) != _STEPS:
-        raise SystemExit(f"expected {_STEPS} steps, saw {len(ends)}")
-    return ends[-1] - ends[-2], losses[-1]
+    if len(seconds) != 1 + steps or len(losses) != 1 + steps:
+        raise SystemExit(f"expected {1 + steps} steps, saw {len(seconds)}")
+    return statistics.median(seconds[1:]), losses[1]
 
 
 def measure_ours(work: Work) -> Measured:
@@ -195,13 +203,16 @@ def measure_ours(work: Work) -> Measured:
     scores = score_groups(model, groups, work.pack, work.gpu)
     reference_seconds = time.perf_counter() - started
     groups = [with_reference(group, logps) for group, logps in zip(groups, scores, strict=True)]
-    plan = plan_training(groups, epochs=_STEPS, groups_per_step=len(groups), max_tokens=work.pack, workers=1, seed=0)
+    plan = plan_training(
+        groups, epochs=1 + work.steps, groups_per_step=len(groups), max_tokens=work.pack, workers=1, seed=0
+    )
     with tempfile.TemporaryDirectory() as folder:
-        args = arguments(folder, 1, plan.turns, work.gpu)
-        # The plan holds both steps.
+        args = arguments(folder, work, 1, plan.turns)
+        # The plan holds all steps.
         args.num_train_epochs, args.precompute_ref_log_probs, args.remove_unused_columns = 1, True, False
-        seconds, loss = time_last_step(
-            GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid")
+        seconds, loss = time_steps(
+            GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid"),
+            work.steps,
         )
     tokens = sum(group.tokens for group in groups)
     pairs = sum(len(group.pairs) for group in groups)
@@ -228,9 +239,10 @@ def measure_trl(work: Work) -> Measured:
         for pair in group.pairs
     ]
     with tempfile.TemporaryDirectory() as folder:
-        args = arguments(folder, work.batch, -(-len(rows) // work.batch), work.gpu)
-        seconds, loss = time_last_step(
-            TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+        args = arguments(folder, work, work.batch, -(-len(rows) // work.batch))
+        seconds, loss = time_steps(
+            TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer),
+            work.steps,
         )
     # Counted without padding, which is in TRL's favour where lengths differ.
     tokens = sum(2 * len(r["prompt_ids"]) + len(r["chosen_ids"]) + len(r["rejected_ids"]) for r in rows)
@@ -246,23 +258,60 @@ def peak_gib(gpu: bool) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
+class Contender:
+    """A trainer in a process of its own that waits before each step."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process that writes it
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--work", json.dumps(asdict(work))],
+            env={**os.environ, **_ENVIRONMENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            text=True,
+        )  # fmt: skip
+        self.step()  # Which warms up.
+
+    def step(self) -> float:
+        """Take the next step and return its seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._line(_STEP))
+
+    def result(self) -> Measured:
+        """Return what it came to, after its last step."""
+        found = Measured(**json.loads(self._line(_RESULT)))
+        self._process.wait()
+        return found
+
+    def _line(self, begin: str) -> str:
+        assert self._process.stdout is not None
+        for text in self._process.stdout:
+            if text.startswith(begin):
+                return text.removeprefix(begin)
+        self._errors.seek(0)
+        raise SystemExit(f"{self._work.trainer}: {self._errors.read()[-3000:]}")
+
+
 def in_process(work: Work) -> Measured:
-    """Measure in a process of its own."""
-    command = [sys.executable, __file__, "--work", json.dumps(asdict(work))]
-    done = subprocess.run(command, env={**os.environ, **_ENVIRONMENT}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{work.trainer}: {done.stderr[-3000:]}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    """Measure by itself, in a process of its own."""
+    contender = Contender(work)
+    for _ in range(work.steps):
+        contender.step()
+    return contender.result()
 
 
-def line(name: str, runs: list[Measured]) -> str:
-    """Return a table's line of the medians."""
-    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
-    speed = statistics.median(run.pairs / run.seconds for run in runs)
-    computed = f"{middle.tokens:,} forward and backward, {middle.reference_tokens:,} forward"
-    return (
-        f"{name:<14} {speed:8.3f} pairs/s  {middle.peak_gib:5.2f} GiB peak  loss {middle.loss:.4f}  tokens: {computed}"
-    )
+def take_turns(one: Work, other: Work) -> tuple[Measured, Measured, list[float]]:
+    """Measure two, step by step in turn; the third is the seconds of one over those of the other in each turn."""
+    first, second = Contender(one), Contender(other)
+    ratios = [first.step() / second.step() for _ in range(one.steps)]
+    return first.result(), second.result(), ratios
+
+
+def line(name: str, run: Measured) -> str:
+    """Return a table's line."""
+    speed, computed = run.pairs / run.seconds, f"{run.tokens:,} forward and backward, {run.reference_tokens:,} forward"
+    return f"{name:<14} {speed:8.3f} pairs/s  {run.peak_gib:5.2f} GiB peak  loss {run.loss:.4f}  tokens: {computed}"
 
 
 def main() -> None:
@@ -280,27 +329,28 @@ def main() -> None:
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4], help="pairs a forward pass to try for TRL")
     parser.add_argument("--pack", type=int, default=512, help="tokens a forward pass of ours")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
     parser.add_argument("--json", type=Path, help="write all measurements there")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work = Work(**json.loads(options.work))
-        print(json.dumps(asdict(measure_ours(work) if work.trainer == "ours" else measure_trl(work))))
+        measured = measure_ours(work) if work.trainer == "ours" else measure_trl(work)
+        print(f"{_RESULT}{json.dumps(asdict(measured))}", flush=True)
         return
 
     pairs_of_one = options.pairs_per_prompt or comb(options.candidates, 2)
     groups = options.groups or (6 if options.file else -(-_PAIRS // pairs_of_one))
 
-    def work(trainer: str, batch: int) -> Work:
+    def work(trainer: str, batch: int, steps: int) -> Work:
         return Work(
             trainer, options.model, options.file, options.prompt, options.answer, options.candidates,
-            options.pairs_per_prompt, groups, options.lora, batch, options.pack,
+            options.pairs_per_prompt, groups, options.lora, batch, options.pack, steps,
         )  # fmt: skip
 
     tried: dict[int, Measured] = {}
     for batch in options.batches:
-        run = tried[batch] = in_process(work("trl", batch))
+        run = tried[batch] = in_process(work("trl", batch, 1))
         speed, memory = run.pairs / run.seconds, run.peak_gib
         print(f"TRL with {batch} pairs a forward pass: {speed:.3f} pairs/s, {memory:.2f} GiB", flush=True)
         if left := run.pairs % batch:
@@ -308,29 +358,23 @@ def main() -> None:
                 f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {batch} in the others"
             )
     best = min(tried, key=lambda batch: tried[batch].seconds)
-    ours: list[Measured] = []
-    theirs: list[Measured] = [tried[best]]
-    for _ in range(options.repeats):
-        ours.append(in_process(work("ours", 0)))
-        if len(theirs) < options.repeats:
-            theirs.append(in_process(work("trl", best)))
+    theirs, ours, ratios = take_turns(work("trl", best, options.turns), work("ours", 0, options.turns))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
-    print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours[0].pairs} pairs a step")
+    print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} pairs a step")
     print(line(f"TRL, batch {best}", theirs))
     print(line("rlaif", ours))
-    speeds = [statistics.median(run.pairs / run.seconds for run in runs) for runs in (ours, theirs)]
-    both = statistics.median(run.pairs / (run.seconds + run.reference_seconds) for run in ours)
-    peaks = [statistics.median(run.peak_gib for run in runs) for runs in (ours, theirs)]
-    print(f"pairs a second: {speeds[0] / speeds[1]:.1f}x ({both / speeds[1]:.1f}x with a reference pass of ours)")
-    print(f"peak memory: {peaks[0] / peaks[1]:.2f}x")
+    faster = statistics.median(ratios)
+    with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)
+    turns = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"pairs a second: {faster:.1f}x (turns: {turns}; {with_reference:.1f}x with a reference pass of ours)")
+    print(f"peak memory: {ours.peak_gib / theirs.peak_gib:.2f}x")
     for batch, run in tried.items():
         if batch != best:
-            print(f"peak memory, TRL with {batch} pairs a forward pass: {peaks[0] / run.peak_gib:.2f}x")
+            print(f"peak memory, TRL with {batch} pairs a forward pass: {ours.peak_gib / run.peak_gib:.2f}x")
     if options.json:
-        options.json.write_text(
-            json.dumps({"ours": [asdict(run) for run in ours], "trl": [asdict(run) for run in theirs]}, indent=2) + "\n"
-        )
+        found = {"ours": asdict(ours), "trl": asdict(theirs), "ratios": ratios}
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
