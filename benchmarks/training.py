@@ -6,11 +6,11 @@
 Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up; the later
 ones are timed, each as one of many in a training. The two take turns, step by step, while the other waits, so that
 whatever else the machine does falls on both, and the ratio is the median of the turns'. TRL is given its fastest
-correct configuration here, found before in the run: no gradient checkpointing, no padding to a fixed length, and the number of
-pairs a forward pass that is fastest of those tried; ours against the memory of the others is printed too. Its time
-includes its reference pass. Ours trains against the log-probabilities that came with the samples; what computing them
-too would take is printed beside it. The loss is that of the second step, so that the trainers agree on it only if the
-first one moved their weights alike.
+correct configuration here, found before in the run: no gradient checkpointing, no padding to a fixed length, and the
+number of pairs a forward pass that is fastest of those tried; ours against the memory of the others is printed too. Its
+time includes its reference pass. Ours trains against the log-probabilities that came with the samples; what computing
+them too would take is printed beside it. The loss is that of the second step, so that the trainers agree on it only if
+the first one moved their weights alike.
 """
 
 import argparse
