@@ -6,11 +6,11 @@
 Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up; the later
 ones are timed, each as one of many in a training. The two take turns, step by step, while the other waits, so that
 whatever else the machine does falls on both, and the ratio is the median of the turns'. TRL is given its fastest
-correct configuration here, found before in the run: no gradient checkpointing, no padding to a fixed length, and the
-number of pairs a forward pass that is fastest of those tried; ours against the memory of the others is printed too. Its
-time includes its reference pass. Ours trains against the log-probabilities that came with the samples; what computing
-them too would take is printed beside it. The loss is that of the second step, so that the trainers agree on it only if
-the first one moved their weights alike.
+correct configuration here, found before in the run, in turns too: no gradient checkpointing, no padding to a fixed
+length, and the number of pairs a forward pass that is fastest of those tried; ours against the memory of the others is
+printed too. Its time includes its reference pass. Ours trains against the log-probabilities that came with the samples;
+what computing them too would take is printed beside it. The loss is that of the second step, so that the trainers agree
+on it only if the first one moved their weights alike.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import comb
@@ -308,6 +309,25 @@ def take_turns(one: Work, other: Work) -> tuple[Measured, Measured, list[float]]
     return first.result(), second.result(), ratios
 
 
+def fastest(work: Callable[[int], Work], batches: Sequence[int]) -> tuple[int, dict[int, Measured]]:
+    """Return the fastest number of pairs a forward pass, and what each came to in turns with the best so far."""
+    best = batches[0]
+    tried: dict[int, Measured] = {}
+    if len(batches) == 1:
+        tried[best] = in_process(work(best))
+    for batch in batches[1:]:
+        before, now, (ratio,) = take_turns(work(best), work(batch))
+        tried |= {best: before, batch: now}
+        best = batch if ratio > 1 else best
+    for batch, run in tried.items():
+        print(f"TRL with {batch} pairs a forward pass: {run.pairs / run.seconds:.3f} pairs/s, {run.peak_gib:.2f} GiB")
+        if left := run.pairs % batch:
+            print(
+                f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {batch} in the others"
+            )
+    return best, tried
+
+
 def line(name: str, run: Measured) -> str:
     """Return a table's line."""
     speed, computed = run.pairs / run.seconds, f"{run.tokens:,} forward and backward, {run.reference_tokens:,} forward"
@@ -328,7 +348,7 @@ def main() -> None:
     )
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4], help="pairs a forward pass to try for TRL")
-    parser.add_argument("--pack", type=int, default=512, help="tokens a forward pass of ours")
+    parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
     parser.add_argument("--json", type=Path, help="write all measurements there")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -348,16 +368,7 @@ def main() -> None:
             options.pairs_per_prompt, groups, options.lora, batch, options.pack, steps,
         )  # fmt: skip
 
-    tried: dict[int, Measured] = {}
-    for batch in options.batches:
-        run = tried[batch] = in_process(work("trl", batch, 1))
-        speed, memory = run.pairs / run.seconds, run.peak_gib
-        print(f"TRL with {batch} pairs a forward pass: {speed:.3f} pairs/s, {memory:.2f} GiB", flush=True)
-        if left := run.pairs % batch:
-            print(
-                f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {batch} in the others"
-            )
-    best = min(tried, key=lambda batch: tried[batch].seconds)
+    best, tried = fastest(lambda batch: work("trl", batch, 1), options.batches)
     theirs, ours, ratios = take_turns(work("trl", best, options.turns), work("ours", 0, options.turns))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
