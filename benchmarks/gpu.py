@@ -50,9 +50,7 @@ def compare(model: str, shape: tuple[int, ...], batches: list[int], repeats: int
     prompt, answer, candidates, groups, rank, pack = shape
 
     def measure(trainer: str, batch: int) -> Measured:
-        work = Work(
-            trainer, model, None, prompt, answer, candidates, None, groups, rank, batch, pack, steps=1, gpu=True
-        )
+        work = Work(trainer, model, None, prompt, answer, candidates, None, groups, rank, batch, pack, gpu=True)
         return fastest(in_process(work) for _ in range(repeats))
 
     theirs, ours = fastest(measure("trl", batch) for batch in batches), measure("ours", 0)

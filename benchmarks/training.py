@@ -168,17 +168,24 @@ def arguments(folder: str, work: Work, batch: int, turns: int) -> Any:
 
 def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
     """Train, each step when a line comes on standard input, and return a step's seconds and the second one's loss."""
+    import torch
     from transformers import TrainerCallback
 
     seconds: list[float] = []
 
+    def now() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # A step is over when its kernels are.
+        return time.perf_counter()
+
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            sys.stdin.readline()
-            self.started = time.perf_counter()
+            if not sys.stdin.readline():
+                raise SystemExit("nobody waits for this measurement any more")
+            self.started = now()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            seconds.append(time.perf_counter() - self.started)
+            seconds.append(now() - self.started)
             print(f"{_STEP}{seconds[-1]}", flush=True)
 
     trainer.add_callback(Clock())
@@ -264,7 +271,7 @@ class Contender:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process that writes it
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--work", json.dumps(asdict(work))],
             env={**os.environ, **_ENVIRONMENT}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
@@ -347,7 +354,10 @@ def main() -> None:
         "--groups", type=int, help=f"prompts; if left out, as many as have {_PAIRS} pairs, or six of a file"
     )
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4], help="pairs a forward pass to try for TRL")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1, 2, 4],
+        help="pairs a forward pass to try for TRL; two are in memory at a time, which for 2 and 4 takes some 19 GiB",
+    )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
     parser.add_argument("--json", type=Path, help="write all measurements there")

@@ -70,6 +70,8 @@ def _is_norm(module: Any) -> bool:
 
 def _is_gated_mlp(module: Any) -> bool:
     parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    if any(isinstance(part, nn.Dropout) for part in module.modules()):
+        return False  # Which a trial of a model that is not in training would not see.
     return _takes_one_tensor(module) and all(
         type(part) is nn.Linear
         and part.bias is None

@@ -101,5 +101,13 @@ def test_another_formula_is_left_alone() -> None:
     assert make_lean(model) == 0
 
 
+def test_a_dropout_is_left_alone() -> None:
+    """It does nothing until the model is trained, so that a trial alone would not tell."""
+    model = made("llama").eval()
+    for layer in model.model.layers:
+        layer.mlp.dropout = nn.Dropout(0.5)
+    assert make_lean(model) == 5
+
+
 def test_half_precision_is_left_alone() -> None:
     assert make_lean(made("llama").to(torch.bfloat16)) == 0
