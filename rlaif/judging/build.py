@@ -1,7 +1,7 @@
 """From a judge's description to the judge that works."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from rlaif.judging.asking import Asker, LogprobAsker, TextAsker
@@ -33,7 +33,7 @@ def build_judge(
     Raises:
         UserError: an endpoint's key is not in the environment.
     """
-    return _Builder(backends, spending or Spending(), cache, []).build(spec)
+    return _Builder(backends, spending or Spending(), cache, AsyncExitStack()).build(spec)
 
 
 @asynccontextmanager
@@ -41,12 +41,8 @@ async def open_judge(
     spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
 ) -> AsyncIterator[Judge]:
     """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
-    builder = _Builder(backends, spending or Spending(), cache, [])
-    try:
-        yield builder.build(spec)
-    finally:
-        for server in builder.servers:
-            await server.close()
+    async with AsyncExitStack() as opened:
+        yield _Builder(backends, spending or Spending(), cache, opened).build(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +50,13 @@ class _Builder:
     """Makes judges of their descriptions.
 
     Attributes:
-        servers: the endpoints that the judges ask; appended to.
+        opened: closes what the judges ask, the last that was opened first.
     """
 
     backends: Backends
     spending: Spending
     cache: VerdictCache | None
-    servers: list[OpenAIServer]
+    opened: AsyncExitStack
 
     def build(self, spec: JudgeSpec) -> Judge:
         if isinstance(spec, ReferenceSpec):
@@ -76,8 +72,12 @@ class _Builder:
     def _backend(self, spec: LlmSpec) -> ModelBackend:
         if isinstance(spec.backend, OpenAIBackend):
             server = OpenAIServer(spec.backend, self.spending)
-            self.servers.append(server)
-            return server if self.cache is None else CachedBackend(server, self.cache, together=False)
+            self.opened.push_async_callback(server.close)
+            if self.cache is None:
+                return server
+            cached = CachedBackend(server, self.cache, together=False)
+            self.opened.push_async_callback(cached.close)
+            return cached
         backend = self.backends.vllm(spec.model)
         if self.cache is None or not backend.identity:
             # Engines whose weights have no name may answer otherwise tomorrow.

@@ -123,6 +123,17 @@ class CachedBackend:
         """See `ModelBackend`."""
         return await self._answer(requests, self._inner.chats, ChatReply)
 
+    async def close(self) -> None:
+        """Give up the questions that are on their way though nobody waits for them any more.
+
+        To be called before the backend behind this one is closed: a question that is repeated or still waits for its
+        turn would find it closed.
+        """
+        tasks = list(self._on_the_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _answer(
         self,
         requests: Sequence[Request],
@@ -152,6 +163,7 @@ class CachedBackend:
             repeated.append(task is not None)
             if task is None:
                 task = self._on_the_way[key] = asyncio.create_task(self._ask_one(key, request, ask))
+                task.add_done_callback(_heard)
             tasks.append(task)
         # Shielded: whoever stops waiting does not take the answer from those who wait for the same, nor from the cache.
         done = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
@@ -183,6 +195,12 @@ class CachedBackend:
     def _costing(self, reply: Reply) -> Reply:
         """Return a reply that somebody has paid for already with what it counts for here."""
         return replace(reply, prompt_tokens=0, completion_tokens=0, seconds=0.0) if self._cache.free else reply
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of a task's error: those who wait are told it, and asyncio need not print it where nobody does."""
+    if not task.cancelled():
+        task.exception()
 
 
 def reply_key(identity: str, request: ChatRequest | LabelRequest) -> str:

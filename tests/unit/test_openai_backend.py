@@ -2,11 +2,14 @@
 
 import asyncio
 import email.utils
+import gc
 import json
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from rlaif.errors import UserError, WorkError
 from rlaif.judging import waiting
 from rlaif.judging.backend import OpenAIBackend
 from rlaif.judging.build import build_judge, open_judge
+from rlaif.judging.cache import VerdictCache
 from rlaif.judging.judgefile import load_judge_file
 from rlaif.judging.openai_backend import OpenAIServer
 from rlaif.judging.spending import Spending, limited_spending
@@ -353,6 +357,35 @@ def test_one_judge_serves_one_event_loop_after_another(tmp_path: Path) -> None:
         for _ in range(2):
             verdicts = asyncio.run(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
             assert [verdict.status for verdict in verdicts] == ["ok", "ok"]
+
+
+def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp_path: Path) -> None:
+    sent = threading.Event()
+    complaints: list[dict[str, Any]] = []
+
+    def answer(exchange: Exchange, number: int) -> None:
+        sent.set()
+        time.sleep(0.3)
+        exchange.refuse(500, "too busy")
+
+    async def stopped(server: Endpoint) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        # One question is on its way, to be asked again, and the other waits for its turn.
+        spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
+        with closing(VerdictCache(tmp_path / "verdicts.sqlite")) as cache:
+            async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
+                verdicts = asyncio.create_task(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
+                await asyncio.to_thread(sent.wait)
+                verdicts.cancel()
+                await asyncio.gather(verdicts, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.sleep(0.5)
+        gc.collect()
+
+    with endpoint(answer) as server:
+        gc.collect()  # Clients that other tests left open would complain in this loop.
+        asyncio.run(stopped(server))
+        assert (len(server.requests), complaints) == (1, [])
 
 
 def test_a_limit_without_prices_or_without_an_endpoint_is_refused(tmp_path: Path) -> None:

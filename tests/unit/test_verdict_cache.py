@@ -1,6 +1,7 @@
 """The verdict cache: what was answered is not asked again, by any process; what failed is."""
 
 import asyncio
+import gc
 import math
 import multiprocessing
 import sqlite3
@@ -152,6 +153,31 @@ def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache
         0,
         100,
     ]
+
+
+def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: VerdictCache) -> None:
+    class Failing(Counting):
+        async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+            await asyncio.sleep(0.01)
+            self.calls += 1
+            raise WorkError("enough is spent")
+
+    backend = Failing()
+    cached = CachedBackend(backend, cache, together=False)
+    complaints: list[object] = []
+
+    async def left() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        waiting = asyncio.create_task(cached.chats([chat("a")]))
+        await asyncio.sleep(0.001)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        gc.collect()
+
+    gc.collect()  # Clients that other tests left open would complain in this loop.
+    asyncio.run(left())
+    assert (backend.calls, complaints) == (1, [])
 
 
 def test_log_probabilities_come_back_to_the_last_bit(cache: VerdictCache) -> None:
