@@ -210,9 +210,8 @@ def _attend(
     ):
         for block, rows in zip(blocks, torch.split(q, [block.size for block in blocks], 2), strict=True):
             seen = block.mask.shape[-1]
-            parts.append(
-                F.scaled_dot_product_attention(
-                    rows, k[:, :, :seen], v[:, :, :seen], block.mask, dropout, scale=scaling, enable_gqa=shared
-                )
+            part = F.scaled_dot_product_attention(
+                rows, k[:, :, :seen], v[:, :, :seen], block.mask, dropout, scale=scaling, enable_gqa=shared
             )
-    return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
+            parts.append(part.transpose(1, 2))
+    return torch.cat(parts, 1), None
