@@ -317,21 +317,18 @@ def take_turns(one: Work, other: Work) -> tuple[Measured, Measured, list[float]]
 
 
 def fastest(work: Callable[[int], Work], batches: Sequence[int]) -> tuple[int, dict[int, Measured]]:
-    """Return the fastest number of pairs a forward pass, and what each came to in turns with the best so far."""
+    """Return the fastest number of pairs a forward pass, and what each came to in turns with the best so far.
+
+    Of one alone there is nothing to find out.
+    """
     best = batches[0]
     tried: dict[int, Measured] = {}
-    if len(batches) == 1:
-        tried[best] = in_process(work(best))
     for batch in batches[1:]:
         before, now, (ratio,) = take_turns(work(best), work(batch))
         tried |= {best: before, batch: now}
         best = batch if ratio > 1 else best
     for batch, run in tried.items():
         print(f"TRL with {batch} pairs a forward pass: {run.pairs / run.seconds:.3f} pairs/s, {run.peak_gib:.2f} GiB")
-        if left := run.pairs % batch:
-            print(
-                f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {batch} in the others"
-            )
     return best, tried
 
 
@@ -356,7 +353,8 @@ def main() -> None:
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 2, 4],
-        help="pairs a forward pass to try for TRL; two are in memory at a time, which for 2 and 4 takes some 19 GiB",
+        help="pairs a forward pass to try for TRL, one of which is taken as it is; two are in memory at a time, which "
+        "for 2 and 4 takes some 19 GiB",
     )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
@@ -384,6 +382,8 @@ def main() -> None:
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
     print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} pairs a step")
     print(line(f"TRL, batch {best}", theirs))
+    if left := theirs.pairs % best:
+        print(f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {best} in the others")
     print(line("rlaif", ours))
     faster = statistics.median(ratios)
     with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)
