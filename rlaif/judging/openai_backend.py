@@ -247,7 +247,12 @@ class _Answer:
 
 async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
     """Wait for all replies, and then raise the first error: what was on its way is paid, and so it is counted."""
-    done = await asyncio.gather(*replies, return_exceptions=True)
+    asked = list(replies)
+    if len(asked) == 1:
+        # In the task of whoever asks: from its answer to what they do with it, no other question is sent and no end
+        # comes, so that whoever keeps answers has kept all that are paid but those on their way.
+        return [await asked[0]]
+    done = await asyncio.gather(*asked, return_exceptions=True)
     for reply in done:
         if isinstance(reply, BaseException):
             raise reply

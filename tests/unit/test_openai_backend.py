@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -386,6 +387,26 @@ def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp
         gc.collect()  # Clients that other tests left open would complain in this loop.
         asyncio.run(stopped(server))
         assert (len(server.requests), complaints) == (1, [])
+
+
+def test_an_answer_is_kept_before_the_next_question_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    kept: list[int] = []
+
+    def answer(exchange: Exchange, number: int) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            kept.append(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        exchange.say("[[A]]")
+
+    async def judged(server: Endpoint) -> None:
+        spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
+        with closing(VerdictCache(path)) as cache:
+            async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
+                await asyncio.gather(*(judge.verdicts(Prompt(f"q{n}", f"Q{n}?"), ["x", "y"]) for n in range(10)))
+
+    with endpoint(answer) as server:
+        asyncio.run(judged(server))
+    assert kept == list(range(20))
 
 
 def test_a_limit_without_prices_or_without_an_endpoint_is_refused(tmp_path: Path) -> None:
