@@ -361,12 +361,12 @@ def test_one_judge_serves_one_event_loop_after_another(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp_path: Path) -> None:
-    sent = threading.Event()
+    sent, stop = threading.Event(), threading.Event()
     complaints: list[dict[str, Any]] = []
 
     def answer(exchange: Exchange, number: int) -> None:
         sent.set()
-        time.sleep(0.3)
+        stop.wait(30)
         exchange.refuse(500, "too busy")
 
     async def stopped(server: Endpoint) -> None:
@@ -380,7 +380,8 @@ def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp
                 verdicts.cancel()
                 await asyncio.gather(verdicts, return_exceptions=True)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        await asyncio.sleep(0.5)
+        stop.set()
+        await asyncio.sleep(0.2)
         gc.collect()
 
     with endpoint(answer) as server:
