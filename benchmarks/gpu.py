@@ -2,14 +2,14 @@
 
     python benchmarks/gpu.py --model Qwen/Qwen2.5-0.5B-Instruct
 
-Each line is what `benchmarks/training.py` measures on made data, with bfloat16 passes on CUDA: ours with FlexAttention,
+Each line is what `benchmarks/trainers.py` measures on made data, with bfloat16 passes on CUDA: ours with FlexAttention,
 TRL with the attention that transformers chooses. Prints a table for `docs/gpu.md`.
 """
 
 import argparse
 from collections.abc import Iterable
 
-from training import Measured, Work, in_process
+from trainers import Measured, Work, in_process
 
 # Prompt, answer, candidates, prompts a step, LoRA rank, tokens a row of ours.
 SHAPES = [
