@@ -22,24 +22,24 @@ from pathlib import Path
 
 import psutil
 
-from rlaif.engines.requests import (
+from rlaif.chat import Messages
+from rlaif.data.question import Prompt
+from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
     LabelReply,
     LabelRequest,
-    Messages,
     Sample,
     SampleReply,
     SampleRequest,
 )
-from rlaif.judging.build import build_judge
-from rlaif.judging.judge import Judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.promptfile import load_prompt_file
-from rlaif.questions.prompt import Prompt
+from rlaif.judges.build import build_judge
+from rlaif.judges.judge import Judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.preferences.round_pairs import write_pairs
+from rlaif.prompts.template import load_prompt_file
 from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.pairing import write_pairs
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_prompts
 from rlaif.store.rundir import RunDir

@@ -101,7 +101,7 @@ class Asked:
         order: of the questions.
         requests: what was asked last.
         replies: the answers.
-        identity: see `rlaif.judging.judge.ModelBackend`.
+        identity: see `rlaif.judges.judge.ModelBackend`.
     """
 
     engine: Any
@@ -111,12 +111,12 @@ class Asked:
     identity: str = ""
 
     def vllm(self, model: str) -> "Asked":
-        """See `rlaif.judging.judge.Backends`."""
+        """See `rlaif.judges.judge.Backends`."""
         return self
 
     async def labels(self, requests: Sequence[Any]) -> list[Any]:
-        """See `rlaif.judging.judge.ModelBackend`."""
-        from rlaif.engines.requests import LabelReply
+        """See `rlaif.judges.judge.ModelBackend`."""
+        from rlaif.inference.requests import LabelReply
 
         self.requests = list(requests)
         if self.engine is None:
@@ -131,8 +131,8 @@ class Asked:
 
 def questions_of(judge_name: str, prompt: Any, answers: Sequence[str], tokenizer: Any) -> list[list[int]]:
     """Return the tokens of what a judge asks about all comparisons, in the order in which it asks."""
-    from rlaif.judging.build import build_judge
-    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judges.build import build_judge
+    from rlaif.judges.judge_file import load_judge_file
 
     asked = Asked(None)
     asyncio.run(build_judge(load_judge_file(judge_name), asked).verdicts(prompt, answers))
@@ -149,7 +149,7 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
     Raises:
         SystemExit: what the judge's own prompt shares is more.
     """
-    from rlaif.questions.prompt import Prompt
+    from rlaif.data.question import Prompt
 
     draw = random.Random(0)
     # Of one token each, so that any number of tokens can be reached.
@@ -168,8 +168,8 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
 
 def measure(options: argparse.Namespace) -> list[Measured]:
     """Measure every size of block that the engine takes, in every order that is wanted."""
-    from rlaif.engines.cluster import ENVIRONMENT
-    from rlaif.engines.device import cpu_threads, engine_options
+    from rlaif.cluster.ray_cluster import ENVIRONMENT
+    from rlaif.inference.vllm.device import cpu_threads, engine_options
     from rlaif.recipe import EnginesSection
 
     section = EnginesSection(kv_cache_gib=options.kv_cache_gib, threads=options.threads)
@@ -179,11 +179,11 @@ def measure(options: argparse.Namespace) -> list[Measured]:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads(section, 1))
     from transformers import AutoTokenizer
 
-    from rlaif.engines.policy_weights import PolicyWeights
-    from rlaif.engines.vllm_engine import VllmEngine
-    from rlaif.judging.build import build_judge
-    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.inference.vllm.engine import VllmEngine
+    from rlaif.judges.build import build_judge
+    from rlaif.judges.judge_file import load_judge_file
     from rlaif.models.resolve import resolve_model
+    from rlaif.store.policy_weights import PolicyWeights
 
     folder = resolve_model(options.model)
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -182,10 +182,10 @@ def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
 
 def measure_ours(work: Work) -> Measured:
     """Train with `GroupDPOTrainer`."""
+    from rlaif.training.dpo.reference import score_groups
+    from rlaif.training.dpo.trainer import GroupDPOTrainer
     from rlaif.training.groups import with_reference
     from rlaif.training.packing import plan_training
-    from rlaif.training.reference import score_groups
-    from rlaif.training.trainer import GroupDPOTrainer
 
     model, tokenizer = load(work)
     groups = all_groups(work)

@@ -26,3 +26,9 @@ class Interrupted(RlaifError):
 def is_disk_full(error: OSError) -> bool:
     """Whether a write failed for want of room: on the disk, in a quota, or under a limit on a file's size."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its class's name where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

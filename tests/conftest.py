@@ -29,6 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(Path(item.path).parent.name, 0))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def float32_on_every_cpu() -> Iterator[None]:
+    """`dtype: auto` means float32 in this process, also on a CPU with bfloat16 units: tests compare to 1e-5."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlaif.models.dtype.has_cpu_bf16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; tests that need it skip without."""
@@ -40,7 +48,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """One Ray cluster on this machine for all tests of a session that need one in their own process."""
-    from rlaif.engines.cluster import ray_cluster
+    from rlaif.cluster.ray_cluster import ray_cluster
 
     with ray_cluster(None):
         yield

@@ -18,8 +18,8 @@ LONGEST = 128
 
 def tiny_llama(seed: int = 0) -> Any:
     """Two layers with grouped-query attention, random weights, made as `load_model` makes its models."""
-    from rlaif.training.answer_head import add_answer_head
-    from rlaif.training.attention import set_attention
+    from rlaif.training.kernels.answer_head import add_answer_head
+    from rlaif.training.kernels.attention import set_attention
 
     torch.manual_seed(seed)
     model = LlamaForCausalLM(

@@ -49,7 +49,7 @@ def report(
     page = write_report(directory.place, out)
     summary = summarize(directory)
     if json_:
-        from rlaif.reporting.plain import summary_json
+        from rlaif.reporting.summary_json import summary_json
 
         typer.echo(json.dumps({**summary_json(summary), "report": page}))
         return
@@ -69,7 +69,7 @@ def runs(runs: _Runs = "runs", json_: _Json = False) -> None:
 
     summaries = [summarize(directory) for directory in list_runs(runs)]
     if json_:
-        from rlaif.reporting.plain import summary_json
+        from rlaif.reporting.summary_json import summary_json
 
         typer.echo(json.dumps([summary_json(summary) for summary in summaries]))
         return

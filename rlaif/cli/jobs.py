@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rlaif.cli.head import LOCAL, Address, connect, elsewhere, talk
 from rlaif.errors import Interrupted, UserError, WorkError
+from rlaif.jobs.ray_head import LOCAL, Address, connect, elsewhere, talk
 
 _PREFIX = "rlaif-"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -41,8 +41,8 @@ def submit(
     json_: Annotated[bool, typer.Option("--json", help="Print the job as JSON, its output on standard error.")] = False,
 ) -> None:
     """Run a recipe as a job of a Ray cluster."""
-    from rlaif.cli.bundle import make_bundle
-    from rlaif.cli.keys import put, values_of
+    from rlaif.jobs.bundle import make_bundle
+    from rlaif.jobs.secrets import put, values_of
     from rlaif.recipe import load_recipe
 
     keys = values_of(env or [])
@@ -55,7 +55,7 @@ def submit(
             jobs = client.list_jobs()
             _refuse_second(jobs, resolved.name, place, address)
             job = _free_id(resolved.name, [entry.submission_id for entry in jobs])
-            module = ["rlaif.cli.driver", put(client, keys)] if keys else ["rlaif"]
+            module = ["rlaif.cli.job_driver", put(client, keys)] if keys else ["rlaif"]
             words = [*module, "run", "recipe.yaml", "--runs", place, "--address", "auto"]
             client.submit_job(
                 entrypoint=shlex.join(["python", "-m", *words]),

@@ -12,7 +12,7 @@ import typer
 from rlaif.cli.errors import WRONG_USE, at_the_edge
 
 if TYPE_CHECKING:
-    from rlaif.rounds.judge_session import Serving
+    from rlaif.judges.session import Serving
 
 app = typer.Typer(
     name="judge",
@@ -45,8 +45,8 @@ def list_(json_: _Json = False) -> None:
     from pathlib import Path
 
     from rlaif.errors import UserError
-    from rlaif.judging.judgefile import load_judge_file
-    from rlaif.resources import find_resource, list_resources
+    from rlaif.io.resources import find_resource, list_resources
+    from rlaif.judges.judge_file import load_judge_file
 
     rows: list[dict[str, Any]] = []
     for name in list_resources("judges"):
@@ -60,7 +60,7 @@ def list_(json_: _Json = False) -> None:
     if json_:
         typer.echo(json.dumps(rows))
         return
-    from rlaif.judging.report.listing import judges_table
+    from rlaif.reporting.judge.listing import judges_table
 
     _console().print(judges_table(rows))
 
@@ -69,7 +69,7 @@ def show(name: _Name, json_: _Json = False) -> None:
     """Show a judge as it is resolved: where it was found, what it is made of, and its identity."""
     import yaml
 
-    from rlaif.judging.judgefile import load_judge_file
+    from rlaif.judges.judge_file import load_judge_file
 
     spec = load_judge_file(name)
     facts = {"path": str(spec.path), **spec.describe()}
@@ -83,7 +83,7 @@ def check(
     """Check a judge file with all that it names, or a prompt file; every fault comes with its file and line."""
     from dataclasses import asdict
 
-    from rlaif.judging.check import check_judge
+    from rlaif.judges.check import check_judge
 
     findings = check_judge(path)
     if json_:
@@ -112,9 +112,9 @@ def try_(
 ) -> None:
     """Put one question with two answers to a judge, and print its verdicts and what they come to."""
     from rlaif.cli.interrupt import stop_signals
-    from rlaif.judging.judgefile import load_judge_file
-    from rlaif.judging.report.labels import Label
-    from rlaif.rounds.judge_report import try_on
+    from rlaif.data.labels import Label
+    from rlaif.judge_evals.evaluate import try_on
+    from rlaif.judges.judge_file import load_judge_file
 
     spec = load_judge_file(name)
     label = Label(
@@ -128,7 +128,7 @@ def try_(
         decision = asdict(judged.decision) if judged.decision else None
         typer.echo(json.dumps({"verdicts": [asdict(verdict) for verdict in judged.verdicts], "decision": decision}))
         return
-    from rlaif.judging.report.listing import judged_view
+    from rlaif.reporting.judge.listing import judged_view
 
     _console().print(judged_view(judged))
 
@@ -151,11 +151,11 @@ def report(
 ) -> None:
     """Measure a judge against people: accuracy, what it prefers for the wrong reasons, and what it costs."""
     from rlaif.cli.interrupt import stop_signals
-    from rlaif.judging.judgefile import load_judge_file
-    from rlaif.judging.report.files import write_report
-    from rlaif.judging.report.labels import load_labels
-    from rlaif.judging.report.result import report_json
-    from rlaif.rounds.judge_report import report_on
+    from rlaif.data.labels import load_labels
+    from rlaif.judge_evals.evaluate import report_on
+    from rlaif.judge_evals.report import report_json
+    from rlaif.judges.judge_file import load_judge_file
+    from rlaif.reporting.judge.files import write_report
 
     spec, read = load_judge_file(name), load_labels(labels, limit)
     serving = _serving(model, set_, address, verbose, max_cost)
@@ -165,7 +165,7 @@ def report(
     if json_:
         typer.echo(json.dumps({**report_json(made), "report": page}))
         return
-    from rlaif.judging.report.terminal import report_view
+    from rlaif.reporting.judge.terminal import report_view
 
     console = _console()
     console.print(report_view(made))
@@ -188,10 +188,10 @@ def compare(
 ) -> None:
     """Compare two judges on the same labels: which is right where the other is wrong, and whether that is chance."""
     from rlaif.cli.interrupt import stop_signals
-    from rlaif.judging.judgefile import load_judge_file
-    from rlaif.judging.report.labels import load_labels
-    from rlaif.judging.report.result import comparison_json
-    from rlaif.rounds.judge_report import compare_on
+    from rlaif.data.labels import load_labels
+    from rlaif.judge_evals.evaluate import compare_on
+    from rlaif.judge_evals.report import comparison_json
+    from rlaif.judges.judge_file import load_judge_file
 
     one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
     serving = _serving(model, set_, address, verbose, max_cost)
@@ -200,7 +200,7 @@ def compare(
     if json_:
         typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
         return
-    from rlaif.judging.report.terminal import comparison_view
+    from rlaif.reporting.judge.terminal import comparison_view
 
     _console().print(comparison_view((one.name, other.name), found))
 
@@ -224,9 +224,9 @@ def labels(
     json_: _Json = False,
 ) -> None:
     """Make a label file of LLMBar's pairs, or of answers that people marked correct, incorrect or refused."""
-    from rlaif.judging.report.convert import convert_labels, parse_part
-    from rlaif.judging.report.labels import labels_jsonl
-    from rlaif.store.files import write_bytes
+    from rlaif.data.label_conversion import convert_labels, parse_part
+    from rlaif.data.labels import labels_jsonl
+    from rlaif.io.files import write_bytes
 
     made = convert_labels(
         source,
@@ -247,7 +247,7 @@ def labels(
 def _serving(
     model: str, overrides: list[str] | None, address: str | None, verbose: bool, max_cost: float | None = None
 ) -> "Serving":
-    from rlaif.rounds.judge_session import Serving, serving_recipe
+    from rlaif.judges.session import Serving, serving_recipe
 
     return Serving(serving_recipe(model, overrides or []), address, verbose, max_cost)
 

@@ -35,12 +35,12 @@ def label(
 
     from rlaif.cli.interrupt import stop_signals
     from rlaif.cli.progress import TerminalProgress
+    from rlaif.data.candidates import read_candidates
     from rlaif.errors import UserError
-    from rlaif.judging.judgefile import load_judge_file
-    from rlaif.judging.promptfile import load_prompt_file
-    from rlaif.preferences.candidate_file import read_candidates
-    from rlaif.rounds.judge_session import Serving, serving_recipe
-    from rlaif.rounds.label import label_candidates
+    from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.session import Serving, serving_recipe
+    from rlaif.preferences.labelling import label_candidates
+    from rlaif.prompts.template import load_prompt_file
 
     if not output.endswith(".parquet"):
         raise UserError(f"--output {output}: expected a file of .parquet")

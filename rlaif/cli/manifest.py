@@ -19,7 +19,7 @@ def manifest(
     ] = None,
 ) -> None:
     """Print a Kubernetes manifest, a Slurm script or a file for `ray up`, filled in from values."""
-    from rlaif.manifests.render import TEMPLATES, load_values, render
+    from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
     known = next((name for name in TEMPLATES if name == kind), None)
     if known is None:

@@ -49,7 +49,7 @@ def plan(
 
     hardware = HardwareOptions(gpus, nodes, gpu_type, gpu_memory, host_memory, tflops, bandwidth, price)
     if address is not None:
-        from rlaif.cli.head import nodes as live_nodes
+        from rlaif.jobs.ray_head import nodes as live_nodes
         from rlaif.planning.ray_nodes import hardware_of
 
         hardware = hardware_of(live_nodes(address), hardware, address)

@@ -22,7 +22,7 @@ def predict(
     from rlaif.cli.interrupt import stop_signals
     from rlaif.cli.progress import TerminalProgress
     from rlaif.errors import UserError
-    from rlaif.rounds.predict import predict_with_model, predict_with_run
+    from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
     if (run is None) == (policy is None):
         raise UserError("predict: expected one of --run and --policy")

@@ -18,7 +18,7 @@ _PLAIN_EVERY = 15.0
 
 
 class TerminalProgress:
-    """Shows a run's stages on the console; see `rlaif.rounds.progress.Progress`.
+    """Shows a run's stages on the console; see `rlaif.progress.Progress`.
 
     Args:
         console: where to.

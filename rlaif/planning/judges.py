@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rlaif.judging.backend import OpenAIBackend, VllmBackend
-from rlaif.judging.spec import JudgeSpec, LlmSpec, PanelSpec
+from rlaif.inference.backends import OpenAIBackend, VllmBackend
+from rlaif.judges.spec import JudgeSpec, LlmSpec, PanelSpec
 
 # Of the rubric and the words around question and answers: prose.
 _CHARACTERS_PER_TOKEN = 4

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlaif.engines.device import cpu_kv_bytes
 from rlaif.errors import UserError
+from rlaif.inference.vllm.device import cpu_kv_bytes
 from rlaif.models.shape import ModelShape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, kv_bytes_per_token, trainer_memory

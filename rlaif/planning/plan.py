@@ -6,11 +6,12 @@ Invariant: a plan that is returned fits its machines, and says whatever it assum
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from rlaif.engines.device import weights_dtype
 from rlaif.errors import UserError
-from rlaif.judging.backend import OpenAIBackend
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.promptfile import load_prompt_file
+from rlaif.inference.backends import OpenAIBackend
+from rlaif.inference.pools import judge_context
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.models.context import model_context
+from rlaif.models.dtype import weights_dtype
 from rlaif.models.shape import ModelShape
 from rlaif.models.shapes import model_shape
 from rlaif.planning.duration import efficiency, engine_seconds, training_seconds
@@ -27,9 +28,8 @@ from rlaif.planning.tokens import (
     measure_questions,
     round_tokens,
 )
+from rlaif.prompts.template import load_prompt_file
 from rlaif.recipe import Recipe
-from rlaif.rounds.pools import judge_context
-from rlaif.rounds.setup import model_context
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from rlaif.engines.requests import Messages
+from rlaif.chat import Messages
+from rlaif.data.question import Prompt
+from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.models.hub import hub_answers
 from rlaif.planning.judges import JudgeCalls
-from rlaif.questions.prompt import Prompt
-from rlaif.questions.sources import load_questions
 from rlaif.recipe import DatasetQuestions, QuestionSource, Recipe
 from rlaif.rounds.source import round_size
 

@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from rlaif.engines.requests import Messages
-from rlaif.judging.judge import Judge
-from rlaif.judging.verdict import Verdict
-from rlaif.preferences.candidate_file import Candidates
+from rlaif.chat import Messages
+from rlaif.data.candidates import Candidates
+from rlaif.judges.judge import Judge
+from rlaif.judges.verdict import Verdict
 from rlaif.preferences.pairs import PairCounts, choose
 from rlaif.recipe import PairsSection
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlaif.engines.requests import Messages
-from rlaif.judging.judge import Judge
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.chat import Messages
+from rlaif.data.question import Prompt
+from rlaif.judges.judge import Judge
+from rlaif.judges.verdict import Decision, Verdict
 from rlaif.recipe import PairsSection
 
 

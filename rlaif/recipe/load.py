@@ -8,10 +8,10 @@ import yaml
 from pydantic import ValidationError
 
 from rlaif.errors import UserError
+from rlaif.io.resources import find_resource
 from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.recipe import Recipe
-from rlaif.resources import find_resource
 
 S = TypeVar("S", bound=Section)
 

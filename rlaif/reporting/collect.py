@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rlaif.io.files import filesystem, names
 from rlaif.reporting.summary import RunSummary
-from rlaif.store.files import filesystem, names
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.runs import load_json
 from rlaif.store.schemas import FAILURES

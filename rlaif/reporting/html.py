@@ -14,7 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlaif.errors import UserError
-from rlaif.reporting import charts, words
+from rlaif.io.files import FULL, write_bytes
+from rlaif.reporting import charts
+from rlaif.reporting import figure_text as words
 from rlaif.reporting.collect import (
     PairStatistics,
     TrainingLog,
@@ -23,11 +25,10 @@ from rlaif.reporting.collect import (
     pair_statistics,
     training_logs,
 )
-from rlaif.reporting.judges import STATUSES, canary_results, judge_report
+from rlaif.reporting.judge_statistics import STATUSES, canary_results, judge_report
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import Timeline, timeline
 from rlaif.store.events import now
-from rlaif.store.files import FULL, write_bytes
 from rlaif.store.rundir import RunDir
 
 STAGES = (

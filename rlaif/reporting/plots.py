@@ -23,7 +23,8 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= raw * 0.999), 10 * power)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+    # Where the range is narrower than the digits kept, several indices give the same number.
+    return list(dict.fromkeys(float(f"{index * step:.10g}") for index in range(first, last + 1)))
 
 
 def whole_ticks(count: int, wanted: int = 8) -> list[int]:

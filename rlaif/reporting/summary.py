@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from rlaif.errors import UserError
-from rlaif.rounds.statistics import Interval
+from rlaif.stats.intervals import Interval
 from rlaif.store.rundir import STAGES, RoundDir, RunDir
 from rlaif.store.runs import load_json
 

@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rlaif.reporting.figure_text import DASH, ago, figure, headline, promotion, span
 from rlaif.reporting.summary import RunSummary, summarize
-from rlaif.reporting.words import DASH, ago, figure, headline, promotion, span
-from rlaif.rounds.statistics import Interval
+from rlaif.stats.intervals import Interval
 from rlaif.store.lineage import (
     Lineage,
     TracedCandidate,

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rlaif.engines.requests import Messages, SampleReply, SampleRequest
+from rlaif.chat import Messages
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging.judge import Judge
-from rlaif.judging.verdict import Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference.requests import SampleReply, SampleRequest
+from rlaif.judges.judge import Judge
+from rlaif.judges.verdict import Verdict
+from rlaif.progress import Progress
 from rlaif.recipe import SamplingSection
-from rlaif.rounds.progress import Progress
 from rlaif.rounds.sink import RoundSink
 
 

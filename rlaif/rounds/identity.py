@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from rlaif import __version__
+from rlaif.data.sources import questions_sha
 from rlaif.errors import UserError
-from rlaif.questions.sources import questions_sha
 from rlaif.recipe import dump_recipe, parse_recipe
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now

@@ -11,22 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlaif.engines.cluster import ray_cluster, uses_gpus
-from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.errors import RlaifError
-from rlaif.judging.build import open_judge
-from rlaif.judging.cache import VerdictCache
-from rlaif.judging.spending import remote_judges
+from rlaif.inference.pools import Pools
+from rlaif.inference.response_cache import VerdictCache
+from rlaif.io.files import names, read_json
+from rlaif.judge_evals.gold_set import check_stored
+from rlaif.judges.build import open_judge
+from rlaif.judges.spending_limit import remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
-from rlaif.rounds.canaries import check_stored
+from rlaif.progress import Ahead, Progress
 from rlaif.rounds.identity import begin, check_same_run
-from rlaif.rounds.judge_costs import record_spending, run_spending
-from rlaif.rounds.policies import current_policy, trained_policy
-from rlaif.rounds.pools import Pools
-from rlaif.rounds.progress import Ahead, Progress
+from rlaif.rounds.judge_spending import record_spending, run_spending
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, train_policy
-from rlaif.store.files import names, read_json
+from rlaif.store.policies import current_policy, trained_policy
+from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import write_table
 from rlaif.training.workers import TrainingWorkers

@@ -4,26 +4,27 @@ Invariant: whatever a person can have got wrong - a file, a name, a column, a mo
 seconds, with one message, before Ray or a model is started and before anything is written.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlaif.engines.requests import Messages
+from rlaif.chat import Messages
+from rlaif.data.labels import Label
+from rlaif.data.question import Prompt
+from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
-from rlaif.judging.judgefile import JudgeSpec, load_judge_file
-from rlaif.judging.openai_backend import read_key
-from rlaif.judging.promptfile import PromptFile, load_prompt_file
-from rlaif.judging.report.labels import Label, load_labels
-from rlaif.judging.spec import RewardModelSpec
-from rlaif.judging.spending import limited_spending, remote_judges
-from rlaif.models.resolve import BUILTIN, check_model
-from rlaif.questions.prompt import Prompt
-from rlaif.questions.sources import load_questions
-from rlaif.recipe import CanariesSection, Recipe
-from rlaif.store.files import is_url
+from rlaif.inference.openai_server import read_key
+from rlaif.io.files import is_url
+from rlaif.judge_evals.gold_set import load_canaries
+from rlaif.judges.judge_file import JudgeSpec, load_judge_file
+from rlaif.judges.spec import RewardModelSpec
+from rlaif.judges.spending_limit import limited_spending, remote_judges
+from rlaif.models.context import model_context
+from rlaif.models.resolve import check_model
+from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.recipe import Recipe
 
 _LEAST_FREE = 200 << 20
 
@@ -90,20 +91,6 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     return Setup(recipe, place, train, heldout, test, judge, answer_prompt, load_canaries(recipe.judge.canaries))
 
 
-def load_canaries(section: CanariesSection | None) -> tuple[Label, ...]:
-    """Return the labels that the judge is checked on: those on which people prefer one answer.
-
-    Raises:
-        UserError: the file is no label file, or has no such label.
-    """
-    if section is None:
-        return ()
-    labels = tuple(label for label in load_labels(section.path, section.limit) if label.human != "tie")
-    if not labels:
-        raise UserError(f"{section.path}: people see a tie in every label; expected judge.canaries with one preferred")
-    return labels
-
-
 def _check_context(recipe: Recipe) -> None:
     """Compare policy.max_length with what the model takes, where its config is on this machine."""
     longest = model_context(recipe.policy.model)
@@ -112,17 +99,6 @@ def _check_context(recipe: Recipe) -> None:
             f"policy.max_length: {recipe.policy.max_length} tokens, but {recipe.policy.model} takes {longest}; "
             "expected at most that"
         )
-
-
-def model_context(model: str) -> int | None:
-    """Return the longest sequence that a model takes, in tokens, or None where only a hub knows."""
-    if model == BUILTIN:
-        return 8192
-    config = Path(model) / "config.json"
-    if not config.is_file():
-        return None
-    value = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
-    return int(value) if value else None
 
 
 def _check_disk(place: str) -> None:

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlaif.engines.requests import SampleReply
-from rlaif.judging.verdict import Verdict
+from rlaif.inference.requests import SampleReply
+from rlaif.judges.verdict import Verdict
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, VERDICTS
 from rlaif.store.shards import ShardTable

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-from rlaif.questions.prompt import Prompt
+from rlaif.data.question import Prompt
 from rlaif.recipe import RoundsSection
 
 

@@ -9,14 +9,9 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from rlaif.engines.policy_weights import PolicyWeights
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging.judge import Judge
-from rlaif.preferences.pairs import PairCounts
-from rlaif.questions.prompt import Prompt
-from rlaif.rounds.canaries import judge_canaries
-from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.evaluation import (
+from rlaif.evaluation.heldout import (
     Answer,
     answer_prompts,
     initial_logps,
@@ -25,20 +20,25 @@ from rlaif.rounds.evaluation import (
     metrics_of,
     predictions_csv,
 )
+from rlaif.inference.pools import Pools
+from rlaif.io.files import join, read_json, write_bytes, write_json
+from rlaif.judge_evals.gold_set import judge_canaries
+from rlaif.judges.judge import Judge
+from rlaif.preferences.pairs import PairCounts
+from rlaif.preferences.round_pairs import write_pairs
+from rlaif.progress import Progress
+from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.gate import GateResult, judge_gate
-from rlaif.rounds.pairing import write_pairs
-from rlaif.rounds.pools import Pools
-from rlaif.rounds.progress import Progress
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_prompts
-from rlaif.rounds.statistics import Interval, mean_interval, paired_difference, win_rate
-from rlaif.store.files import join, read_json, write_bytes, write_json
+from rlaif.stats.intervals import Interval, mean_interval, paired_difference, win_rate
+from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table, write_table
+from rlaif.training.dpo.job import TrainingJob
+from rlaif.training.dpo.launch import score_with_model, train
 from rlaif.training.groups import Group
-from rlaif.training.job import TrainingJob
-from rlaif.training.launch import score_with_model, train
 from rlaif.training.workers import TrainingWorkers
 
 

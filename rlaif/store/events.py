@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from rlaif.store.files import full_disk_named, is_url, read_bytes, write_bytes
+from rlaif.io.files import full_disk_named, is_url, read_bytes, write_bytes
 
 _PUT_EVERY = 5.0
 

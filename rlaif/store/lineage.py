@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlaif.errors import UserError
-from rlaif.store.files import filesystem, join, names, read_json
+from rlaif.io.files import filesystem, join, names, read_json
 from rlaif.store.rundir import RoundDir, RunDir
 
 _NAMED = 5

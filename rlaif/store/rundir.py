@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from rlaif.io.files import is_url, join, names, read_bytes, read_json, write_bytes, write_json
 from rlaif.store.events import EventLog, now
-from rlaif.store.files import is_url, join, names, read_bytes, read_json, write_bytes, write_json
 
 Stage = Literal["sample", "judge", "pairs", "train", "evaluate", "promote"]
 STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")

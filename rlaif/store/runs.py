@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from rlaif.errors import UserError
-from rlaif.store.files import is_url, join, names, read_json
+from rlaif.io.files import is_url, join, names, read_json
 from rlaif.store.rundir import RunDir
 
 

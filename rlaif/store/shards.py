@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlaif.errors import WorkError
-from rlaif.store.files import filesystem, join, names, whole_file
+from rlaif.io.files import filesystem, join, names, whole_file
 
 
 class ShardTable:

@@ -7,7 +7,7 @@ written, and when all have, the first of them marks the checkpoint: one that was
 from pathlib import Path
 from typing import Any
 
-from rlaif.store.files import filesystem, is_url, join, names, read_bytes, write_bytes
+from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
 
 _MARK = "complete"
 _KEPT = 2

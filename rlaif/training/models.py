@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.engines.device import weights_dtype
 from rlaif.errors import WorkError
+from rlaif.io.files import local_folder, put_folder
+from rlaif.models.dtype import weights_dtype
 from rlaif.models.resolve import file_sha256, weights_id
-from rlaif.store.files import local_folder, put_folder
+from rlaif.training.dpo.job import TrainingJob
 from rlaif.training.groups import Group
-from rlaif.training.job import TrainingJob
 
 # Left by the trainer in a saved model's folder; pickled, and of no use to whoever loads the weights.
 _LEFT_OUT = ("training_args.bin", "README.md")
@@ -60,8 +60,8 @@ def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from rlaif.training.answer_head import add_answer_head
-    from rlaif.training.attention import longest_context, set_attention
+    from rlaif.training.kernels.answer_head import add_answer_head
+    from rlaif.training.kernels.attention import longest_context, set_attention
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
     try:
@@ -79,7 +79,7 @@ def check_lengths(groups: Sequence[Group], model: Any) -> None:
     Raises:
         WorkError: with the pairs of the longest group.
     """
-    from rlaif.training.attention import longest_context
+    from rlaif.training.kernels.attention import longest_context
 
     window = longest_context(model.config)
     if window is None or not groups:

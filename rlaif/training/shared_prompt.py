@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from rlaif.training.attention import Kind, Layout, Span, flex_filler
 from rlaif.training.groups import Group
+from rlaif.training.kernels.attention import Kind, Layout, Span, flex_filler
 
 
 @dataclass(frozen=True, slots=True)

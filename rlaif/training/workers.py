@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from rlaif.background import in_background
-from rlaif.engines.shortage import Patience
+from rlaif.cluster.shortage import Patience
 from rlaif.errors import WorkError
 from rlaif.recipe import TrainersSection
 from rlaif.training.mailbox import Loop, Mailbox, News
@@ -199,6 +199,6 @@ def _give_memory_back() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
-        # The allocator is told to keep what it has (see `rlaif.engines.cluster.ENVIRONMENT`); asked, it gives it back.
+        # The allocator is told to keep what it has (`rlaif.cluster.ray_cluster.ENVIRONMENT`); asked, it gives it back.
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.judging.report.labels import Label, labels_jsonl, load_labels
+from rlaif.data.labels import Label, labels_jsonl, load_labels
 from rlaif.models.resolve import file_sha256, weights_id
 from tests.e2e import command
 from tests.tiny import save_chat_model

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from rlaif.training.attention import attention_of, set_attention
 from rlaif.training.groups import Group, Pair
+from rlaif.training.kernels.attention import attention_of, set_attention
 from rlaif.training.models import load_model
 from rlaif.training.shared_prompt import candidate_logps, pack_row, row_to
 from tests.gpu import needs_cuda

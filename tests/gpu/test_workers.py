@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from rlaif.engines.actor import EngineSpec
-from rlaif.engines.policy_weights import PolicyWeights
-from rlaif.engines.pool import EnginePool, Terms
-from rlaif.engines.shortage import Need, Shortage
+from rlaif.cluster.shortage import Need, Shortage
+from rlaif.inference.vllm.actor import EngineSpec
+from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
-from rlaif.training.job import TrainingResult
-from rlaif.training.launch import train
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.training.dpo.job import TrainingResult
+from rlaif.training.dpo.launch import train
 from rlaif.training.workers import TrainingWorkers
 from tests.gpu import needs_cuda
 from tests.integration.test_training import job, write_pairs

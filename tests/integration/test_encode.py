@@ -7,9 +7,9 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
+from rlaif.data.preferences import Preference, Text
 from rlaif.errors import UserError
-from rlaif.preferences.preference_file import Preference, Text
-from rlaif.training.encode import encode_preferences
+from rlaif.training.dpo.encode import encode_preferences
 from tests.tiny import NoReferenceDPOTrainer, arguments, tiny_llama
 
 QUESTIONS = ["What was revenue in 2023?", "Was the margin 12%?", "Wie hoch war der Gewinn?"]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif.engines.device import engine_options, lora_options
-from rlaif.engines.policy_weights import PolicyWeights, Probe
-from rlaif.engines.requests import ChatRequest, LabelRequest, SampleRequest, ScoreRequest
-from rlaif.engines.vllm_engine import VllmEngine
 from rlaif.errors import WorkError
-from rlaif.judging.front import PairwiseJson
+from rlaif.inference.requests import ChatRequest, LabelRequest, SampleRequest, ScoreRequest
+from rlaif.inference.vllm.device import engine_options, lora_options
+from rlaif.inference.vllm.engine import VllmEngine
+from rlaif.prompts.front_matter import PairwiseJson
 from rlaif.recipe import EnginesSection
+from rlaif.store.policy_weights import PolicyWeights, Probe
 from rlaif.training.models import load_model
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]

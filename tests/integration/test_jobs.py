@@ -149,11 +149,11 @@ def test_a_variable_reaches_the_driver_and_stands_nowhere(head: Head, project: P
 
 
 def test_a_variable_is_taken_once(head: Head) -> None:
-    put = "from rlaif.cli.keys import put; print(put(client, {'OUR_KEY': words[0]}), end='')"
+    put = "from rlaif.jobs.secrets import put; print(put(client, {'OUR_KEY': words[0]}), end='')"
     place = _with_client(head, put, SECRET)
     assert SECRET not in place
     code = (
-        "import sys, hashlib; from rlaif.cli.keys import take; "
+        "import sys, hashlib; from rlaif.jobs.secrets import take; "
         "print(hashlib.sha256(take(sys.argv[1])['OUR_KEY'].encode()).hexdigest()); take(sys.argv[1])"
     )
     entry = shlex.join(["python", "-c", code, place])

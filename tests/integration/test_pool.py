@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from rlaif.engines.actor import EngineSpec
-from rlaif.engines.pool import EnginePool, Terms
-from rlaif.engines.requests import LabelRequest, SampleReply, SampleRequest
-from rlaif.engines.shortage import Need, Shortage
+from rlaif.cluster.shortage import Need, Shortage
 from rlaif.errors import WorkError
+from rlaif.inference.requests import LabelRequest, SampleReply, SampleRequest
+from rlaif.inference.vllm.actor import EngineSpec
+from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.recipe import ClusterSection, EnginesSection
 
 
@@ -109,7 +109,7 @@ def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypat
     import ray
 
     monkeypatch.setattr(
-        "rlaif.engines.pool.remote_engine",
+        "rlaif.inference.vllm.pool.remote_engine",
         lambda options: ray.remote(Fragile).options(max_concurrency=64, max_restarts=0, **options),
     )
     events: list[dict[str, Any]] = []

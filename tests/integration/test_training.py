@@ -15,8 +15,8 @@ from rlaif.models.resolve import weights_id
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
-from rlaif.training.job import TrainingJob, TrainingResult
-from rlaif.training.launch import train
+from rlaif.training.dpo.job import TrainingJob, TrainingResult
+from rlaif.training.dpo.launch import train
 from rlaif.training.workers import TrainingWorkers
 
 pytestmark = pytest.mark.usefixtures("ray_here")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from rlaif.io.files import write_bytes, write_json
 from rlaif.preferences.pairs import pair_id
-from rlaif.rounds.statistics import mean_interval, paired_difference, win_rate
-from rlaif.store.files import write_bytes, write_json
+from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, write_table

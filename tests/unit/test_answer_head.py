@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlaif.training.answer_head import add_answer_head
+from rlaif.training.kernels.answer_head import add_answer_head
 
 KEPT, TARGETS = torch.tensor([3, 5, 5]), torch.tensor([7, 8, 9])
 TOKENS = torch.arange(8).view(1, 8)

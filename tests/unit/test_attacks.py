@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from rlaif.judging.attacks import ATTACKS
-from rlaif.judging.front import AnswerFront, LogprobFront
-from rlaif.judging.promptfile import PromptFile, load_prompt_file
-from rlaif.judging.quoting import quoted, without_role_markers
-from rlaif.judging.reading import UNPARSED
-from rlaif.resources import list_resources
+from rlaif.io.resources import list_resources
+from rlaif.judge_evals.attacks import ATTACKS
+from rlaif.prompts.front_matter import AnswerFront, LogprobFront
+from rlaif.prompts.parsing import UNPARSED
+from rlaif.prompts.quoting import quoted, without_role_markers
+from rlaif.prompts.template import PromptFile, load_prompt_file
 
 LOADED = [load_prompt_file(name) for name in list_resources("prompts")]
 PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front, AnswerFront)]

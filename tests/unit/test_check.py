@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.judging.check import check_judge
-from rlaif.resources import list_resources
+from rlaif.io.resources import list_resources
+from rlaif.judges.check import check_judge
 
 PAIR = "---\nkind: pairwise\nverdict: logprob\nlabels: [A, B]\n---\n"
 LABEL = "---\nkind: pairwise\nverdict: label\nlabels: [A, AB]\nlabel: %s\n---\n"

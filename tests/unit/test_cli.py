@@ -14,12 +14,12 @@ import typer
 from typer.testing import CliRunner
 
 from rlaif import __version__
-from rlaif.cli.bundle import make_bundle
 from rlaif.cli.errors import at_the_edge
 from rlaif.cli.jobs import _free_id, _reason
 from rlaif.cli.main import app
 from rlaif.errors import Interrupted, UserError, WorkError
-from rlaif.judging.judgefile import load_judge_file
+from rlaif.jobs.bundle import make_bundle
+from rlaif.judges.judge_file import load_judge_file
 from rlaif.recipe import FileQuestions, Recipe, load_recipe
 
 run = CliRunner()

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.engines.requests import Sample, SampleReply, SampleRequest
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging.decide import decide_by_orders, own_verdicts
-from rlaif.judging.judge import Comparison
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference.requests import Sample, SampleReply, SampleRequest
+from rlaif.judges.decisions import decide_by_orders, own_verdicts
+from rlaif.judges.judge import Comparison
+from rlaif.judges.verdict import Decision, Verdict
+from rlaif.preferences import round_pairs as pairing
+from rlaif.preferences.round_pairs import write_pairs
+from rlaif.progress import Silent
 from rlaif.recipe import PairsSection, SamplingSection
-from rlaif.rounds import pairing
 from rlaif.rounds import sink as sinks
 from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.pairing import write_pairs
-from rlaif.rounds.progress import Silent
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
 from rlaif.store.rundir import RunDir

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.engines import cpu_lora
+from rlaif.inference.vllm import cpu_lora
 
 SLOTS, INPUT, RANK, WIDTH = 3, 6, 4, 10
 

@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 
-from rlaif.judging.answers import contains_reference, numeric_reference, score_answer
-from rlaif.questions.demo import demo_questions
-from rlaif.questions.names import stems
-from rlaif.questions.passage import supporting_passage
-from rlaif.questions.prompt import Prompt
-from rlaif.questions.sources import questions_sha
+from rlaif.data.demo.names import stems
+from rlaif.data.demo.questions import demo_questions
+from rlaif.data.question import Prompt
+from rlaif.data.sources import questions_sha
+from rlaif.documents.passage import supporting_passage
+from rlaif.grading.match import contains_reference, numeric_reference, score_answer
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.engines import device
-from rlaif.engines.device import (
-    cpu_kv_bytes,
-    cpu_threads,
-    engine_options,
-    has_cpu_bf16,
-    lora_options,
-    weights_dtype,
-)
+from rlaif.inference.vllm import device
+from rlaif.inference.vllm.device import cpu_kv_bytes, cpu_threads, engine_options, lora_options
+from rlaif.models import dtype
+from rlaif.models.dtype import has_cpu_bf16, weights_dtype
 from rlaif.recipe import EnginesSection
 
 GIB = 1 << 30
@@ -42,15 +37,15 @@ def test_weights_are_what_the_recipe_says_or_what_the_hardware_is_fast_at(monkey
     for wanted in ("float32", "bfloat16", "float16"):
         assert weights_dtype(wanted, gpu=False) == weights_dtype(wanted, gpu=True) == wanted
     assert weights_dtype("auto", gpu=True) == "bfloat16"
-    monkeypatch.setattr(device, "has_cpu_bf16", lambda: False)
+    monkeypatch.setattr(dtype, "has_cpu_bf16", lambda: False)
     assert weights_dtype("auto", gpu=False) == "float32"
-    monkeypatch.setattr(device, "has_cpu_bf16", lambda: True)
+    monkeypatch.setattr(dtype, "has_cpu_bf16", lambda: True)
     assert weights_dtype("auto", gpu=False) == "bfloat16"
 
 
 def test_an_engine_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_available_memory", lambda: 16 * GIB)
-    monkeypatch.setattr(device, "has_cpu_bf16", lambda: False)
+    monkeypatch.setattr(dtype, "has_cpu_bf16", lambda: False)
     options = engine_options(EnginesSection(), False, "auto", 1024, 1)
     assert options == {
         "dtype": "float32",

@@ -11,20 +11,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from rlaif.engines.requests import Sample, SampleReply, SampleRequest
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging.judge import Comparison
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.reference import ReferenceJudge
-from rlaif.judging.spec import ReferenceSpec
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference.requests import Sample, SampleReply, SampleRequest
+from rlaif.io.files import FULL
+from rlaif.judges.judge import Comparison
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.reference import ReferenceJudge
+from rlaif.judges.spec import ReferenceSpec
+from rlaif.judges.verdict import Decision, Verdict
+from rlaif.progress import Silent
 from rlaif.recipe import SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, prompt_seed
-from rlaif.rounds.progress import Silent
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
-from rlaif.store.files import FULL
 from rlaif.store.rundir import RunDir
 from tests.full_disk import full_disk
 

@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from rlaif.cli.main import app
-from rlaif.judging.backend import OpenAIBackend, VllmBackend
-from rlaif.judging.front import (
+from rlaif.inference.backends import OpenAIBackend, VllmBackend
+from rlaif.judges.judge_file import LlmFile, PanelFile, ReferenceFile, RewardModelFile, load_judge_file
+from rlaif.prompts.front_matter import (
     AnswerFront,
     PairwiseJson,
     PairwiseLabel,
@@ -24,8 +25,7 @@ from rlaif.judging.front import (
     PointwiseLogprob,
     PointwiseScore,
 )
-from rlaif.judging.judgefile import LlmFile, PanelFile, ReferenceFile, RewardModelFile, load_judge_file
-from rlaif.judging.promptfile import VARIABLES
+from rlaif.prompts.template import VARIABLES
 from rlaif.recipe import DatasetQuestions, DemoQuestions, FileQuestions, Recipe, load_recipe, parse_recipe
 from rlaif.rounds.identity import differing_keys
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlaif.training.dpo.losses import LossName
 from rlaif.training.groups import Group, Pair, group_pairs
-from rlaif.training.losses import LossName
 from tests.unit.test_trl_equality import LOSSES, our_step
 
 PROMPT = (5, 6, 7)

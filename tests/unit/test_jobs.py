@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rlaif.cli.jobs import _free_id, _refuse_second
-from rlaif.cli.keys import values_of
 from rlaif.errors import UserError
+from rlaif.jobs.secrets import values_of
 
 
 def job(name: str, status: str, run: str = "small", runs: str = "s3://bucket/runs") -> Any:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError, WorkError
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.spec import JudgeSpec
-from rlaif.judging.verdict import Verdict
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.spec import JudgeSpec
+from rlaif.judges.verdict import Verdict
 from rlaif.recipe import load_recipe
 from rlaif.rounds.identity import differing_keys
-from rlaif.rounds.judge_costs import record_spending, run_spending
+from rlaif.rounds.judge_spending import record_spending, run_spending
 from rlaif.rounds.setup import prepare
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS

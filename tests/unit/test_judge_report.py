@@ -13,20 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlaif.data.label_conversion import convert_labels
+from rlaif.data.labels import Label, Side
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging.backend import Prices
-from rlaif.judging.decide import decide_by_orders, decide_by_scores
-from rlaif.judging.judge import Comparison
-from rlaif.judging.report.ask import ask_labels
-from rlaif.judging.report.attacks import measure_attacks
-from rlaif.judging.report.bootstrap import estimates, ratio
-from rlaif.judging.report.compare import compare, mcnemar_exact
-from rlaif.judging.report.convert import convert_labels
-from rlaif.judging.report.labels import Label, Side
-from rlaif.judging.report.measure import Measurement, measure, worst_disagreements
-from rlaif.judging.report.outcomes import Judged
-from rlaif.judging.verdict import Decision, Order, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference.backends import Prices
+from rlaif.judge_evals.ask import ask_labels
+from rlaif.judge_evals.attack_resistance import measure_attacks
+from rlaif.judge_evals.comparison import compare, mcnemar_exact
+from rlaif.judge_evals.measurement import Measurement, measure, worst_disagreements
+from rlaif.judge_evals.outcomes import Judged
+from rlaif.judges.decisions import decide_by_orders, decide_by_scores
+from rlaif.judges.judge import Comparison
+from rlaif.judges.verdict import Decision, Order, Verdict
+from rlaif.stats.bootstrap import estimates, ratio
 
 SHA = "0" * 64
 Said = float | None | str

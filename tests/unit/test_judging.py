@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.engines.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
-from rlaif.judging.build import build_judge
-from rlaif.judging.decide import all_comparisons
-from rlaif.judging.judge import Judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.quoting import quoted
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.data.question import Prompt
+from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.judges.build import build_judge
+from rlaif.judges.decisions import all_comparisons
+from rlaif.judges.judge import Judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.verdict import Decision, Verdict
+from rlaif.prompts.quoting import quoted
 
 PROMPT = Prompt("q1", "What were sales?", "Sales were $7 million.")
 WITH_REFERENCE = Prompt("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")

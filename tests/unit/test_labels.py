@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlaif.data.label_conversion import Part, convert_labels, parse_part
+from rlaif.data.labels import Label, labels_jsonl, load_labels
 from rlaif.errors import UserError
-from rlaif.judging.report.convert import Part, convert_labels, parse_part
-from rlaif.judging.report.labels import Label, labels_jsonl, load_labels
 
 GOOD: dict[str, Any] = {"id": "1", "question": "What?", "answer_a": "x", "answer_b": "y", "human": "a"}
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.engines.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.data.question import Prompt
 from rlaif.errors import UserError
-from rlaif.judging.build import build_judge
-from rlaif.judging.decide import all_comparisons
-from rlaif.judging.judge import Judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.spec import LlmSpec, RewardModelSpec
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.judges.build import build_judge
+from rlaif.judges.decisions import all_comparisons
+from rlaif.judges.judge import Judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.spec import LlmSpec, RewardModelSpec
+from rlaif.judges.verdict import Decision, Verdict
 
 PROMPT = Prompt("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"
@@ -292,7 +292,7 @@ class Deciding:
         ]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        from rlaif.judging.decide import decide_by_orders, own_verdicts
+        from rlaif.judges.decisions import decide_by_orders, own_verdicts
 
         return decide_by_orders(own_verdicts(self, prompt_id, verdicts), ("ab",))
 
@@ -316,8 +316,8 @@ OK, TIE, UNPARSED, ERROR, SILENT = "ok", "tie", "unparsed", "error", None
 def test_a_voting_panel_decides_by_those_that_could_be_read(
     members: list[tuple[str | None, float | None]], majority: tuple[str, float | None], mean: tuple[str, float | None]
 ) -> None:
-    from rlaif.judging.spec import PanelSpec
-    from rlaif.judging.vote import Vote
+    from rlaif.judges.spec import PanelSpec
+    from rlaif.judges.vote import Vote
 
     judges = tuple(Deciding(f"judge {index}", *member) for index, member in enumerate(members))
     for mode, (status, preference) in (("majority", majority), ("mean", mean)):

@@ -17,8 +17,8 @@ import yaml
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.manifests.render import TEMPLATES, load_values, render
-from rlaif.manifests.values import Kind
+from rlaif.jobs.manifest_values import Kind
+from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
 ROOT = Path(__file__).parents[2]
 # The fields of ray.io/v1 that the manifests use, from the operator's own definitions; every other one is refused.

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judging.decide import decide_by_orders, decide_by_scores, own_verdicts
-from rlaif.judging.judge import Comparison
-from rlaif.judging.verdict import Decision, Order, Status, Verdict
+from rlaif.data.question import Prompt
+from rlaif.judges.decisions import decide_by_orders, decide_by_scores, own_verdicts
+from rlaif.judges.judge import Comparison
+from rlaif.judges.verdict import Decision, Order, Status, Verdict
 from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows
-from rlaif.questions.prompt import Prompt
 from rlaif.recipe import PairsSection
 from rlaif.store.schemas import PAIRS
 

@@ -12,13 +12,7 @@ from rlaif.models.known import KNOWN
 from rlaif.models.shape import ModelShape
 from rlaif.models.shapes import model_shape
 from rlaif.planning.hardware import HardwareOptions
-from rlaif.planning.memory import (
-    Memory,
-    activation_bytes_per_token,
-    engine_memory,
-    kv_bytes_per_token,
-    trainer_memory,
-)
+from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
 from rlaif.recipe import LoraSection, load_recipe
 
@@ -147,8 +141,8 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from rlaif.training.attention import Layout, Span, set_attention
-    from rlaif.training.lean_layers import make_lean
+    from rlaif.training.kernels.attention import Layout, Span, set_attention
+    from rlaif.training.kernels.cpu_layers import make_lean
 
     config = LlamaConfig(
         num_hidden_layers=layers,

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from trl.data_utils import extract_prompt
 
+from rlaif.data.preferences import read_preferences
 from rlaif.errors import UserError
-from rlaif.preferences.preference_file import read_preferences
 
 PLAIN = {"prompt": "What was revenue?", "chosen": " $4.2 million.", "rejected": " Unknown."}
 CHAT = {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlaif.data.question import Prompt
+from rlaif.data.sources import load_questions, questions_sha
+from rlaif.documents.passage import supporting_passage
 from rlaif.errors import UserError
-from rlaif.questions.passage import supporting_passage
-from rlaif.questions.prompt import Prompt
-from rlaif.questions.sources import load_questions, questions_sha
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions
 
 Write = Callable[[str, str | bytes], str]

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from rlaif.data.question import Prompt
 from rlaif.errors import WorkError
-from rlaif.judging import waiting
-from rlaif.judging.build import open_judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.verdict import Decision, Verdict
-from rlaif.questions.prompt import Prompt
+from rlaif.inference import retry_wait as waiting
+from rlaif.judges.build import open_judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.verdict import Decision, Verdict
 
 PAIRWISE = """---
 kind: pairwise

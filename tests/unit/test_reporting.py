@@ -25,13 +25,13 @@ from rlaif.cli.errors import at_the_edge
 from rlaif.errors import UserError
 from rlaif.reporting import summary_table, write_report
 from rlaif.reporting.collect import failure_groups, pair_statistics
+from rlaif.reporting.figure_text import duration, headline
 from rlaif.reporting.html import render_page
-from rlaif.reporting.judges import judge_report
+from rlaif.reporting.judge_statistics import judge_report
 from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain
 from rlaif.reporting.timeline import timeline
-from rlaif.reporting.words import duration, headline
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable

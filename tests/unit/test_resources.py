@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.resources import find_resource, list_resources, resource_folders
+from rlaif.io.resources import find_resource, list_resources, resource_folders
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from rlaif.data.question import Prompt
 from rlaif.errors import UserError
-from rlaif.judging.build import build_judge
-from rlaif.judging.judge import Judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.reward_model import RewardModel
-from rlaif.questions.prompt import Prompt
+from rlaif.judges.build import build_judge
+from rlaif.judges.judge import Judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.reward_model import RewardModel
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

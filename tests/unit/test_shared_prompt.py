@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
-from rlaif.training.attention import Span
 from rlaif.training.groups import Group
+from rlaif.training.kernels.attention import Span
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.tiny import LONGEST, VOCABULARY, tiny_llama
 
@@ -28,7 +28,7 @@ groups_of = st.lists(
 def small_blocks() -> Iterator[None]:
     """Blocks so small that groups take several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlaif.training.attention._QUERY_BLOCK", 5)
+        patch.setattr("rlaif.training.kernels.attention._QUERY_BLOCK", 5)
         yield
 
 

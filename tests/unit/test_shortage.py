@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.engines.shortage import Need, Shortage, fitting
+from rlaif.cluster.shortage import Need, Shortage, fitting
 from rlaif.errors import WorkError
 
 
@@ -31,7 +31,7 @@ def test_one_of_each_is_the_least() -> None:
 def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_on: bool, coming: bool = False) -> Any:
     """Wait in a cluster that has one number of GPUs after another; returns what came and what was said."""
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": there.pop(0) if len(there) > 1 else there[0]})
-    monkeypatch.setattr("rlaif.engines.shortage._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("rlaif.cluster.shortage._LOOK_SECONDS", 0.01)
     said: list[str] = []
 
     async def work() -> Any:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.questions.prompt import Prompt
+from rlaif.data.question import Prompt
 from rlaif.recipe import RoundsSection
 from rlaif.rounds.source import round_prompts, round_size
 

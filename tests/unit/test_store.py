@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.errors import UserError, WorkError
-from rlaif.store.events import EventLog
-from rlaif.store.files import (
+from rlaif.io.files import (
     FULL,
     is_url,
     join,
@@ -30,6 +29,7 @@ from rlaif.store.files import (
     write_bytes,
     write_json,
 )
+from rlaif.store.events import EventLog
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, read_table, write_table

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from rlaif.cli.main import app
+from rlaif.data.labels import Label, labels_jsonl
+from rlaif.data.question import Prompt
 from rlaif.errors import UserError
-from rlaif.judging.build import build_judge
-from rlaif.judging.judgefile import load_judge_file
-from rlaif.judging.promptfile import load_prompt_file
-from rlaif.judging.report.labels import Label, labels_jsonl
-from rlaif.judging.reward_model import Reward, RewardModel
-from rlaif.judging.reward_text import conversation, conversation_ids, question_chat
+from rlaif.judges.build import build_judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.reward_model import Reward, RewardModel
 from rlaif.models.resolve import weights_id
-from rlaif.questions.prompt import Prompt
+from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
+from rlaif.prompts.template import load_prompt_file
 from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table

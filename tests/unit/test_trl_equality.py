@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
+from rlaif.training.dpo.losses import LossName
+from rlaif.training.dpo.trainer import GroupDPOTrainer
 from rlaif.training.groups import Group, Pair
-from rlaif.training.losses import LossName
 from rlaif.training.packing import plan_training
-from rlaif.training.trainer import GroupDPOTrainer
 from tests.tiny import TokenDPOTrainer, arguments, tiny_llama, tiny_tokenizer, trl_rows
 
 LOSSES: list[LossName] = ["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.resources import find_resource, list_resources
+from rlaif.io.resources import find_resource, list_resources
 
 ROOT = Path(__file__).parents[2]
 WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"][
@@ -27,7 +27,7 @@ def files(folder: Path) -> list[str]:
 def test_every_folder_of_the_wheel_is_there_and_goes_where_it_is_looked_for() -> None:
     assert {*KINDS, "cluster"} == set(FOLDERS)
     for name, target in FOLDERS.items():
-        assert target == f"rlaif/data/{name}"
+        assert target == f"rlaif/shipped/{name}"
         assert files(ROOT / name)
 
 
@@ -61,7 +61,7 @@ def test_an_installed_wheel_finds_all_of_it(tmp_path: Path) -> None:
     for name, target in FOLDERS.items():
         assert files(site / target) == files(ROOT / name)
     code = (
-        "import json, rlaif; from rlaif.resources import find_resource, list_resources\n"
+        "import json, rlaif; from rlaif.io.resources import find_resource, list_resources\n"
         f"kinds = {list(KINDS)!r}\n"
         "found = {kind: {name: str(find_resource(kind, name)) for name in list_resources(kind)} for kind in kinds}\n"
         "print(json.dumps([rlaif.__file__, found]))"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.judging.reward_text import conversation_ids
+from rlaif.prompts.conversation import conversation_ids
 from rlaif.training.reward.pairs import RewardPair
 
 Ids = tuple[list[int], list[int]]

@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlaif.engines.requests import Messages
-from rlaif.judging.reward_model import Reward, RewardModel
+from rlaif.chat import Messages
+from rlaif.judges.reward_model import Reward, RewardModel
 from rlaif.training.reward.pairs import RewardPair
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rlaif.engines.requests import Messages
+from rlaif.chat import Messages
+from rlaif.data.labels import Label, load_labels
+from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
-from rlaif.judging.promptfile import PromptFile
-from rlaif.judging.report.labels import Label, load_labels
-from rlaif.judging.reward_text import conversation, question_chat
-from rlaif.preferences.preference_file import Preference, read_preferences
-from rlaif.questions.tables import read_file
+from rlaif.io.rows import read_file
+from rlaif.prompts.conversation import conversation, question_chat
+from rlaif.prompts.template import PromptFile
 
 Form = Literal["labels", "preferences"]
 

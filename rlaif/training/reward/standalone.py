@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 
 from rlaif.background import in_background
+from rlaif.data.labels import labels_jsonl
 from rlaif.errors import UserError
-from rlaif.judging.promptfile import PromptFile, load_prompt_file
-from rlaif.judging.report.labels import labels_jsonl
+from rlaif.prompts.template import PromptFile, load_prompt_file
 from rlaif.recipe import parse_overrides
 from rlaif.training.reward.encode import EncodedPairs, encode_pairs
 from rlaif.training.reward.heldout import HeldOut, score_chats, tally
@@ -83,7 +83,7 @@ def train_reward_file(
         UserError: the file, the model, the prompt or a setting is not what it should be, or `out` is there already.
         WorkError: the training failed.
     """
-    from rlaif.engines.cluster import ray_cluster, takes_gpus
+    from rlaif.cluster.ray_cluster import ray_cluster, takes_gpus
     from rlaif.models.resolve import check_model
 
     if Path(out).exists():
@@ -211,6 +211,6 @@ def _finish(
 
 
 def _bytes(file: str) -> bytes:
-    from rlaif.store.files import read_bytes
+    from rlaif.io.files import read_bytes
 
     return read_bytes(file) or b""

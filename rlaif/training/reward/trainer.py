@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlaif.engines.device import weights_dtype
+from rlaif.io.files import put_folder
+from rlaif.models.dtype import weights_dtype
 from rlaif.models.resolve import file_sha256, resolve_model, weights_id
-from rlaif.store.files import put_folder
 from rlaif.store.shards import read_table
 from rlaif.training.reward.job import RewardJob, RewardResult
 

@@ -1,0 +1,3 @@
+"""The messages of a chat."""
+
+Messages = list[dict[str, str]]

@@ -1,0 +1,1 @@
+"""What people bring: questions, labels, candidates, preferences."""

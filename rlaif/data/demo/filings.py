@@ -1,0 +1,204 @@
+"""Writes fictional annual filings: a company, its fiscal year and two years of figures that add up.
+
+Invariant: all amounts are whole numbers of the filing's smallest unit, so that differences are exact, and every
+line's two years differ.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rlaif.data.demo.names import Split, company_stem
+from rlaif.data.seeded_random import Draw
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a financial statement.
+
+    Attributes:
+        label: as the statement has it.
+        phrase: as a question has it.
+        plural: whether the phrase takes "were".
+        at_end: an amount at the end of the year rather than of the whole year.
+        now, before: this fiscal year's and the previous one's, in the filing's smallest unit.
+    """
+
+    label: str
+    phrase: str
+    plural: bool
+    at_end: bool
+    now: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sector:
+    """What companies of a sector are called, sell and count."""
+
+    nouns: tuple[str, ...]
+    sales: str
+    segments: tuple[str, ...]
+    sites: str
+    costs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """A company's annual filing.
+
+    Attributes:
+        company: its name.
+        sector: its trade.
+        year: the fiscal year.
+        year_end: month and day of its end, such as "June 30"; always in the calendar year of the same number.
+        end_month: that month, 1 to 12.
+        scale: "million" or "thousand": what amounts are given in.
+        lines: its figures, by label, in the order of the statements.
+    """
+
+    company: str
+    sector: Sector
+    year: int
+    year_end: str
+    end_month: int
+    scale: str
+    lines: dict[str, Line]
+
+    def amount(self, units: int) -> str:
+        """Return an amount without currency and scale: "412.6" of millions, "84,310" of thousands."""
+        if self.scale == "million":
+            return f"{units // 10:,}.{units % 10}"
+        return f"{units:,}"
+
+    def money(self, units: int) -> str:
+        """Return an amount in full: "$412.6 million", "-$3.2 million"."""
+        return f"{'-' if units < 0 else ''}${self.amount(abs(units))} {self.scale}"
+
+    @property
+    def link(self) -> str:
+        """The filing's address, such as demo://filings/arden-foods-2023."""
+        return f"demo://filings/{self.company.lower().replace(' ', '-')}-{self.year}"
+
+
+SECTORS = (
+    Sector(("Foods", "Bakeries", "Dairies", "Provisions"), "Net sales",
+           ("Frozen Meals", "Snacks", "Beverages", "Pet Food"), "plants", ("Freight costs", "Packaging costs")),
+    Sector(("Software", "Systems", "Data", "Analytics"), "Revenue",
+           ("Cloud Services", "Licenses", "Support", "Consulting"), "offices", ("Hosting costs", "Sales commissions")),
+    Sector(("Stores", "Outfitters", "Markets", "Home Goods"), "Net sales",
+           ("Online", "Outlet Stores", "Furniture", "Garden"), "stores", ("Rent expense", "Freight costs")),
+    Sector(("Energy", "Petroleum", "Pipelines", "Power"), "Revenue",
+           ("Upstream", "Refining", "Gas Storage", "Wind"), "terminals", ("Exploration expense", "Fuel costs")),
+    Sector(("Health", "Therapeutics", "Medical", "Diagnostics"), "Revenue",
+           ("Imaging", "Surgical Devices", "Home Care", "Laboratory Tests"), "clinics", ("Clinical trial costs",)),
+    Sector(("Industries", "Machine Works", "Tooling", "Controls"), "Net sales",
+           ("Pumps", "Valves", "Automation", "Aftermarket Parts"), "factories", ("Warranty costs", "Freight costs")),
+    Sector(("Freight", "Airways", "Logistics", "Rail"), "Revenue",
+           ("Truckload", "Warehousing", "Passenger", "Cargo"), "depots", ("Fuel costs", "Maintenance expense")),
+    Sector(("Chemicals", "Paper", "Steel", "Glass"), "Net sales",
+           ("Coatings", "Packaging", "Specialty Products", "Recycling"), "mills", ("Energy costs", "Freight costs")),
+    Sector(("Media", "Publishing", "Studios", "Broadcasting"), "Revenue",
+           ("Streaming", "Advertising", "Books", "Live Events"), "studios", ("Content costs", "Royalty expense")),
+    Sector(("Hotels", "Restaurants", "Resorts", "Cruises"), "Revenue",
+           ("Rooms", "Dining", "Franchising", "Conferences"), "locations", ("Labor costs", "Rent expense")),
+    Sector(("Telecom", "Wireless", "Networks", "Fiber"), "Revenue",
+           ("Mobile", "Broadband", "Wholesale", "Business Services"), "exchanges", ("Network costs", "Spectrum fees")),
+    Sector(("Homes", "Lumber", "Interiors", "Cabinets"), "Net sales",
+           ("Single-Family", "Kitchens", "Flooring", "Remodeling"), "yards", ("Land costs", "Freight costs")),
+    Sector(("Semiconductors", "Devices", "Instruments", "Optics"), "Net sales",
+           ("Sensors", "Memory", "Lasers", "Test Equipment"), "laboratories", ("Wafer costs", "Licensing fees")),
+    Sector(("Apparel", "Footwear", "Textiles", "Outdoor"), "Net sales",
+           ("Women's", "Men's", "Children's", "Accessories"), "shops", ("Design costs", "Freight costs")),
+    Sector(("Farms", "Seeds", "Grain", "Vineyards"), "Revenue",
+           ("Corn", "Soybeans", "Fruit", "Crop Protection"), "farms", ("Fertilizer costs", "Harvest labor costs")),
+)  # fmt: skip
+
+FIRST_YEAR, LAST_YEAR = 2012, 2024
+_YEAR_ENDS = ((12, "December 31"), (12, "December 31"), (6, "June 30"), (9, "September 30"), (3, "March 31"))
+
+
+def write_filing(draw: Draw, split: Split) -> Filing:
+    """Return a new filing of a company of the split."""
+    sector = draw.one(SECTORS)
+    company = f"{company_stem(draw, split)} {draw.one(sector.nouns)}"
+    end_month, year_end = draw.one(_YEAR_ENDS)
+    scale = "million" if draw.chance(0.85) else "thousand"
+    # Doublings instead of a power: the C library's pow is not the same on every machine.
+    least, doublings = (900, 6) if scale == "million" else (20_000, 2)
+    before = draw.between(least, 2 * least) * 2 ** draw.below(doublings)
+    now = _moved(draw, before, -0.12, 0.25)
+    lines = _statement(draw, sector, now, before)
+    while any(line.now == line.before for line in lines):
+        lines = _statement(draw, sector, now, before)
+    year = draw.between(FIRST_YEAR, LAST_YEAR)
+    return Filing(company, sector, year, year_end, end_month, scale, {line.label: line for line in lines})
+
+
+def _moved(draw: Draw, amount: int, low: float, high: float) -> int:
+    """Return an amount of the next year: the same, moved by a share of it, and never the same number."""
+    moved = max(1, amount + int(amount * draw.share(low, high)))
+    return moved if moved != amount else amount + 1
+
+
+def _part(draw: Draw, of: tuple[int, int], low: float, high: float) -> tuple[int, int]:
+    """Return a part of (now, before): the same share in both years, give or take a tenth."""
+    share = draw.share(low, high)
+    before = max(11, int(of[1] * share))
+    now = max(11, int(of[0] * share * draw.share(0.9, 1.1)))
+    return (now, before) if now != before else (now + 1, before)
+
+
+def _less(whole: tuple[int, int], *parts: tuple[int, int]) -> tuple[int, int]:
+    return whole[0] - sum(part[0] for part in parts), whole[1] - sum(part[1] for part in parts)
+
+
+def _statement(draw: Draw, sector: Sector, now: int, before: int) -> list[Line]:
+    sales = (now, before)
+    cost = _part(draw, sales, 0.45, 0.70)
+    gross = _less(sales, cost)
+    selling = _part(draw, gross, 0.25, 0.45)
+    research = _part(draw, gross, 0.05, 0.20)
+    operating = _less(gross, selling, research)
+    interest = _part(draw, sales, 0.005, 0.02)
+    taxes = _part(draw, _less(operating, interest), 0.18, 0.26)
+    income = _less(operating, interest, taxes)
+    other = _part(draw, sales, 0.004, 0.02)
+    sign = -1 if draw.chance(0.7) else 1
+    flow: list[tuple[str, bool, tuple[int, int]]] = [
+        (sector.sales, sector.sales == "Net sales", sales),
+        ("Cost of sales", False, cost),
+        ("Gross profit", False, gross),
+        ("Selling expenses", True, selling),
+        ("Research and development expense", False, research),
+        ("Operating income", False, operating),
+        ("Interest expense", False, interest),
+        ("Income taxes", True, taxes),
+        ("Net income", False, income),
+        ("Capital expenditures", True, _part(draw, sales, 0.03, 0.10)),
+        ("Other income (expense), net", False, (sign * other[0], sign * other[1])),
+        *((label, label.endswith("s"), _part(draw, sales, 0.01, 0.08)) for label in sector.costs),
+    ]
+    balance: list[tuple[str, bool, tuple[int, int]]] = [
+        ("Cash and cash equivalents", True, _part(draw, sales, 0.05, 0.30)),
+        ("Accounts receivable", False, _part(draw, sales, 0.08, 0.20)),
+        ("Inventories", True, _part(draw, sales, 0.06, 0.20)),
+        ("Total assets", True, _part(draw, sales, 0.80, 1.80)),
+        ("Long-term debt", False, _part(draw, sales, 0.10, 0.60)),
+        ("Accounts payable", False, _part(draw, sales, 0.05, 0.15)),
+    ]
+    lines = [Line(label, _phrase(label), plural, False, *pair) for label, plural, pair in flow]
+    return lines + [Line(label, _phrase(label), plural, True, *pair) for label, plural, pair in balance]
+
+
+def _phrase(label: str) -> str:
+    return label[0].lower() + label[1:]
+
+
+def tenths_of_percent(part: int, whole: int) -> int:
+    """Return 1000 * part / whole, rounded half up: 37 for 3.7%.
+
+    Args:
+        part: not negative.
+        whole: positive.
+    """
+    return int(Fraction(1000 * part, whole) + Fraction(1, 2))

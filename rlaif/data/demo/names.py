@@ -1,0 +1,72 @@
+"""Names for the fictional filings: companies, people, towns, auditors. None is meant to be of anyone that exists.
+
+Invariant: a company's first syllable decides its split, so train and held-out share no company.
+"""
+
+from typing import Literal
+
+from rlaif.data.seeded_random import Draw
+
+Split = Literal["train", "heldout"]
+
+_TRAIN_SYLLABLES = (
+    "Ar", "Bel", "Bran", "Cal", "Cor", "Dal", "Del", "Dun", "El", "Fal", "Fen", "Gar", "Gil", "Hal", "Hol", "Kel",
+    "Lang", "Lar", "Mar", "Mel", "Nor", "Oak", "Pel", "Quin", "Rad", "Ros", "Sel", "Tal", "Tor", "Ul", "Ver", "Wes",
+    "Yar", "Zel",
+)  # fmt: skip
+_HELDOUT_SYLLABLES = (
+    "Ash", "Bay", "Crom", "Dray", "Esk", "Glen", "Har", "Kin", "Lin", "Mos", "Pem", "Rush", "Thorn", "Wal",
+)  # fmt: skip
+_ENDINGS = (
+    "den", "ford", "wick", "bury", "mont", "vale", "brook", "worth", "field", "haven", "mere", "stead", "croft",
+    "dale", "gate", "holm", "well", "combe", "shaw", "lock",
+)  # fmt: skip
+_FIRST_NAMES = (
+    "Maria", "James", "Aisha", "Peter", "Elena", "David", "Grace", "Omar", "Ingrid", "Samuel", "Priya", "Thomas",
+    "Lucia", "Victor", "Hannah", "Daniel", "Mei", "Robert", "Nadia", "Henrik", "Carla", "Joseph", "Amara", "Walter",
+)  # fmt: skip
+_LAST_NAMES = (
+    "Ellison", "Okafor", "Lindqvist", "Marsh", "Delgado", "Whitaker", "Rao", "Novak", "Castellan", "Brandt", "Osei",
+    "Harmon", "Petrov", "Sinclair", "Yamada", "Farrow", "Kessler", "Moreau", "Tran", "Aldridge", "Vance", "Iqbal",
+    "Rowe", "Santoro",
+)  # fmt: skip
+_TOWNS = (
+    "Dunmore", "Alder Falls", "Port Hadley", "Kingsbridge", "Mill Creek", "Sandoval", "Westmoor", "Cedar Bluff",
+    "Oakhurst", "Fairbank", "Stonebridge", "Laketon", "Redfern", "Clearwater Bend", "Haverton", "Pine Hollow",
+)  # fmt: skip
+_STATES = (
+    "Ohio", "Texas", "Oregon", "Georgia", "Michigan", "Virginia", "Colorado", "Minnesota", "Arizona", "Illinois",
+    "Pennsylvania", "Tennessee", "Florida", "Wisconsin",
+)  # fmt: skip
+
+
+def stems(split: Split) -> list[str]:
+    """Return the first words of all company names of a split."""
+    syllables = _TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES
+    return [syllable + ending for syllable in syllables for ending in _ENDINGS]
+
+
+def company_stem(draw: Draw, split: Split) -> str:
+    """Return the first word of a company's name."""
+    return draw.one(_TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES) + draw.one(_ENDINGS)
+
+
+def person(draw: Draw) -> str:
+    """Return a person's first and last name."""
+    return f"{draw.one(_FIRST_NAMES)} {draw.one(_LAST_NAMES)}"
+
+
+def auditor(draw: Draw) -> str:
+    """Return an accounting firm's name."""
+    first, second = draw.some(_LAST_NAMES, 2)
+    return f"{first} & {second} LLP"
+
+
+def place(draw: Draw) -> str:
+    """Return a town and its state."""
+    return f"{draw.one(_TOWNS)}, {draw.one(_STATES)}"
+
+
+def possessive(name: str) -> str:
+    """Return a name with the sign of possession: Arden Foods', Arden Energy's."""
+    return name + ("'" if name.endswith("s") else "'s")

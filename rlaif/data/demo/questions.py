@@ -1,0 +1,144 @@
+"""The demo's own questions: short excerpts of fictional filings, each with a question, its answer and its evidence.
+
+Invariants: the same split and seed give the same questions everywhere, and a smaller count gives the first of them;
+no question stands twice in a split; the splits share no company; every reference follows from its context alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rlaif.data.demo.facts import FACTS, Fact
+from rlaif.data.demo.filings import Filing, Line, tenths_of_percent, write_filing
+from rlaif.data.demo.names import Split, possessive
+from rlaif.data.question import Prompt
+from rlaif.data.seeded_random import Draw
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    question: str
+    context: str
+    reference: str
+    evidence: str
+
+
+def demo_questions(split: Split, count: int, seed: int = 0) -> list[Prompt]:
+    """Write questions on fictional filings.
+
+    About 50 in 100 look an amount up in a table, 40 something in prose, 6 ask for the difference of two years and 4
+    for the percentage by which an amount changed. A context has some 60 to 130 tokens.
+
+    Args:
+        split: `train` or `heldout`; they share no company, whatever their seeds.
+        count: how many questions.
+        seed: another seed writes other filings.
+    """
+    draw = Draw(f"rlaif demo filings {split} {seed}")
+    prompts: list[Prompt] = []
+    filings: set[str] = set()
+    questions: set[str] = set()
+    while len(prompts) < count:
+        filing = write_filing(draw, split)
+        item = draw.weighted(_KINDS)(draw, filing)
+        if filing.link in filings or item.question in questions:
+            continue
+        filings.add(filing.link)
+        questions.add(item.question)
+        name = f"demo-{split}-{seed}-{len(prompts):05d}"
+        prompts.append(Prompt(name, item.question, item.context, item.reference, filing.link, item.evidence))
+    return prompts
+
+
+def _table_lookup(draw: Draw, filing: Filing) -> _Item:
+    lines = draw.some(list(filing.lines.values()), draw.between(3, 5))
+    table = _Table(draw, filing, lines)
+    line = draw.one(lines)
+    year, units = (filing.year, line.now) if draw.chance(0.65) else (filing.year - 1, line.before)
+    verb, whose = "were" if line.plural else "was", possessive(filing.company)
+    when = f"at the end of fiscal {year}" if line.at_end else f"in fiscal {year}"
+    question = draw.one(
+        (
+            f"What {verb} {whose} {line.phrase} {when}?",
+            f"{when[0].upper()}{when[1:]}, what {verb} {whose} {line.phrase}?",
+            f"What {line.phrase} did {filing.company} report for fiscal {year}?",
+        )
+    )
+    return _Item(question, table.text, filing.money(units), table.row(line))
+
+
+def _prose_lookup(draw: Draw, filing: Filing) -> _Item:
+    facts = [write(draw, filing) for write in draw.some(FACTS, draw.between(3, 4))]
+    fact = draw.one(facts)
+    question, answer = draw.one(fact.questions)
+    return _Item(question, _prose(filing, facts), answer, fact.sentence)
+
+
+def _difference(draw: Draw, filing: Filing) -> _Item:
+    line, context, evidence = _two_years(draw, filing)
+    move = "increase" if line.now > line.before else "decrease"
+    span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
+    whose = possessive(filing.company)
+    question = draw.one(
+        (
+            f"By how much did {whose} {line.phrase} {move} {span}?",
+            f"What was the {move} in {whose} {line.phrase} {span}?",
+        )
+    )
+    return _Item(question, context, filing.money(abs(line.now - line.before)), evidence)
+
+
+def _percentage(draw: Draw, filing: Filing) -> _Item:
+    line, context, evidence = _two_years(draw, filing)
+    move = "increase" if line.now > line.before else "decrease"
+    tenths = tenths_of_percent(abs(line.now - line.before), line.before)
+    span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
+    question = f"By what percentage did {possessive(filing.company)} {line.phrase} {move} {span}?"
+    return _Item(question, context, f"{tenths // 10}.{tenths % 10}%", evidence)
+
+
+_KINDS: tuple[tuple[Callable[[Draw, Filing], _Item], float], ...] = (
+    (_table_lookup, 50.0),
+    (_prose_lookup, 40.0),
+    (_difference, 6.0),
+    (_percentage, 4.0),
+)
+
+
+def _two_years(draw: Draw, filing: Filing) -> tuple[Line, str, str]:
+    """Return a line that moved by at least a percent, a context that holds both years of it, and where it does."""
+    lines = [line for line in filing.lines.values() if line.before > 0]
+    moved = [line for line in lines if abs(line.now - line.before) * 100 >= line.before]
+    line = draw.one(moved or lines)
+    others = [other for other in filing.lines.values() if other is not line]
+    table = _Table(draw, filing, [line, *draw.some(others, draw.between(2, 3))])
+    return line, table.text, table.row(line)
+
+
+def _prose(filing: Filing, facts: list[Fact]) -> str:
+    return f"{filing.company}, annual report for fiscal {filing.year}. " + " ".join(fact.sentence for fact in facts)
+
+
+class _Table:
+    """A table of two fiscal years; the amounts' scale stands in its head or in each cell."""
+
+    def __init__(self, draw: Draw, filing: Filing, lines: list[Line]) -> None:
+        self._filing = filing
+        self._scale_in_head = draw.chance(0.2)
+        self._newest_first = draw.chance(0.8)
+        years = [filing.year, filing.year - 1]
+        head = f"{filing.company}, fiscal years ended {filing.year_end}"
+        if self._scale_in_head:
+            head += f" (in {filing.scale}s)"
+        columns = " | ".join(str(year) for year in (years if self._newest_first else reversed(years)))
+        rows = [self.row(line) for line in filing.lines.values() if line in lines]
+        self.text = "\n".join([head, f" | {columns}", *rows])
+
+    def row(self, line: Line) -> str:
+        """Return a line as the table has it."""
+        cells = [self._cell(line.now), self._cell(line.before)]
+        return " | ".join([line.label, *(cells if self._newest_first else reversed(cells))])
+
+    def _cell(self, units: int) -> str:
+        number = self._filing.amount(abs(units))
+        cell = f"$({number})" if units < 0 else f"${number}"
+        return cell if self._scale_in_head else f"{cell} {self._filing.scale}"

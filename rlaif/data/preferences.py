@@ -1,0 +1,146 @@
+"""Reads preferences that others made: a TRL-style file, or the `pairs.parquet` of a run.
+
+Invariant: every row becomes one preference or one message that names its place and what was expected; a prompt that
+stands only as the common beginning of both answers is found as TRL finds it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.errors import UserError
+from rlaif.io.rows import Row, read_file
+
+Text = str | list[dict[str, str]]
+"""A text, or the messages of a chat."""
+
+_SAMPLED = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
+_COLUMNS = [
+    "pair_id", "id", "prompt", "chosen", "rejected", *_SAMPLED, "ref_chosen_logp", "ref_rejected_logp",
+    "margin", "source", "policy",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One row of a preference file.
+
+    Attributes:
+        id: of the pair: its own, or its place in the file.
+        prompt, chosen, rejected: texts, or the messages of a chat that `chosen` and `rejected` go on with.
+        margin: of the pair, where the file has one.
+        source: `ai` or `human`; `ai` where the file does not say.
+        sampled: the columns of token ids and reference log-probabilities as a run left them, where the file has them.
+        policy: id of the policy that sampled them, or None.
+    """
+
+    id: str
+    prompt: Text
+    chosen: Text
+    rejected: Text
+    margin: float | None
+    source: str
+    sampled: Mapping[str, Any] | None
+    policy: str | None
+
+
+def read_preferences(path: str) -> list[Preference]:
+    """Read a file of preferences.
+
+    Args:
+        path: a `.jsonl`, `.csv` or `.parquet` file, local or an fsspec URL, with the columns `chosen`, `rejected` and,
+            unless both begin with it, `prompt`: texts, or lists of chat messages.
+
+    Raises:
+        UserError: with the file, the line or row, and what was expected.
+    """
+    preferences = []
+    places: dict[str, str] = {}
+    for row in read_file(path, _COLUMNS).rows:
+        preference = _preference(row)
+        if preference.id in places:
+            raise UserError(f"{row.place}: the id {preference.id!r} is also that of {places[preference.id]}")
+        places[preference.id] = row.place
+        preferences.append(preference)
+    if not preferences:
+        raise UserError(f"{path}: no preferences; expected at least one")
+    return preferences
+
+
+def _preference(row: Row) -> Preference:
+    values = row.values
+    for column in ("chosen", "rejected"):
+        if column not in values:
+            there = ", ".join(row.columns) or "none"
+            raise UserError(
+                f"{row.place}: no column {column!r}; expected prompt, chosen and rejected; columns here: {there}"
+            )
+    chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
+    prompt = _text(row, "prompt") if values.get("prompt") is not None else None
+    if prompt is None:
+        prompt, chosen, rejected = _split(row, chosen, rejected)
+    if not prompt:
+        raise UserError(f"{row.place}: prompt: empty; expected a text or messages")
+    if len({isinstance(part, str) for part in (prompt, chosen, rejected)}) > 1:
+        raise UserError(f"{row.place}: expected prompt, chosen and rejected to be all texts or all lists of messages")
+    source = values.get("source") or "ai"
+    if source not in ("ai", "human"):
+        raise UserError(f"{row.place}: source: expected ai or human, got {source!r}")
+    complete = all(values.get(column) is not None for column in _SAMPLED)
+    name = values.get("pair_id") or values.get("id") or row.place.removeprefix("./")
+    return Preference(
+        id=str(name),
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        margin=_margin(row),
+        source=source,
+        sampled={name: values.get(name) for name in (*_SAMPLED, "ref_chosen_logp", "ref_rejected_logp")}
+        if complete
+        else None,
+        policy=values.get("policy"),
+    )
+
+
+def _margin(row: Row) -> float | None:
+    value = row.values.get("margin")
+    if value is None or value == "":
+        return None
+    try:
+        margin = float(value)
+    except (TypeError, ValueError):
+        margin = -1.0
+    if not margin >= 0:
+        raise UserError(f"{row.place}: margin: expected a number from 0 up, got {value!r}")
+    return margin
+
+
+def _text(row: Row, column: str) -> Text:
+    value = row.values[column]
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(
+        isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
+        for message in value
+    ):
+        return [{"role": message["role"], "content": message["content"]} for message in value]
+    raise UserError(f"{row.place}: {column}: expected a text, or a list of messages with role and content")
+
+
+def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
+    """Take the prompt off two answers that begin with it."""
+    shared = _common(chosen, rejected)
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        # A word that both answers begin with belongs to the prompt; its space belongs to the answers, as in TRL.
+        if shared and chosen[shared - 1 : shared] == " ":
+            shared -= 1
+        return chosen[:shared], chosen[shared:], rejected[shared:]
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        return chosen[:shared], chosen[shared:], rejected[shared:]
+    raise UserError(f"{row.place}: expected chosen and rejected to be both texts or both lists of messages")
+
+
+def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return how many first items of two sequences are the same; the last of the shorter one is never shared."""
+    most = min(len(one), len(other))
+    return next((index for index in range(most) if one[index] != other[index]), max(0, most - 1))

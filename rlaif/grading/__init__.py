@@ -1,0 +1,1 @@
+"""An answer held against a gold answer, without a model."""

@@ -1,0 +1,1 @@
+"""Models that answer: engines of ours and endpoints."""

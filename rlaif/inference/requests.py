@@ -1,0 +1,155 @@
+"""What is asked of an engine and what it answers. Plain frozen data, importable without vllm, torch or ray."""
+
+from dataclasses import dataclass
+
+from rlaif.chat import Messages
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One chat prompt to be answered `n` times.
+
+    Attributes:
+        id: the caller's key, returned with the answer.
+        messages: the chat, `{"role", "content"}` each.
+        n: answers wanted. Answer i is drawn with seed `seed + i`.
+        seed: of the first answer; ignored at temperature 0.
+        temperature, top_p, max_tokens: as in vLLM's SamplingParams.
+        adapter: True samples with the current LoRA adapter, False with the base model.
+    """
+
+    id: str
+    messages: Messages
+    n: int = 1
+    seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    adapter: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sampled answer.
+
+    Attributes:
+        text: decoded without special tokens.
+        token_ids: as sampled, the end token included where the answer ended by itself.
+        logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
+        finish_reason: `stop`, or `length` where `max_tokens` cut it.
+        seed: what it was drawn with.
+    """
+
+    text: str
+    token_ids: list[int]
+    logprobs: list[float]
+    finish_reason: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReply:
+    """Answers to one `SampleRequest`, or why there are none.
+
+    Attributes:
+        id: the request's.
+        prompt_token_ids: the chat as the engine encoded it.
+        samples: `n` answers; empty on a failure.
+        policy: id of the weights that answered.
+        failure: one line that says why nothing was sampled, or None.
+    """
+
+    id: str
+    prompt_token_ids: list[int]
+    samples: list[Sample]
+    policy: str
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """One chat prompt whose next token is wanted among a few labels.
+
+    Attributes:
+        messages: the chat; the label is the first token of the answer.
+        labels: the label texts, such as ("A", "B"); each must be one token.
+        prefix: text that begins the answer, before the label; "" for none.
+    """
+
+    messages: Messages
+    labels: tuple[str, ...]
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReply:
+    """Log-probabilities of the labels after one chat prompt.
+
+    Attributes:
+        logprobs: natural log-probability of each label, in the request's order; empty on a failure.
+        prompt_tokens, completion_tokens: what it cost.
+        seconds: from asking to answer.
+        failure: one line that says why there is no answer, or None.
+        text: the label that is likeliest, for the record.
+    """
+
+    logprobs: list[float]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    failure: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat prompt that a judge's model is to answer with a text.
+
+    Attributes:
+        messages: the chat.
+        max_tokens: longest answer.
+        temperature: 0 is greedy; None is the server's own, for endpoints that take no other.
+        seed: of the answer; ignored at temperature 0.
+        schema: JSON schema that the answer is held to, as JSON; None leaves it free.
+    """
+
+    messages: Messages
+    max_tokens: int
+    temperature: float | None = 0.0
+    seed: int = 0
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """The answer to one `ChatRequest`, or why there is none.
+
+    Attributes:
+        text: what the model said; "" on a failure.
+        finish_reason: `stop`, or `length` where `max_tokens` cut it; "" on a failure.
+        prompt_tokens, completion_tokens: what it cost.
+        seconds: from asking to answer.
+        failure: one line that says why there is no answer, or None.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A token sequence whose tokens' log-probabilities are wanted from `start` (at least 1) on.
+
+    Attributes:
+        token_ids: the whole sequence, prompt and answer.
+        start: index of the first token to score.
+        adapter: True scores with the current LoRA adapter, False with the base model.
+    """
+
+    token_ids: list[int]
+    start: int
+    adapter: bool = False

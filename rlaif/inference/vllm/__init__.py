@@ -1,0 +1,1 @@
+"""vLLM engines in Ray actors."""

@@ -1,0 +1,1 @@
+"""What is read and written, whatever it holds: files, rows, YAML, cache folders, shipped resources."""

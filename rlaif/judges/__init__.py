@@ -1,0 +1,1 @@
+"""Judges, verdicts and decisions."""

@@ -1,0 +1,94 @@
+"""From a judge's description to the judge that works."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from rlaif.inference.backends import OpenAIBackend
+from rlaif.inference.model_backend import Backends, ModelBackend
+from rlaif.inference.openai_server import OpenAIServer
+from rlaif.inference.response_cache import CachedBackend, VerdictCache
+from rlaif.inference.spending import Spending
+from rlaif.judges.asking import Asker, LogprobAsker, TextAsker
+from rlaif.judges.first_to_decide import FirstToDecide
+from rlaif.judges.judge import Judge
+from rlaif.judges.llm import PairwiseJudge, PointwiseJudge
+from rlaif.judges.reference import ReferenceJudge
+from rlaif.judges.reward_model import RewardModel, RewardModelJudge
+from rlaif.judges.spec import JudgeSpec, LlmSpec, ReferenceSpec, RewardModelSpec
+from rlaif.judges.vote import Vote
+from rlaif.prompts.front_matter import LogprobFront
+
+
+def build_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> Judge:
+    """Return the judge that a file describes.
+
+    Args:
+        spec: of `load_judge_file`.
+        backends: gives what serves the models of our own engines.
+        spending: counts what endpoints charge, and says when to stop.
+        cache: spares what was asked before; None asks everything.
+
+    Raises:
+        UserError: an endpoint's key is not in the environment.
+    """
+    return _Builder(backends, spending or Spending(), cache, AsyncExitStack()).build(spec)
+
+
+@asynccontextmanager
+async def open_judge(
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+) -> AsyncIterator[Judge]:
+    """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
+    async with AsyncExitStack() as opened:
+        yield _Builder(backends, spending or Spending(), cache, opened).build(spec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Makes judges of their descriptions.
+
+    Attributes:
+        opened: closes what the judges ask, the last that was opened first.
+    """
+
+    backends: Backends
+    spending: Spending
+    cache: VerdictCache | None
+    opened: AsyncExitStack
+
+    def build(self, spec: JudgeSpec) -> Judge:
+        if isinstance(spec, ReferenceSpec):
+            return ReferenceJudge(spec)
+        if isinstance(spec, RewardModelSpec):
+            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+        if isinstance(spec, LlmSpec):
+            asker = _asker(spec, self._backend(spec))
+            return PairwiseJudge(spec, asker) if spec.pairwise else PointwiseJudge(spec, asker)
+        members = tuple(map(self.build, spec.members))
+        return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+
+    def _backend(self, spec: LlmSpec) -> ModelBackend:
+        if isinstance(spec.backend, OpenAIBackend):
+            server = OpenAIServer(spec.backend, self.spending)
+            self.opened.push_async_callback(server.close)
+            if self.cache is None:
+                return server
+            cached = CachedBackend(server, self.cache, together=False)
+            self.opened.push_async_callback(cached.close)
+            return cached
+        backend = self.backends.vllm(spec.model)
+        if self.cache is None or not backend.identity:
+            # Engines whose weights have no name may answer otherwise tomorrow.
+            return backend
+        return CachedBackend(backend, self.cache, together=True)
+
+
+def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
+    if isinstance(spec.front, LogprobFront):
+        return LogprobAsker(spec.front, backend)
+    if spec.sampling is None:
+        raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")
+    return TextAsker(spec.front, spec.sampling, spec.seed, backend)

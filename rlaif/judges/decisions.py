@@ -1,0 +1,136 @@
+"""From verdicts to decisions, by pure functions.
+
+Invariant: a preference comes only from verdicts that are all `ok` and all on one side. Swapping two candidates turns
+a decision around exactly: p becomes 1 - p to the last bit, and the margin stays.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+from rlaif.judges.judge import Comparison, Judge
+from rlaif.judges.verdict import Decision, Order, Status, Verdict
+from rlaif.prompts.parsing import preference_of
+
+# What a comparison comes to if one of its verdicts is not ok: the worst first.
+_NOT_OK: tuple[Status, ...] = ("error", "unparsed", "tie")
+
+
+def all_comparisons(count: int) -> list[Comparison]:
+    """Return every two of `count` candidates, sorted."""
+    return list(combinations(range(count), 2))
+
+
+def own_verdicts(judge: Judge, prompt_id: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return those verdicts that a judge gave on a prompt."""
+    return [verdict for verdict in verdicts if verdict.judge_sha == judge.sha and verdict.prompt_id == prompt_id]
+
+
+def mean_preference(preferences: Sequence[float]) -> float:
+    """Return the mean of preferences in [0, 1]; that of the other side's is exactly one less it."""
+    mean = math.fsum(preferences) / len(preferences)
+    # By the second one's preference, so that swapping the two rounds alike.
+    return mean if mean > 0.5 else 1.0 - math.fsum(1.0 - value for value in preferences) / len(preferences)
+
+
+def decide_by_orders(verdicts: Iterable[Verdict], orders: Sequence[Order]) -> list[Decision]:
+    """Decide comparisons that one judge was asked in one order or in both, once or several times in each.
+
+    Several verdicts in one order are samples of one judgment. The order's preference is their mean, a tie counting
+    0.5, if more than half of them could be read; else the order has the worst status among the others.
+
+    Args:
+        verdicts: of one judge on one prompt, on two candidates each.
+        orders: in which each comparison was asked.
+
+    Returns:
+        One decision for each comparison with a verdict: `error` if an order is one, or one of `orders` is missing; else
+        `unparsed` if one is; else `tie` if one is or the orders disagree; else `ok` with the mean preference.
+    """
+    by_comparison: dict[Comparison, dict[Order, list[Verdict]]] = {}
+    for verdict in verdicts:
+        if verdict.second is not None:
+            comparison = by_comparison.setdefault((verdict.first, verdict.second), {})
+            comparison.setdefault(verdict.order, []).append(verdict)
+    return [_by_orders(comparison, by_comparison[comparison], orders) for comparison in sorted(by_comparison)]
+
+
+def _by_orders(
+    comparison: Comparison, verdicts: Mapping[Order, Sequence[Verdict]], orders: Sequence[Order]
+) -> Decision:
+    settled = [_preference_in(given) for given in verdicts.values()]
+    preferences = [value for _, value in settled if value is not None]
+    status: Status = "tie"
+    preference = None
+    if not_ok := worst_status(status for status, _ in settled):
+        status = not_ok
+    elif any(order not in verdicts for order in orders):
+        status = "error"
+    elif all(value > 0.5 for value in preferences) or all(value < 0.5 for value in preferences):
+        status, preference = "ok", mean_preference(preferences)
+    one = next(iter(verdicts.values()))[0]
+    return Decision(
+        one.prompt_id, *comparison, status, preference, margin_of(preference), None, None, one.judge, one.judge_sha
+    )
+
+
+def margin_of(preference: float | None) -> float | None:
+    """Return |2p - 1| of a preference p."""
+    return None if preference is None else abs(2.0 * preference - 1.0)
+
+
+def _preference_in(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:
+    """Return what the samples of one order come to; a preference is never 0.5."""
+    read = [verdict for verdict in verdicts if verdict.status in ("ok", "tie")]
+    if 2 * len(read) <= len(verdicts):
+        return worst_status(verdict.status for verdict in verdicts) or "error", None
+    preference = mean_preference([0.5 if verdict.preference is None else verdict.preference for verdict in read])
+    # A preference that is not a number is on no side.
+    return ("ok", preference) if preference > 0.5 or preference < 0.5 else ("tie", None)
+
+
+def worst_status(statuses: Iterable[Status]) -> Status | None:
+    """Return the worst status that is not `ok`, or None."""
+    found = set(statuses)
+    return next((status for status in _NOT_OK if status in found), None)
+
+
+def decide_by_scores(verdicts: Iterable[Verdict], *, log_odds: bool = False) -> list[Decision]:
+    """Decide comparisons of candidates that one judge rated one by one, once or several times each.
+
+    Several ratings of a candidate are samples of one judgment. Its score is their mean, if more than half of them
+    could be read; else it has the worst status among the others.
+
+    Args:
+        verdicts: of one judge on one prompt, on one candidate each.
+        log_odds: whether a difference of two scores is the log-odds that the first is better, as of a reward model;
+            the preference is then its logistic function (Bradley and Terry 1952, Biometrika 39), else 0 or 1.
+
+    Returns:
+        One decision for every two rated candidates: that of the higher score, with their difference as the margin;
+        `tie` of equal scores; `error`, `unparsed` or `tie` where a rating is one.
+    """
+    ratings: dict[int, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.second is None:
+            ratings.setdefault(verdict.first, []).append(verdict)
+    return [_by_scores(ratings[first], ratings[second], log_odds) for first, second in combinations(sorted(ratings), 2)]
+
+
+def _by_scores(first: Sequence[Verdict], second: Sequence[Verdict], log_odds: bool) -> Decision:
+    (first_status, a), (second_status, b) = _score_of(first), _score_of(second)
+    status: Status = worst_status((first_status, second_status)) or "tie"
+    preference = margin = None
+    if a is not None and b is not None and (a > b or a < b):
+        preference = preference_of(a, b) if log_odds else float(a > b)
+        # Scores that differ by less than a float's resolution of the preference are equal.
+        status, preference, margin = ("tie", None, None) if preference == 0.5 else ("ok", preference, abs(a - b))
+    one, other = first[0], second[0]
+    return Decision(one.prompt_id, one.first, other.first, status, preference, margin, a, b, one.judge, one.judge_sha)
+
+
+def _score_of(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:
+    scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+    if 2 * len(scores) <= len(verdicts):
+        return worst_status(verdict.status for verdict in verdicts) or "error", None
+    return "ok", math.fsum(scores) / len(scores)

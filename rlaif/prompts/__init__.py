@@ -1,0 +1,1 @@
+"""Prompt files: template, front matter, and how an answer is read."""

@@ -1,0 +1,123 @@
+"""How a run's figures are written out, the same in the terminal and on the page.
+
+Invariant: a figure that is not known is a dash, and a difference is never called a gain while its interval holds zero.
+"""
+
+from datetime import UTC, datetime
+
+from rlaif.reporting.summary import PolicyState, RunSummary
+from rlaif.stats.intervals import Interval
+
+DASH = "–"
+_SHORT_ID = 12
+
+
+def figure(value: float | None, digits: int = 3, signed: bool = False) -> str:
+    """Return a number with so many digits after the point."""
+    return DASH if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def span(found: Interval | None, digits: int = 3, signed: bool = False) -> str:
+    """Return a mean with its interval, `0.289 [0.210, 0.371]`."""
+    if found is None or found.mean is None:
+        return DASH
+    mean = figure(found.mean, digits, signed)
+    if found.low is None or found.high is None:
+        return mean
+    return f"{mean} [{figure(found.low, digits, signed)}, {figure(found.high, digits, signed)}]"
+
+
+def count(number: int, thing: str) -> str:
+    """Return `1 pair` or `1,204 pairs`."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage."""
+    return DASH if value is None else f"{100 * value:.0f}%"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the two units that matter."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def moment(time: str | None) -> str:
+    """Return an ISO time as `2026-01-31 12:34:56 UTC`; a text that is none as it is."""
+    if not time:
+        return DASH
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return time
+
+
+def ago(time: str | None) -> str:
+    """Return how long ago an ISO time was, in its largest unit; a dash for none."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(time or "").astimezone(UTC)).total_seconds()
+    except ValueError:
+        return DASH
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def short_id(sha: str | None) -> str:
+    """Return the beginning of a sha256, with or without its `sha256:`."""
+    return DASH if not sha else sha.removeprefix("sha256:")[:_SHORT_ID]
+
+
+def promotion(policy: PolicyState) -> str:
+    """Return whether a policy was promoted, or why it is not there."""
+    if policy.number == 0:
+        return "start"
+    if policy.promoted is None:
+        return policy.note or "not decided yet"
+    return "yes" if policy.promoted else (policy.note or "no")
+
+
+def headline(summary: RunSummary) -> list[str]:
+    """Return what came of the run: one sentence, and what keeps it from being more, if anything does."""
+    initial, current = summary.initial, summary.current
+    if initial.questions is None:
+        return ["The initial policy has not been measured on the held-out questions yet."]
+    questions = count(initial.questions, "held-out question")
+    start = initial.metrics.get("score")
+    if current.number == 0:
+        return [_nothing_promoted(summary, questions)]
+    score = current.metrics.get("score")
+    if summary.metric == "win_rate" or start is None or score is None:
+        wins = current.metrics.get("win_rate")
+        caveat = _chance(wins, 0.5, "even")
+        return [f"Policy {current.number} wins {span(wins)} of {questions} against the initial policy.", *caveat]
+    difference = current.difference
+    sentence = f"Score {figure(start.mean)} → {figure(score.mean)} with policy {current.number}, on {questions}"
+    if difference is None:
+        return [f"{sentence}."]
+    return [f"{sentence}: {span(difference, signed=True)}.", *_chance(difference, 0.0, "zero")]
+
+
+def _nothing_promoted(summary: RunSummary, questions: str) -> str:
+    start = summary.initial.metrics.get("score")
+    score = f"scores {span(start)}" if start else "is measured"
+    refused = [policy for policy in summary.policies[1:] if policy.promoted is False and policy.id is not None]
+    if not refused:
+        return f"The initial policy {score} on {questions}; no trained policy has been promoted yet."
+    gate = refused[-1].gate
+    against = f": {gate.metric} {figure(gate.before)} → {figure(gate.after)}" if gate else ""
+    stays = f"The initial policy stays; it {score} on {questions}."
+    return f"Policy {refused[-1].number} did not pass the gate{against}. {stays}"
+
+
+def _chance(found: Interval | None, neutral: float, name: str) -> list[str]:
+    if found is None or found.low is None or found.high is None or not found.low <= neutral <= found.high:
+        return []
+    return [f"The interval includes {name}: this many questions cannot tell the change from chance."]

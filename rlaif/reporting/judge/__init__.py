@@ -1,0 +1,1 @@
+"""The judge report as a person reads it."""

@@ -1,0 +1,35 @@
+"""Writes a judge report: `report.json`, `verdicts.parquet` and `report.html` in one folder, the page last."""
+
+from rlaif.errors import UserError
+from rlaif.io.files import FULL, join, write_bytes, write_json
+from rlaif.judge_evals.report import JudgeReport, report_json, verdict_rows
+
+
+def write_report(report: JudgeReport, folder: str) -> str:
+    """Write a report's files and return the page's place.
+
+    Args:
+        report: the report.
+        folder: path or URL; made where it is not there.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    import pyarrow as pa
+
+    from rlaif.reporting.judge.html import render_page
+    from rlaif.store.schemas import VERDICTS
+    from rlaif.store.shards import write_table
+
+    page = join(folder, "report.html")
+    verdicts = pa.Table.from_pylist(verdict_rows(report.judged), schema=VERDICTS)
+    try:
+        write_json(join(folder, "report.json"), report_json(report))
+        write_table(join(folder, "verdicts.parquet"), verdicts)
+        write_bytes(page, render_page(report).encode("utf-8", errors="replace"))
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be written to: {reason}; expected --out DIR in another place") from None
+    return page

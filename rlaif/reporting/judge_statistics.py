@@ -1,0 +1,136 @@
+"""What a run's verdicts say of its judges: how often they decided, agreed with themselves, and what they cost.
+
+Invariant: every verdict of the store is counted once, under the judge that gave it and the status that it had.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rlaif.judge_evals.gold_set import CANARIES_FILE, CanaryResult
+from rlaif.store.rundir import RoundDir
+from rlaif.store.runs import load_json
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
+
+STATUSES = ("ok", "tie", "unparsed", "error")
+_UNREAD_KEPT = 6
+_COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha")]
+
+
+@dataclass(slots=True)
+class JudgeStatistics:
+    """What one judge did over a whole run.
+
+    Attributes:
+        judge: its name.
+        by_status: its verdicts by status.
+        both_orders: comparisons with an `ok` verdict in each order.
+        orders_agree: those of them in which both orders preferred the same answer.
+        decided: `ok` verdicts on two candidates.
+        shown_first: those of them that preferred the answer that was shown first.
+        prompt_tokens, completion_tokens, seconds: what its verdicts cost together.
+        paid: verdicts that cost anything; a repeated question is answered once.
+    """
+
+    judge: str
+    by_status: Counter[str] = field(default_factory=Counter)
+    both_orders: int = 0
+    orders_agree: int = 0
+    decided: int = 0
+    shown_first: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    paid: int = 0
+
+    @property
+    def verdicts(self) -> int:
+        """All its verdicts."""
+        return self.by_status.total()
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of comparisons asked in both orders whose orders agree; None without any."""
+        return self.orders_agree / self.both_orders if self.both_orders else None
+
+    @property
+    def first_share(self) -> float | None:
+        """Share of decided comparisons won by the answer shown first; 0.5 is a judge without a preferred place."""
+        return self.shown_first / self.decided if self.decided else None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadVerdict:
+    """A verdict that was no answer: `unparsed` or `error`, with the judge's own words."""
+
+    round: int
+    prompt_id: str
+    judge: str
+    status: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeReport:
+    """Statistics of all judges, most verdicts first, and a few of the verdicts that could not be read."""
+
+    judges: tuple[JudgeStatistics, ...]
+    unread: tuple[UnreadVerdict, ...]
+
+
+def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
+    """Count the verdicts of some rounds, shard by shard."""
+    found: dict[str, JudgeStatistics] = {}
+    unread: list[UnreadVerdict] = []
+    for directory, shard in _shards(rounds):
+        # A prompt's verdicts all stand in one shard, so both orders of a comparison do.
+        orders: dict[tuple[str, str, int, int], list[bool]] = {}
+        for row in shard.select(_COLUMNS).to_pylist():
+            _count(found.setdefault(row["judge"], JudgeStatistics(row["judge"])), row, orders)
+        for (judge, *_), firsts in orders.items():
+            if len(firsts) == 2:
+                found[judge].both_orders += 1
+                found[judge].orders_agree += firsts[0] == firsts[1]
+        if len(unread) < _UNREAD_KEPT:
+            failed = shard.filter(pc.is_in(shard["status"], value_set=pa.array(["unparsed", "error"])))
+            unread += [
+                UnreadVerdict(directory.number, row["prompt_id"], row["judge"], row["status"], row["text"] or "")
+                for row in failed.slice(0, _UNREAD_KEPT - len(unread)).to_pylist()
+            ]
+    judges = sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge))
+    return JudgeReport(tuple(judges), tuple(unread))
+
+
+def canary_results(rounds: Sequence[RoundDir]) -> tuple[CanaryResult, ...]:
+    """Return how the judge did on the canaries of the rounds that have any."""
+    values = [load_json(directory.path(CANARIES_FILE)) for directory in rounds]
+    return tuple(CanaryResult.from_json(value) for value in values if value is not None)
+
+
+def _shards(rounds: Sequence[RoundDir]) -> Iterator[tuple[RoundDir, pa.Table]]:
+    for directory in rounds:
+        for shard in ShardTable(directory.path("verdicts"), VERDICTS).shards():
+            yield directory, shard
+
+
+def _count(
+    statistics: JudgeStatistics, row: dict[str, Any], orders: dict[tuple[str, str, int, int], list[bool]]
+) -> None:
+    statistics.by_status[row["status"]] += 1
+    statistics.prompt_tokens += row["prompt_tokens"] or 0
+    statistics.completion_tokens += row["completion_tokens"] or 0
+    statistics.seconds += row["seconds"] or 0.0
+    statistics.paid += bool(row["prompt_tokens"] or row["seconds"])
+    if row["preference"] is None or row["second"] is None:
+        return
+    prefers_first = row["preference"] > 0.5
+    statistics.decided += 1
+    statistics.shown_first += prefers_first == (row["order"] == "ab")
+    if row["order"] in ("ab", "ba"):
+        key = (row["judge"], row["prompt_id"], row["first"], row["second"])
+        orders.setdefault(key, []).append(prefers_first)

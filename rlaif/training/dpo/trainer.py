@@ -1,0 +1,179 @@
+"""TRL's `DPOTrainer` on groups instead of rows: what is overridden, and nothing else.
+
+TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from text. Ours gets packs of groups, as
+sampled token ids with the reference's log-probabilities beside them, and keeps TRL's optimizer, schedule, callbacks,
+checkpoints and logging.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from trl import DPOTrainer
+
+from rlaif.errors import WorkError
+from rlaif.training.dpo.losses import LossName, pair_losses
+from rlaif.training.groups import Group, Pair
+from rlaif.training.kernels.attention import attention_of
+from rlaif.training.kernels.cpu_gradients import hold_gradients
+from rlaif.training.kernels.cpu_layers import make_lean
+from rlaif.training.packing import Plan
+from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
+
+# Sums over pairs that are kept between two log entries; the last is their number.
+_SUMS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One pack as tensors, with the pairs among its P preferences.
+
+    Attributes:
+        row: the forward pass over all candidates.
+        pairs: the pairs, for messages.
+        chosen, rejected: [P] int64, indices of candidates in the row.
+        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference, in nats.
+        weights: [P] float32, each pair's share of the whole optimizer step's weight.
+    """
+
+    row: PackedRow
+    pairs: tuple[Pair, ...]
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+    ref_chosen: torch.Tensor
+    ref_rejected: torch.Tensor
+    weights: torch.Tensor
+
+
+def make_batch(groups: Sequence[Group], step_weight: float) -> Batch:
+    """Turn the groups of one pack into tensors; `step_weight` is that of all pairs of its step."""
+    pairs: list[Pair] = []
+    chosen: list[int] = []
+    rejected: list[int] = []
+    first = 0
+    for group in groups:
+        pairs += group.pairs
+        chosen += [first + pair.chosen for pair in group.pairs]
+        rejected += [first + pair.rejected for pair in group.pairs]
+        first += len(group.candidates)
+    return Batch(
+        row=pack_row(groups),
+        pairs=tuple(pairs),
+        chosen=torch.tensor(chosen, dtype=torch.long),
+        rejected=torch.tensor(rejected, dtype=torch.long),
+        ref_chosen=torch.tensor([pair.ref_chosen_logp for pair in pairs], dtype=torch.float32),
+        ref_rejected=torch.tensor([pair.ref_rejected_logp for pair in pairs], dtype=torch.float32),
+        weights=torch.tensor([pair.weight / step_weight for pair in pairs], dtype=torch.float32),
+    )
+
+
+class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's DPO over packs of groups.
+
+    Args:
+        groups: all groups of the training, with their reference log-probabilities.
+        plan: which groups stand in which pack.
+        loss, label_smoothing: as of `pair_losses`.
+        nll: weight of the chosen answer's mean negative log-likelihood beside the loss.
+        rest: as of `DPOTrainer`; `args.precompute_ref_log_probs` must be set, `data_collator` and data sets not.
+    """
+
+    def __init__(
+        self,
+        *rest: Any,
+        groups: Sequence[Group],
+        plan: Plan,
+        loss: LossName,
+        label_smoothing: float = 0.0,
+        nll: float = 0.0,
+        **named: Any,
+    ) -> None:
+        self._groups, self._plan = groups, plan
+        self._loss, self._label_smoothing, self._nll = loss, label_smoothing, nll
+        self._sums = [0.0] * _SUMS
+        rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
+        super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
+        # TRL keeps a copy of the adapter to compute the reference with; ours comes with the pairs.
+        if "ref" in getattr(self.model, "peft_config", {}):
+            self.model.delete_adapter("ref")
+        self._attention = attention_of(self.model)
+        if self.args.device.type == "cpu" and not self.is_fsdp_enabled:
+            make_lean(self.model)
+            # A step of one pack has no sum to hold, and one that is shared must leave autograd's to the exchange.
+            if plan.turns > 1 and plan.workers == 1:
+                hold_gradients(self.model)
+
+    def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
+        (row,) = rows
+        pack = self._plan.packs[row["pack"]]
+        return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_weight)}
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+        # The plan has shuffled already; each worker takes every `workers`-th pack.
+        return SequentialSampler(self.train_dataset)
+
+    def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
+        return {"batch": _to_device(inputs["batch"], self.args.device)}
+
+    def _compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
+    ) -> torch.Tensor:
+        batch = inputs["batch"]
+        logps = candidate_logps(model, batch.row, self._attention)
+        chosen, rejected = logps[batch.chosen], logps[batch.rejected]
+        chosen_length, rejected_length = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
+        ratios = chosen - batch.ref_chosen, rejected - batch.ref_rejected
+        losses = pair_losses(self._loss, *ratios, chosen_length, rejected_length, self.beta, self._label_smoothing)
+        if self._nll:
+            losses = losses - self._nll * chosen / chosen_length.clamp(min=1)
+        # The empty sum keeps the graph whole where a pack has no pairs.
+        loss = (losses * batch.weights).sum() + 0.0 * logps.sum()
+        self._check(loss, losses, batch)
+        self._record(losses, *ratios)
+        # Trainer divides by the turns and the gradient exchange by the workers; the mean over the step is taken here.
+        return loss * self._plan.turns * self._plan.workers
+
+    def _check(self, loss: torch.Tensor, losses: torch.Tensor, batch: Batch) -> None:
+        """Stop before a loss that is no number reaches the weights."""
+        if torch.isfinite(loss):
+            return
+        wrong = [pair.id for pair, value in zip(batch.pairs, losses.tolist(), strict=True) if not math.isfinite(value)]
+        ids = ", ".join(wrong or [pair.id for pair in batch.pairs])
+        raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
+
+    def _record(self, losses: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
+        chosen, rejected = chosen.detach(), rejected.detach()
+        sums = [
+            losses.detach().sum(),
+            (self.beta * (chosen - rejected)).sum(),
+            (chosen > rejected).sum().float(),
+            (self.beta * chosen).sum(),
+            (self.beta * rejected).sum(),
+            torch.tensor(float(len(losses)), device=losses.device),
+        ]
+        everywhere = self.accelerator.gather(torch.stack(sums)[None]).sum(dim=0).tolist()
+        self._sums = [old + new for old, new in zip(self._sums, everywhere, strict=True)]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log Trainer's figures with the means over the pairs since the last time; see `Trainer`."""
+        if pairs := self._sums[-1]:
+            names = ("pair_loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
+            logs |= {name: value / pairs for name, value in zip(names, self._sums, strict=False)}
+            self._sums = [0.0] * _SUMS
+        super().log(logs, start_time)
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected", "weights")
+    moved = {name: getattr(batch, name).to(device) for name in tensors}
+    return replace(batch, row=row_to(batch.row, device), **moved)

@@ -1,0 +1,1 @@
+"""Tensor code of the trainer."""

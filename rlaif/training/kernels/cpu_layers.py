@@ -1,0 +1,148 @@
+"""Layers that keep less for the backward pass: what is cheap to compute again is not kept.
+
+Of a gated MLP (Shazeer 2020, arXiv:2002.05202) autograd keeps four tensors as wide as the MLP: gate, silu(gate), up,
+and their product, which goes into the projection down. Here it keeps gate and up. What is computed again are products
+element by element, and of the exponentials, which are what costs, none: the backward pass of silu needs the same one.
+
+Of a root mean square norm (Zhang and Sennrich 2019, arXiv:1910.07467) it keeps the input and the normalized input. Here
+it keeps the result, which the linear layers behind it keep anyway, and divides the weight out again (as the norms of
+NVIDIA's Apex do with `memory_efficient`); a norm with a weight too near to zero for that keeps its input.
+
+In float32 the two together are almost half of what a layer's activations take.
+
+A module is changed only if it then gives what it gave.
+"""
+
+import inspect
+import types
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rlaif.training.kernels.answer_head import NarrowMlp
+from rlaif.training.kernels.cpu_gradients import weight_gradient
+
+_TRIAL_ROWS = 3
+# Dividing a float32 by one above this gives back what was multiplied, to a rounding error.
+_LEAST_WEIGHT = 1e-12
+
+
+def make_lean(model: nn.Module) -> int:
+    """Change a model's norms and gated MLPs in place, where they are of the usual kind, and return how many.
+
+    Args:
+        model: with all the adapters that it is to have; what has one is left alone, and so is all but float32.
+    """
+    return sum(_change(module) for module in model.modules())
+
+
+def _change(module: Any) -> bool:
+    if _is_norm(module):
+        lean, width = types.MethodType(_norm, module), module.weight.shape[-1]
+    elif _is_gated_mlp(module):
+        lean, width = types.MethodType(_mlp, module), module.gate_proj.in_features
+    else:
+        return False
+    narrow = module.forward if isinstance(module.forward, NarrowMlp) else None
+    plain = narrow.whole if narrow else module.forward
+    rows = torch.linspace(-2.0, 2.0, _TRIAL_ROWS * width, device=next(module.parameters()).device)
+    rows = rows.view(1, _TRIAL_ROWS, width)
+    with torch.no_grad():
+        if not torch.allclose(lean(rows), plain(rows), rtol=1e-4, atol=1e-5):
+            return False
+    if narrow:
+        narrow.whole = lean
+    else:
+        module.forward = lean
+    return True
+
+
+def _is_norm(module: Any) -> bool:
+    return (
+        type(module).__name__.endswith("RMSNorm")
+        and hasattr(module, "variance_epsilon")
+        and module.weight.dtype == torch.float32
+        and _takes_one_tensor(module)
+    )
+
+
+def _is_gated_mlp(module: Any) -> bool:
+    parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    if any(isinstance(part, nn.Dropout) for part in module.modules()):
+        return False  # Which a trial of a model that is not in training would not see.
+    return _takes_one_tensor(module) and all(
+        type(part) is nn.Linear
+        and part.bias is None
+        and part.weight.dtype == torch.float32
+        and part.weight.requires_grad
+        for part in parts
+    )
+
+
+def _takes_one_tensor(module: nn.Module) -> bool:
+    return len(inspect.signature(type(module).forward).parameters) == 2  # Itself, and the tensor.
+
+
+def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = _RMSNorm.apply(hidden_states, self.weight, self.variance_epsilon)  # type: ignore[no-untyped-call]  # torch
+    return result
+
+
+def _mlp(self: Any, x: torch.Tensor) -> torch.Tensor:
+    weights = self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight
+    result: torch.Tensor = _GatedMlp.apply(x, *weights)  # type: ignore[no-untyped-call]  # torch
+    return result
+
+
+class _RMSNorm(torch.autograd.Function):
+    """weight * x / sqrt(mean(x^2) + epsilon), in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
+        result = (x * scale).mul_(weight)
+        ctx.by_result = bool(weight.abs().min() > _LEAST_WEIGHT)
+        ctx.save_for_backward(result if ctx.by_result else x, weight, scale)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = upstream
+        kept, weight, scale = ctx.saved_tensors
+        normalized = kept / weight if ctx.by_result else kept * scale
+        to_weight = (gradient * normalized).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        # d x = scale * (g - normalized * mean(g * normalized)) with g = gradient * weight
+        inner = gradient * weight
+        inner -= normalized.mul_((inner * normalized).mean(-1, keepdim=True))
+        return inner.mul_(scale), to_weight, None
+
+
+class _GatedMlp(torch.autograd.Function):
+    """(silu(x @ gate.T) * (x @ up.T)) @ down.T, for x of [..., N, H]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, to_gate: torch.Tensor, to_up: torch.Tensor, down: torch.Tensor
+    ) -> torch.Tensor:
+        gate, up = F.linear(x, to_gate), F.linear(x, to_up)
+        ctx.save_for_backward(x, gate, up, to_gate, to_up, down)
+        return F.linear(F.silu(gate).mul_(up), down)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, gate, up, to_gate, to_up, down = ctx.saved_tensors
+        gradient, rows, gate, up = (part.flatten(0, -2) for part in (upstream[0], x, gate, up))
+        sigmoid = torch.sigmoid(gate)
+        silu = gate * sigmoid
+        product = silu * up
+        of_down = weight_gradient(down, gradient, product)
+        of_product = torch.mm(gradient, down, out=product)
+        of_up = weight_gradient(to_up, (up_side := of_product * silu), rows)
+        # silu'(z) = sigmoid(z) + silu(z) * (1 - sigmoid(z)), written over the sigmoid
+        slope = sigmoid.addcmul_(sigmoid, silu, value=-1).add_(silu)
+        gate_side = of_product.mul_(up).mul_(slope)
+        of_gate = weight_gradient(to_gate, gate_side, rows)
+        to_x = torch.mm(gate_side, to_gate).addmm_(up_side, to_up).view(x.shape)
+        return to_x, of_gate, of_up, of_down

@@ -1,0 +1,246 @@
+"""Canaries: a judge that parts from people stops the round, and what it has answered is not asked again."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlaif.data.labels import Label, labels_jsonl
+from rlaif.data.question import Prompt
+from rlaif.errors import UserError, WorkError
+from rlaif.jobs.bundle import make_bundle
+from rlaif.judge_evals.gold_set import CanaryResult, canary_id, check_stored, judge_canaries, load_canaries
+from rlaif.judges.build import build_judge
+from rlaif.judges.judge import Comparison, Judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.verdict import Decision, Verdict
+from rlaif.progress import Silent
+from rlaif.recipe import CanariesSection, parse_recipe
+from rlaif.reporting.html import render_page
+from rlaif.rounds import run as rounds
+from rlaif.rounds.identity import differing_keys
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
+from tests.unit.small_run import SmallRun
+
+REFERENCE = build_judge(load_judge_file("reference"), None)  # type: ignore[arg-type]
+
+
+def label(name: str, human: str = "a", reference: str | None = "$7 million") -> Label:
+    return Label(
+        id=name, question="What were sales?", reference=reference, answer_a="$7 million", answer_b="$8 million",
+        human=human,
+    )  # fmt: skip
+
+
+@dataclass
+class Watched:
+    """The exact check, with what it was asked; some answers fail until `failing` is emptied."""
+
+    asked: list[str] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
+    name: str = "reference"
+    sha: str = REFERENCE.sha
+
+    async def verdicts(
+        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        self.asked.append(prompt.id)
+        if prompt.id.partition("@")[0] in self.failing:
+            return [Verdict(prompt.id, 0, None, "error", None, None, "HTTP 503", self.name, self.sha)]
+        return await REFERENCE.verdicts(prompt, answers, comparisons)
+
+    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
+        if any(verdict.status == "error" for verdict in verdicts):
+            return [Decision(prompt_id, 0, 1, "error", None, None, None, None, self.name, self.sha)]
+        return REFERENCE.decide(prompt_id, count, verdicts)
+
+
+def judged(
+    judge: Judge, labels: Sequence[Label], directory: RoundDir, limit: float = 0.7, events: list[Any] | None = None
+) -> CanaryResult:
+    def tell(event: str, **fields: Any) -> None:
+        if events is not None:
+            events.append((event, fields))
+
+    return asyncio.run(judge_canaries(judge, labels, directory, limit, Silent(), tell))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RoundDir:
+    return RunDir(str(tmp_path / "run")).round(1)
+
+
+def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
+    events: list[Any] = []
+    labels = [label("1"), label("2"), label("3", "b"), label("4")]
+    result = judged(REFERENCE, labels, directory, 0.75, events)
+    assert (result.agreed, result.canaries, result.agreement, result.passed) == (3, 4, 0.75, True)
+    assert [(item.id, item.people, item.judge) for item in result.disagreeing] == [("3", "b", "a")]
+    assert events == [("canaries", {"round": 1, "agreed": 3, "canaries": 4, "agreement": 0.75, "min_agreement": 0.75})]
+    stored = ShardTable(directory.path("canaries"), VERDICTS)
+    assert stored.prompt_ids() == {canary_id(label) for label in labels}
+    assert CanaryResult.from_json(json.loads(Path(directory.path("canaries.json")).read_text())) == result
+
+
+def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory: RoundDir) -> None:
+    labels = [label("1"), label("2", "b"), label("tied", reference="$9 million"), label("silent", reference=None)]
+    with pytest.raises(WorkError) as raised:
+        judged(REFERENCE, labels, directory)
+    message = str(raised.value)
+    assert "round 1: judge reference agrees with people on 1 of 4 canaries (0.250), at least 0.7 is asked" in message
+    # What is undecided agrees with nobody.
+    assert "2 (people b, judge a), tied (people a, judge tie), silent (people a, judge silent)" in message
+    assert "nothing was sampled or trained on" in message
+    assert "\n" not in message
+    assert json.loads(Path(directory.path("canaries.json")).read_text())["by_outcome"] == {
+        "ok": 2, "silent": 1, "tie": 1,
+    }  # fmt: skip
+
+
+def test_the_same_start_again_asks_nothing_and_says_the_same(directory: RoundDir) -> None:
+    labels, judge = [label("1", "b"), label("2", "b")], Watched()
+    messages = []
+    for _ in range(2):
+        with pytest.raises(WorkError) as raised:
+            judged(judge, labels, directory)
+        messages.append(str(raised.value))
+    with pytest.raises(WorkError) as raised:
+        check_stored(judge, labels, directory, 0.7)
+    assert [*messages, str(raised.value)] == [messages[0]] * 3
+    assert len(judge.asked) == 2
+    # People who change their minds are believed without another question.
+    assert judged(judge, [label("1"), label("2")], directory).agreed == 2
+    assert len(judge.asked) == 2
+
+
+def test_an_unanswered_canary_is_asked_again_and_an_answered_one_is_not(directory: RoundDir) -> None:
+    labels, judge = [label(str(number)) for number in range(4)], Watched(failing={"2", "3"})
+    with pytest.raises(WorkError, match=r"2 \(people a, judge error\), 3 \(people a, judge error\)"):
+        judged(judge, labels, directory)
+    assert {
+        item["reason"] for item in json.loads(Path(directory.path("canaries.json")).read_text())["disagreeing"]
+    } == {"HTTP 503"}
+    check_stored(judge, labels, directory, 0.7)  # Nothing is known of two of them.
+    judge.asked.clear()
+    judge.failing.clear()
+    assert judged(judge, labels, directory).agreed == 4
+    assert [name.partition("@")[0] for name in judge.asked] == ["2", "3"]
+
+
+def test_a_label_that_is_changed_is_asked_anew(directory: RoundDir) -> None:
+    judge = Watched()
+    judged(judge, [label("1")], directory)
+    changed = label("1").model_copy(update={"answer_a": "$7.0 million"})
+    judged(judge, [changed], directory)
+    assert len(set(judge.asked)) == 2
+
+
+def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
+    class Killed(Watched):
+        async def verdicts(self, prompt: Prompt, *rest: Any) -> list[Verdict]:
+            if prompt.id.startswith("2@"):
+                raise WorkError("the engine is gone")
+            return await super().verdicts(prompt, *rest)
+
+    labels = [label("1"), label("2")]
+    with pytest.raises(WorkError, match="the engine is gone"):
+        asyncio.run(judge_canaries(Killed(), labels, directory, 0.7, Silent(), lambda *_, **__: None, in_flight=1))
+    judge = Watched()
+    assert judged(judge, labels, directory).agreed == 2
+    assert judge.asked == [canary_id(labels[1])]
+
+
+def test_labels_without_a_preference_are_no_canaries(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_bytes(labels_jsonl([label("1", "tie"), label("2"), label("3", "b")]))
+    assert [canary.id for canary in load_canaries(CanariesSection(path=str(path)))] == ["2", "3"]
+    assert [canary.id for canary in load_canaries(CanariesSection(path=str(path), limit=2))] == ["2"]
+    assert load_canaries(None) == ()
+    with pytest.raises(UserError, match="people see a tie in every label"):
+        load_canaries(CanariesSection(path=str(path), limit=1))
+    with pytest.raises(UserError, match=r"none\.jsonl"):
+        load_canaries(CanariesSection(path=str(tmp_path / "none.jsonl")))
+
+
+BASE = """
+policy: {model: m}
+questions: {train: {type: demo}, heldout: {type: demo, split: heldout}}
+judge: {name: reference, canaries: %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("canaries", "message"),
+    [
+        ("{min_agreement: 0.5}", "judge.canaries.path: missing"),
+        ("{path: x, min_agreement: 0}", "judge.canaries.min_agreement: input should be greater than 0"),
+        ("{path: x, min_agreement: 1.1}", "judge.canaries.min_agreement: input should be less than or equal to 1"),
+        ("{path: x, limit: 0}", "judge.canaries.limit: input should be greater than or equal to 1"),
+        ("{path: x, agreement: 1}", "judge.canaries.agreement: unknown key"),
+    ],
+)
+def test_a_recipe_s_canaries_are_held_to_their_keys(canaries: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_recipe(BASE % canaries, "recipe.yaml")
+
+
+def test_a_job_takes_its_canaries_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, outside, job = tmp_path / "here", tmp_path / "outside.jsonl", tmp_path / "job"
+    for folder in (here, job):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    for path in (here / "own.jsonl", outside):
+        path.write_bytes(labels_jsonl([label("1")]))
+    for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/canaries-outside.jsonl")):
+        moved = make_bundle(parse_recipe(BASE % f"{{path: {given}}}", "recipe.yaml"), job)
+        assert moved.judge.canaries is not None
+        assert moved.judge.canaries.path == place
+        assert (job / place).read_bytes() == (here / given).read_bytes()
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file \(judge\.canaries\.path\)"):
+        make_bundle(parse_recipe(BASE % "{path: none.jsonl}", "recipe.yaml"), job)
+
+
+def test_a_run_may_go_on_under_other_canaries() -> None:
+    old = {"judge": {"name": "x", "canaries": None}}
+    assert differing_keys(old, {"judge": {"name": "x", "canaries": {"path": "y", "min_agreement": 0.5}}}) == []
+
+
+def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
+    directory: RoundDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def train_policy(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def sample_ahead(work: Any, following: RoundDir, current: object) -> None:
+        await judge_canaries(REFERENCE, [label("1", "b")], following, 0.7, Silent(), lambda *_, **__: None)
+
+    monkeypatch.setattr(rounds, "train_policy", train_policy)
+    monkeypatch.setattr(rounds, "_sample_ahead", sample_ahead)
+    section = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3))
+    work: Any = SimpleNamespace(
+        setup=SimpleNamespace(recipe=section), run=RunDir(str(Path(directory.place).parent)), progress=Silent()
+    )
+    with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
+        asyncio.run(rounds._train(work, directory, PolicyWeights("base", "base")))
+
+
+def test_the_page_shows_the_canaries_of_each_round(tmp_path: Path) -> None:
+    place = tmp_path / "demo"
+    SmallRun(place, prompts=4, heldout=4)
+    run = RunDir(str(place))
+    assert "Canaries" not in render_page(run)
+    judged(REFERENCE, [label("1"), label("<b>2", "b")], run.round(0), 0.5)
+    with pytest.raises(WorkError):
+        judged(REFERENCE, [label("1", "b")], run.round(1))
+    page = render_page(run)
+    assert "Canaries" in page
+    assert "<code>&lt;b&gt;2</code> people b, judge a" in page
+    assert page.count("the round stopped") == 1

@@ -1,0 +1,426 @@
+"""Judges behind an endpoint, against a real server on this machine: retries, limits, money, and no key in sight."""
+
+import asyncio
+import email.utils
+import gc
+import json
+import logging
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlaif.data.question import Prompt
+from rlaif.errors import UserError, WorkError
+from rlaif.inference import retry_wait as waiting
+from rlaif.inference.backends import OpenAIBackend
+from rlaif.inference.openai_server import OpenAIServer
+from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.response_cache import VerdictCache
+from rlaif.inference.retry_wait import asked_wait, wait_before
+from rlaif.inference.spending import Spending
+from rlaif.judges.build import build_judge, open_judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.spending_limit import limited_spending
+from tests.endpoint import Endpoint, Exchange, endpoint
+
+KEY = "sk-do-not-tell-4711"
+MESSAGES = [{"role": "user", "content": "Which?"}]
+REQUEST = ChatRequest(MESSAGES, 64)
+LABELS = LabelRequest(MESSAGES, ("A", "B"))
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(waiting, "FIRST_WAIT", 0.01)
+
+
+def backend(server: Endpoint, **options: Any) -> OpenAIBackend:
+    return OpenAIBackend(type="openai", model="m", base_url=server.url, **options)
+
+
+def ask(
+    answer: Callable[[Exchange, int], None],
+    request: ChatRequest = REQUEST,
+    spending: Spending | None = None,
+    **options: Any,
+) -> tuple[ChatReply, Endpoint]:
+    async def chat(server: Endpoint) -> ChatReply:
+        client = OpenAIServer(backend(server, **options), spending or Spending())
+        try:
+            (reply,) = await client.chats([request])
+        finally:
+            await client.close()
+        return reply
+
+    with endpoint(answer) as server:
+        return asyncio.run(chat(server)), server
+
+
+def ask_labels(answer: Callable[[Exchange, int], None], **options: Any) -> LabelReply:
+    async def labels(server: Endpoint) -> LabelReply:
+        client = OpenAIServer(backend(server, **options), Spending())
+        (reply,) = await client.labels([LABELS])
+        await client.close()
+        return reply
+
+    with endpoint(answer) as server:
+        return asyncio.run(labels(server))
+
+
+def test_a_text_comes_back_with_what_it_cost() -> None:
+    reply, server = ask(lambda exchange, number: exchange.say("[[A]]"))
+    assert (reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens, reply.failure) == (
+        "[[A]]", "stop", 100, 10, None,
+    )  # fmt: skip
+    assert 0 < reply.seconds < 30
+    assert server.requests == [{"model": "m", "messages": MESSAGES, "max_tokens": 64, "temperature": 0.0}]
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_sampling_and_schema_are_passed_on() -> None:
+    schema = '{"type": "object", "properties": {"choice": {"enum": ["A", "B"]}}}'
+    request = ChatRequest(MESSAGES, 8, 0.7, 5, schema)
+    _, server = ask(lambda exchange, number: exchange.say("{}"), request, token_limit="max_completion_tokens")
+    (body,) = server.requests
+    assert (body["temperature"], body["seed"], body["max_completion_tokens"]) == (0.7, 5, 8)
+    assert "max_tokens" not in body
+    assert body["response_format"] == {
+        "type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": json.loads(schema)},
+    }  # fmt: skip
+    _, server = ask(lambda exchange, number: exchange.say("x"), ChatRequest(MESSAGES, 8, None))
+    assert "temperature" not in server.requests[0]
+
+
+def test_a_cut_answer_says_so_and_a_refusal_is_its_text() -> None:
+    assert ask(lambda exchange, number: exchange.say("A is", finish_reason="length"))[0].finish_reason == "length"
+    refusal = {"role": "assistant", "content": None, "refusal": "I will not."}
+    assert ask(lambda exchange, number: exchange.say(None, message=refusal))[0].text == "I will not."
+    stopped, _ = ask(lambda exchange, number: exchange.say("", finish_reason="content_filter"))
+    assert stopped.failure == "the endpoint's content filter stopped the answer"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 408, 409])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        exchange.refuse(status, "busy") if number < 3 else exchange.say("[[A]]")
+
+    reply, server = ask(answer)
+    assert (reply.text, len(server.requests)) == ("[[A]]", 3)
+
+
+def test_a_dropped_connection_is_tried_again() -> None:
+    reply, server = ask(lambda exchange, number: exchange.hang_up() if number < 3 else exchange.say("[[A]]"))
+    assert (reply.text, len(server.requests)) == ("[[A]]", 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [(b"{", "application/json"), (b"<html>busy</html>", "text/html"), (b"null", "application/json"),
+     (b'{"choices": []}', "application/json"), (b'{"choices": [{}]}', "application/json"),
+     (b'{"choices": [{"message": null}]}', "application/json"), (b'{"choices": null}', "application/json")],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_tried_again(data: bytes, content_type: str) -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        exchange.send(200, data, content_type) if number == 1 else exchange.say("[[A]]")
+
+    reply, server = ask(answer)
+    assert (reply.text, len(server.requests)) == ("[[A]]", 2)
+    failed, _ = ask(lambda exchange, number: exchange.send(200, data, content_type), retries=0)
+    assert (failed.failure or "").startswith("an answer that is n")
+
+
+def test_a_slow_answer_is_given_up_and_tried_again() -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        if number == 1:
+            time.sleep(0.6)
+        exchange.say("[[A]]")
+
+    reply, server = ask(answer, timeout=0.2)
+    assert (reply.text, len(server.requests)) == ("[[A]]", 2)
+    slow, _ = ask(lambda exchange, number: time.sleep(0.3), timeout=0.1, retries=0)
+    assert slow.failure == "no answer in 0.1 seconds"
+
+
+def test_after_the_last_try_the_reply_says_why() -> None:
+    reply, server = ask(lambda exchange, number: exchange.refuse(500, "the server had an error"), retries=2)
+    assert len(server.requests) == 3
+    assert reply.failure is not None
+    assert reply.failure.startswith("HTTP 500: ")
+    assert reply.failure.endswith("(3 tries)")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+    reply, server = ask(lambda exchange, number: exchange.refuse(status, "no such model"))
+    assert len(server.requests) == 1
+    assert "no such model" in (reply.failure or "")
+
+
+def test_a_question_that_is_no_text_is_not_sent() -> None:
+    request = ChatRequest([{"role": "user", "content": "half \ud800"}], 8)
+    reply, server = ask(lambda exchange, number: exchange.say("x"), request)
+    assert (reply.failure or "").startswith("the question holds half of a surrogate pair")
+    assert server.requests == []
+
+
+def test_no_server_is_a_failure_that_says_so() -> None:
+    with endpoint(lambda exchange, number: None) as server:
+        closed = backend(server, retries=1)
+    (reply,) = asyncio.run(OpenAIServer(closed, Spending()).chats([REQUEST]))
+    assert (reply.failure or "").startswith("no connection: ")
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_server_that_asks_to_wait_is_waited_for(as_date: bool) -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        if number > 1:
+            return exchange.say("[[A]]")
+        # A date has whole seconds, so it asks for between one and two of them.
+        date = email.utils.formatdate(math.ceil(time.time()) + 1, usegmt=True)
+        return exchange.refuse(429, "slow down", Retry_After=date if as_date else "0.5")
+
+    reply, server = ask(answer)
+    assert reply.text == "[[A]]"
+    assert server.times[1] - server.times[0] >= (0.9 if as_date else 0.5)
+
+
+def test_a_server_that_asks_to_wait_too_long_is_given_up() -> None:
+    reply, server = ask(lambda exchange, number: exchange.refuse(429, "tomorrow", Retry_After="86400"))
+    assert len(server.requests) == 1
+    assert "tomorrow" in (reply.failure or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("2", 2.0), ("1.5", 1.5), ("-3", 0.0), ("soon", None), ("inf", None), ("nan", None), ("", None),
+     ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 99 Foo 2015", None)],
+)  # fmt: skip
+def test_retry_after_is_read_or_left_aside(value: str, seconds: float | None) -> None:
+    assert asked_wait({"retry-after": value}) == seconds
+    assert asked_wait({}) is None
+
+
+def test_waits_grow_to_a_bound_with_jitter_and_are_never_shorter_than_asked() -> None:
+    assert len({wait_before(3, None) for _ in range(20)}) > 1
+    assert all(0.02 <= wait_before(3, None) <= 0.06 for _ in range(200))
+    assert all(wait_before(1000, None) <= 45.0 for _ in range(200))
+    assert all(2.0 <= wait_before(1, 2.0) <= 2.2 for _ in range(200))
+
+
+def test_no_more_requests_are_on_their_way_than_allowed_and_replies_keep_their_order() -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        time.sleep(0.02)
+        exchange.say(exchange.server.requests[number - 1]["messages"][0]["content"])
+
+    async def many(server: Endpoint) -> list[ChatReply]:
+        client = OpenAIServer(backend(server, concurrency=4), Spending())
+        requests = [ChatRequest([{"role": "user", "content": str(index)}], 8) for index in range(24)]
+        halves = await asyncio.gather(client.chats(requests[:12]), client.chats(requests[12:]))
+        await client.close()
+        return [reply for half in halves for reply in half]
+
+    with endpoint(answer) as server:
+        replies = asyncio.run(many(server))
+    assert server.most_in_flight == 4
+    assert len({reply.text for reply in replies}) == 24
+
+
+def logprobs(given: dict[str, float]) -> dict[str, Any]:
+    entries = [{"token": token, "logprob": value, "bytes": None} for token, value in given.items()]
+    return {"content": [{**entries[0], "top_logprobs": entries}]}
+
+
+def test_labels_are_read_from_the_likeliest_tokens_and_one_that_is_not_there_has_none() -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        body = exchange.server.requests[0]
+        assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 1.0)
+        exchange.say("A", tokens=(50, 1), logprobs=logprobs({"A": -0.5, "The": -1.0, " A": -3.0, "a": -4.0}))
+
+    reply = ask_labels(answer)
+    assert reply.logprobs == [pytest.approx(math.log(math.exp(-0.5) + math.exp(-3.0))), -math.inf]
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.failure) == ("A", 50, 1, None)
+
+
+def test_an_endpoint_without_log_probabilities_is_a_failure_that_says_so() -> None:
+    for extra in ({}, {"logprobs": None}, {"logprobs": {"content": []}}):
+        reply = ask_labels(lambda exchange, number, extra=extra: exchange.say("A", **extra))  # type: ignore[misc]
+        assert (reply.failure or "").startswith("m gives no log-probabilities")
+
+
+def test_a_server_that_wants_no_key_gets_none() -> None:
+    reply, server = ask(lambda exchange, number: exchange.say("[[A]]"), api_key_env=None)
+    assert reply.text == "[[A]]"
+    assert "authorization" not in server.headers[0]
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_key_is_said_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    if value is not None:
+        monkeypatch.setenv("OPENAI_API_KEY", value)
+    with pytest.raises(UserError, match="the environment variable OPENAI_API_KEY, which is not set"):
+        OpenAIServer(OpenAIBackend(type="openai", model="m"), Spending())
+
+
+def test_a_refused_key_and_an_empty_account_stop_the_work() -> None:
+    with pytest.raises(WorkError, match="refuses the key in OPENAI_API_KEY: HTTP 401"):
+        ask(lambda exchange, number: exchange.refuse(401, f"Incorrect API key provided: {KEY}"))
+    with pytest.raises(WorkError, match=r"the account at .* is used up"):
+        ask(lambda exchange, number: exchange.refuse(429, "You exceeded your quota", "insufficient_quota"))
+
+
+def test_the_key_is_in_no_reply_message_log_or_representation(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = [f"key {KEY}", f"{KEY}"]
+    for status in (400, 500):
+        reply, server = ask(lambda exchange, number, status=status: exchange.refuse(status, said[0]), retries=1)  # type: ignore[misc]
+        assert "key ***" in (reply.failure or "")
+        assert KEY not in repr(reply)
+    with pytest.raises(WorkError) as error:
+        ask(lambda exchange, number: exchange.refuse(401, said[1]))
+    assert KEY not in str(error.value)
+    ask(lambda exchange, number: exchange.say("[[A]]"))
+    client = OpenAIServer(backend(server), Spending())
+    assert KEY not in repr(client) + client.identity + repr(backend(server))
+    assert KEY not in caplog.text
+
+
+def test_money_is_counted_and_the_limit_stops_before_the_next_request() -> None:
+    prices = {"prompt": 10.0, "completion": 100.0}
+    spending = Spending(limit=0.005)
+
+    async def one_by_one(server: Endpoint) -> None:
+        client = OpenAIServer(backend(server, prices=prices, concurrency=1), spending)
+        await client.chats([REQUEST] * 10)
+
+    with (
+        endpoint(lambda exchange, number: exchange.say("[[A]]")) as server,
+        pytest.raises(WorkError, match=r"judge.max_cost: 0\.01 USD spent .* raise judge.max_cost and run the same"),
+    ):
+        asyncio.run(one_by_one(server))
+    # 100 tokens at 10 and 10 tokens at 100 a million are 0.002 each time.
+    assert len(server.requests) == 3
+    assert spending.spent == pytest.approx(0.006)
+
+
+def test_a_limit_needs_an_endpoint_that_says_what_it_charges_for() -> None:
+    with pytest.raises(WorkError, match="does not say how many tokens"):
+        ask(lambda exchange, number: exchange.say("x", tokens=None), spending=Spending(limit=1.0))
+    reply, _ = ask(lambda exchange, number: exchange.say("x", tokens=None))
+    assert (reply.text, reply.prompt_tokens) == ("x", 0)
+
+
+def judge_file(folder: Path, server_url: str, extra: str = "") -> str:
+    (folder / "p.md").write_text(
+        "---\nkind: pairwise\nverdict: label\nlabel: '\\[\\[([AB])\\]\\]'\nlabels: [A, B]\n---\n{% block user %}\n"
+        "{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n",
+        encoding="utf-8",
+    )
+    path = folder / "remote.yaml"
+    path.write_text(
+        "kind: llm\nprompt: ./p.md\nbackend:\n  type: openai\n  model: m\n  retries: 1\n"
+        f"  base_url: {server_url}\n{extra}",
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+def test_a_judge_over_an_endpoint_that_sometimes_fails_loses_no_verdict(tmp_path: Path) -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        text = exchange.server.requests[number - 1]["messages"][0]["content"]
+        if "| lost" in text:
+            return exchange.refuse(500, "gone")
+        return exchange.say("[[A]]" if text.index("| good") < text.index("| bad") else "[[B]]")
+
+    async def judged(server: Endpoint) -> list[tuple[str, float | None]]:
+        spec = load_judge_file(judge_file(tmp_path, server.url))
+        async with open_judge(spec, None) as judge:  # type: ignore[arg-type]
+            found = []
+            for prompt_id, answers in (("q1", ["good", "bad"]), ("q2", ["lost", "bad"])):
+                verdicts = await judge.verdicts(Prompt(prompt_id, "Q?"), answers)
+                found += [(decision.status, decision.preference) for decision in judge.decide(prompt_id, 2, verdicts)]
+            return found
+
+    with endpoint(answer) as server:
+        assert asyncio.run(judged(server)) == [("ok", 1.0), ("error", None)]
+
+
+def test_one_judge_serves_one_event_loop_after_another(tmp_path: Path) -> None:
+    with endpoint(lambda exchange, number: exchange.say("[[A]]")) as server:
+        judge = build_judge(load_judge_file(judge_file(tmp_path, server.url)), None)  # type: ignore[arg-type]
+        for _ in range(2):
+            verdicts = asyncio.run(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
+            assert [verdict.status for verdict in verdicts] == ["ok", "ok"]
+
+
+def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp_path: Path) -> None:
+    sent, stop = threading.Event(), threading.Event()
+    complaints: list[dict[str, Any]] = []
+
+    def answer(exchange: Exchange, number: int) -> None:
+        sent.set()
+        stop.wait(30)
+        exchange.refuse(500, "too busy")
+
+    async def stopped(server: Endpoint) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        # One question is on its way, to be asked again, and the other waits for its turn.
+        spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
+        with closing(VerdictCache(tmp_path / "verdicts.sqlite")) as cache:
+            async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
+                verdicts = asyncio.create_task(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
+                await asyncio.to_thread(sent.wait)
+                verdicts.cancel()
+                await asyncio.gather(verdicts, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        stop.set()
+        await asyncio.sleep(0.2)
+        gc.collect()
+
+    with endpoint(answer) as server:
+        gc.collect()  # Clients that other tests left open would complain in this loop.
+        asyncio.run(stopped(server))
+        assert (len(server.requests), complaints) == (1, [])
+
+
+def test_an_answer_is_kept_before_the_next_question_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    kept: list[int] = []
+
+    def answer(exchange: Exchange, number: int) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            kept.append(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        exchange.say("[[A]]")
+
+    async def judged(server: Endpoint) -> None:
+        spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
+        with closing(VerdictCache(path)) as cache:
+            async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
+                await asyncio.gather(*(judge.verdicts(Prompt(f"q{n}", f"Q{n}?"), ["x", "y"]) for n in range(10)))
+
+    with endpoint(answer) as server:
+        asyncio.run(judged(server))
+    assert kept == list(range(20))
+
+
+def test_a_limit_without_prices_or_without_an_endpoint_is_refused(tmp_path: Path) -> None:
+    remote = load_judge_file(judge_file(tmp_path, "http://localhost/v1"))
+    with pytest.raises(UserError, match=r"judge\.max_cost: .*remote\.yaml has no backend\.prices"):
+        limited_spending(remote, 1.0)
+    with pytest.raises(UserError, match=r"judge\.max_cost: judge reference asks no endpoint that charges"):
+        limited_spending(load_judge_file("reference"), 1.0)
+    priced = load_judge_file(
+        judge_file(tmp_path, "http://localhost/v1", "  prices: {prompt: 1, completion: 2, currency: EUR}")
+    )
+    account = limited_spending(priced, 2.0, spent=2.5)
+    with pytest.raises(WorkError, match=r"2\.50 EUR spent on the judge, and 2 is the limit"):
+        account.check()
+    limited_spending(priced, None).check()
