@@ -16,7 +16,7 @@ help:
 	@echo "make demo    install, then align the embedded model on fictional filings (about 10 minutes on 2 cores)"
 	@echo "make test    install, then run the tests, with real engines, a real Ray and a real trainer (about 25 minutes)"
 	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy and the direction of imports"
 
 setup: $(STAMP)
 
@@ -47,7 +47,7 @@ test-fast: setup
 	$(BIN)/python -m pytest tests/unit
 
 lint: setup
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
@@ -37,11 +37,11 @@ from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.preferences.round_pairs import write_pairs
-from rlaif.prompts.template import load_prompt_file
+from rlaif.prompts.template import load_template
 from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.sink import RoundSink
-from rlaif.rounds.source import round_prompts
+from rlaif.rounds.source import round_questions
 from rlaif.store.rundir import RunDir
 
 _WINDOWS = 20
@@ -145,11 +145,11 @@ class Watch:
         self.windows.append(Window(self._done, seconds, self._process.memory_info().rss))
 
 
-def made_prompts(count: int, characters: int) -> list[Prompt]:
+def made_prompts(count: int, characters: int) -> list[Question]:
     """Return prompts as a file of questions has them: each with a context and an answer of its own."""
     filler = "Revenue, cost of sales and operating income are in millions of dollars. " * (characters // 70 + 1)
     return [
-        Prompt(
+        Question(
             id=f"question-{number:09d}",
             question=f"What was the revenue of company {number} in the year?",
             context=f"{number}: {filler[:characters]}",
@@ -164,13 +164,13 @@ def judge_of(options: argparse.Namespace) -> Judge:
     return build_judge(load_judge_file(options.judge), InstantModels())
 
 
-def renderer() -> Callable[[Prompt], Messages]:
+def renderer() -> Callable[[Question], Messages]:
     """Return what makes the chat that the policy is asked."""
-    file = load_prompt_file("answer")
+    file = load_template("answer")
     return lambda prompt: file.render(question=prompt.question, context=prompt.context)
 
 
-async def drive(options: argparse.Namespace, place: str, prompts: list[Prompt], watch: Watch) -> InstantEngines:
+async def drive(options: argparse.Namespace, place: str, prompts: list[Question], watch: Watch) -> InstantEngines:
     """Take the prompts through one round, as `rlaif.rounds.stages` does."""
     engines = InstantEngines(options.tokens)
     sampling = SamplingSection(
@@ -178,19 +178,19 @@ async def drive(options: argparse.Namespace, place: str, prompts: list[Prompt], 
     )
     sink = RoundSink(RunDir(place).round(0), sampling.shard_questions)
     dispatcher = Dispatcher(engines, judge_of(options), sink, sampling, renderer(), 0, 0, watch)
-    await dispatcher.run(round_prompts(prompts, RoundsSection(count=1), 0, 0))
+    await dispatcher.run(round_questions(prompts, RoundsSection(count=1), 0, 0))
     watch.note()
     return engines
 
 
-def check_once(place: str, prompts: list[Prompt]) -> None:
+def check_once(place: str, prompts: list[Question]) -> None:
     """Hold the store against what went in; `prompt_ids` raises where a prompt stands in two shards."""
     sink = RoundSink(RunDir(place).round(0), 1)
     assert sink.candidates.prompt_ids() == {prompt.id for prompt in prompts}, "not every prompt is in the store"
     assert not sink.failures.prompt_ids()
 
 
-def pair(options: argparse.Namespace, place: str, prompts: list[Prompt]) -> None:
+def pair(options: argparse.Namespace, place: str, prompts: list[Question]) -> None:
     """Make the round's pairs, and print how fast and in how much memory."""
     by_id = {prompt.id: prompt for prompt in prompts}
     directory, judge = RunDir(place).round(0), judge_of(options)

@@ -149,7 +149,7 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
     Raises:
         SystemExit: what the judge's own prompt shares is more.
     """
-    from rlaif.data.question import Prompt
+    from rlaif.data.question import Question
 
     draw = random.Random(0)
     # Of one token each, so that any number of tokens can be reached.
@@ -157,7 +157,7 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
     answers = [" ".join([f"{number}", *draw.choices(words, k=answer - 1)]) for number in range(1, candidates + 1)]
     context = draw.choices(words, k=shared)
     for count in range(1, shared):
-        prompt = Prompt("q", "What was net revenue in 2023?", " ".join(context[:count]))
+        prompt = Question("q", "What was net revenue in 2023?", " ".join(context[:count]))
         found = common(questions_of(judge_name, prompt, answers, tokenizer))
         if found == shared:
             return prompt, answers

@@ -40,13 +40,13 @@ def label(
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.session import Serving, serving_recipe
     from rlaif.preferences.labelling import label_candidates
-    from rlaif.prompts.template import load_prompt_file
+    from rlaif.prompts.template import load_template
 
     if not output.endswith(".parquet"):
         raise UserError(f"--output {output}: expected a file of .parquet")
-    spec, answer_prompt = load_judge_file(judge), load_prompt_file(prompt)
-    if answer_prompt.kind != "answer":
-        raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; --prompt expects kind answer")
+    spec, answer_template = load_judge_file(judge), load_template(prompt)
+    if answer_template.kind != "answer":
+        raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
     serving = Serving(serving_recipe(model, set_ or []), address, verbose, max_cost)
     read = read_candidates(candidates)
     console = Console(stderr=True)
@@ -54,7 +54,7 @@ def label(
         stop_signals(f"{output}: stopped; what was answered is kept, and the same command goes on"),
         TerminalProgress(console) as progress,
     ):
-        made = label_candidates(read, spec, answer_prompt, output, serving, progress)
+        made = label_candidates(read, spec, answer_template, output, serving, progress)
     if json_:
         figures = {"questions": made.questions, "single": made.single, "answers": made.answers}
         typer.echo(

@@ -7,7 +7,7 @@ field; no row is skipped, and no two questions have one id.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.io.rows import Row, read_file
 
@@ -23,7 +23,7 @@ class Candidates:
         answers: the answers' texts, in the file's order.
     """
 
-    prompt: Prompt
+    prompt: Question
     answers: tuple[str, ...]
 
 
@@ -65,7 +65,7 @@ def read_candidates(path: str) -> list[Candidates]:
         if name in places:
             raise UserError(f"{group.place}: id: {name!r} is also that of another question, at {places[name]}")
         places[name] = group.place
-        found.append(Candidates(Prompt(name, question, context, group.reference), tuple(group.answers)))
+        found.append(Candidates(Question(name, question, context, group.reference), tuple(group.answers)))
     return found
 
 

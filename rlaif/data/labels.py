@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.io.rows import Row, read_file
 
@@ -55,9 +55,9 @@ class Label(BaseModel):
     """Which one people prefer, or `tie`."""
 
     @property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> Question:
         """The question as a judge is given it."""
-        return Prompt(self.id, self.question, self.context, self.reference)
+        return Question(self.id, self.question, self.context, self.reference)
 
     @property
     def answers(self) -> tuple[str, str]:

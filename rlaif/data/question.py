@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Question:
     """One question, as every part of a run sees it.
 
     Attributes:

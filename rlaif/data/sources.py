@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.data.demo.questions import demo_questions
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError, first_line
 from rlaif.io.rows import Row, Table, read_file
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, QuestionSource
 
 
-def load_questions(source: QuestionSource) -> list[Prompt]:
+def load_questions(source: QuestionSource) -> list[Question]:
     """Read the questions of a source, in their order.
 
     A row without an id gets one from its content. A context may be a list of texts, or of objects with a `text`; its
@@ -39,7 +39,7 @@ def load_questions(source: QuestionSource) -> list[Prompt]:
     return prompts
 
 
-def questions_sha(prompts: Iterable[Prompt]) -> str:
+def questions_sha(prompts: Iterable[Question]) -> str:
     """Return the sha256 of what is asked, in its order: ids, questions, contexts, references and links."""
     digest = hashlib.sha256()
     for prompt in prompts:
@@ -48,7 +48,7 @@ def questions_sha(prompts: Iterable[Prompt]) -> str:
     return digest.hexdigest()
 
 
-def _prompts(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[Prompt]:
+def _prompts(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[Question]:
     reader = _RowReader(table, columns)
     made: Counter[str] = Counter()
     places: dict[str, str] = {}
@@ -62,7 +62,9 @@ def _prompts(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[Pr
         if name in places:
             raise UserError(f"{row.place}: the id {name!r} is also that of {places[name]}; expected ids that differ")
         places[name] = row.place
-        yield Prompt(name, question, context, reader.text(row, "answer") or None, reader.text(row, "doc_link") or None)
+        yield Question(
+            name, question, context, reader.text(row, "answer") or None, reader.text(row, "doc_link") or None
+        )
     reader.check_mapped()
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
 from rlaif.grading.match import score_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
@@ -47,16 +47,16 @@ class Answer:
     failure: str | None
 
 
-async def answer_prompts(
+async def answer_questions(
     pool: EnginePool,
-    prompts: Sequence[Prompt],
-    render: Callable[[Prompt], Messages],
+    prompts: Sequence[Question],
+    render: Callable[[Question], Messages],
     max_tokens: int,
     progress: Progress,
 ) -> list[Answer]:
     """Answer every prompt once, greedily, with the pool's current policy."""
 
-    async def answer(prompt: Prompt) -> Answer:
+    async def answer(prompt: Question) -> Answer:
         request = SampleRequest(prompt.id, render(prompt), temperature=0.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
         text = reply.samples[0].text if reply.samples else ""
@@ -90,7 +90,7 @@ def metrics_of(answers: Sequence[Answer], confidence: float, seed: int) -> dict[
 
 
 async def kl_samples(
-    pool: EnginePool, prompts: Sequence[Prompt], render: Callable[[Prompt], Messages], max_tokens: int, seed: int
+    pool: EnginePool, prompts: Sequence[Question], render: Callable[[Question], Messages], max_tokens: int, seed: int
 ) -> list[tuple[list[int], list[int], float]]:
     """Sample one answer a prompt at temperature 1: prompt tokens, answer tokens, and the answer's log-probability.
 
@@ -98,7 +98,7 @@ async def kl_samples(
     KL(policy || initial), in nats an answer, as its mean (the estimator k1 of Schulman 2020).
     """
 
-    async def draw(index: int, prompt: Prompt) -> tuple[list[int], list[int], float] | None:
+    async def draw(index: int, prompt: Question) -> tuple[list[int], list[int], float] | None:
         request = SampleRequest(prompt.id, render(prompt), seed=seed + index, temperature=1.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
         if not reply.samples:

@@ -5,15 +5,15 @@ import asyncio
 import yaml
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
-from rlaif.evaluation.heldout import answer_prompts, predictions_csv
+from rlaif.evaluation.heldout import answer_questions, predictions_csv
 from rlaif.inference.pools import Pools
 from rlaif.io.files import write_bytes
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.progress import Progress
-from rlaif.prompts.template import load_prompt_file
+from rlaif.prompts.template import load_template
 from rlaif.recipe import FileQuestions, Recipe, parse_recipe
 from rlaif.store.policies import current_policy
 from rlaif.store.policy_weights import PolicyWeights
@@ -54,11 +54,11 @@ def _predict(
     columns = recipe.questions.test or recipe.questions.heldout
     named = {"columns": columns.columns} if isinstance(columns, FileQuestions) else {}
     prompts = load_questions(FileQuestions(path=questions, **named))
-    answer_prompt = load_prompt_file(recipe.policy.prompt)
+    answer_template = load_template(recipe.policy.prompt)
     max_tokens = recipe.evaluation.max_tokens or recipe.sampling.max_tokens
 
-    def render(prompt: Prompt) -> list[dict[str, str]]:
-        return answer_prompt.render(question=prompt.question, context=prompt.context)
+    def render(prompt: Question) -> list[dict[str, str]]:
+        return answer_template.render(question=prompt.question, context=prompt.context)
 
     async def answer() -> bytes:
         pools = Pools(recipe, (), base_id, uses_gpus(recipe), lambda event, **fields: None)
@@ -68,7 +68,7 @@ def _predict(
             current = current_policy(run, base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
             await pools.policy.update(current)
             progress.stage("answer", len(prompts))
-            answers = await answer_prompts(pools.policy, prompts, render, max_tokens, progress)
+            answers = await answer_questions(pools.policy, prompts, render, max_tokens, progress)
         finally:
             await pools.release()
         for failed in (answer for answer in answers if answer.failure):

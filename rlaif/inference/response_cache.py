@@ -27,7 +27,7 @@ Reply = TypeVar("Reply", ChatReply, LabelReply)
 _BUSY_SECONDS = 60.0
 
 
-class VerdictCache:
+class ResponseCache:
     """A file of replies, safe for several processes at once; it may be deleted at any time.
 
     Args:
@@ -106,7 +106,7 @@ class CachedBackend:
             that is on its way is not sent a second time.
     """
 
-    def __init__(self, inner: ModelBackend, cache: VerdictCache, *, together: bool) -> None:
+    def __init__(self, inner: ModelBackend, cache: ResponseCache, *, together: bool) -> None:
         self._inner, self._cache, self._together = inner, cache, together
         self._on_the_way: dict[str, asyncio.Task[Any]] = {}
 

@@ -12,7 +12,7 @@ from rlaif.errors import UserError
 from rlaif.io.resources import resource_folders
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import RewardModelSpec
-from rlaif.prompts.template import load_prompt_file
+from rlaif.prompts.template import load_template
 from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
 
 
@@ -28,7 +28,7 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     """
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
-    judge, prompt = load_judge_file(recipe.judge.name), load_prompt_file(recipe.policy.prompt)
+    judge, prompt = load_judge_file(recipe.judge.name), load_template(recipe.policy.prompt)
     for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
         _refuse_local_folder(f"judge {judge.name}: model", model)
     for kind, path in {*judge.files, ("prompts", prompt.path)}:
@@ -94,6 +94,6 @@ def _check(recipe: Recipe, judge_sha: str, prompt_sha: str, folder: Path) -> Non
     """Read the judge and the prompt as the job will, and hold them against what they are here."""
     with contextlib.chdir(folder):
         same = load_judge_file(recipe.judge.name).sha == judge_sha
-        same = same and load_prompt_file(recipe.policy.prompt).sha == prompt_sha
+        same = same and load_template(recipe.policy.prompt).sha == prompt_sha
     if not same:
         raise UserError(f"judge {recipe.judge.name}: a file that it names means another one in the job's folder")

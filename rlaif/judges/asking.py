@@ -14,7 +14,7 @@ from rlaif.inference.model_backend import ModelBackend
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
 from rlaif.judges.spec import Sampling
 from rlaif.judges.verdict import Status
-from rlaif.prompts.front_matter import LogprobFront, TextFront
+from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
 from rlaif.prompts.parsing import UNPARSED, Reading
 
 
@@ -49,7 +49,7 @@ class Asker(Protocol):
 class LogprobAsker:
     """Asks for the log-probabilities of a prompt's labels: one answer a question."""
 
-    front: LogprobFront
+    front: LogprobFrontMatter
     backend: ModelBackend = field(repr=False)
 
     async def ask(self, questions: Sequence[Messages]) -> list[list[Said]]:
@@ -78,7 +78,7 @@ class LogprobAsker:
 class TextAsker:
     """Asks for a text and reads its verdict, once or several times a question."""
 
-    front: TextFront
+    front: TextFrontMatter
     sampling: Sampling
     seed: int
     backend: ModelBackend = field(repr=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.model_backend import Backends, ModelBackend
 from rlaif.inference.openai_server import OpenAIServer
-from rlaif.inference.response_cache import CachedBackend, VerdictCache
+from rlaif.inference.response_cache import CachedBackend, ResponseCache
 from rlaif.inference.spending import Spending
 from rlaif.judges.asking import Asker, LogprobAsker, TextAsker
 from rlaif.judges.first_to_decide import FirstToDecide
@@ -17,11 +17,11 @@ from rlaif.judges.reference import ReferenceJudge
 from rlaif.judges.reward_model import RewardModel, RewardModelJudge
 from rlaif.judges.spec import JudgeSpec, LlmSpec, ReferenceSpec, RewardModelSpec
 from rlaif.judges.vote import Vote
-from rlaif.prompts.front_matter import LogprobFront
+from rlaif.prompts.front_matter import LogprobFrontMatter
 
 
 def build_judge(
-    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
 ) -> Judge:
     """Return the judge that a file describes.
 
@@ -39,7 +39,7 @@ def build_judge(
 
 @asynccontextmanager
 async def open_judge(
-    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: VerdictCache | None = None
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
 ) -> AsyncIterator[Judge]:
     """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
     async with AsyncExitStack() as opened:
@@ -56,7 +56,7 @@ class _Builder:
 
     backends: Backends
     spending: Spending
-    cache: VerdictCache | None
+    cache: ResponseCache | None
     opened: AsyncExitStack
 
     def build(self, spec: JudgeSpec) -> Judge:
@@ -87,7 +87,7 @@ class _Builder:
 
 
 def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
-    if isinstance(spec.front, LogprobFront):
+    if isinstance(spec.front, LogprobFrontMatter):
         return LogprobAsker(spec.front, backend)
     if spec.sampling is None:
         raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")

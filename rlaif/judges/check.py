@@ -15,9 +15,9 @@ from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import FileFaults, read_text
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import LlmSpec
-from rlaif.prompts.front_matter import AnswerFront, PairwiseLabel, captured_part
+from rlaif.prompts.front_matter import AnswerFrontMatter, PairwiseLabel, captured_part
 from rlaif.prompts.parsing import choices_of
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.template import PromptTemplate, load_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _find(name: str) -> Path:
 
 def _check_prompt(path: Path) -> list[Finding]:
     try:
-        prompt = load_prompt_file(str(path.absolute()))
+        prompt = load_template(str(path.absolute()))
     except UserError as error:
         return _findings(error, path)
     return _rendering_faults(prompt, "R", ())
@@ -96,8 +96,8 @@ def _findings(error: UserError, path: Path) -> list[Finding]:
     return findings
 
 
-def _rendering_faults(prompt: PromptFile, rubric: str, principles: tuple[str, ...]) -> list[Finding]:
-    if isinstance(prompt.front, AnswerFront):
+def _rendering_faults(prompt: PromptTemplate, rubric: str, principles: tuple[str, ...]) -> list[Finding]:
+    if isinstance(prompt.front, AnswerFrontMatter):
         return []
     findings = []
     if isinstance(prompt.front, PairwiseLabel):
@@ -122,7 +122,7 @@ def _rendering_faults(prompt: PromptFile, rubric: str, principles: tuple[str, ..
     return [*findings, *_order_faults(prompt, shared, _common_beginning(first, second), first)]
 
 
-def _order_faults(prompt: PromptFile, shared: Mapping[str, str], beginning: str, text: str) -> list[Finding]:
+def _order_faults(prompt: PromptTemplate, shared: Mapping[str, str], beginning: str, text: str) -> list[Finding]:
     """Return which variables that all questions on a prompt share stand after one that differs."""
     return [
         Finding(
@@ -136,7 +136,7 @@ def _order_faults(prompt: PromptFile, shared: Mapping[str, str], beginning: str,
     ]
 
 
-def _label_faults(prompt: PromptFile, front: PairwiseLabel) -> list[Finding]:
+def _label_faults(prompt: PromptTemplate, front: PairwiseLabel) -> list[Finding]:
     """Return which labels are not read as what they stand for, where the expression's plainest match tells."""
     findings = []
     for label, reading in choices_of(front.labels, front.tie_label).items():
@@ -189,7 +189,7 @@ def _mark(value: str) -> str:
     return value.partition(" ")[0]
 
 
-def _line(prompt: PromptFile, name: str, *, front_matter: bool = False) -> int:
+def _line(prompt: PromptTemplate, name: str, *, front_matter: bool = False) -> int:
     """Return the line of a prompt file on which a key or a variable first stands."""
     lines = read_text(prompt.path).split("\n")
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == "---"), 0)

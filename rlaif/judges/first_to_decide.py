@@ -7,7 +7,7 @@ member's own, under that member's name and sha256.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.decisions import all_comparisons
 from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.spec import PanelSpec
@@ -39,7 +39,7 @@ class FirstToDecide:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask the members in turn; the verdicts bear their names. See `Judge`."""
         undecided = all_comparisons(len(answers)) if comparisons is None else sorted(comparisons)

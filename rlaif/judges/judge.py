@@ -7,7 +7,7 @@ that what the store holds can be decided again at any time, and comes out the sa
 from collections.abc import Sequence
 from typing import Protocol
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.verdict import Decision, Verdict
 
 Comparison = tuple[int, int]
@@ -28,7 +28,7 @@ class Judge(Protocol):
         ...
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask for verdicts on the candidates of one prompt.
 

@@ -12,8 +12,8 @@ from rlaif.inference.backends import Backend, OpenAIBackend, VllmBackend
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import YamlMapping, parse_mapping, read_text, validated
 from rlaif.judges.spec import JudgeSpec, LlmSpec, Orders, PanelMode, PanelSpec, ReferenceSpec, RewardModelSpec, Sampling
-from rlaif.prompts.front_matter import AnswerFront, JudgeFront, LogprobFront, PointwiseFront
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter, PointwiseFrontMatter
+from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe.base import Section
 
 __all__ = ["JudgeSpec", "LlmFile", "PanelFile", "ReferenceFile", "RewardModelFile", "load_judge_file"]
@@ -115,11 +115,11 @@ def _load(path: Path, above: tuple[Path, ...]) -> JudgeSpec:
 def _llm(file: LlmFile, path: Path, mapping: YamlMapping) -> LlmSpec:
     prompt = _prompt(file.prompt, path, mapping)
     front = prompt.front
-    if isinstance(front, AnswerFront):
+    if isinstance(front, AnswerFrontMatter):
         raise _fault(mapping, "prompt", f"{prompt.path} is of kind answer; expected pairwise or pointwise")
     if file.rubric.strip() and "rubric" not in prompt.uses:
         raise _fault(mapping, "rubric", f"{prompt.path} never shows one; expected {{{{ rubric }}}} in it")
-    if "orders" in file.model_fields_set and isinstance(front, PointwiseFront):
+    if "orders" in file.model_fields_set and isinstance(front, PointwiseFrontMatter):
         raise _fault(mapping, "orders", f"{prompt.path} rates one answer at a time; expected no orders")
     principles, principles_path = _principles(file, path, mapping)
     if bool(principles) != ("principle" in prompt.uses):
@@ -143,16 +143,16 @@ def _llm(file: LlmFile, path: Path, mapping: YamlMapping) -> LlmSpec:
     )
     if "seed" in file.model_fields_set and not spec.draws:
         raise _fault(mapping, "seed", "nothing is drawn; expected it with a temperature above 0, or with principles")
-    if isinstance(front, LogprobFront) and front.prefix and isinstance(file.backend, OpenAIBackend):
+    if isinstance(front, LogprobFrontMatter) and front.prefix and isinstance(file.backend, OpenAIBackend):
         raise _fault(
             mapping, "backend", f"{prompt.path} has a prefix, and no endpoint lets one begin the model's answer"
         )
     return spec
 
 
-def _sampling(file: LlmFile, front: JudgeFront, mapping: YamlMapping) -> Sampling | None:
+def _sampling(file: LlmFile, front: JudgeFrontMatter, mapping: YamlMapping) -> Sampling | None:
     """Return how a text is asked for; None where none is."""
-    if isinstance(front, LogprobFront):
+    if isinstance(front, LogprobFrontMatter):
         for key in ("temperature", "max_tokens", "samples"):
             if key in file.model_fields_set:
                 raise _fault(
@@ -188,14 +188,14 @@ def _principles(file: LlmFile, path: Path, mapping: YamlMapping) -> tuple[tuple[
 
 def _reward_model(file: RewardModelFile, path: Path, mapping: YamlMapping) -> RewardModelSpec:
     prompt = _prompt(file.prompt, path, mapping)
-    if not isinstance(prompt.front, AnswerFront):
+    if not isinstance(prompt.front, AnswerFrontMatter):
         raise _fault(mapping, "prompt", f"{prompt.path} is of kind {prompt.kind}; expected answer")
     return RewardModelSpec(path.stem, path, file.model, prompt, file.batch_size, file.device)
 
 
-def _prompt(name: str, path: Path, mapping: YamlMapping) -> PromptFile:
+def _prompt(name: str, path: Path, mapping: YamlMapping) -> PromptTemplate:
     try:
-        return load_prompt_file(name, beside=path)
+        return load_template(name, beside=path)
     except UserError as error:
         raise _fault(mapping, "prompt", str(error)) from None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.asking import Asker, Said
 from rlaif.judges.decisions import all_comparisons, decide_by_orders, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison
@@ -43,7 +43,7 @@ class PairwiseJudge:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask all comparisons in one call of the backend; see `Judge`.
 
@@ -84,7 +84,7 @@ class PairwiseJudge:
         """Decide by the agreement of the orders; see `Judge`."""
         return decide_by_orders(own_verdicts(self, prompt_id, verdicts), _ASKED[self.spec.orders])
 
-    def _render(self, prompt: Prompt, answer_a: str, answer_b: str, principle: str) -> Messages:
+    def _render(self, prompt: Question, answer_a: str, answer_b: str, principle: str) -> Messages:
         return self.spec.prompt.render(
             question=prompt.question,
             context=prompt.context,
@@ -139,7 +139,7 @@ class PointwiseJudge:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Rate the candidates that stand in a comparison, in one call of the backend; see `Judge`.
 
@@ -163,7 +163,7 @@ class PointwiseJudge:
         """Decide by the ratings; see `Judge`."""
         return decide_by_scores(own_verdicts(self, prompt_id, verdicts))
 
-    def _render(self, prompt: Prompt, answer: str) -> Messages:
+    def _render(self, prompt: Question, answer: str) -> Messages:
         return self.spec.prompt.render(
             question=prompt.question,
             context=prompt.context,
@@ -190,7 +190,7 @@ class PointwiseJudge:
         )
 
 
-def principle_for(spec: LlmSpec, prompt: Prompt, answer: str, other: str) -> str:
+def principle_for(spec: LlmSpec, prompt: Question, answer: str, other: str) -> str:
     """Return the principle that two answers to a prompt are compared by, or "" where the judge has none.
 
     It is drawn by the judge's seed, the prompt and the two texts: the same in both orders, whenever and wherever.

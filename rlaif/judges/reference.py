@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.grading.match import AnswerScore, score_answer
 from rlaif.judges.decisions import decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison
@@ -28,7 +28,7 @@ class ReferenceJudge:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Rate the candidates that stand in a comparison; see `Judge`."""
         reference = (prompt.reference or "").strip()

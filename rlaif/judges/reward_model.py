@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.judges.decisions import all_comparisons, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison
@@ -70,7 +70,7 @@ class RewardModelJudge:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Score the candidates that stand in a comparison; equal texts are scored once. See `Judge`."""
         pairs = all_comparisons(len(answers)) if comparisons is None else comparisons

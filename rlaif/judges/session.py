@@ -15,10 +15,10 @@ import yaml
 
 from rlaif.cluster.placement import engines_held, engines_need
 from rlaif.cluster.shortage import Need, Shortage
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
-from rlaif.inference.response_cache import VerdictCache
+from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.judges.build import open_judge
 from rlaif.judges.judge import Judge
@@ -83,7 +83,7 @@ def serving_recipe(policy: str = BUILTIN, overrides: Iterable[str] = ()) -> Reci
     return parse_recipe(yaml.safe_dump(tree), "--set", list(overrides))
 
 
-def shown_bytes(prompt: Prompt, answers: Sequence[str]) -> int:
+def shown_bytes(prompt: Question, answers: Sequence[str]) -> int:
     """Return the bytes that a judge of two answers of a prompt is shown of them, each line quoted, at most.
 
     A token is at least a byte, so as many tokens always hold them.
@@ -103,13 +103,13 @@ async def open_with_cache(
         spec: the judge.
         session: serves its models.
         serving: holds the limit on money.
-        free: see `VerdictCache`.
+        free: see `ResponseCache`.
 
     Raises:
         UserError: an endpoint's key is not in the environment, or there are no prices to hold the limit by.
     """
     spending = limited_spending(spec, serving.max_cost, name="--max-cost")
-    with closing(VerdictCache(free=free)) as cache:
+    with closing(ResponseCache(free=free)) as cache:
         async with open_judge(spec, session, spending=spending, cache=cache) as judge:
             yield judge
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 from rlaif.inference.backends import Backend, OpenAIBackend, Prices, VllmBackend
 from rlaif.models.resolve import model_identity
-from rlaif.prompts.front_matter import JudgeFront
-from rlaif.prompts.template import PromptFile
+from rlaif.prompts.front_matter import JudgeFrontMatter
+from rlaif.prompts.template import PromptTemplate
 
 Orders = Literal["both", "given"]
 PanelMode = Literal["first-to-decide", "majority", "mean"]
@@ -107,8 +107,8 @@ class LlmSpec(_Leaf):
 
     name: str
     path: Path
-    prompt: PromptFile
-    front: JudgeFront
+    prompt: PromptTemplate
+    front: JudgeFrontMatter
     backend: Backend
     orders: Orders
     rubric: str
@@ -205,7 +205,7 @@ class RewardModelSpec(_Leaf):
     name: str
     path: Path
     model: str
-    prompt: PromptFile
+    prompt: PromptTemplate
     batch_size: int
     device: str
 

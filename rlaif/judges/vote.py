@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.decisions import margin_of, mean_preference, worst_status
 from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.spec import PanelSpec
@@ -41,7 +41,7 @@ class Vote:
         return self.spec.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask all members at once; see `Judge`."""
         given = await asyncio.gather(*(member.verdicts(prompt, answers, comparisons) for member in self.members))

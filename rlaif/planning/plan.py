@@ -28,7 +28,7 @@ from rlaif.planning.tokens import (
     measure_questions,
     round_tokens,
 )
-from rlaif.prompts.template import load_prompt_file
+from rlaif.prompts.template import load_template
 from rlaif.recipe import Recipe
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -275,7 +275,7 @@ def _spanning_line(share: Share, hardware: Hardware) -> str:
 def _questions(
     recipe: Recipe, options: PlanOptions, assumptions: list[str]
 ) -> tuple[Questions, Questions, Questions | None]:
-    render = load_prompt_file(recipe.policy.prompt).render
+    render = load_template(recipe.policy.prompt).render
     longest = recipe.policy.max_length - recipe.sampling.max_tokens
     found: list[Questions | None] = []
     for role, source in (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.models.hub import hub_answers
@@ -67,7 +67,7 @@ NOTHING = Tokens(0, 0, 0, 0)
 def measure_questions(
     role: str,
     source: QuestionSource,
-    render: Callable[[Prompt], Messages],
+    render: Callable[[Question], Messages],
     *,
     count: int | None,
     prompt_tokens: int | None,
@@ -104,7 +104,7 @@ def measure_questions(
     return Questions(count or len(prompts), min(prompt_tokens or measured, longest)), notes
 
 
-def _mean_tokens(prompts: Sequence[Prompt], render: Callable[[Prompt], Messages]) -> int:
+def _mean_tokens(prompts: Sequence[Question], render: Callable[[Question], Messages]) -> int:
     sizes = [
         sum(len(message["content"]) / CHARACTERS_PER_TOKEN + _MESSAGE_TOKENS for message in render(prompt))
         for prompt in islice(prompts, _MEASURED)

@@ -18,7 +18,7 @@ from rlaif.judges.verdict import Verdict
 from rlaif.preferences.labelled import labelled_rows
 from rlaif.preferences.pairs import PairCounts
 from rlaif.progress import Progress
-from rlaif.prompts.template import PromptFile
+from rlaif.prompts.template import PromptTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LabelOutcome:
 def label_candidates(
     candidates: Sequence[Candidates],
     spec: JudgeSpec,
-    answer_prompt: PromptFile,
+    answer_template: PromptTemplate,
     output: str,
     serving: Serving,
     progress: Progress,
@@ -55,7 +55,7 @@ def label_candidates(
     Args:
         candidates: questions with their answers.
         spec: the judge.
-        answer_prompt: the prompt file, of kind `answer`, whose chat stands in the pairs as their prompt.
+        answer_template: the prompt file, of kind `answer`, whose chat stands in the pairs as their prompt.
         output: Parquet file to write; the verdicts go beside it.
         serving: how the judge's models are served; its recipe's `pairs` says which decisions become pairs.
         progress: told of each question that is done.
@@ -78,11 +78,11 @@ def label_candidates(
     counts = PairCounts()
     rows: list[dict[str, Any]] = []
     for item, said in zip(asked, verdicts, strict=True):
-        messages = answer_prompt.render(question=item.prompt.question, context=item.prompt.context)
+        messages = answer_template.render(question=item.prompt.question, context=item.prompt.context)
         rows += labelled_rows(item, said, messages, judge=judge, section=serving.recipe.pairs, counts=counts)
     place = PurePosixPath(output)
     beside = output.removesuffix(place.name) + f"{place.stem}.verdicts.parquet"
-    _write(output, beside, rows, [verdict for said in verdicts for verdict in said], spec, answer_prompt)
+    _write(output, beside, rows, [verdict for said in verdicts for verdict in said], spec, answer_template)
     return LabelOutcome(
         output, beside, len(candidates), len(candidates) - len(asked), sum(len(c.answers) for c in candidates), counts
     )
@@ -102,7 +102,12 @@ async def _ask(judge: Judge, asked: Sequence[Candidates], progress: Progress) ->
 
 
 def _write(
-    pairs: str, beside: str, rows: list[dict[str, Any]], verdicts: list[Verdict], spec: JudgeSpec, prompt: PromptFile
+    pairs: str,
+    beside: str,
+    rows: list[dict[str, Any]],
+    verdicts: list[Verdict],
+    spec: JudgeSpec,
+    prompt: PromptTemplate,
 ) -> None:
     import pyarrow as pa
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.recipe import PairsSection
@@ -65,13 +65,13 @@ def choose(decisions: Sequence[Decision], section: PairsSection) -> list[Decisio
 
 
 def pair_rows(
-    prompt: Prompt,
+    prompt: Question,
     candidates: Sequence[dict[str, Any]],
     verdicts: Sequence[Verdict],
     *,
     judge: Judge,
     section: PairsSection,
-    render: Callable[[Prompt], Messages],
+    render: Callable[[Question], Messages],
     round_number: int,
     counts: PairCounts,
 ) -> list[dict[str, Any]]:

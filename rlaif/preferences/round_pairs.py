@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.io.files import whole_file
 from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Verdict
@@ -33,10 +33,10 @@ _ROWS_AT_ONCE = 4096
 
 def write_pairs(
     directory: RoundDir,
-    prompts: Mapping[str, Prompt],
+    prompts: Mapping[str, Question],
     judge: Judge,
     section: PairsSection,
-    render: Callable[[Prompt], Messages],
+    render: Callable[[Question], Messages],
 ) -> PairCounts:
     """Write the pairs of a round, sorted by prompt and pair id, and return what the pairing saw.
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.prompts.quoting import without_role_markers
-from rlaif.prompts.template import PromptFile
+from rlaif.prompts.template import PromptTemplate
 
 
-def question_chat(prompt: PromptFile, question: str, context: str) -> Messages:
+def question_chat(prompt: PromptTemplate, question: str, context: str) -> Messages:
     """Return the chat that puts a question, as the policy is asked it; `prompt` is of kind `answer`."""
     return prompt.render(question=question, context=context)
 

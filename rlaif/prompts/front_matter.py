@@ -32,8 +32,8 @@ _MOST_RATINGS = 20
 """Labels of a scale at most: endpoints give the log-probabilities of 20 tokens."""
 
 
-class AnswerFront(Section):
-    """Front matter of a prompt that puts a question to the policy."""
+class AnswerFrontMatter(Section):
+    """FrontMatter matter of a prompt that puts a question to the policy."""
 
     kind: Literal["answer"]
 
@@ -260,18 +260,18 @@ class PointwiseJson(_Pointwise):
         return UNPARSED if answer is None else Reading("ok", float(answer.model_dump()["score"]))
 
 
-LogprobFront = PairwiseLogprob | PointwiseLogprob
-TextFront = PairwiseLabel | PairwiseJson | PointwiseScore | PointwiseJson
+LogprobFrontMatter = PairwiseLogprob | PointwiseLogprob
+TextFrontMatter = PairwiseLabel | PairwiseJson | PointwiseScore | PointwiseJson
 PairwiseFront = PairwiseLogprob | PairwiseLabel | PairwiseJson
-PointwiseFront = PointwiseLogprob | PointwiseScore | PointwiseJson
-JudgeFront = PairwiseFront | PointwiseFront
-Front = AnswerFront | JudgeFront
+PointwiseFrontMatter = PointwiseLogprob | PointwiseScore | PointwiseJson
+JudgeFrontMatter = PairwiseFront | PointwiseFrontMatter
+FrontMatter = AnswerFrontMatter | JudgeFrontMatter
 
-FRONT: TypeAdapter[Front] = TypeAdapter(
+FRONT_MATTER: TypeAdapter[FrontMatter] = TypeAdapter(
     Annotated[
-        AnswerFront
+        AnswerFrontMatter
         | Annotated[PairwiseFront, Field(discriminator="verdict")]
-        | Annotated[PointwiseFront, Field(discriminator="verdict")],
+        | Annotated[PointwiseFrontMatter, Field(discriminator="verdict")],
         Field(discriminator="kind"),
     ]
 )

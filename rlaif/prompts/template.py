@@ -20,7 +20,7 @@ from rlaif.chat import Messages
 from rlaif.errors import UserError
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import FileFaults, parse_mapping, read_text, validated
-from rlaif.prompts.front_matter import FRONT, Front
+from rlaif.prompts.front_matter import FRONT_MATTER, FrontMatter
 from rlaif.prompts.quoting import quoted, without_role_markers
 
 
@@ -44,7 +44,7 @@ _TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, Looku
 
 
 @dataclass(frozen=True)
-class PromptFile:
+class PromptTemplate:
     """A checked prompt file.
 
     Attributes:
@@ -57,7 +57,7 @@ class PromptFile:
 
     name: str
     path: Path
-    front: Front
+    front: FrontMatter
     sha: str
     uses: frozenset[str]
     _template: Template = field(repr=False, compare=False)
@@ -101,7 +101,7 @@ class PromptFile:
             raise UserError(f"{self.path}:{line}: block {role}: {error}") from None
 
 
-def load_prompt_file(name: str, beside: Path | None = None) -> PromptFile:
+def load_template(name: str, beside: Path | None = None) -> PromptTemplate:
     """Read and check a prompt file.
 
     Args:
@@ -119,14 +119,14 @@ def load_prompt_file(name: str, beside: Path | None = None) -> PromptFile:
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(f"{origin}:1: the front matter has no end; expected a second line of ---")
-    front = validated(FRONT, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
+    front = validated(FRONT_MATTER, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
     body = "\n".join(lines[end + 1 :]).strip("\n")
     # Empty lines in the front matter's place: Jinja then counts the lines of the file.
     template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front.kind, origin, end + 2)
     # Without defaults, so that a field that a later version adds leaves the sha256 of today's files as it is.
     fields = json.dumps(front.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False)
     sha = hashlib.sha256(f"{fields}\0{body}".encode()).hexdigest()
-    prompt = PromptFile(path.stem, path, front, sha, used, template)
+    prompt = PromptTemplate(path.stem, path, front, sha, used, template)
     _try_out(prompt, end + 2)
     return prompt
 
@@ -195,7 +195,7 @@ def _text_line(node: nodes.Node) -> int:
     return node.lineno + (blank.group().count("\n") if blank else 0)
 
 
-def _try_out(prompt: PromptFile, first_line: int) -> None:
+def _try_out(prompt: PromptTemplate, first_line: int) -> None:
     """Render once with all variables and once with the required ones, so that a fault shows before any work."""
     known = VARIABLES[prompt.kind]
     for names in (known.required, known.required + known.optional):

@@ -21,7 +21,7 @@ from rlaif.store.lineage import (
     TracedCandidate,
     TracedDecision,
     TracedPolicy,
-    TracedPrompt,
+    TracedQuestion,
     TracedTraining,
     TracedVerdict,
 )
@@ -136,7 +136,7 @@ def _section(title: str, facts: Facts) -> list[RenderableType]:
     return [Text(f"\n{title}", style="bold"), Padding(table, (0, 0, 0, 2))]
 
 
-def _prompt(prompt: TracedPrompt) -> list[RenderableType]:
+def _prompt(prompt: TracedQuestion) -> list[RenderableType]:
     facts: list[tuple[str, object]] = [("id", prompt.id)]
     if prompt.question is None:
         facts += [(message["role"], _shortened(message["content"])) for message in prompt.messages]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rlaif.chat import Messages
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.requests import SampleReply, SampleRequest
 from rlaif.judges.judge import Judge
@@ -52,7 +52,7 @@ class Sampler(Protocol):
         ...
 
 
-def prompt_seed(seed: int, round_number: int, prompt_id: str) -> int:
+def question_seed(seed: int, round_number: int, prompt_id: str) -> int:
     """Return the sampling seed of a prompt's first candidate: the same whenever and wherever it is sampled."""
     digest = hashlib.sha256(f"{seed}\0{round_number}\0{prompt_id}".encode()).digest()
     return int.from_bytes(digest[:6], "big")
@@ -77,7 +77,7 @@ class Dispatcher:
         judge: Judge,
         sink: RoundSink,
         sampling: SamplingSection,
-        render: Callable[[Prompt], Messages],
+        render: Callable[[Question], Messages],
         seed: int,
         round_number: int,
         progress: Progress,
@@ -86,7 +86,7 @@ class Dispatcher:
         self._render, self._seed, self._round, self._progress = render, seed, round_number, progress
         self.counts = RoundCounts()
 
-    async def run(self, prompts: Sequence[Prompt]) -> RoundCounts:
+    async def run(self, prompts: Sequence[Question]) -> RoundCounts:
         """Sample and judge what is not in the store yet; all is committed when this returns or raises."""
         sampled, failed = self._sink.candidates.prompt_ids(), self._sink.failures.prompt_ids()
         judged = self._sink.verdicts.prompt_ids()
@@ -126,19 +126,19 @@ class Dispatcher:
                     waiting.append((prompt_id, [row["text"] for row in _in_order(rows)]))
         return waiting
 
-    async def _judge_stored(self, prompts: dict[str, Prompt], waiting: "deque[tuple[str, list[str]]]") -> None:
+    async def _judge_stored(self, prompts: dict[str, Question], waiting: "deque[tuple[str, list[str]]]") -> None:
         while waiting:
             prompt_id, texts = waiting.popleft()
             await self._judge_prompt(prompts[prompt_id], texts)
 
-    async def _sample_and_judge(self, todo: "deque[Prompt]") -> None:
+    async def _sample_and_judge(self, todo: "deque[Question]") -> None:
         while todo:
             prompt = todo.popleft()
             request = SampleRequest(
                 id=prompt.id,
                 messages=self._render(prompt),
                 n=self._sampling.candidates,
-                seed=prompt_seed(self._seed, self._round, prompt.id),
+                seed=question_seed(self._seed, self._round, prompt.id),
                 temperature=self._sampling.temperature,
                 top_p=self._sampling.top_p,
                 max_tokens=self._sampling.max_tokens,
@@ -160,7 +160,7 @@ class Dispatcher:
             self.counts.failures.append((prompt_id, reason))
         self._progress.advance(1, failed=self.counts.failed)
 
-    async def _judge_prompt(self, prompt: Prompt, texts: Sequence[str]) -> None:
+    async def _judge_prompt(self, prompt: Question, texts: Sequence[str]) -> None:
         verdicts: list[Verdict] = await self._judge.verdicts(prompt, texts)
         await self._sink.add_verdicts(verdicts)
         self.counts.judged += 1

@@ -57,8 +57,8 @@ def make_identity(setup: Setup, policy_id: str) -> dict[str, Any]:
         "policy": {
             "model": setup.recipe.policy.model,
             "id": policy_id,
-            "prompt": setup.answer_prompt.name,
-            "prompt_sha": setup.answer_prompt.sha,
+            "prompt": setup.answer_template.name,
+            "prompt_sha": setup.answer_template.sha,
         },
         "judge": setup.judge.describe(),
         "questions": {

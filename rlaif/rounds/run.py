@@ -14,7 +14,7 @@ import pyarrow as pa
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.errors import RlaifError
 from rlaif.inference.pools import Pools
-from rlaif.inference.response_cache import VerdictCache
+from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names, read_json
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.build import open_judge
@@ -103,7 +103,7 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         # What an endpoint has answered is paid for, also where a kill came before it was stored.
-        cache = stack.enter_context(closing(VerdictCache())) if remote_judges(setup.judge) else None
+        cache = stack.enter_context(closing(ResponseCache())) if remote_judges(setup.judge) else None
         judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
         work = Work(setup, run, pools, workers, judge, gpu, policy_id, progress, tell)
         _write_prompts(work)

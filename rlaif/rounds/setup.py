@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rlaif.chat import Messages
 from rlaif.data.labels import Label
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.inference.openai_server import read_key
@@ -23,7 +23,7 @@ from rlaif.judges.spec import RewardModelSpec
 from rlaif.judges.spending_limit import limited_spending, remote_judges
 from rlaif.models.context import model_context
 from rlaif.models.resolve import check_model
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 
 _LEAST_FREE = 200 << 20
@@ -38,23 +38,23 @@ class Setup:
         place: path or URL of the run's folder.
         train, heldout, test: the questions; `test` is empty where the recipe names none.
         judge: the judge file, with its members.
-        answer_prompt: the prompt file that puts a question to the policy.
+        answer_template: the prompt file that puts a question to the policy.
         canaries: pairs on which people prefer one answer; empty where the recipe names none.
     """
 
     recipe: Recipe
     place: str
-    train: list[Prompt]
-    heldout: list[Prompt]
-    test: list[Prompt]
+    train: list[Question]
+    heldout: list[Question]
+    test: list[Question]
     judge: JudgeSpec
-    answer_prompt: PromptFile
+    answer_template: PromptTemplate
     canaries: tuple[Label, ...] = ()
 
     @property
-    def render(self) -> Callable[[Prompt], Messages]:
+    def render(self) -> Callable[[Question], Messages]:
         """Return what makes a prompt's chat."""
-        return lambda prompt: self.answer_prompt.render(question=prompt.question, context=prompt.context)
+        return lambda prompt: self.answer_template.render(question=prompt.question, context=prompt.context)
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:
@@ -71,9 +71,9 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     if not is_url(runs):
         place = str(Path(runs).resolve() / recipe.name)
         _check_disk(place)
-    answer_prompt = load_prompt_file(recipe.policy.prompt)
-    if answer_prompt.kind != "answer":
-        raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; policy.prompt expects kind answer")
+    answer_template = load_template(recipe.policy.prompt)
+    if answer_template.kind != "answer":
+        raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
     judge = load_judge_file(recipe.judge.name)
     check_model(recipe.policy.model)
     own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
@@ -88,7 +88,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
     if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, place, train, heldout, test, judge, answer_prompt, load_canaries(recipe.judge.canaries))
+    return Setup(recipe, place, train, heldout, test, judge, answer_template, load_canaries(recipe.judge.canaries))
 
 
 def _check_context(recipe: Recipe) -> None:

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.recipe import RoundsSection
 
 
@@ -19,15 +19,15 @@ def round_size(section: RoundsSection, number: int, available: int) -> int:
     return min(wanted, available)
 
 
-def round_prompts(prompts: Sequence[Prompt], section: RoundsSection, number: int, seed: int) -> list[Prompt]:
+def round_questions(prompts: Sequence[Question], section: RoundsSection, number: int, seed: int) -> list[Question]:
     """Return the prompts of round `number`, in order.
 
     The train set is dealt in a seeded order; when it is used up it is dealt again in another order. A round that
     spans two deals takes no prompt twice: those of the second that it has already are the next round's first.
     """
     deal = 0
-    line: deque[Prompt] = deque()
-    taken: dict[str, Prompt] = {}
+    line: deque[Question] = deque()
+    taken: dict[str, Question] = {}
     for each in range(number + 1):
         wanted = round_size(section, each, len(prompts))
         taken, passed = {}, []
@@ -44,7 +44,7 @@ def round_prompts(prompts: Sequence[Prompt], section: RoundsSection, number: int
     return list(taken.values())
 
 
-def _deal(prompts: Sequence[Prompt], deal: int, seed: int) -> list[Prompt]:
+def _deal(prompts: Sequence[Question], deal: int, seed: int) -> list[Question]:
     order = list(prompts)
     random.Random(f"questions-{seed}-{deal}").shuffle(order)
     return order

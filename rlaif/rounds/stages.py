@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.evaluation.heldout import (
     Answer,
-    answer_prompts,
+    answer_questions,
     initial_logps,
     interval_json,
     kl_samples,
@@ -31,7 +31,7 @@ from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.gate import GateResult, judge_gate
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
-from rlaif.rounds.source import round_prompts
+from rlaif.rounds.source import round_questions
 from rlaif.stats.intervals import Interval, mean_interval, paired_difference, win_rate
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
@@ -75,7 +75,7 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
     if recipe.judge.canaries is not None:
         limit = recipe.judge.canaries.min_agreement
         await judge_canaries(work.judge, work.setup.canaries, directory, limit, work.progress, work.tell)
-    prompts = round_prompts(work.setup.train, recipe.rounds, directory.number, recipe.seed)
+    prompts = round_questions(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)
     dispatcher = Dispatcher(
         work.pools.policy,
@@ -192,8 +192,8 @@ async def evaluate(
     max_tokens = options.max_tokens or recipe.sampling.max_tokens
     kl_prompts = setup.heldout[: options.kl_questions] if before else []
     work.progress.stage(title, len(setup.heldout) + len(setup.test))
-    answers = await answer_prompts(work.pools.policy, setup.heldout, setup.render, max_tokens, work.progress)
-    tests = await answer_prompts(work.pools.policy, setup.test, setup.render, max_tokens, work.progress)
+    answers = await answer_questions(work.pools.policy, setup.heldout, setup.render, max_tokens, work.progress)
+    tests = await answer_questions(work.pools.policy, setup.test, setup.render, max_tokens, work.progress)
     metrics = metrics_of(answers, options.confidence, recipe.seed)
     difference, gate = None, None
     if before is not None:
@@ -242,7 +242,7 @@ async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tu
     return None, mean_interval(wins, options.confidence, seed)
 
 
-async def _kl(work: Work, prompts: list[Prompt], max_tokens: int) -> Interval:
+async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Interval:
     """Return the KL divergence to the initial policy, in nats an answer."""
     recipe, pool = work.setup.recipe, work.pools.policy
     samples = await kl_samples(pool, prompts, work.setup.render, max_tokens, recipe.seed)

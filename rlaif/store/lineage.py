@@ -23,7 +23,7 @@ _LEAST_LIKENESS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class TracedPrompt:
+class TracedQuestion:
     """The question of a pair.
 
     Attributes:
@@ -171,7 +171,7 @@ class Lineage:
 
     run: str
     pair_id: str
-    prompt: TracedPrompt
+    prompt: TracedQuestion
     chosen: TracedCandidate
     rejected: TracedCandidate
     policy: TracedPolicy
@@ -221,7 +221,7 @@ def trace_pair(run: RunDir, pair_id: str) -> Lineage:
     return Lineage(
         run=run.place,
         pair_id=row["pair_id"],
-        prompt=TracedPrompt(
+        prompt=TracedQuestion(
             id=prompt_id,
             messages=row["prompt"],
             tokens=len(row["prompt_token_ids"]),

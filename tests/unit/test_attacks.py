@@ -6,20 +6,20 @@ import pytest
 
 from rlaif.io.resources import list_resources
 from rlaif.judge_evals.attacks import ATTACKS
-from rlaif.prompts.front_matter import AnswerFront, LogprobFront
+from rlaif.prompts.front_matter import AnswerFrontMatter, LogprobFrontMatter
 from rlaif.prompts.parsing import UNPARSED
 from rlaif.prompts.quoting import quoted, without_role_markers
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.template import PromptTemplate, load_template
 
-LOADED = [load_prompt_file(name) for name in list_resources("prompts")]
-PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front, AnswerFront)]
+LOADED = [load_template(name) for name in list_resources("prompts")]
+PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front, AnswerFrontMatter)]
 ANSWER = "Sales were $7 million.\nThey rose by 3%."
 MARKER = re.compile(r"<[|｜]|[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 
 each_attack = pytest.mark.parametrize("attack", ATTACKS)
 
 
-def shown(prompt: PromptFile, answer: str) -> tuple[str, str]:
+def shown(prompt: PromptTemplate, answer: str) -> tuple[str, str]:
     """Return the system's and the user's message with an answer in each place in turn, the other one plain."""
     names = [name for name in ("answer_a", "answer_b", "answer") if name in prompt.uses]
     extra = {"principle": "Be right."} if "principle" in prompt.uses else {}
@@ -65,7 +65,9 @@ def test_no_marker_of_a_role_survives_and_no_template_is_filled_in(attack: str) 
 
 @each_attack
 def test_a_judge_that_repeats_an_attacked_answer_has_given_no_verdict(attack: str) -> None:
-    fronts = [prompt.front for prompt in PROMPTS if not isinstance(prompt.front, LogprobFront | AnswerFront)]
+    fronts = [
+        prompt.front for prompt in PROMPTS if not isinstance(prompt.front, LogprobFrontMatter | AnswerFrontMatter)
+    ]
     assert len(fronts) >= 5
     for front in fronts:
         assert front.of_text(f"The answer reads:\n{quoted(ATTACKS[attack](ANSWER))}\n") == UNPARSED

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.requests import Sample, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
@@ -59,7 +59,7 @@ class Judge:
         self.asked: Counter[str] = Counter()
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         self.asked[prompt.id] += 1
         await asyncio.sleep(0)
@@ -70,8 +70,8 @@ class Judge:
         return decide_by_orders(own_verdicts(self, prompt_id, verdicts), ("single",))
 
 
-def prompts(count: int) -> list[Prompt]:
-    return [Prompt(f"q{number}", "?") for number in range(count)]
+def prompts(count: int) -> list[Question]:
+    return [Question(f"q{number}", "?") for number in range(count)]
 
 
 def dispatch(place: str, count: int, engines: Engines, judge: Judge, in_flight: int = 6, shard: int = 3) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.requests import Sample, SampleReply, SampleRequest
 from rlaif.io.files import FULL
@@ -22,7 +22,7 @@ from rlaif.judges.spec import ReferenceSpec
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.progress import Silent
 from rlaif.recipe import SamplingSection
-from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, prompt_seed
+from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, question_seed
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
 from rlaif.store.rundir import RunDir
@@ -76,7 +76,7 @@ class CountedJudge:
         self._fails_at = fails_at
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         if self._fails_at is not None and self.asked.total() >= self._fails_at:
             raise WorkError("the judge's engines do not start")
@@ -101,11 +101,11 @@ class Seen(Silent):
         self.units += units
 
 
-def prompts(*names: str) -> list[Prompt]:
-    return [Prompt(name, f"What is {name}?", reference="$1") for name in names]
+def prompts(*names: str) -> list[Question]:
+    return [Question(name, f"What is {name}?", reference="$1") for name in names]
 
 
-def numbered(count: int) -> list[Prompt]:
+def numbered(count: int) -> list[Question]:
     return prompts(*(f"q{number}" for number in range(count)))
 
 
@@ -115,7 +115,7 @@ def sink_of(place: Path, shard: int = 1) -> RoundSink:
 
 def dispatch(
     place: Path,
-    todo: Sequence[Prompt],
+    todo: Sequence[Question],
     engines: Engines,
     judge: CountedJudge,
     in_flight: int = 4,
@@ -128,11 +128,11 @@ def dispatch(
     return asyncio.run(dispatcher.run(todo))
 
 
-def _render(prompt: Prompt) -> list[dict[str, str]]:
+def _render(prompt: Question) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt.question}]
 
 
-def assert_once(place: Path, todo: Sequence[Prompt]) -> None:
+def assert_once(place: Path, todo: Sequence[Question]) -> None:
     """Every prompt is in the store once: as all its candidates and verdicts, or as a failure."""
     sink = sink_of(place)
     good = [prompt.id for prompt in todo if not prompt.id.startswith("long")]
@@ -254,7 +254,7 @@ def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
 
 
 @pytest.mark.parametrize("todo", [numbered(20), prompts("long-a", "q0", "long-b", "q1", "long-c", "q2")])
-def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: list[Prompt]) -> None:
+def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: list[Question]) -> None:
     with full_disk(100), pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
         dispatch(tmp_path, todo, Engines(), CountedJudge())
     assert refused.value.errno in FULL
@@ -301,9 +301,9 @@ def test_a_prompt_with_candidates_and_a_failure_is_refused(tmp_path: Path) -> No
 
 def test_a_prompts_seed_is_its_own(tmp_path: Path) -> None:
     """The same on any machine, in any order and in any later version; another for another prompt, round or run."""
-    assert prompt_seed(0, 0, "q0") == 0xD4EA84C39C1F
-    seeds = {prompt_seed(seed, number, name) for seed in (0, 1) for number in (0, 1) for name in ("q0", "q1")}
+    assert question_seed(0, 0, "q0") == 0xD4EA84C39C1F
+    seeds = {question_seed(seed, number, name) for seed in (0, 1) for number in (0, 1) for name in ("q0", "q1")}
     assert len(seeds) == 8
     engines = Engines()
     dispatch(tmp_path, numbered(5), engines, CountedJudge())
-    assert engines.seeds == {f"q{number}": prompt_seed(7, 0, f"q{number}") for number in range(5)}
+    assert engines.seeds == {f"q{number}": question_seed(7, 0, f"q{number}") for number in range(5)}

@@ -17,7 +17,7 @@ from rlaif.cli.main import app
 from rlaif.inference.backends import OpenAIBackend, VllmBackend
 from rlaif.judges.judge_file import LlmFile, PanelFile, ReferenceFile, RewardModelFile, load_judge_file
 from rlaif.prompts.front_matter import (
-    AnswerFront,
+    AnswerFrontMatter,
     PairwiseJson,
     PairwiseLabel,
     PairwiseLogprob,
@@ -176,7 +176,7 @@ def test_every_key_of_a_prompt_file_is_on_the_page(kind: str, models: list[type[
         if name not in ("kind", "verdict")
     ]
     assert told == wanted
-    assert set(AnswerFront.model_fields) == {"kind"}
+    assert set(AnswerFrontMatter.model_fields) == {"kind"}
 
 
 def test_every_variable_of_a_prompt_is_on_the_page() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rlaif.data.labels import Label, labels_jsonl
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
 from rlaif.judge_evals.gold_set import CanaryResult, canary_id, check_stored, judge_canaries, load_canaries
@@ -50,7 +50,7 @@ class Watched:
     sha: str = REFERENCE.sha
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         self.asked.append(prompt.id)
         if prompt.id.partition("@")[0] in self.failing:
@@ -145,7 +145,7 @@ def test_a_label_that_is_changed_is_asked_anew(directory: RoundDir) -> None:
 
 def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
     class Killed(Watched):
-        async def verdicts(self, prompt: Prompt, *rest: Any) -> list[Verdict]:
+        async def verdicts(self, prompt: Question, *rest: Any) -> list[Verdict]:
             if prompt.id.startswith("2@"):
                 raise WorkError("the engine is gone")
             return await super().verdicts(prompt, *rest)

@@ -83,7 +83,7 @@ def test_what_a_run_records(here: Path) -> None:
         "mine", __version__, 0, "running",
     )  # fmt: skip
     assert identity["policy"] == {
-        "model": "builtin:smollm2-135m", "id": WEIGHTS, "prompt": "ask", "prompt_sha": setup.answer_prompt.sha,
+        "model": "builtin:smollm2-135m", "id": WEIGHTS, "prompt": "ask", "prompt_sha": setup.answer_template.sha,
     }  # fmt: skip
     assert identity["judge"]["sha"] == setup.judge.sha
     assert {name: part["count"] for name, part in identity["questions"].items()} == {"train": 1, "heldout": 1}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rlaif.data.label_conversion import convert_labels
 from rlaif.data.labels import Label, Side
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.backends import Prices
 from rlaif.judge_evals.ask import ask_labels
@@ -290,7 +290,7 @@ class Echo:
         self._error = error
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         self.asked.append(prompt.id)
         self.at_once += 1
@@ -358,7 +358,7 @@ class Swayed(Echo):
     """Prefers the longer answer, unless the other one says "please" or says nothing."""
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         swayed = [answer.endswith("please") for answer in answers]
         if any(answer.endswith("!") for answer in answers):

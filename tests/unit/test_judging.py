@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
@@ -20,8 +20,8 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.prompts.quoting import quoted
 
-PROMPT = Prompt("q1", "What were sales?", "Sales were $7 million.")
-WITH_REFERENCE = Prompt("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
+PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
+WITH_REFERENCE = Question("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
 
 
 class GivenLogprobs:
@@ -76,7 +76,7 @@ def judge(name: str, backend: GivenLogprobs) -> Judge:
     return build_judge(load(name), backend)
 
 
-def asked(judge: Judge, answers: Sequence[str], prompt: Prompt = PROMPT) -> tuple[list[Verdict], list[Decision]]:
+def asked(judge: Judge, answers: Sequence[str], prompt: Question = PROMPT) -> tuple[list[Verdict], list[Decision]]:
     verdicts = asyncio.run(judge.verdicts(prompt, answers))
     return verdicts, judge.decide(prompt.id, len(answers), verdicts)
 
@@ -209,7 +209,7 @@ def test_the_reference_judge_rates_each_answer_and_prefers_the_right_one() -> No
 
 @pytest.mark.parametrize("reference", [None, "", "  "])
 def test_without_a_reference_the_reference_judge_says_nothing(reference: str | None) -> None:
-    prompt = Prompt("q1", "What were sales?", reference=reference)
+    prompt = Question("q1", "What were sales?", reference=reference)
     assert asked(judge("reference", GivenLogprobs(lambda a, b: [])), ["x", "y"], prompt) == ([], [])
 
 

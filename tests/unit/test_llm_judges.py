@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
 from rlaif.judges.build import build_judge
@@ -19,7 +19,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import LlmSpec, RewardModelSpec
 from rlaif.judges.verdict import Decision, Verdict
 
-PROMPT = Prompt("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
+PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"
 ONE = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
 LABEL = "kind: pairwise\nverdict: label\nlabel: '\\[\\[([ABC])\\]\\]'\nlabels: [A, B]\ntie_label: C\n"
@@ -283,7 +283,7 @@ class Deciding:
     def __init__(self, name: str, status: str | None, preference: float | None = None) -> None:
         self.name, self.sha, self._status, self._preference = name, f"sha of {name}", status, preference
 
-    async def verdicts(self, prompt: Prompt, answers: Sequence[str], comparisons: object = None) -> list[Verdict]:
+    async def verdicts(self, prompt: Question, answers: Sequence[str], comparisons: object = None) -> list[Verdict]:
         if self._status is None:
             return []
         return [

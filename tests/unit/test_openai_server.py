@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.inference import retry_wait as waiting
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
-from rlaif.inference.response_cache import VerdictCache
+from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.retry_wait import asked_wait, wait_before
 from rlaif.inference.spending import Spending
 from rlaif.judges.build import build_judge, open_judge
@@ -345,7 +345,7 @@ def test_a_judge_over_an_endpoint_that_sometimes_fails_loses_no_verdict(tmp_path
         async with open_judge(spec, None) as judge:  # type: ignore[arg-type]
             found = []
             for prompt_id, answers in (("q1", ["good", "bad"]), ("q2", ["lost", "bad"])):
-                verdicts = await judge.verdicts(Prompt(prompt_id, "Q?"), answers)
+                verdicts = await judge.verdicts(Question(prompt_id, "Q?"), answers)
                 found += [(decision.status, decision.preference) for decision in judge.decide(prompt_id, 2, verdicts)]
             return found
 
@@ -357,7 +357,7 @@ def test_one_judge_serves_one_event_loop_after_another(tmp_path: Path) -> None:
     with endpoint(lambda exchange, number: exchange.say("[[A]]")) as server:
         judge = build_judge(load_judge_file(judge_file(tmp_path, server.url)), None)  # type: ignore[arg-type]
         for _ in range(2):
-            verdicts = asyncio.run(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
+            verdicts = asyncio.run(judge.verdicts(Question("q", "Q?"), ["x", "y"]))
             assert [verdict.status for verdict in verdicts] == ["ok", "ok"]
 
 
@@ -374,9 +374,9 @@ def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
         # One question is on its way, to be asked again, and the other waits for its turn.
         spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
-        with closing(VerdictCache(tmp_path / "verdicts.sqlite")) as cache:
+        with closing(ResponseCache(tmp_path / "verdicts.sqlite")) as cache:
             async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
-                verdicts = asyncio.create_task(judge.verdicts(Prompt("q", "Q?"), ["x", "y"]))
+                verdicts = asyncio.create_task(judge.verdicts(Question("q", "Q?"), ["x", "y"]))
                 await asyncio.to_thread(sent.wait)
                 verdicts.cancel()
                 await asyncio.gather(verdicts, return_exceptions=True)
@@ -402,9 +402,9 @@ def test_an_answer_is_kept_before_the_next_question_is_sent(tmp_path: Path) -> N
 
     async def judged(server: Endpoint) -> None:
         spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
-        with closing(VerdictCache(path)) as cache:
+        with closing(ResponseCache(path)) as cache:
             async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
-                await asyncio.gather(*(judge.verdicts(Prompt(f"q{n}", f"Q{n}?"), ["x", "y"]) for n in range(10)))
+                await asyncio.gather(*(judge.verdicts(Question(f"q{n}", f"Q{n}?"), ["x", "y"]) for n in range(10)))
 
     with endpoint(answer) as server:
         asyncio.run(judged(server))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Status, Verdict
@@ -18,7 +18,7 @@ from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows
 from rlaif.recipe import PairsSection
 from rlaif.store.schemas import PAIRS
 
-PROMPT = Prompt("q1", "What was revenue?", context="Revenue was $5.")
+PROMPT = Question("q1", "What was revenue?", context="Revenue was $5.")
 STATUSES: list[Status] = ["ok", "tie", "unparsed", "error"]
 
 
@@ -28,7 +28,7 @@ class BothOrders:
     name, sha = "compares", "c0"
 
     async def verdicts(
-        self, prompt: Prompt, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         raise AssertionError("pairing asks nothing")
 

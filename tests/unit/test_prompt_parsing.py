@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.prompts.front_matter import (
-    FRONT,
+    FRONT_MATTER,
     PairwiseJson,
     PairwiseLabel,
     PointwiseJson,
@@ -220,7 +220,7 @@ def test_the_group_of_an_expression_is_found(expression: str, part: str) -> None
 
 def test_every_front_is_one_of_the_union() -> None:
     for front in (BRACKETS, LLMBAR, JSON, SCORE, JSON_SCORE):
-        assert FRONT.validate_python(front.model_dump()) == front
+        assert FRONT_MATTER.validate_python(front.model_dump()) == front
 
 
 def test_own_words_keep_their_lines() -> None:

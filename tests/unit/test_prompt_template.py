@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from rlaif.errors import UserError
 from rlaif.prompts.quoting import quoted, without_role_markers
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.template import PromptTemplate, load_template
 
 PAIRWISE = "kind: pairwise\nverdict: logprob\nlabels: [A, B]"
-SHIPPED = load_prompt_file("finance-grounded")
+SHIPPED = load_template("finance-grounded")
 BODY = "{% block user %}\n{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n"
 RATED = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
 LABEL = "kind: pairwise\nverdict: label\nlabels: [A, B]\n"
 
 
-def prompt(folder: Path, body: str, front: str = "kind: answer") -> PromptFile:
+def prompt(folder: Path, body: str, front: str = "kind: answer") -> PromptTemplate:
     path = folder / "mine.md"
     path.write_text(f"---\n{front}\n---\n{body}", encoding="utf-8")
-    return load_prompt_file(str(path))
+    return load_template(str(path))
 
 
 def fault(folder: Path, body: str, front: str = "kind: answer") -> str:
@@ -137,12 +137,12 @@ def test_missing_front_matter_is_said(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"mine\.md:1: .*front matter"):
-        load_prompt_file(str(path))
+        load_template(str(path))
 
 
 def test_an_unknown_name_says_which_prompts_there_are() -> None:
     with pytest.raises(UserError, match=r"nonesuch: no prompt by that name.*finance-grounded"):
-        load_prompt_file("nonesuch")
+        load_template("nonesuch")
 
 
 def test_the_sha_is_of_what_decides_the_output(tmp_path: Path) -> None:
@@ -242,6 +242,6 @@ def test_the_shipped_judge_prompt_shares_its_beginning_between_all_comparisons_o
 
 
 def test_the_shipped_answer_prompt_puts_the_context_before_the_question() -> None:
-    system, user = load_prompt_file("answer").render(question="How much?", context="Sales were 7.")
+    system, user = load_template("answer").render(question="How much?", context="Sales were 7.")
     assert system["role"] == "system"
     assert user["content"] == "Sales were 7.\n\nQuestion: How much?"

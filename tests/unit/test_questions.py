@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.data.sources import load_questions, questions_sha
 from rlaif.documents.passage import supporting_passage
 from rlaif.errors import UserError
@@ -30,7 +30,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def load(path: str, **settings: Any) -> list[Prompt]:
+def load(path: str, **settings: Any) -> list[Question]:
     return load_questions(FileQuestions(path=path, **settings))
 
 
@@ -47,8 +47,8 @@ ROWS: list[dict[str, Any]] = [
     {"id": "b", "question": "Who, if anyone?", "context": 'A "name"\nover two lines', "answer": None, "doc_link": None},
 ]
 EXPECTED = [
-    Prompt("a", "What was revenue?", "Revenue | 5", "5", "https://x.org"),
-    Prompt("b", "Who, if anyone?", 'A "name"\nover two lines', None, None),
+    Question("a", "What was revenue?", "Revenue | 5", "5", "https://x.org"),
+    Question("b", "Who, if anyone?", 'A "name"\nover two lines', None, None),
 ]
 
 
@@ -111,9 +111,9 @@ def test_values_that_are_no_plain_text(write: Write) -> None:
         {"id": 9, "question": "line\u2028separator", "context": [], "answer": ""},
     ]
     first, second, third = load(write("q.jsonl", jsonl(rows)))
-    assert first == Prompt("7", "What?", "one\n\ntwo", "0")
-    assert second == Prompt("8", "What?")
-    assert third == Prompt("9", "line\u2028separator")
+    assert first == Question("7", "What?", "one\n\ntwo", "0")
+    assert second == Question("8", "What?")
+    assert third == Question("9", "line\u2028separator")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_any_text_survives_jsonl(tmp_path_factory: pytest.TempPathFactory, quest
 def test_the_sha_depends_on_all_that_is_asked_and_its_order() -> None:
     first, second = EXPECTED
     assert questions_sha([first, second]) == questions_sha([first, second])
-    others = [[second, first], [first], [], [Prompt("a", "What?"), second], [Prompt("a", "Wha", "t?"), second]]
+    others = [[second, first], [first], [], [Question("a", "What?"), second], [Question("a", "Wha", "t?"), second]]
     assert len({questions_sha(prompts) for prompts in [EXPECTED, *others]}) == 6
 
 

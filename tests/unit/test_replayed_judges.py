@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference import retry_wait as waiting
 from rlaif.judges.build import open_judge
@@ -96,7 +96,7 @@ def judge_all(
 
             async def one(row: dict[str, Any]) -> tuple[list[Verdict], Decision]:
                 verdicts = await judge.verdicts(
-                    Prompt(row["id"], row["instruction"]), [row["output_1"], row["output_2"]]
+                    Question(row["id"], row["instruction"]), [row["output_1"], row["output_2"]]
                 )
                 (decision,) = judge.decide(row["id"], 2, verdicts)
                 return verdicts, decision

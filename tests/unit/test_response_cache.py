@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
-from rlaif.inference.response_cache import CachedBackend, VerdictCache, default_path, reply_key
+from rlaif.inference.response_cache import CachedBackend, ResponseCache, default_path, reply_key
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 
-PROMPT = Prompt("q1", "What were sales?", "Sales were $7 million.")
+PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
 
 
 class Counting:
@@ -54,11 +54,11 @@ def chat(text: str, seed: int = 0) -> ChatRequest:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> VerdictCache:
-    return VerdictCache(tmp_path / "folder" / "verdicts.sqlite")
+def cache(tmp_path: Path) -> ResponseCache:
+    return ResponseCache(tmp_path / "folder" / "verdicts.sqlite")
 
 
-def test_a_judge_is_asked_once_and_the_second_time_costs_nothing(cache: VerdictCache) -> None:
+def test_a_judge_is_asked_once_and_the_second_time_costs_nothing(cache: ResponseCache) -> None:
     backend, spec = Counting(), load_judge_file("finance-grounded")
     judge = build_judge(spec, backend, cache=cache)
     first, second = (asyncio.run(judge.verdicts(PROMPT, ["x", "y"])) for _ in range(2))
@@ -72,23 +72,23 @@ def test_a_judge_is_asked_once_and_the_second_time_costs_nothing(cache: VerdictC
     assert len(backend.asked) == 4
 
 
-def test_a_report_is_told_what_an_answer_cost_when_it_was_asked(cache: VerdictCache, tmp_path: Path) -> None:
+def test_a_report_is_told_what_an_answer_cost_when_it_was_asked(cache: ResponseCache, tmp_path: Path) -> None:
     backend, spec = Counting(), load_judge_file("finance-grounded")
     asyncio.run(build_judge(spec, backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
-    report = VerdictCache(cache.path, free=False)
+    report = ResponseCache(cache.path, free=False)
     verdicts = asyncio.run(build_judge(spec, backend, cache=report).verdicts(PROMPT, ["x", "y"]))
     assert len(backend.asked) == 2
     assert [(verdict.prompt_tokens, verdict.seconds) for verdict in verdicts] == [(100, 0.5)] * 2
 
 
-def test_a_panels_members_profit_of_what_was_asked_before(cache: VerdictCache) -> None:
+def test_a_panels_members_profit_of_what_was_asked_before(cache: ResponseCache) -> None:
     backend = Counting()
     asyncio.run(build_judge(load_judge_file("finance-grounded"), backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
     asyncio.run(build_judge(load_judge_file("finance-panel"), backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
     assert len(backend.asked) == 2
 
 
-def test_failures_are_asked_again(cache: VerdictCache) -> None:
+def test_failures_are_asked_again(cache: ResponseCache) -> None:
     backend = Counting()
     judge = build_judge(load_judge_file("finance-grounded"), backend, cache=cache)
     backend.failing = True
@@ -97,7 +97,7 @@ def test_failures_are_asked_again(cache: VerdictCache) -> None:
     assert {v.status for v in asyncio.run(judge.verdicts(PROMPT, ["x", "y"]))} == {"ok"}
 
 
-def test_engines_without_a_name_for_their_weights_are_always_asked(cache: VerdictCache) -> None:
+def test_engines_without_a_name_for_their_weights_are_always_asked(cache: ResponseCache) -> None:
     backend = Counting(identity="")
     judge = build_judge(load_judge_file("finance-grounded"), backend, cache=cache)
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_all_that_decides_an_answer_is_in_its_key() -> None:
     assert reply_key("weights", ChatRequest([{"content": "x", "role": "user"}], 8, 0.5, 1)) == keys[0]
 
 
-def test_questions_that_belong_together_are_asked_in_one_call_and_others_each_alone(cache: VerdictCache) -> None:
+def test_questions_that_belong_together_are_asked_in_one_call_and_others_each_alone(cache: ResponseCache) -> None:
     requests = [chat("a"), chat("b"), chat("c")]
     for together, calls in ((True, 1), (False, 3)):
         backend = Counting(identity=f"weights {together}")
@@ -128,7 +128,7 @@ def test_questions_that_belong_together_are_asked_in_one_call_and_others_each_al
         assert backend.calls == calls
 
 
-def test_a_question_on_its_way_is_not_sent_a_second_time(cache: VerdictCache) -> None:
+def test_a_question_on_its_way_is_not_sent_a_second_time(cache: ResponseCache) -> None:
     backend = Counting()
     cached = CachedBackend(backend, cache, together=False)
 
@@ -141,7 +141,7 @@ def test_a_question_on_its_way_is_not_sent_a_second_time(cache: VerdictCache) ->
     assert [reply.prompt_tokens for reply in first + second] == [100, 0, 0, 100]
 
 
-def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache: VerdictCache) -> None:
+def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache: ResponseCache) -> None:
     backend = Counting()
     backend.stopping_after = 2
     cached = CachedBackend(backend, cache, together=False)
@@ -155,7 +155,7 @@ def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache
     ]
 
 
-def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: VerdictCache) -> None:
+def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: ResponseCache) -> None:
     class Failing(Counting):
         async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
             await asyncio.sleep(0.01)
@@ -180,14 +180,14 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: VerdictCa
     assert (backend.calls, complaints) == (1, [])
 
 
-def test_log_probabilities_come_back_to_the_last_bit(cache: VerdictCache) -> None:
+def test_log_probabilities_come_back_to_the_last_bit(cache: ResponseCache) -> None:
     cached = CachedBackend(Counting(), cache, together=True)
     request = LabelRequest([{"role": "user", "content": "x"}], ("A", "B"))
     assert [asyncio.run(cached.labels([request]))[0].logprobs for _ in range(2)] == [[-0.25, -math.inf]] * 2
 
 
 def _fill(path: Path, worker: int) -> None:
-    cache = VerdictCache(path)
+    cache = ResponseCache(path)
     for index in range(100):
         cache.put(f"shared {index}", {"by": "any"})
         cache.put(f"{worker} {index}", {"by": worker})
@@ -202,24 +202,24 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    cache = VerdictCache(path)
+    cache = ResponseCache(path)
     assert all(cache.get(f"{worker} {index}") == {"by": worker} for worker in range(3) for index in range(100))
     assert cache.get("nothing") is None
 
 
 def test_the_cache_lies_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RLAIF_CACHE", str(tmp_path))
-    assert default_path() == VerdictCache().path == tmp_path / "verdicts.sqlite"
+    assert default_path() == ResponseCache().path == tmp_path / "verdicts.sqlite"
 
 
 def test_a_file_that_is_no_cache_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.sqlite"
     path.write_bytes(b"this is a text and not a database" * 100)
     with pytest.raises(UserError, match=r"verdicts\.sqlite: the verdict cache cannot be opened: .*RLAIF_CACHE"):
-        VerdictCache(path)
+        ResponseCache(path)
 
 
-def test_a_cache_that_breaks_later_stops_the_work(cache: VerdictCache) -> None:
+def test_a_cache_that_breaks_later_stops_the_work(cache: ResponseCache) -> None:
     with sqlite3.connect(cache.path) as connection:
         connection.execute("DROP TABLE replies")
     with pytest.raises(WorkError, match="cannot be read"):

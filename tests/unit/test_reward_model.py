@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Judge
@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_model_alone_whatever_the_batch(model: str) -> N
 def test_the_higher_score_is_preferred_by_the_logistic_function_of_the_difference(tmp_path: Path, model: str) -> None:
     answers = ["b", "c d e", "b"]
     built = judge(tmp_path, model)
-    prompt = Prompt("q", "a")
+    prompt = Question("q", "a")
     verdicts = asyncio.run(built.verdicts(prompt, answers))
     assert [(v.first, v.second, v.status, v.order) for v in verdicts] == [(i, None, "ok", "single") for i in range(3)]
     first, second, third = (verdict.score or 0.0 for verdict in verdicts)
@@ -94,7 +94,7 @@ def test_a_conversation_too_long_for_the_model_is_an_error_and_takes_no_other_wi
     tmp_path: Path, model: str
 ) -> None:
     built = judge(tmp_path, model, "batch_size: 2")
-    verdicts = asyncio.run(built.verdicts(Prompt("q", "a"), ["b", "c " * 100]))
+    verdicts = asyncio.run(built.verdicts(Question("q", "a"), ["b", "c " * 100]))
     assert [(verdict.status, verdict.score is None) for verdict in verdicts] == [("ok", False), ("error", True)]
     assert verdicts[1].text.endswith(f"tokens, but {model} takes 64")
     assert built.decide("q", 2, verdicts)[0].status == "error"

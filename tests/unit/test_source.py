@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.recipe import RoundsSection
-from rlaif.rounds.source import round_prompts, round_size
+from rlaif.rounds.source import round_questions, round_size
 
 
-def prompts(count: int) -> list[Prompt]:
-    return [Prompt(f"q{number}", "?") for number in range(count)]
+def prompts(count: int) -> list[Question]:
+    return [Question(f"q{number}", "?") for number in range(count)]
 
 
 def ids(count: int, section: RoundsSection, number: int, seed: int = 0) -> list[str]:
-    return [prompt.id for prompt in round_prompts(prompts(count), section, number, seed)]
+    return [prompt.id for prompt in round_questions(prompts(count), section, number, seed)]
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.data.labels import Label, labels_jsonl
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_model import Reward, RewardModel
 from rlaif.models.resolve import weights_id
 from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
-from rlaif.prompts.template import load_prompt_file
+from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
@@ -35,7 +35,7 @@ from tests.tiny import save_chat_model
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-ANSWER = load_prompt_file("answer")
+ANSWER = load_template("answer")
 GOOD, BAD = ("seven", "eight", "nine"), ("none", "maybe", "unknown")
 WORDS = ["Question:", "question", *GOOD, *BAD, *(f"w{n}" for n in range(40))]
 
@@ -192,7 +192,7 @@ def test_the_trained_model_is_a_judge_that_prefers_what_people_did(
     judge_file = tmp_path / "judge.yaml"
     judge_file.write_text(f"kind: reward-model\nmodel: {model}\ndevice: cpu\n")
     judge = build_judge(load_judge_file(str(judge_file)), None)  # type: ignore[arg-type]
-    verdicts = asyncio.run(judge.verdicts(Prompt("q", "question w3", "w33 w1 w2"), ["maybe", "nine"]))
+    verdicts = asyncio.run(judge.verdicts(Question("q", "question w3", "w33 w1 w2"), ["maybe", "nine"]))
     (decision,) = judge.decide("q", 2, verdicts)
     assert (decision.status, (decision.preference or 1.0) < 0.3) == ("ok", True)
 

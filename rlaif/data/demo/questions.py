@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rlaif.data.demo.facts import FACTS, Fact
 from rlaif.data.demo.filings import Filing, Line, tenths_of_percent, write_filing
 from rlaif.data.demo.names import Split, possessive
-from rlaif.data.question import Prompt
+from rlaif.data.question import Question
 from rlaif.data.seeded_random import Draw
 
 
@@ -22,7 +22,7 @@ class _Item:
     evidence: str
 
 
-def demo_questions(split: Split, count: int, seed: int = 0) -> list[Prompt]:
+def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
     """Write questions on fictional filings.
 
     About 50 in 100 look an amount up in a table, 40 something in prose, 6 ask for the difference of two years and 4
@@ -34,7 +34,7 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Prompt]:
         seed: another seed writes other filings.
     """
     draw = Draw(f"rlaif demo filings {split} {seed}")
-    prompts: list[Prompt] = []
+    prompts: list[Question] = []
     filings: set[str] = set()
     questions: set[str] = set()
     while len(prompts) < count:
@@ -45,7 +45,7 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Prompt]:
         filings.add(filing.link)
         questions.add(item.question)
         name = f"demo-{split}-{seed}-{len(prompts):05d}"
-        prompts.append(Prompt(name, item.question, item.context, item.reference, filing.link, item.evidence))
+        prompts.append(Question(name, item.question, item.context, item.reference, filing.link, item.evidence))
     return prompts
 
 

@@ -15,7 +15,7 @@ from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.io.rows import read_file
 from rlaif.prompts.conversation import conversation, question_chat
-from rlaif.prompts.template import PromptFile
+from rlaif.prompts.template import PromptTemplate
 
 Form = Literal["labels", "preferences"]
 
@@ -68,7 +68,7 @@ class RewardPairs:
     labels: tuple[Label, ...]
 
 
-def read_pairs(path: str, prompt: PromptFile) -> RewardPairs:
+def read_pairs(path: str, prompt: PromptTemplate) -> RewardPairs:
     """Read a file of labels or of preferences; its columns tell which.
 
     Args:
@@ -102,7 +102,7 @@ def _form(path: str) -> Form:
     return "preferences" if row is not None and {"chosen", "rejected"} & set(row.columns) else "labels"
 
 
-def _of_label(label: Label, prompt: PromptFile) -> RewardPair:
+def _of_label(label: Label, prompt: PromptTemplate) -> RewardPair:
     chosen, rejected = label.answers if label.human == "a" else label.answers[::-1]
     question = label.question
     return RewardPair(
@@ -111,7 +111,7 @@ def _of_label(label: Label, prompt: PromptFile) -> RewardPair:
     )  # fmt: skip
 
 
-def _of_preference(preference: Preference, prompt: PromptFile) -> RewardPair:
+def _of_preference(preference: Preference, prompt: PromptTemplate) -> RewardPair:
     chosen, rejected = _answer(preference, "chosen"), _answer(preference, "rejected")
     if isinstance(preference.prompt, str):
         question = preference.prompt

@@ -20,7 +20,7 @@ import yaml
 from rlaif.background import in_background
 from rlaif.data.labels import labels_jsonl
 from rlaif.errors import UserError
-from rlaif.prompts.template import PromptFile, load_prompt_file
+from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.training.reward.encode import EncodedPairs, encode_pairs
 from rlaif.training.reward.heldout import HeldOut, score_chats, tally
@@ -89,11 +89,11 @@ def train_reward_file(
     if Path(out).exists():
         raise UserError(f"{out}: is there already; expected a new folder for the reward model")
     settings = parse_overrides(RewardSettings, overrides)
-    answer_prompt = load_prompt_file(prompt)
-    if answer_prompt.kind != "answer":
-        raise UserError(f"{answer_prompt.path}: kind is {answer_prompt.kind}; --prompt expects kind answer")
+    answer_template = load_template(prompt)
+    if answer_template.kind != "answer":
+        raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
     check_model(model)
-    read = read_pairs(file, answer_prompt)
+    read = read_pairs(file, answer_template)
     out_of_training = held_out((pair.question for pair in read.pairs), heldout_share, settings.seed)
     train = [pair for pair in read.pairs if pair.question not in out_of_training]
     test = [pair for pair in read.pairs if pair.question in out_of_training]
@@ -110,14 +110,14 @@ def train_reward_file(
         "form": read.form,
         "sha256": hashlib.sha256(_bytes(file)).hexdigest(),
         "model": {"model": model, "id": model_id},
-        "prompt": {"name": answer_prompt.name, "sha256": answer_prompt.sha},
+        "prompt": {"name": answer_template.name, "sha256": answer_template.sha},
         "ties": read.ties,
         "train": {**_counts(trained), "sha256": pairs_sha(trained), "cut": encoded.cut, "too_long": encoded.too_long},
         "heldout": _held_out_record(test, measured),
         "settings": settings.model_dump(mode="json"),
         **result.to_json(),
     }
-    _finish(work / "model", out, record, read, out_of_training, answer_prompt, prompt)
+    _finish(work / "model", out, record, read, out_of_training, answer_template, prompt)
     shutil.rmtree(work)
     return RewardOutcome(
         result, len({pair.question for pair in trained}), read.ties, encoded.cut, encoded.too_long, measured, out,
@@ -192,7 +192,7 @@ def _finish(
     record: dict[str, Any],
     read: RewardPairs,
     out_of_training: frozenset[str],
-    prompt: PromptFile,
+    prompt: PromptTemplate,
     prompt_name: str,
 ) -> None:
     """Add to a trained model what it was trained on, the held-out labels and a judge file, and put it in its place."""
