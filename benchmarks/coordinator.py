@@ -27,8 +27,8 @@ from rlaif.data.question import Question
 from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
-    LabelReply,
-    LabelRequest,
+    ChoiceReply,
+    ChoiceRequest,
     Sample,
     SampleReply,
     SampleRequest,
@@ -98,10 +98,10 @@ class InstantModel:
 
     identity = ""
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
         """Answer each comparison at once."""
         await asyncio.sleep(0)
-        return [LabelReply([-0.4, -1.2], 600, 1, 0.0, text=request.labels[0]) for request in requests]
+        return [ChoiceReply([-0.4, -1.2], 600, 1, 0.0, text=request.choices[0]) for request in requests]
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """Answer each comparison at once, in words."""

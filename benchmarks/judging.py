@@ -114,17 +114,17 @@ class Asked:
         """See `rlaif.judges.judge.Backends`."""
         return self
 
-    async def labels(self, requests: Sequence[Any]) -> list[Any]:
+    async def choices(self, requests: Sequence[Any]) -> list[Any]:
         """See `rlaif.judges.judge.ModelBackend`."""
-        from rlaif.inference.requests import LabelReply
+        from rlaif.inference.requests import ChoiceReply
 
         self.requests = list(requests)
         if self.engine is None:
-            return [LabelReply([], 0, 0, 0.0, failure="not asked") for _ in requests]
+            return [ChoiceReply([], 0, 0, 0.0, failure="not asked") for _ in requests]
         self.replies = []
         if self.order == "first":
-            self.replies.append(self.engine.label(self.requests[0]).result())
-        futures = [self.engine.label(request) for request in self.requests[len(self.replies) :]]
+            self.replies.append(self.engine.choose(self.requests[0]).result())
+        futures = [self.engine.choose(request) for request in self.requests[len(self.replies) :]]
         self.replies += [future.result() for future in futures]
         return self.replies
 
@@ -217,7 +217,7 @@ def measure(options: argparse.Namespace) -> list[Measured]:
         alone[block] = []
         for request in asked.requests:
             empty(engine)
-            alone[block].append(engine.label(request).result().logprobs)
+            alone[block].append(engine.choose(request).result().logprobs)
     found: dict[tuple[int, Order], Measured] = {}
     for _ in range(options.repeats):
         for block, engine in engines.items():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 
 
 class ModelBackend(Protocol):
@@ -14,8 +14,8 @@ class ModelBackend(Protocol):
         """What names the weights that answer, for the verdict cache; "" keeps replies out of it."""
         ...
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
-        """Answer questions on one prompt with one label each, in order; one that fails has a reply that says why."""
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
+        """Answer questions on one prompt with one choice each, in order; one that fails has a reply that says why."""
         ...
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.backends import OpenAIBackend
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.retry_wait import LONGEST_WAIT, asked_wait, wait_before
 from rlaif.inference.spending import Spending
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletion
 
-Reply = TypeVar("Reply", ChatReply, LabelReply)
+Reply = TypeVar("Reply", ChatReply, ChoiceReply)
 
 _TOP_LOGPROBS = 20
 """As many of a token's alternatives as the protocol gives."""
@@ -79,15 +79,15 @@ class OpenAIServer:
         """
         return await _all(self._chat(request) for request in requests)
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
-        """Answer questions with the log-probabilities of a few labels; see `ModelBackend`.
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
+        """Answer questions with the log-probabilities of a few choices; see `ModelBackend`.
 
-        The endpoint gives the likeliest tokens alone: a label that is not among them has -inf.
+        The endpoint gives the likeliest tokens alone: a choice that is not among them has -inf.
 
         Raises:
             WorkError: as `chats`.
         """
-        return await _all(self._label(request) for request in requests)
+        return await _all(self._choose(request) for request in requests)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -114,7 +114,7 @@ class OpenAIServer:
         text = choice.message.content or getattr(choice.message, "refusal", None) or ""
         return ChatReply(text, choice.finish_reason or "stop", *cost)
 
-    async def _label(self, request: LabelRequest) -> LabelReply:
+    async def _choose(self, request: ChoiceRequest) -> ChoiceReply:
         if request.prefix:
             raise ValueError("an endpoint does not let a prefix begin its model's answer")
         arguments = {
@@ -127,16 +127,16 @@ class OpenAIServer:
         }
         answer = await self._complete(arguments)
         if isinstance(answer.completion, str):
-            return LabelReply([], 0, 0, answer.seconds, failure=answer.completion)
+            return ChoiceReply([], 0, 0, answer.seconds, failure=answer.completion)
         choice = answer.completion.choices[0]
         cost = (answer.prompt_tokens, answer.completion_tokens, answer.seconds)
         steps = choice.logprobs.content if choice.logprobs else None
         if not steps:
             reason = f"{self._backend.model} gives no log-probabilities; expected a prompt of another verdict for it"
-            return LabelReply([], *cost, failure=reason)
+            return ChoiceReply([], *cost, failure=reason)
         given = {entry.token: entry.logprob for entry in steps[0].top_logprobs or []}
         given.setdefault(steps[0].token, steps[0].logprob)
-        return LabelReply([_logprob(label, given) for label in request.labels], *cost, text=steps[0].token)
+        return ChoiceReply([_logprob(choice, given) for choice in request.choices], *cost, text=steps[0].token)
 
     async def _complete(self, arguments: dict[str, Any]) -> "_Answer":
         """Return the endpoint's answer, or after the last try the reason why there is none."""
@@ -259,9 +259,9 @@ async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
     return cast("list[Reply]", done)
 
 
-def _logprob(label: str, given: Mapping[str, float]) -> float:
-    """Return a label's log-probability: of all tokens that are it but for the white space around it, together."""
-    found = [logprob for token, logprob in given.items() if token.strip() == label]
+def _logprob(choice: str, given: Mapping[str, float]) -> float:
+    """Return a choice's log-probability: of all tokens that are it but for the white space around it, together."""
+    found = [logprob for token, logprob in given.items() if token.strip() == choice]
     if not found:
         return -math.inf
     best = max(found)

@@ -67,30 +67,30 @@ class SampleReply:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRequest:
-    """One chat prompt whose next token is wanted among a few labels.
+class ChoiceRequest:
+    """One chat prompt whose next token is one of a few choices.
 
     Attributes:
-        messages: the chat; the label is the first token of the answer.
-        labels: the label texts, such as ("A", "B"); each must be one token.
-        prefix: text that begins the answer, before the label; "" for none.
+        messages: the chat; the choice is the first token of the answer.
+        choices: their texts, such as ("A", "B"); the first token of each decides.
+        prefix: text that begins the answer, before the choice; "" for none.
     """
 
     messages: Messages
-    labels: tuple[str, ...]
+    choices: tuple[str, ...]
     prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class LabelReply:
-    """Log-probabilities of the labels after one chat prompt.
+class ChoiceReply:
+    """Log-probabilities of the choices after one chat prompt.
 
     Attributes:
-        logprobs: natural log-probability of each label, in the request's order; empty on a failure.
+        logprobs: natural log-probability of each choice, in the request's order; empty on a failure.
         prompt_tokens, completion_tokens: what it cost.
         seconds: from asking to answer.
         failure: one line that says why there is no answer, or None.
-        text: the label that is likeliest, for the record.
+        text: the likeliest choice, for the record.
     """
 
     logprobs: list[float]

@@ -19,12 +19,14 @@ from typing import Any, TypeVar
 
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.model_backend import ModelBackend
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 
-Request = TypeVar("Request", ChatRequest, LabelRequest)
-Reply = TypeVar("Reply", ChatReply, LabelReply)
+Request = TypeVar("Request", ChatRequest, ChoiceRequest)
+Reply = TypeVar("Reply", ChatReply, ChoiceReply)
 
 _BUSY_SECONDS = 60.0
+# Keys are made of these names for a `ChoiceRequest`, so that caches from before its fields were renamed stay valid.
+_KEYED_AS = {"ChoiceRequest": "LabelRequest", "choices": "labels"}
 
 
 class ResponseCache:
@@ -115,9 +117,9 @@ class CachedBackend:
         """What names the weights that answer."""
         return self._inner.identity
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
         """See `ModelBackend`."""
-        return await self._answer(requests, self._inner.labels, LabelReply)
+        return await self._answer(requests, self._inner.choices, ChoiceReply)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """See `ModelBackend`."""
@@ -203,12 +205,14 @@ def _heard(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def reply_key(identity: str, request: ChatRequest | LabelRequest) -> str:
+def reply_key(identity: str, request: ChatRequest | ChoiceRequest) -> str:
     """Return what a reply is kept under: the sha256 of who answers and of the request.
 
     Args:
         identity: of the backend.
         request: all of it decides the reply.
     """
-    tree = {"answers": identity, "asked": type(request).__name__, **asdict(request)}
+    asked = type(request).__name__
+    fields = {_KEYED_AS.get(name, name): value for name, value in asdict(request).items()}
+    tree = {"answers": identity, "asked": _KEYED_AS.get(asked, asked), **fields}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

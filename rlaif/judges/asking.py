@@ -11,7 +11,7 @@ from typing import Protocol
 
 from rlaif.chat import Messages
 from rlaif.inference.model_backend import ModelBackend
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.spec import Sampling
 from rlaif.judges.verdict import Status
 from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
@@ -55,10 +55,10 @@ class LogprobAsker:
     async def ask(self, questions: Sequence[Messages]) -> list[list[Said]]:
         """See `Asker`."""
         labels, prefix = self.front.labels, self.front.prefix
-        replies = await self.backend.labels([LabelRequest(messages, labels, prefix) for messages in questions])
+        replies = await self.backend.choices([ChoiceRequest(messages, labels, prefix) for messages in questions])
         return [[self._read(reply)] for reply in replies]
 
-    def _read(self, reply: LabelReply) -> Said:
+    def _read(self, reply: ChoiceReply) -> Said:
         cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
         labels = self.front.labels
         if reply.failure is not None:

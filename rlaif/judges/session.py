@@ -17,7 +17,7 @@ from rlaif.cluster.placement import engines_held, engines_need
 from rlaif.cluster.shortage import Need, Shortage
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.judges.build import open_judge
@@ -267,9 +267,9 @@ class ServedModel:
         """What names the weights that answer: their sha256, or a hub's model and commit."""
         return self._engines.identities[self._name]
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
         """See `ModelBackend`."""
-        return await (await self._engines.pool(self._name)).labels(requests)
+        return await (await self._engines.pool(self._name)).choices(requests)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """See `ModelBackend`."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlaif.errors import WorkError
-from rlaif.inference.requests import ChatRequest, LabelRequest, SampleRequest, ScoreRequest
+from rlaif.inference.requests import ChatRequest, ChoiceRequest, SampleRequest, ScoreRequest
 from rlaif.inference.vllm.device import engine_options, lora_options
 from rlaif.inference.vllm.engine import VllmEngine
 from rlaif.prompts.front_matter import PairwiseJson
@@ -94,12 +94,12 @@ def test_logprobs_are_raw_and_the_trainers(engine: VllmEngine, model: torch.nn.M
     assert sample.logprobs == pytest.approx(expected, abs=1e-3)
 
 
-def test_labels_are_logprobs_of_exactly_the_labels(engine: VllmEngine, model: torch.nn.Module) -> None:
-    reply = engine.label(LabelRequest(MESSAGES, ("A", "B"))).result(60)
+def test_choices_have_the_logprobs_of_exactly_their_tokens(engine: VllmEngine, model: torch.nn.Module) -> None:
+    reply = engine.choose(ChoiceRequest(MESSAGES, ("A", "B"))).result(60)
     prompt = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=1)).result(60).prompt_token_ids
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-    tokens = [engine._label_token(label, "") for label in ("A", "B")]
+    tokens = [engine._choice_token(choice, "") for choice in ("A", "B")]
     assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
 
 
@@ -108,14 +108,14 @@ def test_comparisons_of_a_prompt_compute_what_they_share_once(engine: VllmEngine
     question = " ".join(f"item {number}" for number in range(60))
     asked = [[{"role": "user", "content": f"{question}\nAnswer {name}."}] for name in ("one", "two", "three", "four")]
     before = engine.prefill.prompt_tokens, engine.prefill.cached_tokens
-    replies = [future.result(60) for future in [engine.label(LabelRequest(chat, ("A", "B"))) for chat in asked]]
+    replies = [future.result(60) for future in [engine.choose(ChoiceRequest(chat, ("A", "B"))) for chat in asked]]
     read, cached = engine.prefill.prompt_tokens - before[0], engine.prefill.cached_tokens - before[1]
     assert read == sum(reply.prompt_tokens for reply in replies)
     # Whole blocks of 32 tokens, for all questions but the first, though all four were asked at once.
     assert cached % (3 * 32) == 0
     assert cached >= 3 * (min(reply.prompt_tokens for reply in replies) - 64)
     engine.update(PolicyWeights("base", "base"), "").result(60)
-    alone = engine.label(LabelRequest(asked[2], ("A", "B"))).result(60)
+    alone = engine.choose(ChoiceRequest(asked[2], ("A", "B"))).result(60)
     assert alone.logprobs == pytest.approx(replies[2].logprobs, abs=1e-3)
 
 

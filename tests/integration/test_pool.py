@@ -9,7 +9,7 @@ import pytest
 
 from rlaif.cluster.shortage import Need, Shortage
 from rlaif.errors import WorkError
-from rlaif.inference.requests import LabelRequest, SampleReply, SampleRequest
+from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.recipe import ClusterSection, EnginesSection
@@ -67,16 +67,16 @@ def test_engine_that_cannot_start_says_why() -> None:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_labels_of_one_prompt_come_back_in_order() -> None:
+def test_choices_of_one_prompt_come_back_in_order() -> None:
     async def work() -> list[Any]:
         pool = make_pool([])
         try:
             await pool.start()
             asks = [
-                LabelRequest([{"role": "user", "content": f"Reply with the letter {letter}."}], ("A", "B"))
+                ChoiceRequest([{"role": "user", "content": f"Reply with the letter {letter}."}], ("A", "B"))
                 for letter in ("A", "B", "A")
             ]
-            return await pool.labels(asks)
+            return await pool.choices(asks)
         finally:
             await pool.release()
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.data.question import Question
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
 from rlaif.judges.judge import Judge
@@ -44,20 +44,20 @@ class GivenLogprobs:
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         raise AssertionError("a judge that reads labels asks for no text")
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
         shown = [self._shown(request) for request in requests]
         self.calls.append(shown)
         return [self._reply(*pair) for pair in shown]
 
-    def _reply(self, a: str, b: str) -> LabelReply:
+    def _reply(self, a: str, b: str) -> ChoiceReply:
         try:
-            return LabelReply(self._logprobs(a, b), 100, 1, 0.5)
+            return ChoiceReply(self._logprobs(a, b), 100, 1, 0.5)
         except ConnectionError as error:
-            return LabelReply([], 100, 0, 0.5, failure=str(error))
+            return ChoiceReply([], 100, 0, 0.5, failure=str(error))
 
     @staticmethod
-    def _shown(request: LabelRequest) -> tuple[str, str]:
-        assert request.labels == ("A", "B")
+    def _shown(request: ChoiceRequest) -> tuple[str, str]:
+        assert request.choices == ("A", "B")
         text = request.messages[-1]["content"]
         a, _, rest = text.partition("Answer A:\n")[2].partition("\n\nAnswer B:\n")
         return a, rest.partition("\n\nWhich answer is better?")[0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
 from rlaif.judges.judge import Judge
@@ -43,8 +43,8 @@ class Speaking:
         self.asked.append(list(requests))
         return [self._reply(request) for request in requests]
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
-        return [LabelReply(list(self._logprobs), 10, 1, 0.1) for _ in requests]
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
+        return [ChoiceReply(list(self._logprobs), 10, 1, 0.1) for _ in requests]
 
     def _reply(self, request: ChatRequest) -> ChatReply:
         text = self._speak(request.messages[-1]["content"], request)

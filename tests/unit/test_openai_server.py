@@ -21,7 +21,7 @@ from rlaif.errors import UserError, WorkError
 from rlaif.inference import retry_wait as waiting
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.openai_server import OpenAIServer
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.retry_wait import asked_wait, wait_before
 from rlaif.inference.spending import Spending
@@ -33,7 +33,7 @@ from tests.endpoint import Endpoint, Exchange, endpoint
 KEY = "sk-do-not-tell-4711"
 MESSAGES = [{"role": "user", "content": "Which?"}]
 REQUEST = ChatRequest(MESSAGES, 64)
-LABELS = LabelRequest(MESSAGES, ("A", "B"))
+CHOICES = ChoiceRequest(MESSAGES, ("A", "B"))
 
 
 @pytest.fixture(autouse=True)
@@ -64,15 +64,15 @@ def ask(
         return asyncio.run(chat(server)), server
 
 
-def ask_labels(answer: Callable[[Exchange, int], None], **options: Any) -> LabelReply:
-    async def labels(server: Endpoint) -> LabelReply:
+def ask_choices(answer: Callable[[Exchange, int], None], **options: Any) -> ChoiceReply:
+    async def choices(server: Endpoint) -> ChoiceReply:
         client = OpenAIServer(backend(server, **options), Spending())
-        (reply,) = await client.labels([LABELS])
+        (reply,) = await client.choices([CHOICES])
         await client.close()
         return reply
 
     with endpoint(answer) as server:
-        return asyncio.run(labels(server))
+        return asyncio.run(choices(server))
 
 
 def test_a_text_comes_back_with_what_it_cost() -> None:
@@ -238,20 +238,20 @@ def logprobs(given: dict[str, float]) -> dict[str, Any]:
     return {"content": [{**entries[0], "top_logprobs": entries}]}
 
 
-def test_labels_are_read_from_the_likeliest_tokens_and_one_that_is_not_there_has_none() -> None:
+def test_choices_are_read_from_the_likeliest_tokens_and_one_that_is_not_there_has_none() -> None:
     def answer(exchange: Exchange, number: int) -> None:
         body = exchange.server.requests[0]
         assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 1.0)
         exchange.say("A", tokens=(50, 1), logprobs=logprobs({"A": -0.5, "The": -1.0, " A": -3.0, "a": -4.0}))
 
-    reply = ask_labels(answer)
+    reply = ask_choices(answer)
     assert reply.logprobs == [pytest.approx(math.log(math.exp(-0.5) + math.exp(-3.0))), -math.inf]
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.failure) == ("A", 50, 1, None)
 
 
 def test_an_endpoint_without_log_probabilities_is_a_failure_that_says_so() -> None:
     for extra in ({}, {"logprobs": None}, {"logprobs": {"content": []}}):
-        reply = ask_labels(lambda exchange, number, extra=extra: exchange.say("A", **extra))  # type: ignore[misc]
+        reply = ask_choices(lambda exchange, number, extra=extra: exchange.say("A", **extra))  # type: ignore[misc]
         assert (reply.failure or "").startswith("m gives no log-probabilities")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.requests import ChatReply, ChatRequest, LabelReply, LabelRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import CachedBackend, ResponseCache, default_path, reply_key
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
@@ -21,11 +21,11 @@ PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
 
 
 class Counting:
-    """Answers labels by the length of the chat and chats by its text, and counts what it is asked."""
+    """Answers choices by the length of the chat and chats by its text, and counts what it is asked."""
 
     def __init__(self, identity: str = "weights") -> None:
         self.identity = identity
-        self.asked: list[ChatRequest | LabelRequest] = []
+        self.asked: list[ChatRequest | ChoiceRequest] = []
         self.calls = 0
         self.failing = False
         self.stopping_after: int | None = None
@@ -34,11 +34,11 @@ class Counting:
         """Serve every model."""
         return self
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
         self.calls += 1
         self.asked += requests
         failure = "down" if self.failing else None
-        return [LabelReply([] if failure else [-0.25, -math.inf], 100, 1, 0.5, failure, text="A") for _ in requests]
+        return [ChoiceReply([] if failure else [-0.25, -math.inf], 100, 1, 0.5, failure, text="A") for _ in requests]
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         self.calls += 1
@@ -105,6 +105,15 @@ def test_engines_without_a_name_for_their_weights_are_always_asked(cache: Respon
     assert len(backend.asked) == 4
 
 
+def test_keys_stay_what_they_were() -> None:
+    """A cache that an earlier version filled is still read."""
+    messages = [{"role": "user", "content": "x"}]
+    kept = reply_key("m", ChoiceRequest(messages, ("A", "B"), "I say "))
+    assert kept == "32eecc94bc63a8955311e3113c629fa4c88a53b024194d764c682b5345bfeeb0"
+    kept = reply_key("m", ChatRequest(messages, 8, 0.5, 3, None))
+    assert kept == "915a16b7b5b3074789e4e6f60e5e8631bfe8c7d60eff68ef8b3cd67bbd298176"
+
+
 def test_all_that_decides_an_answer_is_in_its_key() -> None:
     base = ChatRequest([{"role": "user", "content": "x"}], 8, 0.5, 1, None)
     others = [
@@ -112,9 +121,9 @@ def test_all_that_decides_an_answer_is_in_its_key() -> None:
         ChatRequest(base.messages, 8, None, 1), ChatRequest(base.messages, 8, 0.5, 2),
         ChatRequest(base.messages, 8, 0.5, 1, "{}"),
     ]  # fmt: skip
-    label = LabelRequest(base.messages, ("A", "B"))
-    labels = [label, LabelRequest(base.messages, ("B", "A")), LabelRequest(base.messages, ("A", "B"), "I say ")]
-    keys = [reply_key("weights", request) for request in [base, *others, *labels]] + [reply_key("others", base)]
+    choice = ChoiceRequest(base.messages, ("A", "B"))
+    choices = [choice, ChoiceRequest(base.messages, ("B", "A")), ChoiceRequest(base.messages, ("A", "B"), "I say ")]
+    keys = [reply_key("weights", request) for request in [base, *others, *choices]] + [reply_key("others", base)]
     assert len(set(keys)) == len(keys)
     assert reply_key("weights", ChatRequest([{"content": "x", "role": "user"}], 8, 0.5, 1)) == keys[0]
 
@@ -182,8 +191,8 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: ResponseC
 
 def test_log_probabilities_come_back_to_the_last_bit(cache: ResponseCache) -> None:
     cached = CachedBackend(Counting(), cache, together=True)
-    request = LabelRequest([{"role": "user", "content": "x"}], ("A", "B"))
-    assert [asyncio.run(cached.labels([request]))[0].logprobs for _ in range(2)] == [[-0.25, -math.inf]] * 2
+    request = ChoiceRequest([{"role": "user", "content": "x"}], ("A", "B"))
+    assert [asyncio.run(cached.choices([request]))[0].logprobs for _ in range(2)] == [[-0.25, -math.inf]] * 2
 
 
 def _fill(path: Path, worker: int) -> None:

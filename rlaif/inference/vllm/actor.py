@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
-    LabelReply,
-    LabelRequest,
+    ChoiceReply,
+    ChoiceRequest,
     SampleReply,
     SampleRequest,
     ScoreRequest,
@@ -88,13 +88,13 @@ class EngineActor:
         """See `VllmEngine.sample`."""
         return await self._answer(self._engine.sample(request))
 
-    async def label(self, requests: list[LabelRequest]) -> list[LabelReply]:
-        """Answer all label requests of one prompt, in order; see `VllmEngine.label`.
+    async def choose(self, requests: list[ChoiceRequest]) -> list[ChoiceReply]:
+        """Answer all choice requests of one prompt, in order; see `VllmEngine.choose`.
 
         vLLM schedules them in this order, and gives a request's blocks to the prefix cache when it schedules it: those
         behind the first find what they share with it, even in the step that computes it (`benchmarks/judging.py`).
         """
-        return [await self._answer(future) for future in [self._engine.label(request) for request in requests]]
+        return [await self._answer(future) for future in [self._engine.choose(request) for request in requests]]
 
     async def chat(self, requests: list[ChatRequest]) -> list[ChatReply]:
         """Answer all chat requests of one prompt, in order; see `VllmEngine.chat`."""

@@ -18,8 +18,8 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
-    LabelReply,
-    LabelRequest,
+    ChoiceReply,
+    ChoiceRequest,
     Sample,
     SampleReply,
     SampleRequest,
@@ -46,7 +46,7 @@ class _Ask:
 
 @dataclass(slots=True)
 class PrefillCounts:
-    """What a judge's questions, labels and chats, have cost an engine so far, by vLLM's own count.
+    """Prompt tokens that judges' requests have cost an engine so far, as vLLM counts them.
 
     Attributes:
         prompt_tokens: of the questions that are answered.
@@ -63,7 +63,7 @@ class PrefillCounts:
 
 
 class VllmEngine:
-    """A vLLM engine for sampling, labels, chats and scores.
+    """A vLLM engine that samples, chooses, chats and scores.
 
     Args:
         model: local directory of the weights.
@@ -143,8 +143,8 @@ class VllmEngine:
 
         return self._ask(_Ask(prompt, params, self._weights.lora if request.adapter else None, finish))
 
-    def label(self, request: LabelRequest) -> "Future[LabelReply]":
-        """Queue a question whose answer is one of a few labels; always answered by the base model."""
+    def choose(self, request: ChoiceRequest) -> "Future[ChoiceReply]":
+        """Queue a question whose answer is one of a few choices; always answered by the base model."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -152,24 +152,24 @@ class VllmEngine:
         prompt = self._encode(request.messages) + self._plain_tokens(request.prefix)
         if len(prompt) + 1 > self._context:
             reason = f"prompt of {len(prompt)} tokens exceeds the context of {self._context}"
-            return _done(LabelReply([], len(prompt), 0, 0.0, failure=reason))
-        labels = [self._label_token(label, request.prefix) for label in request.labels]
-        if len(set(labels)) < len(labels):
-            return _done(LabelReply([], len(prompt), 0, 0.0, failure=f"labels {request.labels} share a first token"))
+            return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=reason))
+        tokens = [self._choice_token(choice, request.prefix) for choice in request.choices]
+        if len(set(tokens)) < len(tokens):
+            return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=f"choices {request.choices} share a first token"))
         params = SamplingParams(
             max_tokens=1,
             temperature=0.0,
-            allowed_token_ids=labels,
-            logprob_token_ids=labels,
+            allowed_token_ids=tokens,
+            logprob_token_ids=tokens,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-        def finish(output: Any) -> LabelReply:
+        def finish(output: Any) -> ChoiceReply:
             self.prefill.add(len(prompt), output.num_cached_tokens)
             step = output.outputs[0].logprobs[0]
-            logprobs = [float(step[token].logprob) for token in labels]
-            best = request.labels[max(range(len(labels)), key=logprobs.__getitem__)]
-            return LabelReply(logprobs, len(prompt), 1, time.monotonic() - started, text=best)
+            logprobs = [float(step[token].logprob) for token in tokens]
+            best = request.choices[max(range(len(tokens)), key=logprobs.__getitem__)]
+            return ChoiceReply(logprobs, len(prompt), 1, time.monotonic() - started, text=best)
 
         return self._ask(_Ask(prompt, params, None, finish))
 
@@ -259,11 +259,11 @@ class VllmEngine:
     def _plain_tokens(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
 
-    def _label_token(self, label: str, prefix: str) -> int:
-        # A label is encoded as it would stand after the prefix: many tokenizers give " A" and "A" different tokens.
+    def _choice_token(self, choice: str, prefix: str) -> int:
+        # Encoded as it follows the prefix: many tokenizers give " A" and "A" different tokens.
         if not prefix:
-            return self._plain_tokens(label)[0]
-        return self._plain_tokens(prefix + label)[len(self._plain_tokens(prefix)) :][0]
+            return self._plain_tokens(choice)[0]
+        return self._plain_tokens(prefix + choice)[len(self._plain_tokens(prefix)) :][0]
 
     def _loop(self) -> None:
         try:

@@ -18,8 +18,8 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import (
     ChatReply,
     ChatRequest,
-    LabelReply,
-    LabelRequest,
+    ChoiceReply,
+    ChoiceRequest,
     SampleReply,
     SampleRequest,
     ScoreRequest,
@@ -27,7 +27,7 @@ from rlaif.inference.requests import (
 from rlaif.inference.vllm.actor import EngineSpec, remote_engine
 from rlaif.store.policy_weights import PolicyWeights
 
-Reply = TypeVar("Reply", LabelReply, ChatReply)
+Reply = TypeVar("Reply", ChoiceReply, ChatReply)
 Tell = Callable[..., None]
 
 # An engine whose node dies while it starts is started elsewhere this often.
@@ -162,10 +162,10 @@ class EnginePool:
         reason = f"its engine died {self._attempts} times: {last}"
         return SampleReply(request.id, [], [], self.policy.id, failure=reason), self._attempts
 
-    async def labels(self, requests: Sequence[LabelRequest]) -> list[LabelReply]:
-        """Return the labels' log-probabilities for all comparisons of one prompt, from one engine, in order."""
-        failed = LabelReply([], 0, 0, 0.0)
-        return await self._ask_together(lambda actor: actor.label.remote(list(requests)), len(requests), failed)
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
+        """Return the choices' log-probabilities for all comparisons of one prompt, from one engine, in order."""
+        failed = ChoiceReply([], 0, 0, 0.0)
+        return await self._ask_together(lambda actor: actor.choose.remote(list(requests)), len(requests), failed)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """Return the base model's texts for all questions on one prompt, from one engine, in order."""
