@@ -153,7 +153,7 @@ def made_prompts(count: int, characters: int) -> list[Question]:
             id=f"question-{number:09d}",
             question=f"What was the revenue of company {number} in the year?",
             context=f"{number}: {filler[:characters]}",
-            reference=f"${number % 900 / 10} million",
+            gold_answer=f"${number % 900 / 10} million",
         )
         for number in range(count)
     ]

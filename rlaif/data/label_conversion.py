@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rlaif.data.labels import Label
-from rlaif.data.seeded_random import Draw
+from rlaif.data.seeded_random import SeededRandom
 from rlaif.errors import UserError
 from rlaif.io.rows import Row, read_file
 
@@ -179,9 +179,9 @@ def _from_marks(
     pairs = [
         (question, *pair)
         for question in marked.values()
-        for pair in _pairs(question, most, Draw(f"{seed} {question.id}"))
+        for pair in _pairs(question, most, SeededRandom(f"{seed} {question.id}"))
     ]
-    labels = _sided(pairs, Draw(f"{seed} sides"))
+    labels = _sided(pairs, SeededRandom(f"{seed} sides"))
     counts = dict(sorted(marks.items())) | {
         "questions": len(marked),
         "questions with a pair": len({question.id for question, *_ in pairs}),
@@ -207,7 +207,7 @@ def _details(path: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _pairs(question: _Marked, most: int | None, draw: Draw) -> list[tuple[tuple[int, str], tuple[int, str]]]:
+def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple[tuple[int, str], tuple[int, str]]]:
     """Return pairs of a right and a wrong answer, in the file's order.
 
     Systems often give the same answer: the same two texts make one pair, and a text that people marked both ways none.
@@ -220,16 +220,16 @@ def _pairs(question: _Marked, most: int | None, draw: Draw) -> list[tuple[tuple[
             if not both_ways.intersection(texts):
                 pairs.setdefault(texts, (right, wrong))
     found = list(pairs.values())
-    return found if most is None else sorted(draw.some(found, most))
+    return found if most is None else sorted(rng.some(found, most))
 
 
-def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], draw: Draw) -> list[Label]:
+def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rng: SeededRandom) -> list[Label]:
     """Return the labels, the better answer first in half of them (of an odd number, one more or one less)."""
-    spare = int(draw.chance(0.5)) if len(pairs) % 2 else 0
+    spare = int(rng.chance(0.5)) if len(pairs) % 2 else 0
     sides: list[Literal["a", "b"]] = ["a"] * (len(pairs) // 2 + spare)
     sides += ["b"] * (len(pairs) - len(sides))
     labels = []
-    for (question, right, wrong), side in zip(pairs, draw.some(sides, len(sides)), strict=True):
+    for (question, right, wrong), side in zip(pairs, rng.some(sides, len(sides)), strict=True):
         first, second = (right, wrong) if side == "a" else (wrong, right)
         labels.append(
             Label(

@@ -1,4 +1,4 @@
-"""The prompt: one question with its id, its context and, where known, a reference answer."""
+"""One question with its id, its context and, where known, a gold answer."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ class Question:
         id: unique within a set of questions.
         question: as a person asks it.
         context: the text that the answer must follow from, or "".
-        reference: the gold answer, where one is known.
+        gold_answer: the right answer, where one is known.
         doc_link: where the document that the question is about can be found.
-        evidence: the row or sentence of the context that supports the reference, where it is known.
+        evidence: the row or sentence of the context that supports the gold answer, where it is known.
     """
 
     id: str
     question: str
     context: str = ""
-    reference: str | None = None
+    gold_answer: str | None = None
     doc_link: str | None = None
     evidence: str | None = None

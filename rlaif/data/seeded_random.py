@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Draw:
+class SeededRandom:
     """A stream of choices that a text decides."""
 
     def __init__(self, seed: str) -> None:

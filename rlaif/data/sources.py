@@ -43,7 +43,7 @@ def questions_sha(prompts: Iterable[Question]) -> str:
     """Return the sha256 of what is asked, in its order: ids, questions, contexts, references and links."""
     digest = hashlib.sha256()
     for prompt in prompts:
-        content = [prompt.id, prompt.question, prompt.context, prompt.reference, prompt.doc_link]
+        content = [prompt.id, prompt.question, prompt.context, prompt.gold_answer, prompt.doc_link]
         digest.update(json.dumps(content).encode() + b"\n")
     return digest.hexdigest()
 

@@ -60,13 +60,13 @@ async def answer_questions(
         request = SampleRequest(prompt.id, render(prompt), temperature=0.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
         text = reply.samples[0].text if reply.samples else ""
-        scored = score_answer(text, prompt.reference) if prompt.reference is not None else None
+        scored = score_answer(text, prompt.gold_answer) if prompt.gold_answer is not None else None
         progress.advance(1)
         return Answer(
             id=prompt.id,
             question=prompt.question,
             context=prompt.context,
-            reference=prompt.reference,
+            reference=prompt.gold_answer,
             answer=text,
             score=scored.score if scored else None,
             exact=scored.score == 1.0 if scored else None,

@@ -88,7 +88,7 @@ class PairwiseJudge:
         return self.spec.prompt.render(
             question=prompt.question,
             context=prompt.context,
-            reference=prompt.reference or "",
+            reference=prompt.gold_answer or "",
             rubric=self.spec.rubric,
             principle=principle,
             answer_a=answer_a,
@@ -167,7 +167,7 @@ class PointwiseJudge:
         return self.spec.prompt.render(
             question=prompt.question,
             context=prompt.context,
-            reference=prompt.reference or "",
+            reference=prompt.gold_answer or "",
             rubric=self.spec.rubric,
             answer=answer,
         )

@@ -31,7 +31,7 @@ class ReferenceJudge:
         self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Rate the candidates that stand in a comparison; see `Judge`."""
-        reference = (prompt.reference or "").strip()
+        reference = (prompt.gold_answer or "").strip()
         if not reference:
             return []
         wanted = (

@@ -89,7 +89,7 @@ def shown_bytes(prompt: Question, answers: Sequence[str]) -> int:
     A token is at least a byte, so as many tokens always hold them.
     """
     longest = sorted(answers, key=lambda answer: len(answer.encode()), reverse=True)[:2]
-    texts = [prompt.question, prompt.context, prompt.reference or "", *longest]
+    texts = [prompt.question, prompt.context, prompt.gold_answer or "", *longest]
     return sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
 
 

@@ -124,7 +124,13 @@ def _write_prompts(work: Work) -> None:
         if names(work.run.path("prompts"), f"{name}.parquet"):
             continue
         rows = [
-            {"id": p.id, "question": p.question, "context": p.context, "reference": p.reference, "doc_link": p.doc_link}
+            {
+                "id": p.id,
+                "question": p.question,
+                "context": p.context,
+                "reference": p.gold_answer,
+                "doc_link": p.doc_link,
+            }
             for p in prompts
         ]
         schema = pa.schema([(column, pa.string()) for column in ("id", "question", "context", "reference", "doc_link")])
@@ -170,7 +176,7 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         return None
     if not directory.done("evaluate"):
         # Where a held-out question has no reference, the judge says which policy answers better.
-        await _bring(work, trained, judges=any(prompt.reference is None for prompt in work.setup.heldout))
+        await _bring(work, trained, judges=any(prompt.gold_answer is None for prompt in work.setup.heldout))
         before = trained_in.place if trained_in else work.run.path("initial")
         with _Timed(work, "evaluate", number):
             await evaluate(work, directory.place, f"round {number}: evaluate", trained, before=before)

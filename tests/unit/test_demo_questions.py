@@ -68,7 +68,7 @@ def test_the_mix_of_kinds(train: list[Question], heldout: list[Question]) -> Non
     for prompts in (train, heldout):
         shares = {name: count / len(prompts) for name, count in Counter(map(kind, prompts)).items()}
         assert shares == pytest.approx({"table": 0.5, "prose": 0.4, "difference": 0.06, "percentage": 0.04}, abs=0.04)
-        texts = sum(numeric_reference(prompt.reference or "") is None for prompt in prompts) / len(prompts)
+        texts = sum(numeric_reference(prompt.gold_answer or "") is None for prompt in prompts) / len(prompts)
         assert 0.08 < texts < 0.20
 
 
@@ -79,41 +79,41 @@ def test_table_answers_follow_from_the_table(train: list[Question], heldout: lis
         values = figures(prompt)
         scale = "million" if "million" in prompt.context else "thousand"
         places = 1 if scale == "million" else 0
-        assert prompt.reference is not None
+        assert prompt.gold_answer is not None
         if kind(prompt) == "table":
             (year,) = re.findall(r"fiscal (\d{4})", prompt.question)
             value = values[year]
-            assert prompt.reference == f"{'-' if value < 0 else ''}${abs(value):,.{places}f} {scale}"
+            assert prompt.gold_answer == f"{'-' if value < 0 else ''}${abs(value):,.{places}f} {scale}"
             continue
         before, now = re.findall(r"fiscal (\d{4})", prompt.question)
         change = values[now] - values[before]
         assert ("increase" in prompt.question) == (change > 0)
         if kind(prompt) == "difference":
-            assert prompt.reference == f"${abs(change):,.{places}f} {scale}"
+            assert prompt.gold_answer == f"${abs(change):,.{places}f} {scale}"
         else:
-            assert float(prompt.reference[:-1]) == pytest.approx(100 * abs(change) / values[before], abs=0.0501)
+            assert float(prompt.gold_answer[:-1]) == pytest.approx(100 * abs(change) / values[before], abs=0.0501)
 
 
 def test_prose_answers_stand_in_their_sentence(train: list[Question], heldout: list[Question]) -> None:
     for prompt in train + heldout:
         if kind(prompt) == "prose":
             assert prompt.evidence is not None
-            assert prompt.reference is not None
+            assert prompt.gold_answer is not None
             assert prompt.evidence in prompt.context
-            assert contains_reference(prompt.evidence, prompt.reference)
+            assert contains_reference(prompt.evidence, prompt.gold_answer)
 
 
 def test_references_are_scored_as_right(train: list[Question]) -> None:
     for prompt in train:
-        assert prompt.reference is not None
-        assert score_answer(prompt.reference, prompt.reference).score == 1.0
-        assert score_answer("I do not know.", prompt.reference).score == 0.0
+        assert prompt.gold_answer is not None
+        assert score_answer(prompt.gold_answer, prompt.gold_answer).score == 1.0
+        assert score_answer("I do not know.", prompt.gold_answer).score == 0.0
 
 
 def test_the_supporting_passage_is_the_evidence(train: list[Question]) -> None:
     lookups = [prompt for prompt in train if kind(prompt) in ("table", "prose")]
     found = sum(
-        supporting_passage(prompt.context, prompt.question, prompt.reference or "") == prompt.evidence
+        supporting_passage(prompt.context, prompt.question, prompt.gold_answer or "") == prompt.evidence
         for prompt in lookups
     )
     assert found > 0.95 * len(lookups)

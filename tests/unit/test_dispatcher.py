@@ -102,7 +102,7 @@ class Seen(Silent):
 
 
 def prompts(*names: str) -> list[Question]:
-    return [Question(name, f"What is {name}?", reference="$1") for name in names]
+    return [Question(name, f"What is {name}?", gold_answer="$1") for name in names]
 
 
 def numbered(count: int) -> list[Question]:

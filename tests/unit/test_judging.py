@@ -21,7 +21,7 @@ from rlaif.judges.verdict import Decision, Verdict
 from rlaif.prompts.quoting import quoted
 
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
-WITH_REFERENCE = Question("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
+WITH_REFERENCE = Question("q1", "What were sales?", "Sales were $7 million.", gold_answer="$7 million")
 
 
 class GivenLogprobs:
@@ -209,7 +209,7 @@ def test_the_reference_judge_rates_each_answer_and_prefers_the_right_one() -> No
 
 @pytest.mark.parametrize("reference", [None, "", "  "])
 def test_without_a_reference_the_reference_judge_says_nothing(reference: str | None) -> None:
-    prompt = Question("q1", "What were sales?", reference=reference)
+    prompt = Question("q1", "What were sales?", gold_answer=reference)
     assert asked(judge("reference", GivenLogprobs(lambda a, b: [])), ["x", "y"], prompt) == ([], [])
 
 

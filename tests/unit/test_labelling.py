@@ -23,16 +23,16 @@ def test_answers_come_as_a_list_or_one_a_row(tmp_path: Path) -> None:
     several = {"id": 7, "question": "q", "context": "c", "reference": "r", "answers": ["x", "y"], "temperature": 0.7}
     one, other = ({"question": "p", "answer": answer, "id": name} for name, answer in (("a", "x"), ("b", "")))
     listed, flat = read_candidates(written(tmp_path / "c.jsonl", several, one, other))
-    assert (listed.prompt.id, listed.prompt.context, listed.prompt.reference, listed.answers) == (
+    assert (listed.prompt.id, listed.prompt.context, listed.prompt.gold_answer, listed.answers) == (
         "7", "c", "r", ("x", "y"),
     )  # fmt: skip
-    assert (flat.prompt.id, flat.prompt.reference, flat.answers) == ("a", None, ("x", ""))
+    assert (flat.prompt.id, flat.prompt.gold_answer, flat.answers) == ("a", None, ("x", ""))
 
 
 def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("question,answer,reference\nq,x,\nq,y,\n", encoding="utf-8")
     (found,) = read_candidates(str(tmp_path / "c.csv"))
-    assert (found.prompt.id, found.prompt.reference, found.answers) == ("1", None, ("x", "y"))
+    assert (found.prompt.id, found.prompt.gold_answer, found.answers) == ("1", None, ("x", "y"))
 
 
 @pytest.mark.parametrize(

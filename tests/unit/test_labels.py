@@ -24,8 +24,8 @@ def written(path: Path, *rows: Any) -> str:
 def test_a_label_file_is_read_as_it_stands(tmp_path: Path) -> None:
     full = GOOD | {"id": "2", "context": "c", "reference": "r", "human": "tie"}
     one, two = load_labels(written(tmp_path / "labels.jsonl", GOOD, "", full))
-    assert (one.human, one.prompt.context, one.prompt.reference, one.answers) == ("a", "", None, ("x", "y"))
-    assert (two.human, two.prompt.context, two.prompt.reference) == ("tie", "c", "r")
+    assert (one.human, one.prompt.context, one.prompt.gold_answer, one.answers) == ("a", "", None, ("x", "y"))
+    assert (two.human, two.prompt.context, two.prompt.gold_answer) == ("tie", "c", "r")
     assert load_labels(str(tmp_path / "labels.jsonl"), limit=1) == [one]
 
 

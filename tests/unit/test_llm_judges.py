@@ -19,7 +19,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import LlmSpec, RewardModelSpec
 from rlaif.judges.verdict import Decision, Verdict
 
-PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", reference="$7 million")
+PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", gold_answer="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"
 ONE = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
 LABEL = "kind: pairwise\nverdict: label\nlabel: '\\[\\[([ABC])\\]\\]'\nlabels: [A, B]\ntie_label: C\n"

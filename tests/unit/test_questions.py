@@ -92,7 +92,7 @@ def test_a_dataset_gives_the_same_questions(tmp_path: Path, monkeypatch: pytest.
 def test_columns_are_mapped(write: Write) -> None:
     path = write("q.jsonl", '{"query": "Why?", "passage": "Because.", "gold": 8.7}\n')
     (prompt,) = load(path, columns=Columns(question="query", context="passage", answer="gold"))
-    assert (prompt.question, prompt.context, prompt.reference) == ("Why?", "Because.", "8.7")
+    assert (prompt.question, prompt.context, prompt.gold_answer) == ("Why?", "Because.", "8.7")
 
 
 def test_ids_are_made_from_the_content(write: Write) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rlaif.data.demo.filings import Filing, tenths_of_percent
 from rlaif.data.demo.names import auditor, person, place, possessive
-from rlaif.data.seeded_random import Draw
+from rlaif.data.seeded_random import SeededRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Fact:
     questions: tuple[tuple[str, str], ...]
 
 
-def _amounts(draw: Draw, filing: Filing) -> Fact:
-    line = draw.one([line for line in filing.lines.values() if line.before > 0 and not line.at_end])
+def _amounts(rng: SeededRandom, filing: Filing) -> Fact:
+    line = rng.one([line for line in filing.lines.values() if line.before > 0 and not line.at_end])
     now, before = filing.money(line.now), filing.money(line.before)
     verb = "were" if line.plural else "was"
     year, last = filing.year, filing.year - 1
     moved = "rose" if line.now > line.before else "fell"
     pronoun = "they" if line.plural else "it"
-    sentence = draw.one(
+    sentence = rng.one(
         (
             f"{line.label} {verb} {now} in fiscal {year}, compared with {before} in fiscal {last}.",
             f"{line.label} {moved} to {now} in fiscal {year} from {before} in fiscal {last}.",
@@ -48,10 +48,10 @@ def _amounts(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _employees(draw: Draw, filing: Filing) -> Fact:
-    count = f"{draw.between(240, 48_000):,}"
+def _employees(rng: SeededRandom, filing: Filing) -> Fact:
+    count = f"{rng.between(240, 48_000):,}"
     year = filing.year
-    sentence = draw.one(
+    sentence = rng.one(
         (
             f"As of {filing.year_end}, {year}, the company had {count} employees.",
             f"The company employed {count} people at the end of fiscal {year}.",
@@ -60,9 +60,9 @@ def _employees(draw: Draw, filing: Filing) -> Fact:
     return Fact(sentence, ((f"How many employees did {filing.company} have at the end of fiscal {year}?", count),))
 
 
-def _sites(draw: Draw, filing: Filing) -> Fact:
-    total = draw.between(25, 900)
-    opened = draw.between(2, total // 5)
+def _sites(rng: SeededRandom, filing: Filing) -> Fact:
+    total = rng.between(25, 900)
+    opened = rng.between(2, total // 5)
     name, year = filing.sector.sites, filing.year
     return Fact(
         f"It operated {total} {name} at year end, {opened} of which it opened during fiscal {year}.",
@@ -73,9 +73,9 @@ def _sites(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _margin(draw: Draw, filing: Filing) -> Fact:
+def _margin(rng: SeededRandom, filing: Filing) -> Fact:
     sales = filing.lines[filing.sector.sales]
-    label = draw.one(("Gross profit", "Operating income"))
+    label = rng.one(("Gross profit", "Operating income"))
     part = filing.lines[label]
     now, before = tenths_of_percent(part.now, sales.now), tenths_of_percent(part.before, sales.before)
     name = "Gross margin" if label == "Gross profit" else "Operating margin"
@@ -90,19 +90,19 @@ def _margin(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _tax_rate(draw: Draw, filing: Filing) -> Fact:
-    rate = f"{draw.between(150, 279) / 10:.1f}%"
+def _tax_rate(rng: SeededRandom, filing: Filing) -> Fact:
+    rate = f"{rng.between(150, 279) / 10:.1f}%"
     return Fact(
         f"The effective tax rate for fiscal {filing.year} was {rate}.",
         ((f"What was {possessive(filing.company)} effective tax rate for fiscal {filing.year}?", rate),),
     )
 
 
-def _chief(draw: Draw, filing: Filing) -> Fact:
-    name, since = person(draw), str(filing.year - draw.between(1, 9))
-    title = draw.one(("chief executive officer", "chief financial officer", "chief operating officer"))
+def _chief(rng: SeededRandom, filing: Filing) -> Fact:
+    name, since = person(rng), str(filing.year - rng.between(1, 9))
+    title = rng.one(("chief executive officer", "chief financial officer", "chief operating officer"))
     return Fact(
-        draw.one(
+        rng.one(
             (
                 f"{name} has been {title} of {filing.company} since {since}.",
                 f"{name} has served as its {title} since {since}.",
@@ -115,10 +115,10 @@ def _chief(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _auditor(draw: Draw, filing: Filing) -> Fact:
-    firm = auditor(draw)
+def _auditor(rng: SeededRandom, filing: Filing) -> Fact:
+    firm = auditor(rng)
     return Fact(
-        draw.one(
+        rng.one(
             (
                 f"{firm} audited the financial statements for fiscal {filing.year}.",
                 f"The independent auditor for fiscal {filing.year} was {firm}.",
@@ -128,8 +128,8 @@ def _auditor(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _segment(draw: Draw, filing: Filing) -> Fact:
-    segment, share = draw.one(filing.sector.segments), f"{draw.between(34, 72)}%"
+def _segment(rng: SeededRandom, filing: Filing) -> Fact:
+    segment, share = rng.one(filing.sector.segments), f"{rng.between(34, 72)}%"
     sales, year = filing.sector.sales.lower(), filing.year
     return Fact(
         f"{segment} was the largest segment, with {share} of {sales}.",
@@ -140,15 +140,15 @@ def _segment(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _headquarters(draw: Draw, filing: Filing) -> Fact:
-    where = place(draw)
+def _headquarters(rng: SeededRandom, filing: Filing) -> Fact:
+    where = place(rng)
     return Fact(
-        draw.one((f"The company is headquartered in {where}.", f"Its head office is in {where}.")),
+        rng.one((f"The company is headquartered in {where}.", f"Its head office is in {where}.")),
         ((f"Where is {filing.company} headquartered?", where),),
     )
 
 
-def _year_end(draw: Draw, filing: Filing) -> Fact:
+def _year_end(rng: SeededRandom, filing: Filing) -> Fact:
     date = f"{filing.year_end}, {filing.year}"
     return Fact(
         f"Fiscal {filing.year} ended on {date}.",
@@ -162,13 +162,13 @@ _MONTHS = (
 )  # fmt: skip
 
 
-def _acquisition(draw: Draw, filing: Filing) -> Fact:
-    month = draw.between(1, 12)
+def _acquisition(rng: SeededRandom, filing: Filing) -> Fact:
+    month = rng.between(1, 12)
     year = filing.year if month <= filing.end_month else filing.year - 1
-    date = f"{_MONTHS[month - 1]} {draw.between(1, 28)}, {year}"
-    surname = person(draw).split()[1]
-    target = f"{surname} {draw.one(('Brothers', 'Partners', 'Holdings', 'Labs', 'Works'))}"
-    price = f"${draw.between(41, 2400) / 10:,.1f} million"
+    date = f"{_MONTHS[month - 1]} {rng.between(1, 28)}, {year}"
+    surname = person(rng).split()[1]
+    target = f"{surname} {rng.one(('Brothers', 'Partners', 'Holdings', 'Labs', 'Works'))}"
+    price = f"${rng.between(41, 2400) / 10:,.1f} million"
     return Fact(
         f"On {date}, the company acquired {target} for {price} in cash.",
         (
@@ -179,10 +179,10 @@ def _acquisition(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _notes(draw: Draw, filing: Filing) -> Fact:
-    amount = f"${draw.between(5, 120) * 5}.0 million"
-    rate = f"{draw.between(10, 31) * 0.25:.2f}%"
-    due = str(filing.year + draw.between(5, 20))
+def _notes(rng: SeededRandom, filing: Filing) -> Fact:
+    amount = f"${rng.between(5, 120) * 5}.0 million"
+    rate = f"{rng.between(10, 31) * 0.25:.2f}%"
+    due = str(filing.year + rng.between(5, 20))
     return Fact(
         f"During fiscal {filing.year} it issued {amount} of {rate} senior notes due {due}.",
         (
@@ -196,17 +196,17 @@ def _notes(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _dividend(draw: Draw, filing: Filing) -> Fact:
-    dividend = f"${draw.between(8, 360) / 100:.2f} per share"
+def _dividend(rng: SeededRandom, filing: Filing) -> Fact:
+    dividend = f"${rng.between(8, 360) / 100:.2f} per share"
     return Fact(
         f"Dividends declared for fiscal {filing.year} were {dividend}.",
         ((f"What dividends did {filing.company} declare for fiscal {filing.year}?", dividend),),
     )
 
 
-def _repurchases(draw: Draw, filing: Filing) -> Fact:
-    shares = f"{draw.between(2, 90) / 10:.1f} million"
-    cost = f"${draw.between(60, 3900) / 10:,.1f} million"
+def _repurchases(rng: SeededRandom, filing: Filing) -> Fact:
+    shares = f"{rng.between(2, 90) / 10:.1f} million"
+    cost = f"${rng.between(60, 3900) / 10:,.1f} million"
     return Fact(
         f"It repurchased {shares} shares for {cost} in fiscal {filing.year}.",
         (
@@ -216,9 +216,9 @@ def _repurchases(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-def _customer(draw: Draw, filing: Filing) -> Fact:
-    customer = f"{person(draw).split()[1]} {draw.one(('Group', 'Trading', 'Wholesale', 'Supply'))}"
-    share = f"{draw.between(10, 29)}%"
+def _customer(rng: SeededRandom, filing: Filing) -> Fact:
+    customer = f"{person(rng).split()[1]} {rng.one(('Group', 'Trading', 'Wholesale', 'Supply'))}"
+    share = f"{rng.between(10, 29)}%"
     sales, year = filing.sector.sales.lower(), filing.year
     return Fact(
         f"{customer}, the largest customer, accounted for {share} of {sales} in fiscal {year}.",
@@ -232,7 +232,7 @@ def _customer(draw: Draw, filing: Filing) -> Fact:
     )
 
 
-FACTS: tuple[Callable[[Draw, Filing], Fact], ...] = (
+FACTS: tuple[Callable[[SeededRandom, Filing], Fact], ...] = (
     _amounts, _employees, _sites, _margin, _tax_rate, _chief, _auditor, _segment, _headquarters, _year_end,
     _acquisition, _notes, _dividend, _repurchases, _customer,
 )  # fmt: skip

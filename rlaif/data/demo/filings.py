@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rlaif.data.demo.names import Split, company_stem
-from rlaif.data.seeded_random import Draw
+from rlaif.data.seeded_random import SeededRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,34 +117,34 @@ FIRST_YEAR, LAST_YEAR = 2012, 2024
 _YEAR_ENDS = ((12, "December 31"), (12, "December 31"), (6, "June 30"), (9, "September 30"), (3, "March 31"))
 
 
-def write_filing(draw: Draw, split: Split) -> Filing:
+def write_filing(rng: SeededRandom, split: Split) -> Filing:
     """Return a new filing of a company of the split."""
-    sector = draw.one(SECTORS)
-    company = f"{company_stem(draw, split)} {draw.one(sector.nouns)}"
-    end_month, year_end = draw.one(_YEAR_ENDS)
-    scale = "million" if draw.chance(0.85) else "thousand"
+    sector = rng.one(SECTORS)
+    company = f"{company_stem(rng, split)} {rng.one(sector.nouns)}"
+    end_month, year_end = rng.one(_YEAR_ENDS)
+    scale = "million" if rng.chance(0.85) else "thousand"
     # Doublings instead of a power: the C library's pow is not the same on every machine.
     least, doublings = (900, 6) if scale == "million" else (20_000, 2)
-    before = draw.between(least, 2 * least) * 2 ** draw.below(doublings)
-    now = _moved(draw, before, -0.12, 0.25)
-    lines = _statement(draw, sector, now, before)
+    before = rng.between(least, 2 * least) * 2 ** rng.below(doublings)
+    now = _moved(rng, before, -0.12, 0.25)
+    lines = _statement(rng, sector, now, before)
     while any(line.now == line.before for line in lines):
-        lines = _statement(draw, sector, now, before)
-    year = draw.between(FIRST_YEAR, LAST_YEAR)
+        lines = _statement(rng, sector, now, before)
+    year = rng.between(FIRST_YEAR, LAST_YEAR)
     return Filing(company, sector, year, year_end, end_month, scale, {line.label: line for line in lines})
 
 
-def _moved(draw: Draw, amount: int, low: float, high: float) -> int:
+def _moved(rng: SeededRandom, amount: int, low: float, high: float) -> int:
     """Return an amount of the next year: the same, moved by a share of it, and never the same number."""
-    moved = max(1, amount + int(amount * draw.share(low, high)))
+    moved = max(1, amount + int(amount * rng.share(low, high)))
     return moved if moved != amount else amount + 1
 
 
-def _part(draw: Draw, of: tuple[int, int], low: float, high: float) -> tuple[int, int]:
+def _part(rng: SeededRandom, of: tuple[int, int], low: float, high: float) -> tuple[int, int]:
     """Return a part of (now, before): the same share in both years, give or take a tenth."""
-    share = draw.share(low, high)
+    share = rng.share(low, high)
     before = max(11, int(of[1] * share))
-    now = max(11, int(of[0] * share * draw.share(0.9, 1.1)))
+    now = max(11, int(of[0] * share * rng.share(0.9, 1.1)))
     return (now, before) if now != before else (now + 1, before)
 
 
@@ -152,18 +152,18 @@ def _less(whole: tuple[int, int], *parts: tuple[int, int]) -> tuple[int, int]:
     return whole[0] - sum(part[0] for part in parts), whole[1] - sum(part[1] for part in parts)
 
 
-def _statement(draw: Draw, sector: Sector, now: int, before: int) -> list[Line]:
+def _statement(rng: SeededRandom, sector: Sector, now: int, before: int) -> list[Line]:
     sales = (now, before)
-    cost = _part(draw, sales, 0.45, 0.70)
+    cost = _part(rng, sales, 0.45, 0.70)
     gross = _less(sales, cost)
-    selling = _part(draw, gross, 0.25, 0.45)
-    research = _part(draw, gross, 0.05, 0.20)
+    selling = _part(rng, gross, 0.25, 0.45)
+    research = _part(rng, gross, 0.05, 0.20)
     operating = _less(gross, selling, research)
-    interest = _part(draw, sales, 0.005, 0.02)
-    taxes = _part(draw, _less(operating, interest), 0.18, 0.26)
+    interest = _part(rng, sales, 0.005, 0.02)
+    taxes = _part(rng, _less(operating, interest), 0.18, 0.26)
     income = _less(operating, interest, taxes)
-    other = _part(draw, sales, 0.004, 0.02)
-    sign = -1 if draw.chance(0.7) else 1
+    other = _part(rng, sales, 0.004, 0.02)
+    sign = -1 if rng.chance(0.7) else 1
     flow: list[tuple[str, bool, tuple[int, int]]] = [
         (sector.sales, sector.sales == "Net sales", sales),
         ("Cost of sales", False, cost),
@@ -174,17 +174,17 @@ def _statement(draw: Draw, sector: Sector, now: int, before: int) -> list[Line]:
         ("Interest expense", False, interest),
         ("Income taxes", True, taxes),
         ("Net income", False, income),
-        ("Capital expenditures", True, _part(draw, sales, 0.03, 0.10)),
+        ("Capital expenditures", True, _part(rng, sales, 0.03, 0.10)),
         ("Other income (expense), net", False, (sign * other[0], sign * other[1])),
-        *((label, label.endswith("s"), _part(draw, sales, 0.01, 0.08)) for label in sector.costs),
+        *((label, label.endswith("s"), _part(rng, sales, 0.01, 0.08)) for label in sector.costs),
     ]
     balance: list[tuple[str, bool, tuple[int, int]]] = [
-        ("Cash and cash equivalents", True, _part(draw, sales, 0.05, 0.30)),
-        ("Accounts receivable", False, _part(draw, sales, 0.08, 0.20)),
-        ("Inventories", True, _part(draw, sales, 0.06, 0.20)),
-        ("Total assets", True, _part(draw, sales, 0.80, 1.80)),
-        ("Long-term debt", False, _part(draw, sales, 0.10, 0.60)),
-        ("Accounts payable", False, _part(draw, sales, 0.05, 0.15)),
+        ("Cash and cash equivalents", True, _part(rng, sales, 0.05, 0.30)),
+        ("Accounts receivable", False, _part(rng, sales, 0.08, 0.20)),
+        ("Inventories", True, _part(rng, sales, 0.06, 0.20)),
+        ("Total assets", True, _part(rng, sales, 0.80, 1.80)),
+        ("Long-term debt", False, _part(rng, sales, 0.10, 0.60)),
+        ("Accounts payable", False, _part(rng, sales, 0.05, 0.15)),
     ]
     lines = [Line(label, _phrase(label), plural, False, *pair) for label, plural, pair in flow]
     return lines + [Line(label, _phrase(label), plural, True, *pair) for label, plural, pair in balance]

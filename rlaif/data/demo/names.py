@@ -5,7 +5,7 @@ Invariant: a company's first syllable decides its split, so train and held-out s
 
 from typing import Literal
 
-from rlaif.data.seeded_random import Draw
+from rlaif.data.seeded_random import SeededRandom
 
 Split = Literal["train", "heldout"]
 
@@ -46,25 +46,25 @@ def stems(split: Split) -> list[str]:
     return [syllable + ending for syllable in syllables for ending in _ENDINGS]
 
 
-def company_stem(draw: Draw, split: Split) -> str:
+def company_stem(rng: SeededRandom, split: Split) -> str:
     """Return the first word of a company's name."""
-    return draw.one(_TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES) + draw.one(_ENDINGS)
+    return rng.one(_TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES) + rng.one(_ENDINGS)
 
 
-def person(draw: Draw) -> str:
+def person(rng: SeededRandom) -> str:
     """Return a person's first and last name."""
-    return f"{draw.one(_FIRST_NAMES)} {draw.one(_LAST_NAMES)}"
+    return f"{rng.one(_FIRST_NAMES)} {rng.one(_LAST_NAMES)}"
 
 
-def auditor(draw: Draw) -> str:
+def auditor(rng: SeededRandom) -> str:
     """Return an accounting firm's name."""
-    first, second = draw.some(_LAST_NAMES, 2)
+    first, second = rng.some(_LAST_NAMES, 2)
     return f"{first} & {second} LLP"
 
 
-def place(draw: Draw) -> str:
+def place(rng: SeededRandom) -> str:
     """Return a town and its state."""
-    return f"{draw.one(_TOWNS)}, {draw.one(_STATES)}"
+    return f"{rng.one(_TOWNS)}, {rng.one(_STATES)}"
 
 
 def possessive(name: str) -> str:

@@ -1,7 +1,7 @@
 """The demo's own questions: short excerpts of fictional filings, each with a question, its answer and its evidence.
 
 Invariants: the same split and seed give the same questions everywhere, and a smaller count gives the first of them;
-no question stands twice in a split; the splits share no company; every reference follows from its context alone.
+no question stands twice in a split; the splits share no company; every gold answer follows from its context alone.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from rlaif.data.demo.facts import FACTS, Fact
 from rlaif.data.demo.filings import Filing, Line, tenths_of_percent, write_filing
 from rlaif.data.demo.names import Split, possessive
 from rlaif.data.question import Question
-from rlaif.data.seeded_random import Draw
+from rlaif.data.seeded_random import SeededRandom
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     question: str
     context: str
-    reference: str
+    gold_answer: str
     evidence: str
 
 
@@ -33,30 +33,30 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
         count: how many questions.
         seed: another seed writes other filings.
     """
-    draw = Draw(f"rlaif demo filings {split} {seed}")
+    rng = SeededRandom(f"rlaif demo filings {split} {seed}")
     prompts: list[Question] = []
     filings: set[str] = set()
     questions: set[str] = set()
     while len(prompts) < count:
-        filing = write_filing(draw, split)
-        item = draw.weighted(_KINDS)(draw, filing)
+        filing = write_filing(rng, split)
+        item = rng.weighted(_KINDS)(rng, filing)
         if filing.link in filings or item.question in questions:
             continue
         filings.add(filing.link)
         questions.add(item.question)
         name = f"demo-{split}-{seed}-{len(prompts):05d}"
-        prompts.append(Question(name, item.question, item.context, item.reference, filing.link, item.evidence))
+        prompts.append(Question(name, item.question, item.context, item.gold_answer, filing.link, item.evidence))
     return prompts
 
 
-def _table_lookup(draw: Draw, filing: Filing) -> _Item:
-    lines = draw.some(list(filing.lines.values()), draw.between(3, 5))
-    table = _Table(draw, filing, lines)
-    line = draw.one(lines)
-    year, units = (filing.year, line.now) if draw.chance(0.65) else (filing.year - 1, line.before)
+def _table_lookup(rng: SeededRandom, filing: Filing) -> _Item:
+    lines = rng.some(list(filing.lines.values()), rng.between(3, 5))
+    table = _Table(rng, filing, lines)
+    line = rng.one(lines)
+    year, units = (filing.year, line.now) if rng.chance(0.65) else (filing.year - 1, line.before)
     verb, whose = "were" if line.plural else "was", possessive(filing.company)
     when = f"at the end of fiscal {year}" if line.at_end else f"in fiscal {year}"
-    question = draw.one(
+    question = rng.one(
         (
             f"What {verb} {whose} {line.phrase} {when}?",
             f"{when[0].upper()}{when[1:]}, what {verb} {whose} {line.phrase}?",
@@ -66,19 +66,19 @@ def _table_lookup(draw: Draw, filing: Filing) -> _Item:
     return _Item(question, table.text, filing.money(units), table.row(line))
 
 
-def _prose_lookup(draw: Draw, filing: Filing) -> _Item:
-    facts = [write(draw, filing) for write in draw.some(FACTS, draw.between(3, 4))]
-    fact = draw.one(facts)
-    question, answer = draw.one(fact.questions)
+def _prose_lookup(rng: SeededRandom, filing: Filing) -> _Item:
+    facts = [write(rng, filing) for write in rng.some(FACTS, rng.between(3, 4))]
+    fact = rng.one(facts)
+    question, answer = rng.one(fact.questions)
     return _Item(question, _prose(filing, facts), answer, fact.sentence)
 
 
-def _difference(draw: Draw, filing: Filing) -> _Item:
-    line, context, evidence = _two_years(draw, filing)
+def _difference(rng: SeededRandom, filing: Filing) -> _Item:
+    line, context, evidence = _two_years(rng, filing)
     move = "increase" if line.now > line.before else "decrease"
     span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
     whose = possessive(filing.company)
-    question = draw.one(
+    question = rng.one(
         (
             f"By how much did {whose} {line.phrase} {move} {span}?",
             f"What was the {move} in {whose} {line.phrase} {span}?",
@@ -87,8 +87,8 @@ def _difference(draw: Draw, filing: Filing) -> _Item:
     return _Item(question, context, filing.money(abs(line.now - line.before)), evidence)
 
 
-def _percentage(draw: Draw, filing: Filing) -> _Item:
-    line, context, evidence = _two_years(draw, filing)
+def _percentage(rng: SeededRandom, filing: Filing) -> _Item:
+    line, context, evidence = _two_years(rng, filing)
     move = "increase" if line.now > line.before else "decrease"
     tenths = tenths_of_percent(abs(line.now - line.before), line.before)
     span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
@@ -96,7 +96,7 @@ def _percentage(draw: Draw, filing: Filing) -> _Item:
     return _Item(question, context, f"{tenths // 10}.{tenths % 10}%", evidence)
 
 
-_KINDS: tuple[tuple[Callable[[Draw, Filing], _Item], float], ...] = (
+_KINDS: tuple[tuple[Callable[[SeededRandom, Filing], _Item], float], ...] = (
     (_table_lookup, 50.0),
     (_prose_lookup, 40.0),
     (_difference, 6.0),
@@ -104,13 +104,13 @@ _KINDS: tuple[tuple[Callable[[Draw, Filing], _Item], float], ...] = (
 )
 
 
-def _two_years(draw: Draw, filing: Filing) -> tuple[Line, str, str]:
+def _two_years(rng: SeededRandom, filing: Filing) -> tuple[Line, str, str]:
     """Return a line that moved by at least a percent, a context that holds both years of it, and where it does."""
     lines = [line for line in filing.lines.values() if line.before > 0]
     moved = [line for line in lines if abs(line.now - line.before) * 100 >= line.before]
-    line = draw.one(moved or lines)
+    line = rng.one(moved or lines)
     others = [other for other in filing.lines.values() if other is not line]
-    table = _Table(draw, filing, [line, *draw.some(others, draw.between(2, 3))])
+    table = _Table(rng, filing, [line, *rng.some(others, rng.between(2, 3))])
     return line, table.text, table.row(line)
 
 
@@ -121,10 +121,10 @@ def _prose(filing: Filing, facts: list[Fact]) -> str:
 class _Table:
     """A table of two fiscal years; the amounts' scale stands in its head or in each cell."""
 
-    def __init__(self, draw: Draw, filing: Filing, lines: list[Line]) -> None:
+    def __init__(self, rng: SeededRandom, filing: Filing, lines: list[Line]) -> None:
         self._filing = filing
-        self._scale_in_head = draw.chance(0.2)
-        self._newest_first = draw.chance(0.8)
+        self._scale_in_head = rng.chance(0.2)
+        self._newest_first = rng.chance(0.8)
         years = [filing.year, filing.year - 1]
         head = f"{filing.company}, fiscal years ended {filing.year_end}"
         if self._scale_in_head:
