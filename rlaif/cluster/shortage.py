@@ -6,12 +6,13 @@ in the need, and actors that still hold something of an earlier stage are about 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rlaif.errors import WorkError
 from rlaif.recipe import ClusterSection
+from rlaif.store.events import Emit, Waiting
 
 T = TypeVar("T")
 
@@ -48,17 +49,17 @@ class Shortage:
     Attributes:
         minutes: to wait.
         go_on: work with what there is after that, where something can be done with it, instead of giving up.
-        tell: takes a message for people.
+        emit: takes a `Waiting` for each message.
     """
 
     minutes: float
     go_on: bool
-    tell: Callable[[str], None]
+    emit: Emit
 
     @classmethod
-    def of(cls, cluster: ClusterSection, tell: Callable[..., Any]) -> "Shortage":
-        """Return what a recipe's section says; `tell` takes the event "waiting" with its message."""
-        return cls(cluster.wait_minutes, cluster.shortage == "go_on", lambda text: tell("waiting", message=text))
+    def of(cls, cluster: ClusterSection, emit: Emit) -> "Shortage":
+        """Return the reaction that a recipe's section asks for."""
+        return cls(cluster.wait_minutes, cluster.shortage == "go_on", emit)
 
     async def wait_for(self, need: Need, what: str) -> None:
         """Wait until the cluster has what is needed at all, telling once what is missing.
@@ -129,13 +130,13 @@ class Patience:
             self._since = None
         elif self._since is None:
             self._since = time.monotonic()
-            shortage.tell(f"waiting up to {shortage.minutes:g} minutes: {message}")
+            shortage.emit(Waiting(message=f"waiting up to {shortage.minutes:g} minutes: {message}"))
             _ask_autoscaler(self._need)
             self._asked = True
         elif time.monotonic() > self._since + 60 * shortage.minutes:
             if not shortage.go_on:
                 raise WorkError(f"{message}; waited {shortage.minutes:g} minutes (cluster.wait_minutes)")
-            shortage.tell(f"going on with what there is (cluster.shortage): {message}")
+            shortage.emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
             return True
         return False
 

@@ -15,6 +15,7 @@ from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.prompts.template import load_template
 from rlaif.recipe import FileQuestions, Recipe, parse_recipe
+from rlaif.store.events import ignore_event
 from rlaif.store.policies import current_policy
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RunDir
@@ -61,7 +62,7 @@ def _predict(
         return answer_template.render(question=prompt.question, context=prompt.context)
 
     async def answer() -> bytes:
-        pools = Pools(recipe, (), base_id, uses_gpus(recipe), lambda event, **fields: None)
+        pools = Pools(recipe, (), base_id, uses_gpus(recipe), ignore_event)
         try:
             progress.stage("start engines", 1)
             await pools.start(judges=False)

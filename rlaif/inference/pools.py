@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from rlaif.cluster.placement import engines_held, engines_need, training_need
 from rlaif.cluster.shortage import Need, Patience, Shortage
 from rlaif.inference.vllm.actor import EngineSpec
-from rlaif.inference.vllm.pool import EnginePool, Tell, Terms
+from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.models.context import model_context
 from rlaif.recipe import EnginesSection, Recipe
+from rlaif.store.events import Emit
 
 # Room for the rubric of a judge's prompt, in tokens, beside the question's context and two answers.
 _RUBRIC = 768
@@ -32,7 +33,7 @@ class Pools:
         judge_models: models that the judge asks; `policy` is the initial policy.
         policy_id: id of the initial policy's weights.
         gpu: whether engines run on GPUs.
-        tell: takes events.
+        emit: takes events.
         judge_tokens: longest answer of a judge, in tokens.
     """
 
@@ -42,14 +43,14 @@ class Pools:
         judge_models: Iterable[str],
         policy_id: str,
         gpu: bool,
-        tell: Tell,
+        emit: Emit,
         judge_tokens: int = 1,
     ) -> None:
-        self._recipe, self._gpu, self._tell, self._judge_tokens = recipe, gpu, tell, judge_tokens
+        self._recipe, self._gpu, self._emit, self._judge_tokens = recipe, gpu, emit, judge_tokens
         judge_models = sorted(judge_models)
         shared = "policy" in judge_models and recipe.training.lora is not None
         cluster = recipe.cluster
-        self._shortage = Shortage.of(cluster, tell)
+        self._shortage = Shortage.of(cluster, emit)
         own_judges = len(judge_models) - shared
         self._sections = [cluster.policy, *([cluster.judge] * own_judges)]
         self.policy = self._pool(
@@ -82,7 +83,7 @@ class Pools:
             probe_tolerance=recipe.training.probe_tolerance,
         )
         terms = Terms(recipe.cluster.placement, recipe.sampling.attempts, self._engines_time, self._shortage)
-        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", terms, self._tell)
+        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", terms, self._emit)
 
     @property
     def _own_judges(self) -> list[EnginePool]:

@@ -6,7 +6,7 @@ trained on. A canary that was answered in a round is not asked in it again; one 
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,6 +19,7 @@ from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Verdict
 from rlaif.progress import Progress
 from rlaif.recipe import CanariesSection
+from rlaif.store.events import Emit, GoldSetJudged
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -101,7 +102,7 @@ async def judge_canaries(
     directory: RoundDir,
     min_agreement: float,
     progress: Progress,
-    tell: Callable[..., None],
+    emit: Emit,
     in_flight: int = IN_FLIGHT,
 ) -> CanaryResult:
     """Judge the canaries that this round has not judged yet, and hold all of them against people.
@@ -112,7 +113,7 @@ async def judge_canaries(
         directory: the round's; its `canaries/` takes the verdicts, `canaries.json` the result.
         min_agreement: share that must agree.
         progress: told of each canary, and of the result.
-        tell: takes the event `canaries`.
+        emit: takes a `GoldSetJudged`.
         in_flight: canaries that are asked at once.
 
     Raises:
@@ -145,10 +146,15 @@ async def judge_canaries(
     judged = [known[label.id] if label.id in known else asked[canary_id(label)] for label in labels]
     result = _result(directory.number, judge.name, labels, judged, min_agreement)
     write_json(directory.path(CANARIES_FILE), result.to_json())
-    tell(
-        _TABLE, round=result.round, agreed=result.agreed, canaries=result.canaries,
-        agreement=round(result.agreement, 4), min_agreement=min_agreement,
-    )  # fmt: skip
+    emit(
+        GoldSetJudged(
+            round=result.round,
+            agreed=result.agreed,
+            labels=result.canaries,
+            agreement=round(result.agreement, 4),
+            min_agreement=min_agreement,
+        )
+    )
     _require(result, directory)
     progress.say(result.line)
     return result

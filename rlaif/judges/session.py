@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -27,6 +26,7 @@ from rlaif.judges.spending_limit import limited_spending
 from rlaif.models.resolve import BUILTIN, check_model, resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.recipe import Recipe, parse_recipe
+from rlaif.store.events import AnyEvent
 
 # Room for the chat template and a word or two of a judge's own, in tokens.
 _SPARE = 512
@@ -208,7 +208,7 @@ class _Engines:
         for pool in pools.values():
             self._open.push_async_callback(pool.release)
         cluster, need = recipe.cluster, self._need(gpu)
-        await Shortage.of(cluster, self._tell).wait_for(need, "the judges' engines")
+        await Shortage.of(cluster, self._emit).wait_for(need, "the judges' engines")
         counts = engines_held([cluster.judge] * len(pools), gpu, cluster.placement, need)
         try:
             async with asyncio.TaskGroup() as group:
@@ -237,8 +237,8 @@ class _Engines:
             probe_tolerance=None,
         )
         cluster = recipe.cluster
-        terms = Terms(cluster.placement, recipe.sampling.attempts, self._need(gpu), Shortage.of(cluster, self._tell))
-        return EnginePool(spec, self.identities[name], "judge", terms, self._tell)
+        terms = Terms(cluster.placement, recipe.sampling.attempts, self._need(gpu), Shortage.of(cluster, self._emit))
+        return EnginePool(spec, self.identities[name], "judge", terms, self._emit)
 
     def _need(self, gpu: bool) -> Need:
         cluster = self._serving.recipe.cluster
@@ -247,12 +247,9 @@ class _Engines:
     def _revision(self, name: str) -> str | None:
         return self._serving.recipe.policy.revision if name == "policy" else None
 
-    def _tell(self, event: str, **fields: Any) -> None:
-        if event == "waiting":
-            self._progress.say(str(fields["message"]))
-            return
-        shown = ", ".join(f"{key} {value}" for key, value in fields.items())
-        self._progress.say(f"{event.replace('_', ' ')}: {shown}")
+    def _emit(self, event: AnyEvent) -> None:
+        if event.notice is not None:
+            self._progress.say(event.notice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,16 +176,16 @@ def summarize(run: RunDir) -> RunSummary:
     )
     events = run.events.read()
     state = _state(run, str(identity.get("state", "running")))
-    reasons = [event.get("reason") for event in events if event.get("event") == state]
+    reasons = [getattr(event, "reason", None) for event in events if event.event == state]
     summary = RunSummary(
         place=run.place,
         identity=identity,
         recipe=recipe if isinstance(recipe, dict) else {},
         state=state,
-        reason=str(reasons[-1]) if reasons and reasons[-1] else None,
+        reason=reasons[-1] if reasons and reasons[-1] else None,
         policies=policies,
         rounds=rounds,
-        last_event=next((str(event["time"]) for event in reversed(events) if event.get("time")), None),
+        last_event=events[-1].time if events else None,
     )
     return _with_missing(summary)
 

@@ -3,13 +3,22 @@
 Invariant: a span ends when the run says so; one that a kill cut off ends with the last event before the next start.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-_STAGE_EVENTS = ("stage_started", "stage_done", "stage_broken", "weights")
-_SAYING = ("reason", "message")
+from rlaif.store.events import (
+    AnyEvent,
+    Retry,
+    RunResumed,
+    RunStarted,
+    StageBroken,
+    StageDone,
+    StageEvent,
+    StageStarted,
+    WeightsLoaded,
+)
+
 _NOTES_KEPT = 40
 
 
@@ -88,8 +97,8 @@ class Timeline:
         return totals
 
 
-def timeline(events: Sequence[Mapping[str, Any]]) -> Timeline:
-    """Lay a run's events out in time; lines without a readable time are left out."""
+def timeline(events: Sequence[AnyEvent]) -> Timeline:
+    """Lay a run's events out in time; those without a readable time are left out."""
     timed = [(moment, event) for event in events if (moment := _moment(event)) is not None]
     if not timed:
         return Timeline(0.0, (), (), ())
@@ -99,18 +108,17 @@ def timeline(events: Sequence[Mapping[str, Any]]) -> Timeline:
     pauses: list[Pause] = []
     open_: dict[tuple[str, int | None], float] = {}
     for moment, event in timed:
-        if event.get("event") in ("begin", "resume") and moment > previous:
+        if isinstance(event, RunStarted | RunResumed) and moment > previous:
             at = previous - began - paused
             spans += [Span(stage, number, start, at, cut=True) for (stage, number), start in open_.items()]
             open_.clear()
             pauses.append(Pause(at, moment - previous))
             paused += moment - previous
         now = moment - began - paused
-        key = (str(event.get("stage")), event.get("round"))
-        if event.get("event") == "stage_started":
-            open_[key] = now
-        elif event.get("event") in ("stage_done", "stage_broken") and key in open_:
-            spans.append(Span(*key, open_.pop(key), now, cut=event["event"] == "stage_broken"))
+        if isinstance(event, StageStarted):
+            open_[event.stage, event.round] = now
+        elif isinstance(event, StageDone | StageBroken) and (key := (event.stage, event.round)) in open_:
+            spans.append(Span(*key, open_.pop(key), now, cut=isinstance(event, StageBroken)))
         previous = max(previous, moment)
     end = previous - began - paused
     spans += [Span(stage, number, start, end, cut=True) for (stage, number), start in open_.items()]
@@ -118,26 +126,23 @@ def timeline(events: Sequence[Mapping[str, Any]]) -> Timeline:
     return Timeline(end, tuple(spans), tuple(pauses), _notes([event for _, event in timed]))
 
 
-def _moment(event: Mapping[str, Any]) -> float | None:
+def _moment(event: AnyEvent) -> float | None:
     try:
-        return datetime.fromisoformat(str(event.get("time"))).timestamp()
+        return datetime.fromisoformat(event.time).timestamp()
     except ValueError:
         return None
 
 
-def _notes(events: Sequence[Mapping[str, Any]]) -> tuple[Note, ...]:
-    """Return what happened besides stages: every event but retries, and those once for each reason."""
+def _notes(events: Sequence[AnyEvent]) -> tuple[Note, ...]:
+    """Return every event that is no stage; retries for one reason are one note."""
     notes: list[Note] = []
-    retries: dict[str, list[Mapping[str, Any]]] = {}
+    retries: dict[str, list[Retry]] = {}
     for event in events:
-        name = str(event.get("event"))
-        if name == "retry":
-            retries.setdefault(str(event.get("reason")), []).append(event)
-        elif name not in _STAGE_EVENTS:
-            fields = {key: value for key, value in event.items() if key not in ("time", "event") and value is not None}
-            said = [str(value) if key in _SAYING else f"{key} {value}" for key, value in fields.items()]
-            notes.append(Note(str(event["time"]), name, ", ".join(said)))
+        if isinstance(event, Retry):
+            retries.setdefault(event.reason, []).append(event)
+        elif not isinstance(event, StageEvent | WeightsLoaded):
+            notes.append(Note(event.time, event.event, event.details))
     for reason, same in retries.items():
         count = f"{len(same)} times, the last then: " if len(same) > 1 else ""
-        notes.append(Note(str(same[-1]["time"]), "retry", f"{count}{reason}"))
+        notes.append(Note(same[-1].time, same[-1].event, f"{count}{reason}"))
     return tuple(sorted(notes, key=lambda note: note.time)[-_NOTES_KEPT:])

@@ -7,7 +7,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -25,6 +24,19 @@ from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.judge_spending import record_spending, run_spending
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.stages import Work, evaluate, make_pairs, sample_and_judge, train_policy
+from rlaif.store.events import (
+    AnyEvent,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    RunStopped,
+    StageBroken,
+    StageDone,
+    StageStarted,
+    WeightsLoaded,
+)
 from rlaif.store.policies import current_policy, trained_policy
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
@@ -68,18 +80,19 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
         with ray_cluster(address, verbose):
             policy_id = weights_id(resolve_model(setup.recipe.policy.model, setup.recipe.policy.revision))
             begin(run, setup, policy_id)
-            run.events.append("resume" if resumed else "begin", rounds=setup.recipe.rounds.count)
+            run.events.append((RunResumed if resumed else RunStarted)(rounds=setup.recipe.rounds.count))
             try:
                 outcome = asyncio.run(_rounds(setup, run, policy_id, progress))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
                 run.set_state("interrupted" if interrupted else "failed")
-                run.events.append("interrupted" if interrupted else "failed", reason=str(error) or type(error).__name__)
+                reason = str(error) or type(error).__name__
+                run.events.append((RunInterrupted if interrupted else RunFailed)(reason=reason))
                 raise
             finally:
                 run.events.flush()
         run.set_state("stopped" if outcome.stopped else "finished")
-        run.events.append("stopped" if outcome.stopped else "finished", reason=outcome.stopped)
+        run.events.append(RunStopped(reason=outcome.stopped) if outcome.stopped else RunFinished())
         run.events.flush()
     return outcome
 
@@ -87,15 +100,13 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
 async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress) -> RunOutcome:
     gpu = uses_gpus(setup.recipe)
 
-    def tell(event: str, **fields: Any) -> None:
-        run.events.append(event, **fields)
-        if event == "waiting":
-            progress.say(str(fields["message"]))
-        elif event in ("engine_lost", "retry"):
-            progress.say(f"{event.replace('_', ' ')}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
+    def emit(event: AnyEvent) -> None:
+        run.events.append(event)
+        if event.notice is not None:
+            progress.say(event.notice)
 
     judge_tokens = max(1, setup.judge.answer_tokens)
-    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, tell, judge_tokens)
+    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, emit, judge_tokens)
     spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
     count, cluster = setup.recipe.rounds.count, setup.recipe.cluster
     async with AsyncExitStack() as stack:
@@ -105,7 +116,7 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         # What an endpoint has answered is paid for, also where a kill came before it was stored.
         cache = stack.enter_context(closing(ResponseCache())) if remote_judges(setup.judge) else None
         judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
-        work = Work(setup, run, pools, workers, judge, gpu, policy_id, progress, tell)
+        work = Work(setup, run, pools, workers, judge, gpu, policy_id, progress, emit)
         _write_prompts(work)
         if pools.beside_training and not run.round(count - 1).done("train"):
             # Their imports take as long as the engines' start, and then wait for the first training.
@@ -227,9 +238,8 @@ async def _bring(work: Work, policy: PolicyWeights, judges: bool) -> None:
         work.progress.stage("start engines", 1)
     await work.pools.start(judges)
     difference = await work.pools.policy.update(policy)
-    work.tell(
-        "weights", policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=time.monotonic() - started
-    )
+    seconds = time.monotonic() - started
+    work.emit(WeightsLoaded(policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=seconds))
 
 
 class _Timed:
@@ -240,9 +250,9 @@ class _Timed:
 
     def __enter__(self) -> None:
         self._began = time.monotonic()
-        self._work.tell("stage_started", stage=self._stage, round=self._round)
+        self._work.emit(StageStarted(stage=self._stage, round=self._round))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = round(time.monotonic() - self._began, 3)
-        event = "stage_done" if kind is None else "stage_broken"
-        self._work.tell(event, stage=self._stage, round=self._round, seconds=seconds)
+        ended = StageDone if kind is None else StageBroken
+        self._work.emit(ended(stage=self._stage, round=self._round, seconds=seconds))

@@ -4,7 +4,6 @@ Invariant: a stage reads only what earlier stages have committed, writes its own
 so a run that was killed anywhere continues with the first stage that is not marked.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -33,6 +32,7 @@ from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_questions
 from rlaif.stats.intervals import Interval, mean_interval, paired_difference, win_rate
+from rlaif.store.events import Emit, TrainingLost
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table, write_table
@@ -55,7 +55,7 @@ class Work:
         gpu: whether engines and workers run on GPUs.
         base_id: id of the initial policy's weights.
         progress: told of what happens.
-        tell: takes events.
+        emit: takes events.
     """
 
     setup: Setup
@@ -66,7 +66,7 @@ class Work:
     gpu: bool
     base_id: str
     progress: Progress
-    tell: Callable[..., None]
+    emit: Emit
 
 
 async def sample_and_judge(work: Work, directory: RoundDir) -> None:
@@ -74,7 +74,7 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
     recipe = work.setup.recipe
     if recipe.judge.canaries is not None:
         limit = recipe.judge.canaries.min_agreement
-        await judge_canaries(work.judge, work.setup.canaries, directory, limit, work.progress, work.tell)
+        await judge_canaries(work.judge, work.setup.canaries, directory, limit, work.progress, work.emit)
     prompts = round_questions(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)
     dispatcher = Dispatcher(
@@ -151,7 +151,7 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
     def on_lost(starts: int) -> None:
         nonlocal begun
         begun = False
-        work.tell("training_lost", round=directory.number, starts=starts)
+        work.emit(TrainingLost(round=directory.number, starts=starts))
         work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
     with work.pools.patience_with_training() as patience:

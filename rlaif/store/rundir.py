@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from rlaif.io.files import is_url, join, names, read_bytes, read_json, write_bytes, write_json
-from rlaif.store.events import EventLog, now
+from rlaif.store.event_log import EventLog
+from rlaif.store.events import now
 
 Stage = Literal["sample", "judge", "pairs", "train", "evaluate", "promote"]
 STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,13 +47,11 @@ def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
 
 async def probe_difference(out: str, result: TrainingResult, full: bool) -> float:
     """Give the policy to an engine, which holds its own log-probabilities against the trainer's."""
-
-    def tell(event: str, **fields: Any) -> None:
-        print(event, fields)
-
     section = EnginesSection(gpu_memory=0.4)
     spec = EngineSpec("builtin:smollm2-135m", None, section, "auto", 512, 400, True, None if full else 4, None)
-    pool = EnginePool(spec, "base", "policy", Terms("shared", 1, Need(1, 0), Shortage.of(ClusterSection(), tell)), tell)
+    pool = EnginePool(
+        spec, "base", "policy", Terms("shared", 1, Need(1, 0), Shortage.of(ClusterSection(), print)), print
+    )
     policy = PolicyWeights(result.policy_id, "full" if full else "lora", out, result.probe, 1)
     try:
         await pool.start()

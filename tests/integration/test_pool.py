@@ -13,21 +13,19 @@ from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool, Terms
 from rlaif.recipe import ClusterSection, EnginesSection
+from rlaif.store.events import AnyEvent, EngineLost
 
 
-def make_pool(events: list[dict[str, Any]], model: str = "builtin:smollm2-135m") -> EnginePool:
-    def tell(event: str, **fields: Any) -> None:
-        events.append({"event": event, **fields})
-
+def make_pool(events: list[AnyEvent], model: str = "builtin:smollm2-135m") -> EnginePool:
     section = EnginesSection(max_num_seqs=16, kv_cache_gib=0.25)
     spec = EngineSpec(model, None, section, "float32", 512, 400, False, None, None)
-    terms = Terms("shared", 3, Need(0, 0), Shortage.of(ClusterSection(), tell))
-    return EnginePool(spec, "base", "policy", terms, tell)
+    terms = Terms("shared", 3, Need(0, 0), Shortage.of(ClusterSection(), events.append))
+    return EnginePool(spec, "base", "policy", terms, events.append)
 
 
 @pytest.mark.usefixtures("ray_here")
 def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else() -> None:
-    events: list[dict[str, Any]] = []
+    events: list[AnyEvent] = []
 
     async def work() -> list[tuple[Any, int]]:
         pool = make_pool(events)
@@ -50,7 +48,7 @@ def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else(
     assert all(reply.failure is None and len(reply.samples) == 2 for reply, _ in replies)
     assert {attempts for _, attempts in replies} <= {1, 2}
     assert max(attempts for _, attempts in replies) == 2
-    assert [event["event"] for event in events].count("engine_lost") == 1
+    assert sum(isinstance(event, EngineLost) for event in events) == 1
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -112,7 +110,7 @@ def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypat
         "rlaif.inference.vllm.pool.remote_engine",
         lambda options: ray.remote(Fragile).options(max_concurrency=64, max_restarts=0, **options),
     )
-    events: list[dict[str, Any]] = []
+    events: list[AnyEvent] = []
 
     async def work() -> list[tuple[SampleReply, int]]:
         pool = make_pool(events)
@@ -127,4 +125,4 @@ def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypat
         assert (reply.failure is not None) == (reply.id == "poison")
         assert attempts <= 3
     # Two die together twice, and then each alone.
-    assert [event["event"] for event in events].count("engine_lost") == 4
+    assert sum(isinstance(event, EngineLost) for event in events) == 4

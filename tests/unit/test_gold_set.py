@@ -24,6 +24,7 @@ from rlaif.recipe import CanariesSection, parse_recipe
 from rlaif.reporting.html import render_page
 from rlaif.rounds import run as rounds
 from rlaif.rounds.identity import differing_keys
+from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import VERDICTS
@@ -66,11 +67,8 @@ class Watched:
 def judged(
     judge: Judge, labels: Sequence[Label], directory: RoundDir, limit: float = 0.7, events: list[Any] | None = None
 ) -> CanaryResult:
-    def tell(event: str, **fields: Any) -> None:
-        if events is not None:
-            events.append((event, fields))
-
-    return asyncio.run(judge_canaries(judge, labels, directory, limit, Silent(), tell))
+    emit = ignore_event if events is None else events.append
+    return asyncio.run(judge_canaries(judge, labels, directory, limit, Silent(), emit))
 
 
 @pytest.fixture
@@ -84,7 +82,9 @@ def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
     result = judged(REFERENCE, labels, directory, 0.75, events)
     assert (result.agreed, result.canaries, result.agreement, result.passed) == (3, 4, 0.75, True)
     assert [(item.id, item.people, item.judge) for item in result.disagreeing] == [("3", "b", "a")]
-    assert events == [("canaries", {"round": 1, "agreed": 3, "canaries": 4, "agreement": 0.75, "min_agreement": 0.75})]
+    assert [event.model_dump(exclude={"time"}) for event in events] == [
+        {"event": "gold_set", "round": 1, "agreed": 3, "labels": 4, "agreement": 0.75, "min_agreement": 0.75}
+    ]
     stored = ShardTable(directory.path("canaries"), VERDICTS)
     assert stored.prompt_ids() == {canary_id(label) for label in labels}
     assert CanaryResult.from_json(json.loads(Path(directory.path("canaries.json")).read_text())) == result

@@ -32,6 +32,7 @@ from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain
 from rlaif.reporting.timeline import timeline
+from rlaif.store.events import AnyEvent, parse_event
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -360,18 +361,24 @@ def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> 
     assert "small" in invoke("runs", "--runs", "memory://bucket/runs").output
 
 
-def event(at: float, name: str, **fields: Any) -> dict[str, Any]:
-    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at)
-    return {"time": moment.isoformat(), "event": name, **fields}
+def events(*drawn: tuple[float | None, str, dict[str, Any]]) -> list[AnyEvent]:
+    """Return events as `events.jsonl` gives them back: their seconds, name and fields each."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    read = []
+    for at, name, fields in drawn:
+        time = "unreadable" if at is None else (began + timedelta(seconds=at)).isoformat()
+        read.append(parse_event(json.dumps({"time": time, "event": name, **fields})))
+    return [event for event in read if event is not None]
 
 
 def test_time_between_two_starts_is_left_out_and_what_a_kill_cut_off_is_marked() -> None:
+    sample = {"stage": "sample", "round": 0}
     times = timeline(
-        [
-            event(0, "begin"), event(1, "stage_started", stage="sample", round=0), event(11, "retry", reason="died"),
-            event(1011, "resume"), event(1012, "stage_started", stage="sample", round=0),
-            event(1022, "stage_done", stage="sample", round=0, seconds=10.0), event(1023, "finished"), {"event": "odd"},
-        ]
+        events(
+            (0, "begin", {}), (1, "stage_started", sample), (11, "retry", {"reason": "died"}), (1011, "resume", {}),
+            (1012, "stage_started", sample), (1022, "stage_done", {**sample, "seconds": 10.0}), (1023, "finished", {}),
+            (5000, "odd", {}), (None, "begin", {}),
+        )
     )  # fmt: skip
     assert [(span.start, span.end, span.cut) for span in times.spans] == [(1, 11, True), (12, 22, False)]
     assert [(pause.at, pause.seconds) for pause in times.pauses] == [(11, 1000)]
@@ -391,7 +398,7 @@ _EVENTS = st.tuples(
 @given(st.lists(_EVENTS, max_size=30))
 def test_however_events_come_no_span_leaves_the_runs_time(drawn: list[tuple[float, str, str, int | None]]) -> None:
     drawn.sort(key=lambda entry: entry[0])
-    times = timeline([event(at, name, stage=stage, round=number) for at, name, stage, number in drawn])
+    times = timeline(events(*((at, name, {"stage": stage, "round": number}) for at, name, stage, number in drawn)))
     slack = 1e-3
     for span in times.spans:
         assert -slack <= span.start <= span.end + slack <= times.seconds + 2 * slack

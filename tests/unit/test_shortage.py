@@ -35,7 +35,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_
     said: list[str] = []
 
     async def work() -> Any:
-        shortage = Shortage(minutes, go_on, said.append)
+        shortage = Shortage(minutes, go_on, lambda event: said.append(event.notice or ""))
         if not coming:
             await shortage.wait_for(Need(4, 0), "the engines")
             return None

@@ -29,7 +29,8 @@ from rlaif.io.files import (
     write_bytes,
     write_json,
 )
-from rlaif.store.events import EventLog
+from rlaif.store.event_log import EventLog
+from rlaif.store.events import RunFinished, RunResumed, RunStarted, Waiting
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, read_table, write_table
@@ -173,11 +174,11 @@ def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path: Path) -> None:
     table, log = ShardTable(str(tmp_path / "table"), SCHEMA), EventLog(str(tmp_path / "events.jsonl"))
     table.append(rows("a"))
     write_bytes(str(tmp_path / "file"), b"old")
-    log.append("begin")
+    log.append(RunStarted())
     writes: list[tuple[str, Callable[[], object]]] = [
         ("table/part-00001.parquet", lambda: table.append(rows("b", each=1000))),
         ("file", lambda: write_bytes(str(tmp_path / "file"), b"new" * 1000)),
-        ("events.jsonl", lambda: log.append("say", message="x" * 1000)),
+        ("events.jsonl", lambda: log.append(Waiting(message="x" * 1000))),
     ]
     for name, write in writes:
         with full_disk(300), pytest.raises(OSError, match=f"{name}") as refused:
@@ -186,8 +187,8 @@ def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path: Path) -> None:
     assert table.append(rows("c")) == "part-00001.parquet"
     assert ShardTable(table.folder, SCHEMA).prompt_ids() == {"a", "c"}
     assert read_bytes(str(tmp_path / "file")) == b"old"
-    log.append("resume")
-    assert [event["event"] for event in log.read()] == ["begin", "resume"]
+    log.append(RunResumed())
+    assert [event.event for event in log.read()] == ["begin", "resume"]
 
 
 def test_a_table_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -295,27 +296,26 @@ def test_the_lock_of_a_killed_driver_is_gone_with_it(tmp_path: Path) -> None:
 
 def test_events_come_back_in_order_and_a_line_cut_off_is_left_out(place: str) -> None:
     log = EventLog(join(place, "events.jsonl"))
-    log.append("begin", rounds=2)
-    log.append("say", message="half an ä")
+    began, waiting = RunStarted(rounds=2), Waiting(message="half an ä")
+    log.append(began)
+    log.append(waiting)
     log.flush()
     if not is_url(place):
         with open(join(place, "events.jsonl"), "a", encoding="utf-8") as file:
             file.write('{"time": "2026", "ev')
     events = EventLog(join(place, "events.jsonl")).read()
-    assert [event["event"] for event in events] == ["begin", "say"]
-    assert events[0]["rounds"] == 2
-    assert events[1]["message"] == "half an ä"
-    assert events[0]["time"] <= events[1]["time"]
+    assert events == [began, waiting]
+    assert events[0].time <= events[1].time
 
 
 def test_events_go_on_after_a_line_cut_off(place: str) -> None:
     path = join(place, "events.jsonl")
     first = EventLog(path)
-    first.append("begin")
+    first.append(RunStarted())
     first.flush()
     write_bytes(path, (read_bytes(path) or b"") + b'{"time": "2026", "ev')
     second = EventLog(path)
-    second.append("resume")
-    second.append("finished")
+    second.append(RunResumed())
+    second.append(RunFinished())
     second.flush()
-    assert [event["event"] for event in second.read()] == ["begin", "resume", "finished"]
+    assert [event.event for event in second.read()] == ["begin", "resume", "finished"]

@@ -25,10 +25,10 @@ from rlaif.inference.requests import (
     ScoreRequest,
 )
 from rlaif.inference.vllm.actor import EngineSpec, remote_engine
+from rlaif.store.events import Emit, EngineLost, EngineRole, Retry
 from rlaif.store.policy_weights import PolicyWeights
 
 Reply = TypeVar("Reply", ChoiceReply, ChatReply)
-Tell = Callable[..., None]
 
 # An engine whose node dies while it starts is started elsewhere this often.
 _STARTS = 3
@@ -78,14 +78,12 @@ class EnginePool:
         base_id: id of the model's weights.
         role: for events and messages.
         terms: how they are placed, and what is done when one is lost.
-        tell: takes an event's name and its fields.
+        emit: takes events.
     """
 
-    def __init__(
-        self, spec: EngineSpec, base_id: str, role: Literal["policy", "judge"], terms: Terms, tell: Tell
-    ) -> None:
+    def __init__(self, spec: EngineSpec, base_id: str, role: EngineRole, terms: Terms, emit: Emit) -> None:
         self._spec, self._base_id, self._role = spec, base_id, role
-        self._terms, self._attempts, self._tell = terms, terms.attempts, tell
+        self._terms, self._attempts, self._emit = terms, terms.attempts, emit
         self._last_attempts = asyncio.Lock()
         self._seats = [_Seat(number) for number in range(spec.section.engines)]
         self.policy = PolicyWeights(base_id, "base")
@@ -158,7 +156,7 @@ class EnginePool:
                 return await self._ask(lambda actor: actor.sample.remote(request), attempt), attempt
             except _EngineLost as error:
                 last = str(error)
-                self._tell("retry", role=self._role, prompt_id=request.id, attempt=attempt, reason=last)
+                self._emit(Retry(role=self._role, prompt_id=request.id, attempt=attempt, reason=last))
         reason = f"its engine died {self._attempts} times: {last}"
         return SampleReply(request.id, [], [], self.policy.id, failure=reason), self._attempts
 
@@ -191,7 +189,7 @@ class EnginePool:
                 return replies
             except _EngineLost as error:
                 last = str(error)
-                self._tell("retry", role=self._role, attempt=attempt, reason=last)
+                self._emit(Retry(role=self._role, attempt=attempt, reason=last))
         return [replace(failed, failure=f"its engine died {self._attempts} times: {last}") for _ in range(count)]
 
     async def _ask(self, call: Callable[[Any], Any], attempt: int) -> Any:
@@ -231,12 +229,13 @@ class EnginePool:
     def _replace(self, seat: _Seat, actor: Any, error: Exception) -> None:
         if seat.actor is not actor:
             return  # Another request has seen the death already.
-        self._tell_lost(seat, error)
+        self._emit_lost(seat, error)
         self._seat_engine(seat)
 
-    def _tell_lost(self, seat: _Seat, error: Exception) -> None:
+    def _emit_lost(self, seat: _Seat, error: Exception) -> None:
         seat.deaths += 1
-        self._tell("engine_lost", role=self._role, engine=seat.number, deaths=seat.deaths, reason=_first_line(error))
+        reason = _first_line(error)
+        self._emit(EngineLost(role=self._role, engine=seat.number, deaths=seat.deaths, reason=reason))
 
     def _seat_engine(self, seat: _Seat) -> None:
         self._new_actor(seat)
@@ -277,7 +276,7 @@ class EnginePool:
                     cause = getattr(error, "cause", None) or error
                     raise WorkError(f"a {self._role} engine does not start: {_last_line(cause)}") from error
                 # Its node or its process died with it.
-                self._tell_lost(seat, error)
+                self._emit_lost(seat, error)
                 self._new_actor(seat)
 
     def _vacate(self, seat: _Seat) -> None:
