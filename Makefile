@@ -14,7 +14,8 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 help:
 	@echo "make setup   install into $(VENV)"
 	@echo "make demo    install, then align the embedded model on fictional filings (about 10 minutes on 2 cores)"
-	@echo "make test    install, then run the tests, with real engines, a real Ray and a real trainer (about 25 minutes)"
+	@echo "make test       install, then run the tests, with real engines, a real Ray and a real trainer (about 20 minutes)"
+	@echo "make test-fast  the unit tests alone: no engine, no Ray, under a minute"
 	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 
@@ -37,14 +38,15 @@ $(STAMP): pyproject.toml
 demo: setup
 	$(BIN)/rlaif run recipes/demo.yaml
 
-test: setup
-	$(BIN)/python -m pytest -m "not slow"
+# Unit tests share nothing and run on all cores; the others share engines and Ray, one after another.
+test: test-fast
+	$(BIN)/python -m pytest -m "not slow" tests/integration tests/e2e tests/gpu
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 test-fast: setup
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n logical tests/unit
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -63,7 +63,7 @@ class Window:
 
 
 class InstantEngines:
-    """Stands where a pool of policy engines stands; every answer is there at the next turn of the event loop.
+    """Takes the place of a pool of policy engines; every answer arrives at the next turn of the event loop.
 
     Args:
         tokens: of an answer.
@@ -94,7 +94,7 @@ class InstantEngines:
 
 
 class InstantModel:
-    """Stands where the engines of a judge's model stand; prefers the answer that is shown first."""
+    """Takes the place of a judge model's engines; prefers the answer that is shown first."""
 
     identity = ""
 
@@ -110,7 +110,7 @@ class InstantModel:
 
 
 class InstantModels:
-    """Stands where the pools of judges' engines stand."""
+    """Takes the place of the judges' engine pools."""
 
     def vllm(self, model: str) -> InstantModel:
         """Return the model, whatever its name."""
@@ -140,7 +140,7 @@ class Watch:
         print(message)
 
     def note(self) -> None:
-        """Keep how it stands."""
+        """Record the current state."""
         seconds = time.perf_counter() - self._began
         self.windows.append(Window(self._done, seconds, self._process.memory_info().rss))
 
@@ -184,7 +184,7 @@ async def drive(options: argparse.Namespace, place: str, prompts: list[Question]
 
 
 def check_once(place: str, prompts: list[Question]) -> None:
-    """Hold the store against what went in; `prompt_ids` raises where a prompt stands in two shards."""
+    """Compare the store with what went in; `prompt_ids` raises if two shards hold one prompt."""
     sink = RoundSink(RunDir(place).round(0), 1)
     assert sink.candidates.prompt_ids() == {prompt.id for prompt in prompts}, "not every prompt is in the store"
     assert not sink.failures.prompt_ids()

@@ -1,4 +1,4 @@
-"""A disk that is full, made by the kernel and not by a stand-in."""
+"""A disk that is really full: the kernel refuses the write."""
 
 import resource
 from collections.abc import Iterator

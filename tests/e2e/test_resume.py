@@ -78,7 +78,7 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
     assert paid.items() <= committed(run).items()
     for number in (0, 1):
         sampled = rows(run, number, "candidates/*.parquet", ["prompt_id", "candidate"])
-        assert len(sampled) == len(set(sampled)), "a candidate stands twice"
+        assert len(sampled) == len(set(sampled)), "a candidate is stored twice"
         asked = Counter(rows(run, number, "verdicts/*.parquet", ["prompt_id", "judge", "first", "second", "order"]))
         assert set(asked.values()) <= {1}, "a comparison was judged twice"
         for table, columns in (

@@ -1,4 +1,4 @@
-"""A submitted run whose driver is killed goes on, given again, where it was."""
+"""A submitted run whose driver is killed resumes when it is submitted again."""
 
 import json
 import time
