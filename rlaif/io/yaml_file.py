@@ -85,14 +85,16 @@ def parse_mapping(text: str, origin: str, first_line: int = 1) -> YamlMapping:
     return YamlMapping(origin, tree, lines)
 
 
-def validated(adapter: TypeAdapter[T], mapping: YamlMapping) -> T:
+def validated(adapter: TypeAdapter[T], mapping: YamlMapping, context: Any = None) -> T:
     """Hold a mapping to a model or a union of models told apart by a key, such as `kind`, or by several in turn.
+
+    `context` is the models' validation context.
 
     Raises:
         FileFaults: one `file:line: key: what was expected` for each fault.
     """
     try:
-        return adapter.validate_python(mapping.tree)
+        return adapter.validate_python(mapping.tree, context=context)
     except ValidationError as error:
         raise FileFaults([_message(mapping, _path(mapping, item["loc"]), item) for item in error.errors()]) from None
 

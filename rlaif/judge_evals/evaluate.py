@@ -16,7 +16,7 @@ from rlaif.judge_evals.outcomes import Judged
 from rlaif.judge_evals.report import JudgeReport, LabelSource
 from rlaif.judges.judge import Judge
 from rlaif.judges.session import Serving, judge_session, open_with_cache, shown_bytes
-from rlaif.judges.spec import JudgeSpec, LlmSpec
+from rlaif.judges.spec import JudgeSpec
 from rlaif.progress import Progress
 from rlaif.store.events import now
 
@@ -59,9 +59,7 @@ def report_on(
             judged = await _ask(judge, labels, progress)
             measured = await _attack(judge, judged, attacks, seed, progress) if attacks else None
         source = LabelSource(place, hashlib.sha256(labels_jsonl(labels)).hexdigest())
-        prices = {
-            leaf.sha: leaf.prices for leaf in spec.leaves if isinstance(leaf, LlmSpec) and leaf.prices is not None
-        }
+        prices = {leaf.sha: leaf.prices for leaf in spec.leaves if leaf.prices is not None}
         measurement = measure(judged, prices=prices, seed=seed)
         return JudgeReport(spec.describe(), source, session.served, now(), __version__, measurement, measured, judged)
 

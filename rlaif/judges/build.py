@@ -9,15 +9,18 @@ from rlaif.inference.model_backend import Backends, ModelBackend
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
 from rlaif.inference.spending import Spending
-from rlaif.judges.asking import Asker, LogprobAsker, TextAsker
 from rlaif.judges.first_to_decide import FirstToDecide
 from rlaif.judges.judge import Judge
-from rlaif.judges.llm import PairwiseJudge, PointwiseJudge
-from rlaif.judges.reference import ReferenceJudge
-from rlaif.judges.reward_model import RewardModel, RewardModelJudge
-from rlaif.judges.spec import JudgeSpec, LlmSpec, ReferenceSpec, RewardModelSpec
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.model_client import model_client
+from rlaif.judges.pairwise import PairwiseJudge
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.pointwise import PointwiseJudge
+from rlaif.judges.reference import ReferenceJudge, ReferenceSpec
+from rlaif.judges.reward_model import RewardModelJudge, RewardModelSpec
+from rlaif.judges.reward_scores import RewardModel
+from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.vote import Vote
-from rlaif.prompts.front_matter import LogprobFrontMatter
 
 
 def build_judge(
@@ -60,15 +63,18 @@ class _Builder:
     opened: AsyncExitStack
 
     def build(self, spec: JudgeSpec) -> Judge:
-        if isinstance(spec, ReferenceSpec):
-            return ReferenceJudge(spec)
-        if isinstance(spec, RewardModelSpec):
-            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
-        if isinstance(spec, LlmSpec):
-            asker = _asker(spec, self._backend(spec))
-            return PairwiseJudge(spec, asker) if spec.pairwise else PointwiseJudge(spec, asker)
-        members = tuple(map(self.build, spec.members))
-        return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+        match spec:
+            case ReferenceSpec():
+                return ReferenceJudge(spec)
+            case RewardModelSpec():
+                return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+            case LlmSpec():
+                client = model_client(spec, self._backend(spec))
+                return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
+            case PanelSpec():
+                members = tuple(map(self.build, spec.members))
+                return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+        raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
 
     def _backend(self, spec: LlmSpec) -> ModelBackend:
         if isinstance(spec.backend, OpenAIBackend):
@@ -84,11 +90,3 @@ class _Builder:
             # Engines whose weights have no name may answer otherwise tomorrow.
             return backend
         return CachedBackend(backend, self.cache, together=True)
-
-
-def _asker(spec: LlmSpec, backend: ModelBackend) -> Asker:
-    if isinstance(spec.front, LogprobFrontMatter):
-        return LogprobAsker(spec.front, backend)
-    if spec.sampling is None:
-        raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")
-    return TextAsker(spec.front, spec.sampling, spec.seed, backend)

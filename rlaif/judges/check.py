@@ -14,7 +14,7 @@ from rlaif.errors import UserError
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import FileFaults, read_text
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.spec import LlmSpec
+from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import AnswerFrontMatter, PairwiseLabel, captured_part
 from rlaif.prompts.parsing import choices_of
 from rlaif.prompts.template import PromptTemplate, load_template
@@ -59,7 +59,7 @@ def check_judge(name: str) -> list[Finding]:
         finding
         for leaf in spec.leaves
         if isinstance(leaf, LlmSpec)
-        for finding in _rendering_faults(leaf.prompt, leaf.rubric or "R", leaf.principles)
+        for finding in _rendering_faults(leaf.template, leaf.rubric or "R", leaf.all_principles)
     ]
     return list(dict.fromkeys(findings))
 
@@ -97,12 +97,12 @@ def _findings(error: UserError, path: Path) -> list[Finding]:
 
 
 def _rendering_faults(prompt: PromptTemplate, rubric: str, principles: tuple[str, ...]) -> list[Finding]:
-    if isinstance(prompt.front, AnswerFrontMatter):
+    if isinstance(prompt.front_matter, AnswerFrontMatter):
         return []
     findings = []
-    if isinstance(prompt.front, PairwiseLabel):
-        findings += _label_faults(prompt, prompt.front)
-    names = ("answer_a", "answer_b") if prompt.front.kind == "pairwise" else ("answer",)
+    if isinstance(prompt.front_matter, PairwiseLabel):
+        findings += _label_faults(prompt, prompt.front_matter)
+    names = ("answer_a", "answer_b") if prompt.front_matter.kind == "pairwise" else ("answer",)
     shared = {"question": "Q", "context": "C", "reference": "F", "rubric": rubric}
     # Each value is found again by its first line's mark; answers and principles differ in their first character.
     shared = {key: f"<{key}> {value}" for key, value in shared.items()}
@@ -116,7 +116,7 @@ def _rendering_faults(prompt: PromptTemplate, rubric: str, principles: tuple[str
         swapped = _text(prompt.render(**shared, **dict(zip(names, list(one.values())[::-1], strict=True)), **extra[0]))
     except UserError as error:
         return [*findings, *_findings(error, prompt.path)]
-    if prompt.front.kind == "pairwise" and first == swapped:
+    if prompt.front_matter.kind == "pairwise" and first == swapped:
         message = "both orders of the answers render alike, so the judge cannot tell which is which"
         findings.append(Finding(str(prompt.path), _line(prompt, "answer_a"), message))
     return [*findings, *_order_faults(prompt, shared, _common_beginning(first, second), first)]

@@ -21,6 +21,12 @@ def all_comparisons(count: int) -> list[Comparison]:
     return list(combinations(range(count), 2))
 
 
+def candidates_of(comparisons: Sequence[Comparison] | None, count: int) -> list[int]:
+    """Return the candidates that some comparisons name, sorted; None is every two of `count` candidates."""
+    pairs = all_comparisons(count) if comparisons is None else comparisons
+    return sorted({index for pair in pairs for index in pair})
+
+
 def own_verdicts(judge: Judge, prompt_id: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Return those verdicts that a judge gave on a prompt."""
     return [verdict for verdict in verdicts if verdict.judge_sha == judge.sha and verdict.prompt_id == prompt_id]

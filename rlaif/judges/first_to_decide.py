@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from rlaif.data.question import Question
 from rlaif.judges.decisions import all_comparisons
-from rlaif.judges.judge import Comparison, Judge
-from rlaif.judges.spec import PanelSpec
+from rlaif.judges.judge import Comparison, Judge, SpecJudge
+from rlaif.judges.panel import PanelSpec
 from rlaif.judges.verdict import Decision, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class FirstToDecide:
+class FirstToDecide(SpecJudge):
     """A panel whose first member to decide a comparison has decided it.
 
     Where none decides, the comparison has the status of the last member that was asked and had a verdict.
@@ -28,18 +28,8 @@ class FirstToDecide:
     spec: PanelSpec
     members: tuple[Judge, ...]
 
-    @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
-
-    @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
-
     async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask the members in turn; the verdicts bear their names. See `Judge`."""
         undecided = all_comparisons(len(answers)) if comparisons is None else sorted(comparisons)
@@ -47,8 +37,8 @@ class FirstToDecide:
         for member in self.members:
             if not undecided:
                 break
-            found += await member.verdicts(prompt, answers, undecided)
-            decisions = {(d.first, d.second): d for d in member.decide(prompt.id, len(answers), found)}
+            found += await member.verdicts(question, answers, undecided)
+            decisions = {(d.first, d.second): d for d in member.decide(question.id, len(answers), found)}
             undecided = [pair for pair in undecided if pair not in decisions or not self._settles(decisions[pair])]
         return found
 

@@ -1,21 +1,23 @@
-"""What a judge is to the rest of a run, and what serves the model of one that asks a model.
+"""What a judge is to the rest of a run, and what the judges of a file share.
 
 Invariant: asking and deciding are apart. `verdicts` asks and costs; `decide` is a pure function of the verdicts, so
-that what the store holds can be decided again at any time, and comes out the same.
+stored verdicts can be decided again at any time with the same result.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from rlaif.data.question import Question
+from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.verdict import Decision, Verdict
 
 Comparison = tuple[int, int]
-"""Indices of two candidates of a prompt, the smaller one first."""
+"""Indices of two candidates of a question, the smaller one first."""
 
 
 class Judge(Protocol):
-    """Compares or rates the candidates of a prompt."""
+    """Compares or rates the candidates of a question."""
 
     @property
     def name(self) -> str:
@@ -28,30 +30,47 @@ class Judge(Protocol):
         ...
 
     async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        """Ask for verdicts on the candidates of one prompt.
+        """Ask for verdicts on the candidates of one question.
 
         Args:
-            prompt: the question.
+            question: the question.
             answers: the candidates' texts; a verdict names them by index.
             comparisons: what is to be decided; None is every two candidates.
 
         Returns:
-            The raw verdicts, errors among them, in the same order each time. None at all where the judge does not
-            apply, such as an exact check of a prompt without a reference: that is no error, and nothing is decided.
+            The raw verdicts, errors included, in the same order each time. An empty list means that the judge does not
+            apply, such as an exact check of a question without a gold answer: no error, and nothing is decided.
         """
         ...
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        """Return what verdicts come to.
+        """Decide comparisons from verdicts.
 
         Args:
-            prompt_id: the prompt.
+            prompt_id: id of the question.
             count: how many candidates it has.
-            verdicts: any; those on other prompts and of other judges (`judge_sha`) are left aside.
+            verdicts: any; those on other questions and of other judges (`judge_sha`) are ignored.
 
         Returns:
             One decision for each comparison that the judge has a verdict on, sorted by candidates.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpecJudge:
+    """A judge with the name and the sha256 of its spec."""
+
+    spec: JudgeSpec
+
+    @property
+    def name(self) -> str:
+        """Name of the judge's file."""
+        return self.spec.name
+
+    @property
+    def sha(self) -> str:
+        """sha256 of what decides its verdicts."""
+        return self.spec.sha

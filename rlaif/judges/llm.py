@@ -1,203 +1,203 @@
-"""LLM judges: one compares two answers, in one order or both; the other rates one.
+"""The spec of a judge that asks a model: its template, its backend, and the rules between the keys of its file."""
 
-Invariant: an answer under judgment reaches the model as a prompt's variable alone, and a verdict is read from what the
-model said as the prompt's front matter says; so nothing that an answer holds can be taken for the verdict.
-"""
-
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from rlaif.chat import Messages
-from rlaif.data.question import Question
-from rlaif.judges.asking import Asker, Said
-from rlaif.judges.decisions import all_comparisons, decide_by_orders, decide_by_scores, own_verdicts
-from rlaif.judges.judge import Comparison
-from rlaif.judges.spec import LlmSpec, Orders
-from rlaif.judges.verdict import Decision, Order, Verdict
+from pydantic import Field, PrivateAttr, StringConstraints
 
-_ASKED: dict[Orders, tuple[Order, ...]] = {"both": ("ab", "ba"), "given": ("ab",)}
-_IDENTICAL = Said("tie", None, "identical answers", 0, 0, 0.0)
+from rlaif.inference.backends import Backend, OpenAIBackend, Prices, VllmBackend
+from rlaif.io.yaml_file import read_text
+from rlaif.judges.spec import JudgeSpec, KeyFault
+from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter
+from rlaif.prompts.template import PromptTemplate
 
-
-@dataclass(frozen=True, slots=True)
-class PairwiseJudge:
-    """Asks a model which of two answers is better, in one order or both.
-
-    Args:
-        spec: the judge's file.
-        asker: puts the questions to its model.
-    """
-
-    spec: LlmSpec
-    asker: Asker = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
-
-    @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
-
-    async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
-    ) -> list[Verdict]:
-        """Ask all comparisons in one call of the backend; see `Judge`.
-
-        Equal texts, outer white space aside, tie without a question. Candidates often repeat each other, so the same
-        two texts in the same order are asked once; a repetition has the same verdict and costs nothing. Questions
-        come sorted by the answer shown first, so that neighbours share the longest beginning in a prefix cache.
-        """
-        texts = [answer.strip() for answer in answers]
-        wanted = all_comparisons(len(texts)) if comparisons is None else sorted(comparisons)
-        # A text stands for all its repetitions under the index of the first.
-        original = [texts.index(text) for text in texts]
-        asked: dict[tuple[int, int], list[tuple[Comparison, Order]]] = {}
-        verdicts = []
-        for first, second in wanted:
-            if original[first] == original[second]:
-                verdicts.append(self._verdict(prompt.id, (first, second), "ab", _IDENTICAL, "", paid=True))
-                continue
-            for order in _ASKED[self.spec.orders]:
-                shown = (first, second) if order == "ab" else (second, first)
-                question = (original[shown[0]], original[shown[1]])
-                asked.setdefault(question, []).append(((first, second), order))
-        questions = sorted(asked)
-        principles = [principle_for(self.spec, prompt, texts[a], texts[b]) for a, b in questions]
-        chats = [
-            self._render(prompt, texts[a], texts[b], principle)
-            for (a, b), principle in zip(questions, principles, strict=True)
-        ]
-        answered = await self.asker.ask(chats) if chats else []
-        for question, principle, samples in zip(questions, principles, answered, strict=True):
-            for repetition, (comparison, order) in enumerate(asked[question]):
-                verdicts += [
-                    self._verdict(prompt.id, comparison, order, said, principle, paid=repetition == 0)
-                    for said in samples
-                ]
-        return sorted(verdicts, key=lambda verdict: (verdict.first, verdict.second, verdict.order))
-
-    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        """Decide by the agreement of the orders; see `Judge`."""
-        return decide_by_orders(own_verdicts(self, prompt_id, verdicts), _ASKED[self.spec.orders])
-
-    def _render(self, prompt: Question, answer_a: str, answer_b: str, principle: str) -> Messages:
-        return self.spec.prompt.render(
-            question=prompt.question,
-            context=prompt.context,
-            reference=prompt.gold_answer or "",
-            rubric=self.spec.rubric,
-            principle=principle,
-            answer_a=answer_a,
-            answer_b=answer_b,
-        )
-
-    def _verdict(
-        self, prompt_id: str, comparison: Comparison, order: Order, said: Said, principle: str, *, paid: bool
-    ) -> Verdict:
-        preference = said.value if said.value is None or order == "ab" else 1.0 - said.value
-        return Verdict(
-            prompt_id,
-            *comparison,
-            said.status,
-            preference,
-            None,
-            f"[principle: {principle}]\n{said.text}" if principle else said.text,
-            self.name,
-            self.sha,
-            self.spec.prompt.sha,
-            order,
-            prompt_tokens=said.prompt_tokens if paid else 0,
-            completion_tokens=said.completion_tokens if paid else 0,
-            seconds=said.seconds if paid else 0.0,
-        )
+Orders = Literal["both", "given"]
 
 
 @dataclass(frozen=True, slots=True)
-class PointwiseJudge:
-    """Asks a model for the rating of one answer at a time.
+class Sampling:
+    """How a judge's model is asked for a text.
 
-    Args:
-        spec: the judge's file.
-        asker: puts the questions to its model.
+    Attributes:
+        temperature: 0 is greedy; None is the server's own.
+        max_tokens: longest answer; an answer that it cuts has no verdict.
+        samples: answers to each question; a question's preference or rating is their mean.
     """
 
-    spec: LlmSpec
-    asker: Asker = field(repr=False)
+    temperature: float | None
+    max_tokens: int
+    samples: int
+
+
+class LlmSpec(JudgeSpec):
+    """A model that compares two answers, or rates one."""
+
+    kind: Literal["llm"]
+    prompt: str = Field(min_length=1)
+    """A name in `prompts/`, or the path of a prompt file, from here or from the working directory."""
+    backend: Backend = VllmBackend(type="vllm")
+    """What serves the model."""
+    orders: Orders = "both"
+    """`both` asks each comparison in both orders and ties where they disagree; `given` asks once, at half the cost."""
+    rubric: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
+    """Criteria of your own, for prompts that show a rubric."""
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
+    """Of a judge that answers with a text: 0 is greedy; null is the endpoint's own, for models that take no other."""
+    max_tokens: int = Field(default=1024, ge=1, le=131_072)
+    """Of a judge that answers with a text: its longest answer. One that is cut has no verdict."""
+    samples: int = Field(default=1, ge=1, le=100)
+    """Of a judge that answers with a text: answers to each question. Their mean decides, where most could be read."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of what is drawn: the samples, and the principles."""
+    principles: tuple[str, ...] = ()
+    """For prompts that show a principle: one of these is drawn for each comparison, the same in both orders."""
+    principles_file: str | None = Field(default=None, min_length=1)
+    """Instead: a text file with one principle a line. Empty lines and those that begin with # are left out."""
+
+    _template: PromptTemplate = PrivateAttr()
+    _front_matter: JudgeFrontMatter = PrivateAttr()
+    _principles_path: Path | None = PrivateAttr(default=None)
+    _all_principles: tuple[str, ...] = PrivateAttr(default=())
+
+    def _resolve(self) -> None:
+        self._template = self._load_template(self.prompt)
+        if isinstance(self._template.front_matter, AnswerFrontMatter):
+            raise KeyFault("prompt", f"{self._template.path} is of kind answer; expected pairwise or pointwise")
+        self._front_matter = self._template.front_matter
+        self._check_template()
+        self._read_principles()
+        self._check_sampling()
+
+    def _check_template(self) -> None:
+        template, front_matter = self._template, self._front_matter
+        if self.rubric and "rubric" not in template.uses:
+            raise KeyFault("rubric", f"{template.path} never shows one; expected {{{{ rubric }}}} in it")
+        if "orders" in self.model_fields_set and not self.pairwise:
+            raise KeyFault("orders", f"{template.path} rates one answer at a time; expected no orders")
+        if isinstance(front_matter, LogprobFrontMatter):
+            for key in ("temperature", "max_tokens", "samples"):
+                if key in self.model_fields_set:
+                    raise KeyFault(key, "the prompt is read from log-probabilities (verdict: logprob); remove this key")
+            if front_matter.prefix and isinstance(self.backend, OpenAIBackend):
+                raise KeyFault("backend", f"{template.path} has a prefix, which no endpoint supports")
+
+    def _check_sampling(self) -> None:
+        if self.sampling is not None:
+            if self.temperature is None and isinstance(self.backend, VllmBackend):
+                raise KeyFault("temperature", "null is the endpoint's own; expected a number for an engine of ours")
+            if self.samples > 1 and self.temperature == 0:
+                raise KeyFault("samples", "at temperature 0 all samples are the same; expected a temperature above 0")
+        if "seed" in self.model_fields_set and not self.draws:
+            raise KeyFault("seed", "has no effect: set a temperature above 0, or give principles")
+
+    def _read_principles(self) -> None:
+        key = "principles"
+        listed: Sequence[str] = self.principles
+        if self.principles_file is not None:
+            key = "principles_file"
+            if listed:
+                raise KeyFault(key, "principles is given too; expected one of the two")
+            paths = [start / self.principles_file for start in (Path.cwd(), self.path.parent)]
+            path = self._principles_path = next((path for path in paths if path.is_file()), None)
+            if path is None:
+                raise KeyFault(key, f"{self.principles_file}: no such file")
+            lines = read_text(path).split("\n")
+            listed = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+            if not listed:
+                raise KeyFault(key, f"{path} holds no principle; expected one a line")
+        principles = self._all_principles = tuple(principle.strip() for principle in listed)
+        if not all(principles) or len(set(principles)) < len(principles):
+            raise KeyFault(key, "one is empty or repeated; expected different ones")
+        if bool(principles) != ("principle" in self._template.uses):
+            problem = "never shows one; expected {{ principle }} in it" if principles else "shows one; expected a list"
+            raise KeyFault(key, f"{self._template.path} {problem}")
 
     @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
+    def template(self) -> PromptTemplate:
+        """Its prompt file, of kind `pairwise` or `pointwise`."""
+        return self._template
 
     @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
+    def front_matter(self) -> JudgeFrontMatter:
+        """The front matter of its prompt file: how the model's answer is read."""
+        return self._front_matter
 
-    async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
-    ) -> list[Verdict]:
-        """Rate the candidates that stand in a comparison, in one call of the backend; see `Judge`.
+    @property
+    def all_principles(self) -> tuple[str, ...]:
+        """The principles of the file or of `principles_file`; empty for a template that shows none."""
+        return self._all_principles
 
-        Equal texts, outer white space aside, are rated once; a repetition has the same rating and costs nothing.
-        """
-        texts = [answer.strip() for answer in answers]
-        pairs = all_comparisons(len(texts)) if comparisons is None else comparisons
-        wanted = sorted({index for pair in pairs for index in pair})
-        distinct = list(dict.fromkeys(texts[index] for index in wanted))
-        chats = [self._render(prompt, text) for text in distinct]
-        answered = dict(zip(distinct, await self.asker.ask(chats) if chats else [], strict=True))
-        paid: set[str] = set()
-        verdicts = []
-        for index in wanted:
-            text = texts[index]
-            verdicts += [self._verdict(prompt.id, index, said, paid=text not in paid) for said in answered[text]]
-            paid.add(text)
-        return verdicts
+    @property
+    def model(self) -> str:
+        """The model's name as in the file; of our own engines, `policy` is the run's initial policy."""
+        return self.backend.model
 
-    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        """Decide by the ratings; see `Judge`."""
-        return decide_by_scores(own_verdicts(self, prompt_id, verdicts))
+    @property
+    def pairwise(self) -> bool:
+        """Whether it compares two answers rather than rates one."""
+        return self._front_matter.kind == "pairwise"
 
-    def _render(self, prompt: Question, answer: str) -> Messages:
-        return self.spec.prompt.render(
-            question=prompt.question,
-            context=prompt.context,
-            reference=prompt.gold_answer or "",
-            rubric=self.spec.rubric,
-            answer=answer,
-        )
+    @property
+    def sampling(self) -> Sampling | None:
+        """How its model is asked for a text; None where it is read from log-probabilities."""
+        if isinstance(self._front_matter, LogprobFrontMatter):
+            return None
+        return Sampling(self.temperature, self.max_tokens, self.samples)
 
-    def _verdict(self, prompt_id: str, index: int, said: Said, *, paid: bool) -> Verdict:
-        return Verdict(
-            prompt_id,
-            index,
-            None,
-            said.status,
-            None,
-            said.value,
-            said.text,
-            self.name,
-            self.sha,
-            self.spec.prompt.sha,
-            prompt_tokens=said.prompt_tokens if paid else 0,
-            completion_tokens=said.completion_tokens if paid else 0,
-            seconds=said.seconds if paid else 0.0,
-        )
+    @property
+    def draws(self) -> bool:
+        """Whether anything depends on the seed."""
+        return bool(self._all_principles) or (self.sampling is not None and self.temperature != 0)
 
+    def _deciding(self) -> dict[str, Any]:
+        # How the answer is read is in the template's sha256.
+        tree: dict[str, Any] = {
+            "kind": self.kind,
+            "prompt": self._template.sha,
+            "backend": self.backend.identity,
+            "rubric": self.rubric,
+        }
+        if self.pairwise:
+            tree["orders"] = self.orders
+        if self.sampling is not None:
+            tree["sampling"] = asdict(self.sampling)
+        if self._all_principles:
+            tree["principles"] = self._all_principles
+        if self.draws:
+            tree["seed"] = self.seed
+        return tree
 
-def principle_for(spec: LlmSpec, prompt: Question, answer: str, other: str) -> str:
-    """Return the principle that two answers to a prompt are compared by, or "" where the judge has none.
+    @property
+    def models(self) -> frozenset[str]:
+        """The model that our engines serve for it; empty where an endpoint does."""
+        return frozenset({self.model}) if isinstance(self.backend, VllmBackend) else frozenset()
 
-    It is drawn by the judge's seed, the prompt and the two texts: the same in both orders, whenever and wherever.
-    """
-    if not spec.principles:
-        return ""
-    key = "\0".join([str(spec.seed), prompt.id, *sorted((answer, other))])
-    return spec.principles[
-        int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big") % len(spec.principles)
-    ]
+    @property
+    def files(self) -> frozenset[tuple[str, Path]]:
+        """Files that it is made of, each with the kind of folder that it belongs to."""
+        principles = {("judges", self._principles_path)} if self._principles_path else set()
+        return frozenset({("judges", self.path), ("prompts", self._template.path)} | principles)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Longest answer of a model of ours, in tokens."""
+        if not self.models:
+            return 0
+        return 1 if self.sampling is None else self.max_tokens
+
+    @property
+    def prices(self) -> Prices | None:
+        """What its endpoint charges, or None."""
+        return self.backend.prices if isinstance(self.backend, OpenAIBackend) else None
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values for a run's record."""
+        return {
+            **super().describe(),
+            "prompt": self._template.name,
+            "prompt_sha": self._template.sha,
+            "backend": self.backend.type,
+            **{name: value for name, value in self.backend.identity.items() if name != "type"},
+        }

@@ -1,45 +1,49 @@
-"""The judge without a model: each answer against the prompt's reference."""
+"""The judge without a model: it checks each answer against the gold answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
 
 from rlaif.data.question import Question
-from rlaif.grading.match import AnswerScore, score_answer
-from rlaif.judges.decisions import decide_by_scores, own_verdicts
-from rlaif.judges.judge import Comparison
-from rlaif.judges.spec import ReferenceSpec
+from rlaif.grading.match import TOLERANCE, AnswerScore, score_answer
+from rlaif.judges.decisions import candidates_of, decide_by_scores, own_verdicts
+from rlaif.judges.judge import Comparison, SpecJudge
+from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.verdict import Decision, Verdict
 
 
+class ReferenceSpec(JudgeSpec):
+    """The exact check against the gold answer; it does not apply to questions without one."""
+
+    kind: Literal["reference"]
+    tolerance: float = Field(default=TOLERANCE, ge=0, lt=1)
+    """Relative difference within which two quantities are equal."""
+
+    def _deciding(self) -> dict[str, Any]:
+        return {"kind": self.kind, "tolerance": self.tolerance}
+
+
 @dataclass(frozen=True, slots=True)
-class ReferenceJudge:
-    """Rates an answer in [0, 1] by `score_answer`; a prompt without a reference gets no verdict."""
+class ReferenceJudge(SpecJudge):
+    """Rates an answer in [0, 1] by `score_answer`; a question without a gold answer gets no verdict."""
 
     spec: ReferenceSpec
 
-    @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
-
-    @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
-
     async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        """Rate the candidates that stand in a comparison; see `Judge`."""
-        reference = (prompt.gold_answer or "").strip()
-        if not reference:
+        """Rate the candidates of the comparisons; see `Judge`."""
+        gold = (question.gold_answer or "").strip()
+        if not gold:
             return []
-        wanted = (
-            range(len(answers)) if comparisons is None else sorted({index for pair in comparisons for index in pair})
-        )
-        scores = {index: score_answer(answers[index], reference, self.spec.tolerance) for index in wanted}
+        scores = {
+            index: score_answer(answers[index], gold, self.spec.tolerance)
+            for index in (range(len(answers)) if comparisons is None else candidates_of(comparisons, len(answers)))
+        }
         return [
-            Verdict(prompt.id, index, None, "ok", None, score.score, _said(score), self.name, self.sha)
+            Verdict(question.id, index, None, "ok", None, score.score, _reason(score), self.name, self.sha)
             for index, score in scores.items()
         ]
 
@@ -48,7 +52,7 @@ class ReferenceJudge:
         return decide_by_scores(own_verdicts(self, prompt_id, verdicts))
 
 
-def _said(score: AnswerScore) -> str:
+def _reason(score: AnswerScore) -> str:
     if score.exact:
         return "the reference"
     if score.numeric:

@@ -1,54 +1,71 @@
-"""A reward model as a judge: a sequence classifier with one output scores each answer by itself.
+"""A reward model as a judge: a sequence classifier with one output scores each answer by itself."""
 
-Invariant: a score is of the whole conversation, exactly as the model's own chat template writes it. One that is longer
-than the model takes is an error and counted as such: cut from the left, it would be a score of something else.
-"""
-
-import asyncio
-import math
-import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal
 
-from rlaif.chat import Messages
+from pydantic import Field, PrivateAttr
+
 from rlaif.data.question import Question
-from rlaif.errors import UserError
-from rlaif.judges.decisions import all_comparisons, decide_by_scores, own_verdicts
-from rlaif.judges.judge import Comparison
-from rlaif.judges.spec import RewardModelSpec
+from rlaif.judges.decisions import decide_by_scores, own_verdicts
+from rlaif.judges.judge import Comparison, SpecJudge
+from rlaif.judges.rating import rate_distinct
+from rlaif.judges.reward_scores import Reward, RewardBackend
+from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.judges.verdict import Decision, Verdict
-from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
+from rlaif.models.resolve import model_identity
+from rlaif.prompts.conversation import conversation, question_chat
+from rlaif.prompts.front_matter import AnswerFrontMatter
+from rlaif.prompts.template import PromptTemplate
+
+
+class RewardModelSpec(JudgeSpec):
+    """A sequence classifier with one output, which scores each answer."""
+
+    kind: Literal["reward-model"]
+    model: str = Field(min_length=1)
+    """A hub id or local directory that `AutoModelForSequenceClassification` loads."""
+    prompt: str = Field(default="answer", min_length=1)
+    """The prompt file that puts the question, of kind `answer`: that of the policy, as a rule."""
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    """Conversations that are scored at once."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """Where it runs, in the process that judges; `auto` takes a GPU where there is one."""
+
+    _template: PromptTemplate = PrivateAttr()
+
+    def _resolve(self) -> None:
+        self._template = self._load_template(self.prompt)
+        if not isinstance(self._template.front_matter, AnswerFrontMatter):
+            raise KeyFault("prompt", f"{self._template.path} is of kind {self._template.kind}; expected answer")
+
+    @property
+    def template(self) -> PromptTemplate:
+        """Its prompt file, of kind `answer`."""
+        return self._template
+
+    def _deciding(self) -> dict[str, Any]:
+        # A training can write other weights to the same directory.
+        return {"kind": self.kind, "model": model_identity(self.model), "prompt": self._template.sha}
+
+    @property
+    def files(self) -> frozenset[tuple[str, Path]]:
+        """Files that it is made of, each with the kind of folder that it belongs to."""
+        return super().files | {("prompts", self._template.path)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values for a run's record."""
+        return {
+            **super().describe(),
+            "model": self.model,
+            "prompt": self._template.name,
+            "prompt_sha": self._template.sha,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class Reward:
-    """What a reward model says of one conversation.
-
-    Attributes:
-        score: its one output; None on a failure. The difference of two is the log-odds that the first is better.
-        tokens: length of the conversation.
-        seconds: its share of the batch that it was scored in.
-        failure: why there is no score, or None.
-    """
-
-    score: float | None
-    tokens: int
-    seconds: float
-    failure: str | None = None
-
-
-class RewardBackend(Protocol):
-    """Scores conversations."""
-
-    async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
-        """Score conversations that end with the answer, in order."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RewardModelJudge:
+class RewardModelJudge(SpecJudge):
     """Prefers the answer of the higher score; P(first) is the logistic function of the difference.
 
     Args:
@@ -59,40 +76,23 @@ class RewardModelJudge:
     spec: RewardModelSpec
     backend: RewardBackend = field(repr=False)
 
-    @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
-
-    @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
-
     async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        """Score the candidates that stand in a comparison; equal texts are scored once. See `Judge`."""
-        pairs = all_comparisons(len(answers)) if comparisons is None else comparisons
-        wanted = sorted({index for pair in pairs for index in pair})
-        distinct = list(dict.fromkeys(answers[index] for index in wanted))
-        question = question_chat(self.spec.prompt, prompt.question, prompt.context)
-        chats = [conversation(question, answer) for answer in distinct]
-        rewards = dict(zip(distinct, await self.backend.rewards(chats) if chats else [], strict=True))
-        paid: set[str] = set()
-        verdicts = []
-        for index in wanted:
-            answer = answers[index]
-            verdicts.append(self._verdict(prompt.id, index, rewards[answer], paid=answer not in paid))
-            paid.add(answer)
-        return verdicts
+        """Score the candidates of the comparisons; equal texts are scored once. See `Judge`."""
+        chat = question_chat(self.spec.template, question.question, question.context)
+
+        async def rate(texts: list[str]) -> list[Reward]:
+            return await self.backend.rewards([conversation(chat, text) for text in texts])
+
+        rated = await rate_distinct(answers, comparisons, rate)
+        return [self._verdict(question.id, index, reward, paid=paid) for index, reward, paid in rated]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         """Decide by the scores, as log-odds; see `Judge`."""
         return decide_by_scores(own_verdicts(self, prompt_id, verdicts), log_odds=True)
 
     def _verdict(self, prompt_id: str, index: int, reward: Reward, *, paid: bool) -> Verdict:
-        text = reward.failure if reward.failure is not None else f"reward {reward.score:.4f}"
         return Verdict(
             prompt_id,
             index,
@@ -100,133 +100,10 @@ class RewardModelJudge:
             "ok" if reward.failure is None else "error",
             None,
             reward.score,
-            text,
+            reward.failure if reward.failure is not None else f"reward {reward.score:.4f}",
             self.name,
             self.sha,
-            self.spec.prompt.sha,
+            self.spec.template.sha,
             prompt_tokens=reward.tokens if paid else 0,
             seconds=reward.seconds if paid else 0.0,
         )
-
-
-class RewardModel:
-    """An `AutoModelForSequenceClassification` with one output, in this process, loaded at the first use.
-
-    Conversations that wait while a batch is computed make the next one, whichever prompt they are of.
-
-    Args:
-        model: hub id or local directory.
-        batch_size: conversations scored at once.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-    """
-
-    def __init__(self, model: str, batch_size: int = 8, device: str = "auto") -> None:
-        self._name, self._batch_size, self._wanted = model, batch_size, device
-        self._loaded: tuple[Any, Any, str, int] | None = None
-        self._waiting: deque[tuple[Messages, asyncio.Future[Reward]]] = deque()
-        self._worker: asyncio.Task[None] | None = None
-
-    async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
-        """Score conversations that end with the answer, in order.
-
-        Raises:
-            UserError: the model is none, has another number of outputs, or has no chat template.
-        """
-        loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in chats]
-        self._waiting.extend(zip(chats, futures, strict=True))
-        if self._worker is None or self._worker.done():
-            self._worker = loop.create_task(self._work())
-        return list(await asyncio.gather(*futures))
-
-    async def _work(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-            try:
-                rewards = await asyncio.to_thread(self._score, [chat for chat, _ in batch])
-            except Exception as error:
-                # Whoever waits must hear of it; the next batch may be a smaller one.
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), reward in zip(batch, rewards, strict=True):
-                if not future.done():
-                    future.set_result(reward)
-
-    def _score(self, chats: Sequence[Messages]) -> list[Reward]:
-        import torch
-
-        started = time.monotonic()
-        model, tokenizer, device, longest = self._load()
-        encoded = [conversation_ids(tokenizer, chat) for chat in chats]
-        fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
-        scores: dict[int, float] = {}
-        if fitting:
-            batch = tokenizer.pad({"input_ids": [encoded[index] for index in fitting]}, return_tensors="pt").to(device)
-            with torch.inference_mode():
-                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            scores = dict(zip(fitting, logits[:, 0].float().tolist(), strict=True))
-        seconds = (time.monotonic() - started) / len(chats)
-        return [self._reward(scores.get(index), len(tokens), longest, seconds) for index, tokens in enumerate(encoded)]
-
-    def _reward(self, score: float | None, tokens: int, longest: int, seconds: float) -> Reward:
-        if score is None:
-            return Reward(None, tokens, seconds, failure=f"{tokens} tokens, but {self._name} takes {longest}")
-        if not math.isfinite(score):
-            return Reward(None, tokens, seconds, failure=f"{self._name} gave {score}, which is no score")
-        return Reward(score, tokens, seconds)
-
-    def _load(self) -> tuple[Any, Any, str, int]:
-        """Return the model, its tokenizer, its device and the longest conversation that it takes, in tokens."""
-        if self._loaded is None:
-            self._loaded = load_reward_model(self._name, self._wanted)
-        return self._loaded
-
-
-def load_reward_model(name: str, wanted: str) -> tuple[Any, Any, str, int]:
-    """Load a reward model.
-
-    Args:
-        name: hub id or local directory.
-        wanted: device, or `auto`.
-
-    Returns:
-        The model, its tokenizer, its device and the longest conversation that it takes, in tokens.
-
-    Raises:
-        UserError: it is no reward model.
-    """
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    from rlaif.models.dtype import weights_dtype
-    from rlaif.models.resolve import resolve_model
-
-    folder = resolve_model(name)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"{name}: device is {device}, but there is no GPU here")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=getattr(torch, weights_dtype("auto", device != "cpu")), output_loading_info=True
-        )
-    except (ValueError, OSError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"{name}: transformers cannot load it as a sequence classifier: {reason}") from None
-    if missing := info["missing_keys"]:
-        # transformers fills them with random numbers and only warns.
-        raise UserError(f"{name}: not a reward model: it has no weights for {', '.join(sorted(missing))}")
-    if model.config.num_labels != 1:
-        raise UserError(f"{name}: {model.config.num_labels} outputs; expected a reward model with one")
-    if not tokenizer.chat_template:
-        raise UserError(f"{name}: its tokenizer has no chat template; expected one that writes a conversation")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    # The classifier reads its score at the last token that is no padding, by the configuration's idea of padding.
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    limits = [tokenizer.model_max_length, getattr(model.config.get_text_config(), "max_position_embeddings", None)]
-    longest = min(int(limit) for limit in limits if limit)
-    return model.to(device).eval(), tokenizer, device, longest

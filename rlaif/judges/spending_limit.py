@@ -3,7 +3,8 @@
 from rlaif.errors import UserError
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.spending import Spending
-from rlaif.judges.spec import JudgeSpec, LlmSpec
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.spec import JudgeSpec
 
 
 def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:

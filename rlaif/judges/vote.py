@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from rlaif.data.question import Question
 from rlaif.judges.decisions import margin_of, mean_preference, worst_status
-from rlaif.judges.judge import Comparison, Judge
-from rlaif.judges.spec import PanelSpec
+from rlaif.judges.judge import Comparison, Judge, SpecJudge
+from rlaif.judges.panel import PanelSpec
 from rlaif.judges.verdict import Decision, Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(SpecJudge):
     """A panel whose members all judge. A decision bears the panel's name; the verdicts bear the members'.
 
     With `majority` each member's decision is one vote, with `mean` it counts by its preference; a tie is half a vote
@@ -30,21 +30,11 @@ class Vote:
     spec: PanelSpec
     members: tuple[Judge, ...]
 
-    @property
-    def name(self) -> str:
-        """See `Judge`."""
-        return self.spec.name
-
-    @property
-    def sha(self) -> str:
-        """See `Judge`."""
-        return self.spec.sha
-
     async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Ask all members at once; see `Judge`."""
-        given = await asyncio.gather(*(member.verdicts(prompt, answers, comparisons) for member in self.members))
+        given = await asyncio.gather(*(member.verdicts(question, answers, comparisons) for member in self.members))
         return [verdict for verdicts in given for verdict in verdicts]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:

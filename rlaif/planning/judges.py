@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from rlaif.inference.backends import OpenAIBackend, VllmBackend
-from rlaif.judges.spec import JudgeSpec, LlmSpec, PanelSpec
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.spec import JudgeSpec
 
 # Of the rubric and the words around question and answers: prose.
 _CHARACTERS_PER_TOKEN = 4
@@ -68,5 +70,5 @@ def _calls(spec: LlmSpec, *, settles: bool) -> JudgeCalls:
 
 def _template_tokens(spec: LlmSpec) -> int:
     answers = {"answer_a": "", "answer_b": ""} if spec.pairwise else {"answer": ""}
-    messages = spec.prompt.render(question="", rubric=spec.rubric, **answers)
+    messages = spec.template.render(question="", rubric=spec.rubric, **answers)
     return sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN

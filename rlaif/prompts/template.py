@@ -50,14 +50,14 @@ class PromptTemplate:
     Attributes:
         name: the file's name without its ending.
         path: of the file.
-        front: its front matter.
+        front_matter: how it is used.
         sha: sha256 of what decides its output: front matter and template, not YAML comments or the name.
         uses: the variables that stand in the template.
     """
 
     name: str
     path: Path
-    front: FrontMatter
+    front_matter: FrontMatter
     sha: str
     uses: frozenset[str]
     _template: Template = field(repr=False, compare=False)
@@ -65,7 +65,7 @@ class PromptTemplate:
     @property
     def kind(self) -> str:
         """What the prompt is for; decides its variables (`VARIABLES`)."""
-        return self.front.kind
+        return self.front_matter.kind
 
     def render(self, **variables: str) -> Messages:
         """Return the chat: a system message where that block is not empty, then the user's.
@@ -119,14 +119,14 @@ def load_template(name: str, beside: Path | None = None) -> PromptTemplate:
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(f"{origin}:1: the front matter has no end; expected a second line of ---")
-    front = validated(FRONT_MATTER, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
+    front_matter = validated(FRONT_MATTER, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
     body = "\n".join(lines[end + 1 :]).strip("\n")
     # Empty lines in the front matter's place: Jinja then counts the lines of the file.
-    template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front.kind, origin, end + 2)
+    template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front_matter.kind, origin, end + 2)
     # Without defaults, so that a field that a later version adds leaves the sha256 of today's files as it is.
-    fields = json.dumps(front.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False)
+    fields = json.dumps(front_matter.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False)
     sha = hashlib.sha256(f"{fields}\0{body}".encode()).hexdigest()
-    prompt = PromptTemplate(path.stem, path, front, sha, used, template)
+    prompt = PromptTemplate(path.stem, path, front_matter, sha, used, template)
     _try_out(prompt, end + 2)
     return prompt
 

@@ -18,8 +18,9 @@ from rlaif.errors import UserError
 from rlaif.inference.openai_server import read_key
 from rlaif.io.files import is_url
 from rlaif.judge_evals.gold_set import load_canaries
-from rlaif.judges.judge_file import JudgeSpec, load_judge_file
-from rlaif.judges.spec import RewardModelSpec
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.reward_model import RewardModelSpec
+from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending, remote_judges
 from rlaif.models.context import model_context
 from rlaif.models.resolve import check_model

@@ -12,7 +12,7 @@ from rlaif.prompts.quoting import quoted, without_role_markers
 from rlaif.prompts.template import PromptTemplate, load_template
 
 LOADED = [load_template(name) for name in list_resources("prompts")]
-PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front, AnswerFrontMatter)]
+PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front_matter, AnswerFrontMatter)]
 ANSWER = "Sales were $7 million.\nThey rose by 3%."
 MARKER = re.compile(r"<[|｜]|[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")
 
@@ -66,7 +66,9 @@ def test_no_marker_of_a_role_survives_and_no_template_is_filled_in(attack: str) 
 @each_attack
 def test_a_judge_that_repeats_an_attacked_answer_has_given_no_verdict(attack: str) -> None:
     fronts = [
-        prompt.front for prompt in PROMPTS if not isinstance(prompt.front, LogprobFrontMatter | AnswerFrontMatter)
+        prompt.front_matter
+        for prompt in PROMPTS
+        if not isinstance(prompt.front_matter, LogprobFrontMatter | AnswerFrontMatter)
     ]
     assert len(fronts) >= 5
     for front in fronts:

@@ -17,8 +17,7 @@ from rlaif.inference.requests import Sample, SampleReply, SampleRequest
 from rlaif.io.files import FULL
 from rlaif.judges.judge import Comparison
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reference import ReferenceJudge
-from rlaif.judges.spec import ReferenceSpec
+from rlaif.judges.reference import ReferenceJudge, ReferenceSpec
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.progress import Silent
 from rlaif.recipe import SamplingSection

@@ -15,7 +15,11 @@ from pydantic_core import PydanticUndefined
 
 from rlaif.cli.main import app
 from rlaif.inference.backends import OpenAIBackend, VllmBackend
-from rlaif.judges.judge_file import LlmFile, PanelFile, ReferenceFile, RewardModelFile, load_judge_file
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.reference import ReferenceSpec
+from rlaif.judges.reward_model import RewardModelSpec
 from rlaif.prompts.front_matter import (
     AnswerFrontMatter,
     PairwiseJson,
@@ -135,7 +139,7 @@ def part(text: str, heading: str) -> str:
 
 @pytest.mark.parametrize(
     ("model", "backends"),
-    [(ReferenceFile, ()), (LlmFile, (VllmBackend, OpenAIBackend)), (RewardModelFile, ()), (PanelFile, ())],
+    [(ReferenceSpec, ()), (LlmSpec, (VllmBackend, OpenAIBackend)), (RewardModelSpec, ()), (PanelSpec, ())],
 )
 def test_every_key_of_a_judge_file_is_on_the_page(
     model: type[BaseModel], backends: tuple[type[BaseModel], ...]

@@ -6,7 +6,9 @@ import pytest
 
 from rlaif.errors import UserError
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.spec import JudgeSpec, LlmSpec, PanelSpec
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.spec import JudgeSpec
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
 OPENAI = LLM + "backend:\n  type: openai\n  model: m"
@@ -37,7 +39,7 @@ def test_the_shipped_panel_is_the_exact_check_and_then_the_initial_policy() -> N
 def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
     spec = judge(tmp_path, LLM)
     assert isinstance(spec, LlmSpec)
-    assert (spec.model, spec.orders, spec.front.labels) == ("policy", "both", ("A", "B"))
+    assert (spec.model, spec.orders, spec.front_matter.labels) == ("policy", "both", ("A", "B"))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
         (LLM + "temperature: 0.7", "mine.yaml:3: temperature: the prompt is read from log-probabilities"),
         (LLM + "max_tokens: 9", "mine.yaml:3: max_tokens: the prompt is read from log-probabilities"),
         (LLM + "samples: 2", "mine.yaml:3: samples: the prompt is read from log-probabilities"),
-        (LLM + "seed: 2", "mine.yaml:3: seed: nothing is drawn"),
+        (LLM + "seed: 2", "mine.yaml:3: seed: has no effect: set a temperature above 0, or give principles"),
         (LLM + "principles: [Be brief.]", "mine.yaml:3: principles: "),
         (LLM + "principles_file: nonesuch.txt", "mine.yaml:3: principles_file: nonesuch.txt: no such file"),
         ("kind: reward-model", "mine.yaml:1: model: missing"),
@@ -78,7 +80,7 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
         ("kind: reward-model\nmodel: m\nprompt: finance-grounded", "mine.yaml:3: prompt: "),
         (
             "kind: panel\nmode: majority\njudges: [reference]\nskip_when_both_below: 0.5",
-            "mine.yaml:4: skip_when_both_below: in mode majority all judges are asked",
+            "mine.yaml:4: skip_when_both_below: mode majority asks all judges",
         ),
         (LLM + "backend:\n  model: m", "mine.yaml:3: backend.type: missing"),
         ("kind: llm\nprompt: nonesuch", "mine.yaml:2: prompt: nonesuch: no prompt by that name"),

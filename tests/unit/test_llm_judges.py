@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,11 @@ from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
 from rlaif.judges.judge import Judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.spec import LlmSpec, RewardModelSpec
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.reward_model import RewardModelSpec
 from rlaif.judges.verdict import Decision, Verdict
+from rlaif.judges.vote import Vote
 
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", gold_answer="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"
@@ -204,9 +206,9 @@ def test_one_principle_is_drawn_for_a_comparison_the_same_in_both_orders_and_rec
         by_pair.setdefault((verdict.first, verdict.second), set()).add(verdict.text)
     assert all(len(texts) == 1 for texts in by_pair.values())
     drawn = [text for texts in by_pair.values() for text in texts]
-    assert set(drawn) == {f"[principle: {principle}]\n[[C]]" for principle in spec.principles}
+    assert set(drawn) == {f"[principle: {principle}]\n[[C]]" for principle in spec.all_principles}
     shown = [request.messages[-1]["content"] for request in backend.asked[0]]
-    assert all(any(f"By this: {principle}\n" in text for principle in spec.principles) for text in shown)
+    assert all(any(f"By this: {principle}\n" in text for principle in spec.all_principles) for text in shown)
     again, _ = asked(build_judge(spec, backend), answers[::-1])
     assert sorted(verdict.text for verdict in again) == sorted(verdict.text for verdict in verdicts)
     other = files(tmp_path, LABEL, BY_PRINCIPLE, "principles: [Be brief., Be right., Be kind.]\nseed: 4")
@@ -216,7 +218,7 @@ def test_one_principle_is_drawn_for_a_comparison_the_same_in_both_orders_and_rec
 def test_principles_come_from_a_file_with_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("# mine\nBe brief.\n\n  Be right.  \n", encoding="utf-8")
     spec = files(tmp_path, LABEL, BY_PRINCIPLE, "principles_file: mine.txt")
-    assert spec.principles == ("Be brief.", "Be right.")
+    assert spec.all_principles == ("Be brief.", "Be right.")
     assert ("judges", tmp_path / "mine.txt") in spec.files
     listed = files(tmp_path, LABEL, BY_PRINCIPLE, "principles: [Be brief., Be right.]")
     assert listed.sha == spec.sha
@@ -227,10 +229,13 @@ def test_principles_come_from_a_file_with_one_a_line(tmp_path: Path) -> None:
     [
         (LABEL, PAIR, "samples: 3", "j.yaml:3: samples: at temperature 0 all samples are the same"),
         (LABEL, PAIR, "temperature: null", "j.yaml:3: temperature: null is the endpoint's own"),
-        (LABEL, PAIR, "seed: 1", "j.yaml:3: seed: nothing is drawn"),
+        (LABEL, PAIR, "seed: 1", "j.yaml:3: seed: has no effect: set a temperature above 0, or give principles"),
         (LABEL, BY_PRINCIPLE, "", "j.yaml:1: principles: "),
-        (LABEL, BY_PRINCIPLE, "principles: [x, x]", "j.yaml:3: principles: one is empty or stands twice"),
-        (LABEL, BY_PRINCIPLE, "principles: [x]\nprinciples_file: p.md", "j.yaml:4: principles_file: principles stands"),
+        (LABEL, BY_PRINCIPLE, "principles: [x, x]", "j.yaml:3: principles: one is empty or repeated"),
+        (
+            LABEL, BY_PRINCIPLE, "principles: [x]\nprinciples_file: p.md",
+            "j.yaml:4: principles_file: principles is given too",
+        ),
         ("kind: pointwise\nverdict: score\nscale: [1, 5]\n", ONE, "orders: both", "j.yaml:3: orders: "),
         (
             "kind: pairwise\nverdict: logprob\nlabels: [A, B]\nprefix: 'I say '\n", PAIR,
@@ -314,14 +319,17 @@ OK, TIE, UNPARSED, ERROR, SILENT = "ok", "tie", "unparsed", "error", None
     ],
 )
 def test_a_voting_panel_decides_by_those_that_could_be_read(
-    members: list[tuple[str | None, float | None]], majority: tuple[str, float | None], mean: tuple[str, float | None]
+    tmp_path: Path,
+    members: list[tuple[str | None, float | None]],
+    majority: tuple[str, float | None],
+    mean: tuple[str, float | None],
 ) -> None:
-    from rlaif.judges.spec import PanelSpec
-    from rlaif.judges.vote import Vote
-
     judges = tuple(Deciding(f"judge {index}", *member) for index, member in enumerate(members))
     for mode, (status, preference) in (("majority", majority), ("mean", mean)):
-        panel = Vote(PanelSpec("panel", Path("panel.yaml"), mode, (), None), judges)  # type: ignore[arg-type]
+        (tmp_path / "panel.yaml").write_text(f"kind: panel\nmode: {mode}\njudges: [reference]\n", encoding="utf-8")
+        spec = load_judge_file(str(tmp_path / "panel.yaml"))
+        assert isinstance(spec, PanelSpec)
+        panel = Vote(spec, judges)
         verdicts, (decision,) = asked(panel, ["x", "y"])
         assert decision.status == status
         assert decision.preference == (None if preference is None else pytest.approx(preference))
@@ -348,8 +356,10 @@ def test_a_reward_models_sha_is_of_the_model_and_the_prompt(tmp_path: Path) -> N
     spec = load_judge_file(str(path))
     assert isinstance(spec, RewardModelSpec)
     assert spec.models == frozenset()
-    assert replace(spec, batch_size=3, device="cpu", name="x").sha == spec.sha
-    assert replace(spec, model="other/model").sha != spec.sha
+    path.rename(tmp_path / "x.yaml")
+    assert load_judge_file(str(tmp_path / "x.yaml")).sha == spec.sha
+    assert spec.model_copy(update={"batch_size": 3, "device": "cpu"}).sha == spec.sha
+    assert spec.model_copy(update={"model": "other/model"}).sha != spec.sha
 
 
 def test_a_directorys_reward_model_goes_by_its_weights(tmp_path: Path) -> None:
@@ -363,7 +373,7 @@ def test_a_directorys_reward_model_goes_by_its_weights(tmp_path: Path) -> None:
     assert isinstance(spec, RewardModelSpec)
     first = spec.sha
     folder.rename(elsewhere)
-    assert replace(spec, model=str(elsewhere)).sha == first
+    assert spec.model_copy(update={"model": str(elsewhere)}).sha == first
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"trained again")
     assert spec.sha != first

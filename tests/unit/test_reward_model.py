@@ -12,7 +12,7 @@ from rlaif.errors import UserError
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reward_model import RewardModel
+from rlaif.judges.reward_scores import RewardModel
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

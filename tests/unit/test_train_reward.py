@@ -17,7 +17,7 @@ from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reward_model import Reward, RewardModel
+from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.models.resolve import weights_id
 from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
 from rlaif.prompts.template import load_template

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlaif.chat import Messages
-from rlaif.judges.reward_model import Reward, RewardModel
+from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.training.reward.pairs import RewardPair
 
 

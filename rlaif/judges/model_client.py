@@ -1,0 +1,117 @@
+"""Asks a judge's model and reads its replies, whatever the kind of prompt.
+
+Invariant: each prompt gets its number of replies, in order, and a reply is `ok` only if it was read as the template's
+front matter says. A failure of the backend is an `error`; a text that its limit cut is `unparsed`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rlaif.chat import Messages
+from rlaif.inference.model_backend import ModelBackend
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
+from rlaif.judges.llm import LlmSpec, Sampling
+from rlaif.judges.verdict import Status
+from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
+from rlaif.prompts.parsing import UNPARSED
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    """One reply of a judge's model, read.
+
+    Attributes:
+        status: as of a verdict.
+        value: for `ok` alone, P(the answer shown first is better) or a rating.
+        text: word for word; of log-probabilities, the choices with theirs; for an error, what went wrong.
+        prompt_tokens, completion_tokens, seconds: what it cost.
+    """
+
+    status: Status
+    value: float | None
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class ModelClient(Protocol):
+    """Asks a judge's model about one question."""
+
+    async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
+        """Return the replies to each prompt, in order."""
+        ...
+
+
+def model_client(spec: LlmSpec, backend: ModelBackend) -> ModelClient:
+    """Return the client that asks and reads as a spec's template says."""
+    if isinstance(spec.front_matter, LogprobFrontMatter):
+        return LogprobClient(spec.front_matter, backend)
+    if spec.sampling is None:
+        raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")
+    return TextClient(spec.front_matter, spec.sampling, spec.seed, backend)
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobClient:
+    """Asks for the log-probabilities of a template's choices: one reply a prompt."""
+
+    front_matter: LogprobFrontMatter
+    backend: ModelBackend = field(repr=False)
+
+    async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
+        """See `ModelClient`."""
+        labels, prefix = self.front_matter.labels, self.front_matter.prefix
+        replies = await self.backend.choices([ChoiceRequest(messages, labels, prefix) for messages in prompts])
+        return [[self._read(reply)] for reply in replies]
+
+    def _read(self, reply: ChoiceReply) -> ReadReply:
+        cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
+        labels = self.front_matter.labels
+        if reply.failure is not None:
+            return ReadReply("error", None, reply.failure, *cost)
+        if len(reply.logprobs) != len(labels):
+            return ReadReply("error", None, f"{len(reply.logprobs)} log-probabilities for {len(labels)} labels", *cost)
+        reading = self.front_matter.of_logprobs(reply.logprobs)
+        best = [label for label, value in zip(labels, reply.logprobs, strict=True) if value == max(reply.logprobs)]
+        values = ", ".join(f"{label} {value:.4f}" for label, value in zip(labels, reply.logprobs, strict=True))
+        text = f"{best[0] if len(best) == 1 else 'neither'} ({values})"
+        if reading == UNPARSED and reply.text:
+            text += f"; it began with {reply.text!r}"
+        return ReadReply(reading.status, reading.value, text, *cost)
+
+
+@dataclass(frozen=True, slots=True)
+class TextClient:
+    """Asks for a text and reads its verdict, once or several times a prompt."""
+
+    front_matter: TextFrontMatter
+    sampling: Sampling
+    seed: int
+    backend: ModelBackend = field(repr=False)
+
+    async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
+        """See `ModelClient`. Sample i of every prompt is drawn with seed `seed + i`."""
+        samples = range(self.sampling.samples)
+        replies = await self.backend.chats([self._request(messages, i) for messages in prompts for i in samples])
+        read = [self._read(reply) for reply in replies]
+        return [read[start : start + len(samples)] for start in range(0, len(read), len(samples))]
+
+    def _request(self, messages: Messages, sample: int) -> ChatRequest:
+        return ChatRequest(
+            messages,
+            self.sampling.max_tokens,
+            self.sampling.temperature,
+            0 if self.sampling.temperature == 0 else self.seed + sample,
+            self.front_matter.answer_schema,
+        )
+
+    def _read(self, reply: ChatReply) -> ReadReply:
+        cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
+        if reply.failure is not None:
+            return ReadReply("error", None, reply.failure, *cost)
+        if reply.finish_reason == "length":
+            return ReadReply("unparsed", None, f"{reply.text}\n[cut at {self.sampling.max_tokens} tokens]", *cost)
+        reading = self.front_matter.of_text(reply.text)
+        return ReadReply(reading.status, reading.value, reply.text, *cost)

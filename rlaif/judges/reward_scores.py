@@ -1,0 +1,165 @@
+"""The reward model itself: scores of conversations, computed in this process in batches.
+
+Invariant: a score is of the whole conversation, exactly as the model's own chat template writes it. A conversation that
+is longer than the model takes is an error: cut, it would be the score of another one.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rlaif.chat import Messages
+from rlaif.errors import UserError
+from rlaif.prompts.conversation import conversation_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """What a reward model says of one conversation.
+
+    Attributes:
+        score: its one output; None on a failure. The difference of two is the log-odds that the first is better.
+        tokens: length of the conversation.
+        seconds: its share of the batch that it was scored in.
+        failure: why there is no score, or None.
+    """
+
+    score: float | None
+    tokens: int
+    seconds: float
+    failure: str | None = None
+
+
+class RewardBackend(Protocol):
+    """Scores conversations."""
+
+    async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
+        """Score conversations that end with the answer, in order."""
+        ...
+
+
+class RewardModel:
+    """An `AutoModelForSequenceClassification` with one output, in this process, loaded at the first use.
+
+    Conversations that wait while a batch is computed make the next one, whichever prompt they are of.
+
+    Args:
+        model: hub id or local directory.
+        batch_size: conversations scored at once.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    def __init__(self, model: str, batch_size: int = 8, device: str = "auto") -> None:
+        self._name, self._batch_size, self._wanted = model, batch_size, device
+        self._loaded: tuple[Any, Any, str, int] | None = None
+        self._waiting: deque[tuple[Messages, asyncio.Future[Reward]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
+        """Score conversations that end with the answer, in order.
+
+        Raises:
+            UserError: the model is none, has another number of outputs, or has no chat template.
+        """
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in chats]
+        self._waiting.extend(zip(chats, futures, strict=True))
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._work())
+        return list(await asyncio.gather(*futures))
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+            try:
+                rewards = await asyncio.to_thread(self._score, [chat for chat, _ in batch])
+            except Exception as error:
+                # Whoever waits must hear of it; the next batch may be a smaller one.
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), reward in zip(batch, rewards, strict=True):
+                if not future.done():
+                    future.set_result(reward)
+
+    def _score(self, chats: Sequence[Messages]) -> list[Reward]:
+        import torch
+
+        started = time.monotonic()
+        model, tokenizer, device, longest = self._load()
+        encoded = [conversation_ids(tokenizer, chat) for chat in chats]
+        fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
+        scores: dict[int, float] = {}
+        if fitting:
+            batch = tokenizer.pad({"input_ids": [encoded[index] for index in fitting]}, return_tensors="pt").to(device)
+            with torch.inference_mode():
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            scores = dict(zip(fitting, logits[:, 0].float().tolist(), strict=True))
+        seconds = (time.monotonic() - started) / len(chats)
+        return [self._reward(scores.get(index), len(tokens), longest, seconds) for index, tokens in enumerate(encoded)]
+
+    def _reward(self, score: float | None, tokens: int, longest: int, seconds: float) -> Reward:
+        if score is None:
+            return Reward(None, tokens, seconds, failure=f"{tokens} tokens, but {self._name} takes {longest}")
+        if not math.isfinite(score):
+            return Reward(None, tokens, seconds, failure=f"{self._name} gave {score}, which is no score")
+        return Reward(score, tokens, seconds)
+
+    def _load(self) -> tuple[Any, Any, str, int]:
+        """Return the model, its tokenizer, its device and the longest conversation that it takes, in tokens."""
+        if self._loaded is None:
+            self._loaded = load_reward_model(self._name, self._wanted)
+        return self._loaded
+
+
+def load_reward_model(name: str, wanted: str) -> tuple[Any, Any, str, int]:
+    """Load a reward model.
+
+    Args:
+        name: hub id or local directory.
+        wanted: device, or `auto`.
+
+    Returns:
+        The model, its tokenizer, its device and the longest conversation that it takes, in tokens.
+
+    Raises:
+        UserError: it is no reward model.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from rlaif.models.dtype import weights_dtype
+    from rlaif.models.resolve import resolve_model
+
+    folder = resolve_model(name)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"{name}: device is {device}, but there is no GPU here")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=getattr(torch, weights_dtype("auto", device != "cpu")), output_loading_info=True
+        )
+    except (ValueError, OSError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"{name}: transformers cannot load it as a sequence classifier: {reason}") from None
+    if missing := info["missing_keys"]:
+        # transformers fills them with random numbers and only warns.
+        raise UserError(f"{name}: not a reward model: it has no weights for {', '.join(sorted(missing))}")
+    if model.config.num_labels != 1:
+        raise UserError(f"{name}: {model.config.num_labels} outputs; expected a reward model with one")
+    if not tokenizer.chat_template:
+        raise UserError(f"{name}: its tokenizer has no chat template; expected one that writes a conversation")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # The classifier reads its score at the last token that is no padding, by the configuration's idea of padding.
+    if model.config.get_text_config().pad_token_id is None:
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    limits = [tokenizer.model_max_length, getattr(model.config.get_text_config(), "max_position_embeddings", None)]
+    longest = min(int(limit) for limit in limits if limit)
+    return model.to(device).eval(), tokenizer, device, longest
