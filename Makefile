@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(DEVICE)
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: setup demo test test-slow test-fast lint clean
+.PHONY: setup demo test test-slow test-fast lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test-fast  the unit tests alone: no engine, no Ray, under a minute"
 	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
 	@echo "make lint    ruff, mypy and the direction of imports"
+	@echo "make docs    write the generated parts of docs/: keys of recipes and judge files, figures, packages"
 
 setup: $(STAMP)
 
@@ -50,6 +51,9 @@ test-fast: setup
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python -m docs.generate
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

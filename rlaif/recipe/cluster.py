@@ -17,20 +17,20 @@ class EnginesSection(Section):
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Share of each GPU's memory that an engine may take."""
     kv_cache_gib: float | None = Field(default=None, gt=0)
-    """KV cache of an engine in GiB; null takes a GPU's share, or a fair part of a CPU's free memory."""
+    """KV cache of an engine in GiB; null takes what is left of a GPU's share, or a fair part of a CPU's free memory."""
     max_num_seqs: int = Field(default=64, ge=1, le=4096)
     """Sequences that an engine runs at once."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of an engine on a CPU; null takes the node's cores."""
+    """Threads of an engine on a CPU; null shares the node's cores among the pool's engines."""
     eager: bool | None = None
-    """Skip torch.compile and CUDA graphs; null is yes on a CPU, where compiling costs minutes and gains nothing."""
+    """Skip torch.compile and CUDA graphs; null skips them on a CPU, where compiling costs minutes and gains nothing."""
 
 
 class TrainersSection(Section):
     """The workers of Ray Train."""
 
     workers: int = Field(default=1, ge=1, le=8192)
-    """Training processes; on GPUs one each."""
+    """Training processes, each with a CPU and, on GPUs, one of those."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """`ddp` keeps a copy of the model on each worker, `fsdp` shards weights, gradients and optimizer over them."""
     threads: int | None = Field(default=None, ge=1)
@@ -41,9 +41,10 @@ class ClusterSection(Section):
     """Placement of a run. Changing it never changes what the run means, so a run may go on under another."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """`auto` takes GPUs where the Ray cluster has them."""
+    """`auto` takes GPUs where the Ray cluster has any; `gpu` fails where it has none."""
     placement: Literal["shared", "split"] = "shared"
-    """`shared`: engines give their GPUs back while the trainer has them; `split`: each keeps its own."""
+    """On GPUs, `shared`: engines give theirs back while the trainer has them; `split`: each keeps its own. On CPUs,
+    `split` has each engine reserve one, `shared` none."""
     policy: EnginesSection = EnginesSection()
     """Engines that sample the policy."""
     judge: EnginesSection = EnginesSection()

@@ -37,6 +37,7 @@ class PairsSection(Section):
     per_question: Literal["all", "best-worst"] = "all"
     """`all` keeps every decided comparison; `best-worst` keeps the one with the widest margin."""
     min_margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Least margin of a decision: |2p - 1| of a preference p, or the difference of two scores on the judge's scale."""
+    """Least margin of a decision: the distance of 2p - 1 from 0 of a preference p, which is at most 1; or the
+    difference of two ratings on the judge's scale."""
     max_per_question: int | None = Field(default=None, ge=1)
-    """At most so many pairs a question, widest margins first; null keeps all."""
+    """With `all`, the most pairs of one question, widest margins first; null keeps all."""

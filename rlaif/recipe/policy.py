@@ -11,15 +11,17 @@ class PolicySection(Section):
     """The model being aligned and the prompt file that puts a question to it."""
 
     model: str = Field(min_length=1)
-    """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no network."""
+    """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no hub. It needs a chat template."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; null is its default branch."""
     prompt: str = "answer"
-    """Prompt file that puts the question to the policy: a name in `prompts/`, or a path."""
+    """Template that puts the question to the policy: a name in `prompts/`, or a path; of kind `answer`."""
     max_length: int = Field(default=2048, ge=16)
-    """Longest prompt and answer together, in tokens; a question that does not fit is recorded as a failure."""
+    """Longest prompt and answer together, in tokens, at most the model's own limit. A question that leaves no room for
+    a whole answer is recorded as a failure."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' type in engines and trainer; `auto` is bfloat16 on a GPU and float32 on a CPU without bf16 units."""
+    """Type of the weights in all engines, and of a frozen base in training. `auto` is bfloat16 on a GPU and on a CPU
+    with bf16 units, else float32."""
 
 
 class SamplingSection(Section):
@@ -32,10 +34,10 @@ class SamplingSection(Section):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Mass of the nucleus that is sampled from."""
     max_tokens: int = Field(default=256, ge=1)
-    """Longest answer in tokens; a longer one is cut and marked `length`."""
+    """Longest answer in tokens, below `policy.max_length`; a longer one is cut and marked `length`."""
     in_flight: int = Field(default=256, ge=1)
-    """Questions in flight at once over all engines; bounds the coordinator's memory."""
+    """Questions in flight at once over all engines; bounds the driver's memory."""
     attempts: int = Field(default=3, ge=1, le=10)
-    """How often a question is tried when its engine dies, before it is recorded as a failure."""
+    """How often a request is tried when its engine dies, before it is recorded as a failure."""
     shard_questions: int = Field(default=16, ge=1)
-    """Questions a shard holds before it is committed: what a kill can cost at the most."""
+    """Questions that are gathered before they are committed as a shard: the most that a kill can cost."""

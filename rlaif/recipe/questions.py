@@ -11,13 +11,13 @@ class Columns(Section):
     """Which column of a file holds what, for files that do not use our own names."""
 
     question: str = "question"
-    """Column of the question's text."""
+    """Column of the question's text. An empty question is refused."""
     id: str = "id"
-    """Column of the id; where the file has none, the id is made from the row's content."""
+    """Column of the id, which no two rows share. A row without one gets an id made from its question and context."""
     context: str = "context"
-    """Column of the text that the answer must follow from."""
+    """Column of the text that the answer must follow from: a text, or a list of texts or of objects with a `text`."""
     answer: str = "answer"
-    """Column of the reference answer, where one is known."""
+    """Column of the gold answer, where one is known: a text or a number."""
     doc_link: str = "doc_link"
     """Column of a link to the document that the question is about."""
 
@@ -27,7 +27,8 @@ class FileQuestions(Section):
 
     type: Literal["file"] = "file"
     path: str = Field(min_length=1)
-    """Path or fsspec URL (`s3://...`) of the file; a relative path starts at the working directory."""
+    """Path or fsspec URL (`s3://...`) of a `.jsonl`, `.csv` or `.parquet` file; a relative path starts at the working
+    directory."""
     columns: Columns = Columns()
     """Names of the columns that hold each part of a question."""
     limit: int | None = Field(default=None, ge=1)
@@ -43,7 +44,7 @@ class DatasetQuestions(Section):
     name: str | None = None
     """The dataset's configuration, where it has several."""
     split: str = "train"
-    """The split to read."""
+    """The split to read; on the hub also a slice, such as `train[:6500]`."""
     columns: Columns = Columns()
     """Names of the columns that hold each part of a question."""
     limit: int | None = Field(default=None, ge=1)

@@ -11,7 +11,8 @@ class GateSection(Section):
     """What a trained policy must pass on the held-out questions before it is promoted."""
 
     max_drop: float = Field(default=0.0, ge=0, le=1)
-    """How far the held-out score may fall below the current policy's."""
+    """How far the held-out score may fall below the current policy's. Where not every held-out question has a gold
+    answer, how far the win rate against the current policy may fall below one half."""
     on_fail: Literal["continue", "stop"] = "continue"
     """`continue` samples the next round from the policy that is current; `stop` ends the run."""
 
@@ -22,7 +23,8 @@ class RoundsSection(Section):
     count: int = Field(default=2, ge=1, le=10_000)
     """Rounds of a run; a finished run with a larger count goes on where it ended."""
     questions: int | float | list[int | float] = Field(default=1.0)
-    """Questions a round takes: a count (64), a share of the train set (0.2), or one of either for each round."""
+    """Questions a round takes: a count (`64`), a share of the train set (`0.2`), or a list with one of either for each
+    round. `1` is one question, `1.0` all of them."""
     staleness: int = Field(default=0, ge=0, le=1)
     """`1` samples the next round while this one trains, with the policy at hand, which is then one round behind; needs
     `cluster.placement: split`. `0` samples each round from the policy that is current when it begins."""
@@ -48,7 +50,7 @@ class EvaluationSection(Section):
     """What is measured on the held-out questions after every round."""
 
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest answer in tokens; null takes `sampling.max_tokens`."""
+    """Longest answer in tokens, below `policy.max_length`; null takes `sampling.max_tokens`."""
     kl_questions: int = Field(default=32, ge=0)
     """Held-out questions whose answers estimate the KL divergence to the initial policy; 0 leaves it out."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

@@ -1,18 +1,17 @@
 """The documents against the code: every key of recipe, judge and prompt files; every command, option and link."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
+from docs import generate
 from rlaif.cli.main import app
 from rlaif.inference.backends import OpenAIBackend, VllmBackend
 from rlaif.judges.judge_file import load_judge_file
@@ -30,7 +29,8 @@ from rlaif.prompts.front_matter import (
     PointwiseScore,
 )
 from rlaif.prompts.template import VARIABLES
-from rlaif.recipe import DatasetQuestions, DemoQuestions, FileQuestions, Recipe, load_recipe, parse_recipe
+from rlaif.recipe import Recipe, load_recipe, parse_recipe
+from rlaif.reporting.judge.figures import FIGURES
 from rlaif.rounds.identity import differing_keys
 
 ROOT = Path(__file__).parents[2]
@@ -69,28 +69,20 @@ def rows(text: str) -> Iterator[list[str]]:
             yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def default(field: FieldInfo) -> str:
-    """Return a default as the page writes it."""
-    if field.default is PydanticUndefined:
-        return "required"
-    if field.default in ("", ()):
-        return "empty"
-    if isinstance(field.default, tuple):
-        return f"`[{', '.join(field.default)}]`"
-    if field.default is None or isinstance(field.default, bool):
-        return f"`{json.dumps(field.default)}`"
-    return f"`{field.default}`"
+def test_generated_parts_are_what_the_code_says() -> None:
+    """`make docs` writes them: keys, types, defaults and meanings, figures, variables, packages and layers."""
+    assert [path.name for path, _ in generate.differing()] == []
 
 
 def test_every_key_of_a_recipe_is_on_the_page() -> None:
-    told = {key for cells in rows(RECIPES) for key in re.findall(r"`([^`]+)`", cells[0])}
-    told |= {key for line in RECIPES.splitlines() if line.startswith("#") for key in re.findall(r"`([^`]+)`", line)}
-    told |= set(re.findall(r"`(questions\.(?:train|heldout|test)(?:\.columns)?)`", RECIPES))
+    shown = {key for cells in rows(RECIPES) for key in re.findall(r"`([^`]+)`", cells[0])}
+    shown |= {key for line in RECIPES.splitlines() if line.startswith("#") for key in re.findall(r"`([^`]+)`", line)}
+    shown |= set(re.findall(r"`(questions\.(?:train|heldout|test)(?:\.(?:columns|type))?)`", RECIPES))
     wanted = {path for path, _ in keys(Recipe) if not path.startswith(_GIVEN_ONCE)}
     assert len(wanted) > 60
-    assert wanted - told == set()
-    # Nor is a key told that there is not.
-    assert {key for key in told if "." in key} <= {path for path, _ in keys(Recipe)}
+    assert wanted - shown == set()
+    # Nor does it show a key that does not exist.
+    assert {key for key in shown if "." in key} <= {path for path, _ in keys(Recipe)}
 
 
 def may_change(path: str) -> bool:
@@ -115,25 +107,27 @@ def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
     assert set(re.findall(r"`([^`]+)`", sentence)) == wanted - {"name"}
 
 
-def test_every_default_is_the_one_on_the_page() -> None:
-    told = {key: cells[2] for cells in rows(RECIPES) for key in re.findall(r"`([^`]+)`", cells[0]) if len(cells) == 4}
-    # These two stand for more than one field.
-    of_more = {"name", "questions.train.type"}
-    for path, field in keys(Recipe):
-        if path in told and path not in of_more and not (sections(field) and field.default is not None):
-            of_sources = {default(source.model_fields[path.split(".")[-1]]) for source in _sources(path)}
-            assert told[path] in (of_sources or {default(field)}), path
-
-
-def _sources(path: str) -> list[Any]:
-    """Return the kinds of source that have a key of `questions.train`."""
-    kinds = (FileQuestions, DatasetQuestions, DemoQuestions)
-    part = path.removeprefix("questions.train.")
-    return [kind for kind in kinds if part in kind.model_fields] if part != path else []
+@pytest.mark.parametrize(
+    ("annotation", "default", "type_text", "default_text"),
+    [
+        (Annotated[int, Field(ge=1, le=5)], 2, "integer, at least 1, at most 5", "`2`"),
+        (Annotated[float, Field(gt=0)] | None, None, "number, above 0, or null", "`null`"),
+        (Literal["a", "b"], "a", "`a` or `b`", "`a`"),
+        (Literal["a", "b", "c"], ..., "one of `a`, `b`, `c`", "required"),
+        (tuple[str, str], ("A", "B"), "list of two strings", "`[A, B]`"),
+        (int | float | list[int | float], 1.0, "integer, number, or list of integers or numbers", "`1.0`"),
+        (str | list[str], "all", "string, or list of strings", "`all`"),
+        (bool, False, "true or false", "`false`"),
+        (str, "", "string", "empty"),
+    ],
+)
+def test_types_and_defaults_are_worded(annotation: Any, default: Any, type_text: str, default_text: str) -> None:
+    field = create_model("Section", key=(annotation, default)).model_fields["key"]
+    assert (generate.type_text(field), generate.default_text(field)) == (type_text, default_text)
 
 
 def part(text: str, heading: str) -> str:
-    """Return what stands between a heading and the next one."""
+    """Return the text from a heading to the next one."""
     return re.split(r"^#+ ", text.partition(f"{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -145,19 +139,17 @@ def test_every_key_of_a_judge_file_is_on_the_page(
     model: type[BaseModel], backends: tuple[type[BaseModel], ...]
 ) -> None:
     kind = get_args(model.model_fields["kind"].annotation)[0]
-    told = [(cells[0].strip("`"), cells[2]) for cells in rows(part(JUDGES, f"### `kind: {kind}`")) if cells[0] != "key"]
-    wanted = [(path, default(field)) for path, field in model.model_fields.items() if path not in ("kind", "backend")]
-    if backends:
-        wanted.append(("backend", "`{type: vllm}`"))
-        assert model.model_fields["backend"].default == VllmBackend(type="vllm")
+    shown = [cells[0].strip("`") for cells in rows(part(JUDGES, f"### `kind: {kind}`")) if cells[0] != "key"]
+    wanted = [path for path in model.model_fields if path != "kind"]
     for backend in backends:
-        wanted += [(path, default(field)) for path, field in keys(backend, "backend.")]
-    assert sorted(told) == sorted(wanted)
+        wanted += [path for path, _ in keys(backend, "backend.") if path != "backend.type"]
+        assert f"`backend: {{type: {get_args(backend.model_fields['type'].annotation)[0]}}}`" in JUDGES
+    assert sorted(shown) == sorted(wanted)
 
 
 def test_every_kind_of_judge_is_in_the_readme() -> None:
-    told = {cells[0].strip("`") for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))}
-    assert {"reference", "llm", "reward-model", "panel"} <= told
+    shown = {cells[0].strip("`") for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))}
+    assert {"reference", "llm", "reward-model", "panel"} <= shown
 
 
 @pytest.mark.parametrize(
@@ -168,28 +160,23 @@ def test_every_kind_of_judge_is_in_the_readme() -> None:
     ],
 )
 def test_every_key_of_a_prompt_file_is_on_the_page(kind: str, models: list[type[BaseModel]]) -> None:
-    told, verdict = [], ""
-    for cells in rows(part(PROMPTS, f"### `kind: {kind}`")):
-        verdict = cells[0].strip("`") or verdict
-        if verdict != "verdict":
-            told.append((verdict, cells[2].strip("`"), cells[4]))
-    wanted = [
-        (get_args(model.model_fields["verdict"].annotation)[0], name, default(field))
-        for model in models
-        for name, field in model.model_fields.items()
-        if name not in ("kind", "verdict")
+    text = part(PROMPTS, f"### `kind: {kind}`")
+    shown = [cells[0].strip("`") for cells in rows(text) if cells[0] != "key"]
+    assert shown == [name for model in models for name in model.model_fields if name not in ("kind", "verdict")]
+    assert re.findall(r"`verdict: (\w+)`", text) == [
+        get_args(model.model_fields["verdict"].annotation)[0] for model in models
     ]
-    assert told == wanted
     assert set(AnswerFrontMatter.model_fields) == {"kind"}
 
 
 def test_every_variable_of_a_prompt_is_on_the_page() -> None:
-    told = {
-        cells[0].strip("`"): tuple(tuple(re.findall(r"`([^`]+)`", cell)) for cell in cells[1:])
-        for cells in rows(PROMPTS)
-        if len(cells) == 3 and cells[0] != "kind"
-    }
-    assert told == {kind: tuple(known) for kind, known in VARIABLES.items()}
+    shown = {cells[0].strip("`") for cells in rows(PROMPTS) if len(cells) == 3 and cells[0] != "kind"}
+    assert shown == set(VARIABLES)
+
+
+def test_every_figure_of_a_judge_report_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
+    assert set(FIGURES) <= {cells[0].strip("`") for cells in rows(page)}
 
 
 def test_the_least_recipe_is_one() -> None:
