@@ -1,4 +1,7 @@
-"""Whether the hub answers at all: found out once, in seconds, since the hub's client tries for half a minute a file."""
+"""Whether the Hugging Face hub can be reached.
+
+Checked once per process, in seconds: without a network the hub's own client retries each file for half a minute.
+"""
 
 import os
 import ssl
@@ -11,9 +14,9 @@ _SECONDS = 3
 
 @lru_cache(maxsize=1)
 def hub_answers() -> bool:
-    """Return whether the hub can be reached; if not, this process's hub clients are told to use their cache alone.
+    """Return whether the hub can be reached; if not, set `HF_HUB_OFFLINE` so that hub clients use their cache alone.
 
-    The hub's clients read `HF_HUB_OFFLINE` when they are imported, so call it before that.
+    Call it before a hub client is imported: they read the variable on import.
     """
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
         return False
@@ -21,9 +24,9 @@ def hub_answers() -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=_SECONDS).close()
     except urllib.error.HTTPError:
-        pass  # It answers; whether it lets us in is its client's to say.
+        pass  # The hub answers; its client reports whether it grants access.
     except (OSError, ValueError) as error:
-        # What cannot check a certificate reaches something all the same, and the hub's client may know it.
+        # The server was reached even if its certificate cannot be verified here; the hub's client may trust it.
         if not isinstance(getattr(error, "reason", error), ssl.SSLError):
             os.environ["HF_HUB_OFFLINE"] = "1"
             return False

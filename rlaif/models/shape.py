@@ -1,7 +1,7 @@
-"""The shape of a decoder-only language model: what its memory and its arithmetic follow from.
+"""The shape of a decoder-only language model, from which its memory and its arithmetic follow.
 
 Invariant: `parameters` is exact for the Llama family (Llama, Mistral, Qwen2, Qwen3, SmolLM2): grouped-query attention,
-a gated MLP of three matrices and two RMSNorms a layer, one RMSNorm at the end.
+a gated MLP of three matrices and two RMSNorms per layer, one RMSNorm at the end.
 """
 
 from collections.abc import Collection
@@ -16,12 +16,12 @@ class ModelShape:
         layers: decoder layers.
         hidden: width of the residual stream.
         intermediate: width of the gated MLP.
-        heads, kv_heads: attention heads; heads that keys and values have.
+        heads, kv_heads: attention heads; key-value heads.
         head_dim: width of a head.
         vocab: rows of the embedding.
         tied_embeddings: whether the LM head is the embedding.
-        qkv_bias: whether the projections of queries, keys and values have a bias (Qwen2).
-        qk_norm: whether queries and keys are normalized head by head (Qwen3).
+        qkv_bias: whether the query, key and value projections have a bias (Qwen2).
+        qk_norm: whether queries and keys are normalized per head (Qwen3).
         source: where the sizes come from, for messages.
     """
 
@@ -39,26 +39,26 @@ class ModelShape:
 
     @property
     def q_width(self) -> int:
-        """Width of all heads' queries."""
+        """Width of the queries of all heads."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
-        """Width of all heads' keys, and of their values."""
+        """Width of the keys of all key-value heads; the values have the same."""
         return self.kv_heads * self.head_dim
 
     @property
     def embedding_parameters(self) -> int:
-        """Parameters of the embedding and, where it is another matrix, of the LM head."""
+        """Parameters of the embedding and, where it is a separate matrix, of the LM head."""
         return self.vocab * self.hidden * (1 if self.tied_embeddings else 2)
 
     @property
     def layer_parameters(self) -> int:
         """Parameters of one decoder layer."""
-        attention = self.hidden * (2 * self.q_width + 2 * self.kv_width)
+        matrices = sum(inputs * outputs for inputs, outputs in self._matrices().values())
         bias = self.q_width + 2 * self.kv_width if self.qkv_bias else 0
         norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
-        return attention + bias + 3 * self.hidden * self.intermediate + norms
+        return matrices + bias + norms
 
     @property
     def parameters(self) -> int:
@@ -72,14 +72,16 @@ class ModelShape:
             rank: of the update.
             targets: names of modules such as `q_proj`, or `all-linear` for every matrix of the decoder layers.
         """
-        return rank * self.layers * sum(inputs + outputs for inputs, outputs in self._adapted(targets))
+        matrices = self._matrices()
+        if targets == "all-linear":
+            targets = matrices.keys()
+        elif isinstance(targets, str):
+            targets = {targets}
+        return rank * self.layers * sum(sum(size) for name, size in matrices.items() if name in targets)
 
-    def lora_inputs(self, targets: str | Collection[str]) -> int:
-        """Return the summed input widths of one layer's adapted matrices."""
-        return sum(inputs for inputs, _ in self._adapted(targets))
-
-    def _adapted(self, targets: str | Collection[str]) -> list[tuple[int, int]]:
-        matrices = {
+    def _matrices(self) -> dict[str, tuple[int, int]]:
+        """Return the inputs and outputs of each matrix of a decoder layer."""
+        return {
             "q_proj": (self.hidden, self.q_width),
             "k_proj": (self.hidden, self.kv_width),
             "v_proj": (self.hidden, self.kv_width),
@@ -88,7 +90,3 @@ class ModelShape:
             "up_proj": (self.hidden, self.intermediate),
             "down_proj": (self.intermediate, self.hidden),
         }
-        if targets == "all-linear":
-            return list(matrices.values())
-        wanted = {targets} if isinstance(targets, str) else set(targets)
-        return [size for name, size in matrices.items() if name in wanted]

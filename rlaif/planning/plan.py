@@ -13,7 +13,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.models.context import model_context
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.shape import ModelShape
-from rlaif.models.shapes import model_shape
+from rlaif.models.shape_lookup import model_shape
 from rlaif.planning.duration import efficiency, engine_seconds, training_seconds
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
 from rlaif.planning.judges import JudgeCalls, judge_calls, remote_calls

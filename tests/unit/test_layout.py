@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.errors import UserError
-from rlaif.models.known import KNOWN
+from rlaif.models.shape_lookup import published_shape
 from rlaif.planning.hardware import GPU_TYPES, Hardware, HardwareOptions, describe_hardware
 from rlaif.planning.layout import Layout, lay_out
 from rlaif.planning.memory import GIB, Memory
@@ -17,7 +17,7 @@ from rlaif.planning.plan import Plan, PlanOptions, make_plan
 from rlaif.planning.ray_nodes import hardware_of
 from rlaif.recipe import load_recipe
 
-LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]
+LLAMA = published_shape("meta-llama/Llama-3.1-8B-Instruct", "offline")
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,14 @@ from typing import Any, Literal
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.models.known import KNOWN
 from rlaif.models.shape import ModelShape
-from rlaif.models.shapes import model_shape
+from rlaif.models.shape_lookup import model_shape, published_shape
 from rlaif.planning.hardware import HardwareOptions
 from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
 from rlaif.recipe import LoraSection, load_recipe
 
-LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]
+LLAMA = published_shape("meta-llama/Llama-3.1-8B-Instruct", "offline")
 
 # As the publishers' own safetensors files count them.
 PARAMETERS = {
@@ -43,7 +42,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_parameters_are_those_that_the_publisher_counts(model: str) -> None:
-    assert KNOWN[model].parameters == PARAMETERS[model]
+    assert published_shape(model, "offline").parameters == PARAMETERS[model]
 
 
 def test_the_built_in_model_needs_no_hub() -> None:
