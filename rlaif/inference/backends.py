@@ -18,7 +18,7 @@ class VllmBackend(Section):
 
     type: Literal["vllm"]
     model: str = Field(default="policy", min_length=1)
-    """`policy` for the run's initial policy, or a hub id or local directory."""
+    """`policy` is the initial policy (outside a run, the command's `--model`); else a hub id or a local directory."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Prices(Section):
     completion: float = Field(ge=0, allow_inf_nan=False)
     """For a million tokens of answer."""
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
-    """Its ISO 4217 code."""
+    """ISO 4217 code of the currency: three capital letters."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return what so many tokens cost, in the currency."""
@@ -48,10 +48,10 @@ class OpenAIBackend(Section):
     model: str = Field(min_length=1)
     """The model's name there."""
     base_url: str = OPENAI_URL
-    """Where it is. Who answers is decided by the endpoint and the name together, so both are part of the judge's
-    identity; the environment's OPENAI_BASE_URL is not read."""
+    """URL of the endpoint, without a credential or a query. It is part of the judge's identity; the environment's
+    `OPENAI_BASE_URL` is not read."""
     api_key_env: str | None = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the key; null for a server that wants none. The key itself stands nowhere."""
+    """Environment variable that holds the key; null for a server that needs none. The key itself is never written."""
     concurrency: int = Field(default=8, ge=1, le=1024)
     """Requests on their way at once."""
     timeout: float = Field(default=120.0, gt=0, le=3600)

@@ -36,7 +36,8 @@ class LlmSpec(JudgeSpec):
 
     kind: Literal["llm"]
     prompt: str = Field(min_length=1)
-    """A name in `prompts/`, or the path of a prompt file, from here or from the working directory."""
+    """A template of kind `pairwise` or `pointwise`: its name in `prompts/`, or its path from the judge file or the
+    working directory."""
     backend: Backend = VllmBackend(type="vllm")
     """What serves the model."""
     orders: Orders = "both"
@@ -46,15 +47,17 @@ class LlmSpec(JudgeSpec):
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """Of a judge that answers with a text: 0 is greedy; null is the endpoint's own, for models that take no other."""
     max_tokens: int = Field(default=1024, ge=1, le=131_072)
-    """Of a judge that answers with a text: its longest answer. One that is cut has no verdict."""
+    """Of a judge that answers with a text: the longest answer in tokens. An answer that is cut is `unparsed`."""
     samples: int = Field(default=1, ge=1, le=100)
-    """Of a judge that answers with a text: answers to each question. Their mean decides, where most could be read."""
+    """Of a judge that answers with a text, at a temperature other than 0: answers to each question. Their mean decides,
+    if more than half could be read."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Of what is drawn: the samples, and the principles."""
+    """Seed of the samples and of the choice of principles."""
     principles: tuple[str, ...] = ()
-    """For prompts that show a principle: one of these is drawn for each comparison, the same in both orders."""
+    """For templates that show a principle, and only for those: each comparison draws one, the same in both orders."""
     principles_file: str | None = Field(default=None, min_length=1)
-    """Instead: a text file with one principle a line. Empty lines and those that begin with # are left out."""
+    """Instead of `principles`: a text file with one principle a line. Empty lines and lines that begin with `#` are
+    skipped."""
 
     _template: PromptTemplate = PrivateAttr()
     _front_matter: JudgeFrontMatter = PrivateAttr()

@@ -13,16 +13,15 @@ class PanelSpec(JudgeSpec):
 
     kind: Literal["panel"]
     mode: Literal["first-to-decide", "majority", "mean"]
-    """`first-to-decide` asks the judges in turn, each only what those before it left undecided. `majority` asks all and
-    counts their votes; `mean` asks all and averages their preferences. A tie is half a vote for each side."""
+    """`first-to-decide` asks the judges in turn, each only about the comparisons that those before it left open.
+    `majority` asks all and counts their votes; `mean` asks all and averages their preferences. A tie is half a vote for
+    each side; a judge that does not apply to a question has no vote."""
     judges: tuple[str, ...] = Field(min_length=1)
-    """Names in `judges/`, or paths of judge files, from here or from the working directory."""
+    """The judges, each once: names in `judges/`, or paths from the judge file or the working directory."""
     skip_when_both_below: float | None = None
-    """A comparison that a rating judge ties with both scores below this stays a tie, and no later judge is asked.
-
-    Two answers that an exact check rates equally wrong have nothing to teach, and a small model asked to choose between
-    them would teach the policy its own taste in mistakes. Null asks the later judges.
-    """
+    """With `first-to-decide`: a comparison that a rating judge ties with both ratings below this stays a tie, and no
+    later judge is asked. Two answers that an exact check found wrong have nothing to teach, and a small model asked to
+    choose between them would teach its own taste in mistakes."""
 
     _members: tuple[JudgeSpec, ...] = PrivateAttr(default=())
 

@@ -27,11 +27,12 @@ class RewardModelSpec(JudgeSpec):
     model: str = Field(min_length=1)
     """A hub id or local directory that `AutoModelForSequenceClassification` loads."""
     prompt: str = Field(default="answer", min_length=1)
-    """The prompt file that puts the question, of kind `answer`: that of the policy, as a rule."""
+    """The template that puts the question, of kind `answer`: usually that of the policy."""
     batch_size: int = Field(default=8, ge=1, le=4096)
     """Conversations that are scored at once."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    """Where it runs, in the process that judges; `auto` takes a GPU where there is one."""
+    """`auto`, `cpu`, `cuda` or `cuda:N`: where it runs, in the process that judges. `auto` takes a GPU where there is
+    one."""
 
     _template: PromptTemplate = PrivateAttr()
 

@@ -111,7 +111,7 @@ def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
     ("annotation", "default", "type_text", "default_text"),
     [
         (Annotated[int, Field(ge=1, le=5)], 2, "integer, at least 1, at most 5", "`2`"),
-        (Annotated[float, Field(gt=0)] | None, None, "number, above 0, or null", "`null`"),
+        (float | None, Field(default=None, gt=0), "number, above 0, or null", "`null`"),
         (Literal["a", "b"], "a", "`a` or `b`", "`a`"),
         (Literal["a", "b", "c"], ..., "one of `a`, `b`, `c`", "required"),
         (tuple[str, str], ("A", "B"), "list of two strings", "`[A, B]`"),
