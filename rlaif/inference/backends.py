@@ -1,6 +1,6 @@
-"""The `backend` section of a judge file: what serves the judge's model, and what that costs.
+"""The `backend` section of a judge file: what serves the judge's model, and its prices.
 
-Invariant: `identity` holds what decides who answers, and nothing of how fast, how often or for how much.
+Invariant: `identity` holds what decides who answers, and nothing about speed, retries or prices.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 class VllmBackend(Section):
-    """An engine pool of ours."""
+    """Our own vLLM engines."""
 
     type: Literal["vllm"]
     model: str = Field(default="policy", min_length=1)
@@ -37,7 +37,7 @@ class Prices(Section):
     """ISO 4217 code of the currency: three capital letters."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return what so many tokens cost, in the currency."""
+        """Return the cost of an answer, in the currency."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
@@ -46,22 +46,23 @@ class OpenAIBackend(Section):
 
     type: Literal["openai"]
     model: str = Field(min_length=1)
-    """The model's name there."""
+    """The model's name at the endpoint."""
     base_url: str = OPENAI_URL
     """URL of the endpoint, without a credential or a query. It is part of the judge's identity; the environment's
     `OPENAI_BASE_URL` is not read."""
     api_key_env: str | None = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key; null for a server that needs none. The key itself is never written."""
     concurrency: int = Field(default=8, ge=1, le=1024)
-    """Requests on their way at once."""
+    """Most requests on their way at once."""
     timeout: float = Field(default=120.0, gt=0, le=3600)
-    """Seconds after which a request is given up and tried again."""
+    """Seconds without an answer after which a request is given up and tried again."""
     retries: int = Field(default=5, ge=0, le=100)
-    """Tries after the first, on 429, 5xx, time-outs and dropped connections; then the verdict is an error."""
+    """Tries after the first, on 429, 5xx, time-outs, dropped connections and malformed responses; then the verdict is
+    an error."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """How the endpoint calls the limit of an answer's length; OpenAI's reasoning models want the second."""
+    """The endpoint's name for the longest answer; OpenAI's reasoning models need the second."""
     prices: Prices | None = None
-    """What it charges; null leaves money out of every report."""
+    """Prices; null leaves money out of every report."""
 
     @field_validator("base_url")
     @classmethod

@@ -1,7 +1,7 @@
 """Judges' models behind an endpoint that speaks OpenAI's protocol.
 
-Invariant: every request gets exactly one reply, an answer or a failure of one line; no more than `concurrency` of them
-are on their way or wait to be repeated; and the key, which comes from the environment alone, is in no reply, message
+Invariant: every request gets exactly one reply, an answer or a failure of one line; at most `concurrency` requests are
+on their way or wait to be repeated; and the key, which is read only from the environment, appears in no reply, message
 or representation.
 """
 
@@ -17,22 +17,25 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
-from rlaif.inference.retry_wait import LONGEST_WAIT, asked_wait, wait_before
 from rlaif.inference.spending import Spending
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletion
+    from openai.types.chat.chat_completion import Choice
 
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)
 
 _TOP_LOGPROBS = 20
-"""As many of a token's alternatives as the protocol gives."""
+"""The protocol's limit on a token's alternatives."""
 _LONGEST_REASON = 300
+_PAUSE = 0.5
+"""Seconds before a request with a malformed response is repeated."""
+_NO_MONEY = "insufficient_quota"
 
 
 def read_key(backend: OpenAIBackend) -> str | None:
-    """Return an endpoint's key from the environment; None for one that wants none.
+    """Return an endpoint's key from the environment; None for an endpoint that needs none.
 
     Raises:
         UserError: the variable is not set.
@@ -43,7 +46,7 @@ def read_key(backend: OpenAIBackend) -> str | None:
     if not key:
         raise UserError(
             f"{backend.model} at {backend.base_url}: expected its key in the environment variable "
-            f"{backend.api_key_env}, which is not set (backend.api_key_env of the judge file; null wants none)"
+            f"{backend.api_key_env}, which is not set (backend.api_key_env of the judge file; null sends no key)"
         )
     return key
 
@@ -62,17 +65,22 @@ class OpenAIServer:
     def __init__(self, backend: OpenAIBackend, spending: Spending) -> None:
         self._backend, self._spending = backend, spending
         self._key = read_key(backend)
+        self._extra_headers: Any = None
+        if self._key is None:
+            from openai import Omit
+
+            self._extra_headers = {"Authorization": Omit()}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncOpenAI | None = None
         self._slots = asyncio.Semaphore(backend.concurrency)
 
     @property
     def identity(self) -> str:
-        """What names the weights that answer."""
+        """Names the weights that answer."""
         return json.dumps(self._backend.identity, sort_keys=True)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Answer questions with a text each; see `ModelBackend`.
+        """Answer each request with a text; see `ModelBackend`.
 
         Raises:
             WorkError: the endpoint refuses the key, its account is empty, or the spending limit is reached.
@@ -80,9 +88,9 @@ class OpenAIServer:
         return await _all(self._chat(request) for request in requests)
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
-        """Answer questions with the log-probabilities of a few choices; see `ModelBackend`.
+        """Answer each request with the log-probabilities of its choices; see `ModelBackend`.
 
-        The endpoint gives the likeliest tokens alone: a choice that is not among them has -inf.
+        The endpoint returns only the likeliest tokens: a choice that is not among them has -inf.
 
         Raises:
             WorkError: as `chats`.
@@ -105,10 +113,9 @@ class OpenAIServer:
             schema = {"name": "verdict", "strict": True, "schema": json.loads(request.schema)}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
         answer = await self._complete(arguments)
-        if isinstance(answer.completion, str):
-            return ChatReply("", "", 0, 0, answer.seconds, failure=answer.completion)
-        choice = answer.completion.choices[0]
-        cost = (answer.prompt_tokens, answer.completion_tokens, answer.seconds)
+        if isinstance(answer, _Failure):
+            return ChatReply("", "", 0, 0, answer.seconds, failure=answer.reason)
+        choice, cost = answer.choice, answer.cost
         if choice.finish_reason == "content_filter":
             return ChatReply("", "", *cost, failure="the endpoint's content filter stopped the answer")
         text = choice.message.content or getattr(choice.message, "refusal", None) or ""
@@ -116,7 +123,7 @@ class OpenAIServer:
 
     async def _choose(self, request: ChoiceRequest) -> ChoiceReply:
         if request.prefix:
-            raise ValueError("an endpoint does not let a prefix begin its model's answer")
+            raise ValueError("no endpoint supports a prefix of its model's answer")
         arguments = {
             "messages": request.messages,
             self._backend.token_limit: 1,
@@ -126,82 +133,66 @@ class OpenAIServer:
             "temperature": 1.0,
         }
         answer = await self._complete(arguments)
-        if isinstance(answer.completion, str):
-            return ChoiceReply([], 0, 0, answer.seconds, failure=answer.completion)
-        choice = answer.completion.choices[0]
-        cost = (answer.prompt_tokens, answer.completion_tokens, answer.seconds)
+        if isinstance(answer, _Failure):
+            return ChoiceReply([], 0, 0, answer.seconds, failure=answer.reason)
+        choice, cost = answer.choice, answer.cost
         steps = choice.logprobs.content if choice.logprobs else None
         if not steps:
-            reason = f"{self._backend.model} gives no log-probabilities; expected a prompt of another verdict for it"
+            reason = f"{self._backend.model} gives no log-probabilities; choose a prompt with another verdict"
             return ChoiceReply([], *cost, failure=reason)
         given = {entry.token: entry.logprob for entry in steps[0].top_logprobs or []}
         given.setdefault(steps[0].token, steps[0].logprob)
         return ChoiceReply([_logprob(choice, given) for choice in request.choices], *cost, text=steps[0].token)
 
-    async def _complete(self, arguments: dict[str, Any]) -> "_Answer":
-        """Return the endpoint's answer, or after the last try the reason why there is none."""
+    async def _complete(self, arguments: dict[str, Any]) -> "_Completion | _Failure":
+        """Return the endpoint's completion, or after the last try the reason why there is none.
+
+        The client repeats what may pass: time-outs, dropped connections, 408, 409, 429 and 5xx, later each time and
+        never sooner than the server asks. It passes malformed responses on, which are repeated here.
+        """
         client = self._connect()
+        reason, tries = "", 0
         async with self._slots:
             started = time.monotonic()
-            for attempt in range(1, self._backend.retries + 2):
-                self._spending.check()
-                completion, wait = await self._try(client, arguments)
+            while tries <= self._backend.retries:
+                if tries:
+                    await asyncio.sleep(_PAUSE)
+                    client = client.with_options(max_retries=self._backend.retries - tries)
+                try:
+                    raw = await client.chat.completions.with_raw_response.create(
+                        model=self._backend.model, extra_headers=self._extra_headers, **arguments
+                    )
+                except _request_errors() as error:
+                    sent = getattr(error, "request", None)
+                    tries += 1 + int(sent.headers.get("x-stainless-retry-count", 0) if sent else 0)
+                    reason = self._reason(error)
+                    break
+                tries += 1 + raw.retries_taken
+                completion = _parsed(raw)
                 if not isinstance(completion, str):
                     return self._paid(completion, time.monotonic() - started)
-                if wait is None or wait > LONGEST_WAIT or attempt > self._backend.retries:
-                    break
-                await asyncio.sleep(wait_before(attempt, wait or None))
-            tries = f" ({attempt} tries)" if attempt > 1 else ""
-            return _Answer(f"{completion}{tries}", 0, 0, time.monotonic() - started)
+                reason = self._line(completion)
+            return _Failure(f"{reason} ({tries} tries)" if tries > 1 else reason, time.monotonic() - started)
 
-    async def _try(
-        self, client: "AsyncOpenAI", arguments: dict[str, Any]
-    ) -> "tuple[ChatCompletion | str, float | None]":
-        """Try once.
-
-        Returns:
-            The completion; or the reason why there is none, and how long the server asks to wait before the next try,
-            0 where it does not say; None where no other try can end otherwise.
-        """
+    def _reason(self, error: Exception) -> str:
+        """Return why a request failed, in one line; raises WorkError where no other request can succeed."""
         import openai
-        from openai.types.chat import ChatCompletion
 
-        no_key = None if self._key else {"Authorization": openai.Omit()}
-        try:
-            async with asyncio.timeout(self._backend.timeout):
-                completion = await client.chat.completions.create(
-                    model=self._backend.model, extra_headers=no_key, **arguments
-                )
-        except (TimeoutError, openai.APITimeoutError):
-            return f"no answer in {self._backend.timeout:g} seconds", 0.0
-        except openai.APIStatusError as error:
-            return self._refused(error)
-        except openai.APIConnectionError as error:
-            return self._line(f"no connection: {error.__cause__ or error}"), 0.0
-        except UnicodeEncodeError:
-            return "the question holds half of a surrogate pair, which is no text that can be sent", None
-        except (openai.APIError, ValueError) as error:
-            return self._line(f"an answer that is none: {error}"), 0.0
-        if (
-            not isinstance(completion, ChatCompletion)
-            or not completion.choices
-            or completion.choices[0].message is None
-        ):
-            return "an answer that is no chat completion", 0.0
-        return completion, None
-
-    def _refused(self, error: Any) -> tuple[str, float | None]:
-        status, reason = int(error.status_code), self._line(f"HTTP {error.status_code}: {error.message}")
-        if status == 401:
-            where = f"the key in {self._backend.api_key_env}" if self._key else "a request without a key"
-            raise WorkError(f"{self._backend.base_url} refuses {where}: {reason}")
-        if status == 429 and error.code == "insufficient_quota":
+        if isinstance(error, openai.APITimeoutError):
+            return f"no answer in {self._backend.timeout:g} seconds"
+        if isinstance(error, UnicodeEncodeError):
+            return "the question holds half of a surrogate pair, which is no text that can be sent"
+        if not isinstance(error, openai.APIStatusError):
+            return self._line(f"no connection: {error.__cause__ or error}")
+        reason = self._line(f"HTTP {error.status_code}: {error.message}")
+        if error.status_code == 401:
+            refused = f"the key in {self._backend.api_key_env}" if self._key else "a request without a key"
+            raise WorkError(f"{self._backend.base_url} refuses {refused}: {reason}")
+        if error.code == _NO_MONEY:
             raise WorkError(f"the account at {self._backend.base_url} is used up: {reason}")
-        if status in (408, 409, 429) or status >= 500:
-            return reason, asked_wait(error.response.headers) or 0.0
-        return reason, None
+        return reason
 
-    def _paid(self, completion: "ChatCompletion", seconds: float) -> "_Answer":
+    def _paid(self, completion: "ChatCompletion", seconds: float) -> "_Completion":
         usage = completion.usage
         if usage is None and self._spending.limit is not None:
             raise WorkError(
@@ -210,47 +201,85 @@ class OpenAIServer:
             )
         prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         self._spending.add(self._backend.prices, prompt_tokens, completion_tokens)
-        return _Answer(completion, prompt_tokens, completion_tokens, seconds)
+        return _Completion(completion.choices[0], (prompt_tokens, completion_tokens, seconds))
 
     def _line(self, text: str) -> str:
-        """Return a text as one line of bearable length, without the key."""
+        """Return a text as one line of at most `_LONGEST_REASON` characters, without the key."""
         if self._key:
             text = text.replace(self._key, "***")
         line = " ".join(text.split())
         return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
     def _connect(self) -> "AsyncOpenAI":
-        # Connections and semaphores belong to the event loop that they were first used in.
+        # Connections and semaphores belong to the event loop in which they were first used.
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
             self._client = AsyncOpenAI(
                 api_key=self._key or "none",
                 base_url=self._backend.base_url,
                 timeout=self._backend.timeout,
-                max_retries=0,
+                max_retries=self._backend.retries,
+                http_client=DefaultAsyncHttpxClient(
+                    event_hooks={"request": [self._check_spending], "response": [_do_not_retry_without_money]}
+                ),
             )
             self._slots, self._loop = asyncio.Semaphore(self._backend.concurrency), loop
         return self._client
 
+    async def _check_spending(self, request: Any) -> None:
+        self._spending.check()
+
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """A completion, or the reason why there is none, with what it cost."""
+class _Completion:
+    """What an endpoint answered, with its prompt tokens, completion tokens and seconds."""
 
-    completion: "ChatCompletion | str"
-    prompt_tokens: int
-    completion_tokens: int
+    choice: "Choice"
+    cost: tuple[int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no answer, and the seconds that it took."""
+
+    reason: str
     seconds: float
 
 
+def _request_errors() -> tuple[type[Exception], ...]:
+    import openai
+
+    return (openai.APIStatusError, openai.APIConnectionError, UnicodeEncodeError)
+
+
+def _parsed(raw: Any) -> "ChatCompletion | str":
+    """Return the completion of a response, or what is malformed in it."""
+    import openai
+    from openai.types.chat import ChatCompletion
+
+    try:
+        completion = raw.parse()
+    except (openai.APIError, ValueError) as error:
+        return f"malformed response: {error}"
+    if not isinstance(completion, ChatCompletion) or not completion.choices or completion.choices[0].message is None:
+        return "malformed response: not a chat completion"
+    return completion
+
+
+async def _do_not_retry_without_money(response: Any) -> None:
+    """Tell the client not to repeat a request to an account that is used up, which OpenAI reports as a rate limit."""
+    if response.status_code == 429 and _NO_MONEY.encode() in await response.aread():
+        response.headers["x-should-retry"] = "false"
+
+
 async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
-    """Wait for all replies, and then raise the first error: what was on its way is paid, and so it is counted."""
+    """Wait for all replies, and only then raise the first error: what is on its way is paid, so it must be counted."""
     asked = list(replies)
     if len(asked) == 1:
-        # In the task of whoever asks: from its answer to what they do with it, no other question is sent and no end
-        # comes, so that whoever keeps answers has kept all that are paid but those on their way.
+        # In the caller's own task: between an answer and what the caller does with it, no other request is sent and
+        # nothing is cancelled. So a caller that keeps answers keeps all that are paid but those on their way.
         return [await asked[0]]
     done = await asyncio.gather(*asked, return_exceptions=True)
     for reply in done:
@@ -260,7 +289,7 @@ async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
 
 
 def _logprob(choice: str, given: Mapping[str, float]) -> float:
-    """Return a choice's log-probability: of all tokens that are it but for the white space around it, together."""
+    """Return a choice's log-probability: that of all tokens together that equal it after stripping."""
     found = [logprob for token, logprob in given.items() if token.strip() == choice]
     if not found:
         return -math.inf

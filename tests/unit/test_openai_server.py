@@ -18,12 +18,10 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference import retry_wait as waiting
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
-from rlaif.inference.retry_wait import asked_wait, wait_before
 from rlaif.inference.spending import Spending
 from rlaif.judges.build import build_judge, open_judge
 from rlaif.judges.judge_file import load_judge_file
@@ -39,7 +37,8 @@ CHOICES = ChoiceRequest(MESSAGES, ("A", "B"))
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(waiting, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("rlaif.inference.openai_server._PAUSE", 0.01)
 
 
 def backend(server: Endpoint, **options: Any) -> OpenAIBackend:
@@ -127,14 +126,14 @@ def test_a_dropped_connection_is_tried_again() -> None:
      (b'{"choices": []}', "application/json"), (b'{"choices": [{}]}', "application/json"),
      (b'{"choices": [{"message": null}]}', "application/json"), (b'{"choices": null}', "application/json")],
 )  # fmt: skip
-def test_an_answer_that_is_none_is_tried_again(data: bytes, content_type: str) -> None:
+def test_a_malformed_response_is_tried_again(data: bytes, content_type: str) -> None:
     def answer(exchange: Exchange, number: int) -> None:
         exchange.send(200, data, content_type) if number == 1 else exchange.say("[[A]]")
 
     reply, server = ask(answer)
     assert (reply.text, len(server.requests)) == ("[[A]]", 2)
     failed, _ = ask(lambda exchange, number: exchange.send(200, data, content_type), retries=0)
-    assert (failed.failure or "").startswith("an answer that is n")
+    assert (failed.failure or "").startswith("malformed response: ")
 
 
 def test_a_slow_answer_is_given_up_and_tried_again() -> None:
@@ -198,21 +197,42 @@ def test_a_server_that_asks_to_wait_too_long_is_given_up() -> None:
     assert "tomorrow" in (reply.failure or "")
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("2", 2.0), ("1.5", 1.5), ("-3", 0.0), ("soon", None), ("inf", None), ("nan", None), ("", None),
-     ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 99 Foo 2015", None)],
-)  # fmt: skip
-def test_retry_after_is_read_or_left_aside(value: str, seconds: float | None) -> None:
-    assert asked_wait({"retry-after": value}) == seconds
-    assert asked_wait({}) is None
+@pytest.mark.parametrize("value", ["-3", "soon", "inf", "nan", "", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Foo 2015"])
+def test_a_wait_that_cannot_be_read_or_has_passed_is_ignored(value: str) -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        exchange.refuse(429, "slow down", Retry_After=value) if number == 1 else exchange.say("[[A]]")
+
+    reply, server = ask(answer)
+    assert (reply.text, len(server.requests)) == ("[[A]]", 2)
+    assert server.times[1] - server.times[0] < 5
 
 
-def test_waits_grow_to_a_bound_with_jitter_and_are_never_shorter_than_asked() -> None:
-    assert len({wait_before(3, None) for _ in range(20)}) > 1
-    assert all(0.02 <= wait_before(3, None) <= 0.06 for _ in range(200))
-    assert all(wait_before(1000, None) <= 45.0 for _ in range(200))
-    assert all(2.0 <= wait_before(1, 2.0) <= 2.2 for _ in range(200))
+def test_waits_grow_from_try_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.1)
+    _, server = ask(lambda exchange, number: exchange.refuse(500, "busy"), retries=3)
+    waits = [later - earlier for earlier, later in zip(server.times, server.times[1:], strict=False)]
+    assert len(waits) == 3
+    assert waits[0] < waits[1] < waits[2]
+
+
+def test_the_tries_after_malformed_responses_count_with_the_others() -> None:
+    def answer(exchange: Exchange, number: int) -> None:
+        exchange.send(200, b"{") if number % 2 else exchange.refuse(500, "busy")
+
+    reply, server = ask(answer, retries=3)
+    assert len(server.requests) == 4
+    assert (reply.failure or "").endswith("(4 tries)")
+
+
+def test_no_try_is_sent_once_the_limit_is_reached() -> None:
+    spending = Spending(limit=1.0)
+
+    def answer(exchange: Exchange, number: int) -> None:
+        spending.spent = 1.0
+        exchange.refuse(500, "busy")
+
+    with pytest.raises(WorkError, match=r"judge\.max_cost: 1\.00 USD spent"):
+        ask(answer, spending=spending)
 
 
 def test_no_more_requests_are_on_their_way_than_allowed_and_replies_keep_their_order() -> None:

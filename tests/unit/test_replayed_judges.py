@@ -16,7 +16,6 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.inference import retry_wait as waiting
 from rlaif.judges.build import open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.verdict import Decision, Verdict
@@ -117,7 +116,7 @@ def right(rows: list[dict[str, Any]], judged: list[tuple[list[Verdict], Decision
 @pytest.fixture
 def rows(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setenv("REPLAY_KEY", "sk-replayed")
-    monkeypatch.setattr(waiting, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     text = (shared_data / "llmbar-natural" / "pairs.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
