@@ -190,7 +190,7 @@ def measure(options: argparse.Namespace) -> list[Measured]:
     prompt, answers = made_prompt(options.judge, options.shared, options.answer, options.candidates, tokenizer)
     questions = questions_of(options.judge, prompt, answers, tokenizer)
     context = -(-(max(map(len, questions)) + 1) // 256) * 256
-    base = engine_options(section, options.gpu, "auto" if options.gpu else "float32", context, 1)
+    base = engine_options(section, options.gpu, "auto" if options.gpu else "float32", context, engines_on_node=1)
     engines: dict[int, VllmEngine] = {}
     for block in options.block_sizes:
         try:

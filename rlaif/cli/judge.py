@@ -12,7 +12,7 @@ import typer
 from rlaif.cli.errors import WRONG_USE, at_the_edge
 
 if TYPE_CHECKING:
-    from rlaif.judges.session import Serving
+    from rlaif.judges.serving import Serving
 
 app = typer.Typer(
     name="judge",
@@ -247,9 +247,9 @@ def labels(
 def _serving(
     model: str, overrides: list[str] | None, address: str | None, verbose: bool, max_cost: float | None = None
 ) -> "Serving":
-    from rlaif.judges.session import Serving, serving_recipe
+    from rlaif.judges.serving import Serving, serving_settings
 
-    return Serving(serving_recipe(model, overrides or []), address, verbose, max_cost)
+    return Serving(serving_settings(model, overrides or []), address, verbose, max_cost)
 
 
 def _progress(quiet: bool) -> Any:

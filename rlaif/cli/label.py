@@ -38,7 +38,7 @@ def label(
     from rlaif.data.candidates import read_candidates
     from rlaif.errors import UserError
     from rlaif.judges.judge_file import load_judge_file
-    from rlaif.judges.session import Serving, serving_recipe
+    from rlaif.judges.serving import Serving, serving_settings
     from rlaif.preferences.labelling import label_candidates
     from rlaif.prompts.template import load_template
 
@@ -47,7 +47,7 @@ def label(
     spec, answer_template = load_judge_file(judge), load_template(prompt)
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
-    serving = Serving(serving_recipe(model, set_ or []), address, verbose, max_cost)
+    serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     read = read_candidates(candidates)
     console = Console(stderr=True)
     with (

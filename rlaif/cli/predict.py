@@ -29,7 +29,11 @@ def predict(
     console = Console(stderr=True)
     with stop_signals("predict: stopped; nothing was written"), TerminalProgress(console) as progress:
         if run is not None:
-            count = predict_with_run(run, runs, questions, output, set_ or [], address, progress)
+            count = predict_with_run(
+                run, runs, questions, output, overrides=set_ or [], address=address, progress=progress
+            )
         else:
-            count = predict_with_model(str(policy), questions, output, set_ or [], address, progress)
+            count = predict_with_model(
+                str(policy), questions, output, overrides=set_ or [], address=address, progress=progress
+            )
     console.print(f"{count} answers in {output}", highlight=False)

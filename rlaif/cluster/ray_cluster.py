@@ -1,4 +1,4 @@
-"""The Ray cluster that a run works on: joined or started, and what it has."""
+"""The Ray cluster that a command works on: joined or started for the length of a block."""
 
 import os
 import signal
@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from rlaif.errors import UserError, WorkError
-from rlaif.recipe import Recipe
+from rlaif.errors import UserError, WorkError, first_line
 
 # For the driver and, through Ray's runtime environment, for every actor and worker.
 ENVIRONMENT = {
@@ -44,9 +43,9 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     for name, value in ENVIRONMENT.items():
         if not name.startswith("MALLOC"):
             os.environ.setdefault(name, value)
-    # Ray reads it before `ray.init`: with it on, an actor on a CPU node would see no GPU variable at all.
+    # Ray reads it before `ray.init`; set to 1, it would hide the GPU variables from actors on CPU nodes.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # The driver of a job joins what it asks for with what the job was submitted with, and where both speak it wins.
+    # A job's driver merges its runtime environment with the submitted one; on a conflict the driver wins.
     os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     import logging
 
@@ -60,22 +59,21 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     }
     if address is None:
         options["include_dashboard"] = False
-        # No provider takes this node back with a notice, and the watcher for one is a process with imports of its own.
+        # A local node gets no preemption notice, and the watcher would be one more process.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     else:
         _check_listens(address)
-    ours = signal.getsignal(signal.SIGTERM)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Without an address Ray would join whatever cluster this machine ran last, gone or not.
+            # Without an address Ray would join the cluster that this machine ran last, even if it is gone.
             ray.init(address=address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from None
-    # Ray has put a handler of its own in the place of ours, which ends the process without a word to the run.
+        raise UserError(f"no Ray cluster answers at {address or 'this machine'}: {first_line(error)}") from None
+    # Ray replaces the handler by one that ends the process before the run can record it.
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, ours)
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:
@@ -83,11 +81,7 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
 
 
 def _check_listens(address: str) -> None:
-    """Refuse a `HOST:PORT` where nothing listens; Ray itself would try for minutes.
-
-    Raises:
-        UserError: with the system's reason.
-    """
+    """Raise UserError if nothing listens at a `HOST:PORT`; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -97,20 +91,15 @@ def _check_listens(address: str) -> None:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from None
 
 
-def uses_gpus(recipe: Recipe) -> bool:
-    """Whether the run's engines and workers run on GPUs; see `takes_gpus`."""
-    return takes_gpus(recipe.cluster.device)
-
-
-def takes_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
-    """Whether work on a `cluster.device` runs on GPUs; call it in a `ray_cluster`.
+def uses_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
+    """Whether engines and workers run on GPUs under a recipe's `cluster.device`; call it in a `ray_cluster`.
 
     Raises:
-        WorkError: GPUs are asked for and the cluster has none.
+        WorkError: the recipe asks for GPUs and the cluster has none.
     """
     import ray
 
-    there = ray.cluster_resources().get("GPU", 0) > 0
-    if device == "gpu" and not there:
+    found = ray.cluster_resources().get("GPU", 0) > 0
+    if device == "gpu" and not found:
         raise WorkError("cluster.device is gpu, but the Ray cluster has no GPU")
-    return there and device != "cpu"
+    return found and device != "cpu"

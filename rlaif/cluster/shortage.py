@@ -1,7 +1,7 @@
-"""What is done while the Ray cluster has less than a stage needs: say it, wait, give up or go on with what there is.
+"""What is done while the Ray cluster has less than a stage needs: report it, wait, then give up or go on.
 
-The cluster's resources as a whole are looked at, not those that are free: what else is wanted at the same time stands
-in the need, and actors that still hold something of an earlier stage are about to end.
+The cluster's total resources count, not those that are free: actors of an earlier stage are about to end, and whatever
+else works at the same time is part of what is needed.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rlaif.cluster.placement import Resources
 from rlaif.errors import WorkError
 from rlaif.recipe import ClusterSection
 from rlaif.store.events import Emit, Waiting
@@ -20,35 +21,12 @@ _LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """Resources that are needed at once."""
-
-    gpus: int
-    cpus: int
-
-    def __add__(self, other: "Need") -> "Need":
-        return Need(self.gpus + other.gpus, self.cpus + other.cpus)
-
-    def missing(self) -> str:
-        """Return what the cluster lacks of it, as a phrase; "" where it lacks nothing."""
-        import ray
-
-        there = ray.cluster_resources()
-        wanted = (("GPU", self.gpus), ("CPU", self.cpus))
-        return " and ".join(
-            f"{count - int(there.get(name, 0))} of {count} {name}s"
-            for name, count in wanted
-            if there.get(name, 0) < count
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """How a recipe wants a shortage to be met.
+class ShortageRule:
+    """How a recipe wants a shortage to be handled.
 
     Attributes:
         minutes: to wait.
-        go_on: work with what there is after that, where something can be done with it, instead of giving up.
+        go_on: afterwards, work with the resources at hand instead of giving up.
         emit: takes a `Waiting` for each message.
     """
 
@@ -57,56 +35,51 @@ class Shortage:
     emit: Emit
 
     @classmethod
-    def of(cls, cluster: ClusterSection, emit: Emit) -> "Shortage":
-        """Return the reaction that a recipe's section asks for."""
+    def of(cls, cluster: ClusterSection, emit: Emit) -> "ShortageRule":
+        """Return the rule of a recipe's section."""
         return cls(cluster.wait_minutes, cluster.shortage == "go_on", emit)
 
-    async def wait_for(self, need: Need, what: str) -> None:
-        """Wait until the cluster has what is needed at all, telling once what is missing.
-
-        Raises:
-            WorkError: it did not come in time, and the recipe does not go on without it.
-        """
-        await self.watch(asyncio.get_running_loop().create_future(), need, what, until_there=True)
-
-    async def watch(self, coming: "Awaitable[T]", need: Need, what: str, until_there: bool = False) -> T | None:
-        """Wait for something that needs resources to come, and tell what is missing for it.
+    async def wait_for(self, resources: Resources, who: str) -> None:
+        """Wait until the cluster has the resources.
 
         Args:
-            coming: what is waited for.
-            need: what the cluster needs to have for it.
-            what: a name for it, in the plural.
-            until_there: return as soon as the cluster has what is needed.
-
-        Returns:
-            What came; None if `until_there`, or if it did not come in time and the recipe goes on without it.
+            resources: what is needed.
+            who: needs them, in the plural; for messages.
 
         Raises:
-            WorkError: it did not come in time, and the recipe does not go on without it.
+            WorkError: they did not come in time, and the recipe does not go on without them.
+        """
+        with self.wait(resources, who) as wait:
+            while not wait.over() and wait.lacks:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def watch(self, coming: "Awaitable[T]", resources: Resources, who: str) -> T | None:
+        """Await something that needs resources, and report what it lacks; see `wait_for`.
+
+        Returns:
+            What came; None if it did not come in time and the recipe goes on without it.
         """
         task = asyncio.ensure_future(coming)
-        with self.patience(need, what) as patience:
-            try:
-                while True:
-                    over = patience.look()
-                    if over or (until_there and not patience.lacks):
-                        return None
+        try:
+            with self.wait(resources, who) as wait:
+                while not wait.over():
                     done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
                     if done:
                         return task.result()
-            finally:
-                task.cancel()
+            return None
+        finally:
+            task.cancel()
 
-    def patience(self, need: Need, what: str) -> "Patience":
-        """Return what tells of a shortage and how long it has lasted; see `watch` for `need` and `what`."""
-        return Patience(self, need, what)
+    def wait(self, resources: Resources, who: str) -> "ResourceWait":
+        """Return one wait for resources; see `wait_for`."""
+        return ResourceWait(self, resources, who)
 
 
-class Patience:
+class ResourceWait:
     """One wait for resources; a context that asks the autoscaler for them no longer than it is open."""
 
-    def __init__(self, shortage: Shortage, need: Need, what: str) -> None:
-        self._shortage, self._need, self._what = shortage, need, what
+    def __init__(self, rule: ShortageRule, resources: Resources, who: str) -> None:
+        self._rule, self._resources, self._who = rule, resources, who
         self._since: float | None = None
         self._asked = False
 
@@ -115,8 +88,8 @@ class Patience:
         """Whether something was missing at the last look."""
         return self._since is not None
 
-    def look(self) -> bool:
-        """Look at the cluster, and tell what is missing the first time that something is.
+    def over(self) -> bool:
+        """Look at the cluster, and report what is missing the first time that something is.
 
         Returns:
             Whether it has been missing for too long, and the recipe goes on without it.
@@ -124,61 +97,34 @@ class Patience:
         Raises:
             WorkError: it has been missing for too long, and the recipe gives up.
         """
-        missing, shortage = self._need.missing(), self._shortage
-        message = f"{self._what} need {missing} more than the Ray cluster has"
+        missing, rule = self._resources.missing(), self._rule
+        message = f"{self._who} need {missing} more than the Ray cluster has"
         if not missing:
             self._since = None
         elif self._since is None:
             self._since = time.monotonic()
-            shortage.emit(Waiting(message=f"waiting up to {shortage.minutes:g} minutes: {message}"))
-            _ask_autoscaler(self._need)
+            rule.emit(Waiting(message=f"waiting up to {rule.minutes:g} minutes: {message}"))
+            _ask_autoscaler(self._resources)
             self._asked = True
-        elif time.monotonic() > self._since + 60 * shortage.minutes:
-            if not shortage.go_on:
-                raise WorkError(f"{message}; waited {shortage.minutes:g} minutes (cluster.wait_minutes)")
-            shortage.emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
+        elif time.monotonic() > self._since + 60 * rule.minutes:
+            if not rule.go_on:
+                raise WorkError(f"{message}; waited {rule.minutes:g} minutes (cluster.wait_minutes)")
+            rule.emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
             return True
         return False
 
-    def __enter__(self) -> "Patience":
+    def __enter__(self) -> "ResourceWait":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._asked:
-            _ask_autoscaler(Need(0, 0))
+            _ask_autoscaler(Resources())
 
 
-def fitting(counts: list[tuple[int, int]], there: int) -> list[int]:
-    """Return how many of each pool's engines, or of the training's workers, a smaller cluster holds.
-
-    Each gets one, and then whoever is furthest from what it asked for gets the next one that fits.
-
-    Args:
-        counts: how many each asks for, and the devices of one.
-        there: devices.
-
-    Raises:
-        WorkError: not even one of each fits.
-    """
-    given = [1] * len(counts)
-    left = there - sum(devices for _, devices in counts)
-    if left < 0:
-        raise WorkError(
-            f"the cluster's {there} devices do not hold one of each: {', '.join(str(each) for _, each in counts)}"
-        )
-    while True:
-        short = [index for index, (count, devices) in enumerate(counts) if given[index] < count and devices <= left]
-        if not short:
-            return given
-        index = min(short, key=lambda index: given[index] / counts[index][0])
-        given[index] += 1
-        left -= counts[index][1]
-
-
-def _ask_autoscaler(need: Need) -> None:
-    """Tell Ray's autoscaler, where there is one, what the cluster should have: no actor asks for it yet."""
+def _ask_autoscaler(resources: Resources) -> None:
+    """Ask Ray's autoscaler, where there is one, for resources that no actor asks for yet."""
     import ray
     from ray.autoscaler.sdk import request_resources
 
     if ray.is_initialized():
-        request_resources(bundles=[{"GPU": 1}] * need.gpus + [{"CPU": 1}] * need.cpus)
+        request_resources(bundles=[{"GPU": 1}] * resources.gpus + [{"CPU": 1}] * resources.cpus)

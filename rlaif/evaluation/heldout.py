@@ -51,6 +51,7 @@ async def answer_questions(
     pool: EnginePool,
     prompts: Sequence[Question],
     render: Callable[[Question], Messages],
+    *,
     max_tokens: int,
     progress: Progress,
 ) -> list[Answer]:
@@ -90,7 +91,7 @@ def metrics_of(answers: Sequence[Answer], confidence: float, seed: int) -> dict[
 
 
 async def kl_samples(
-    pool: EnginePool, prompts: Sequence[Question], render: Callable[[Question], Messages], max_tokens: int, seed: int
+    pool: EnginePool, prompts: Sequence[Question], render: Callable[[Question], Messages], *, max_tokens: int, seed: int
 ) -> list[tuple[list[int], list[int], float]]:
     """Sample one answer a prompt at temperature 1: prompt tokens, answer tokens, and the answer's log-probability.
 

@@ -1,20 +1,33 @@
-"""Answers to a file of questions, outside any round."""
+"""Answers a file of questions without a run: with a run's current policy, or with any model."""
 
 import asyncio
+from collections.abc import Sequence
 
-import yaml
+from pydantic import model_validator
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
-from rlaif.evaluation.heldout import answer_questions, predictions_csv
-from rlaif.inference.pools import Pools
+from rlaif.evaluation.heldout import Answer, answer_questions, predictions_csv
+from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.files import write_bytes
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.prompts.template import load_template
-from rlaif.recipe import FileQuestions, Recipe, parse_recipe
+from rlaif.recipe import (
+    ClusterSection,
+    Columns,
+    EvaluationSection,
+    FileQuestions,
+    PolicySection,
+    SamplingSection,
+    TrainingSection,
+    parse_overrides,
+    parse_recipe,
+)
+from rlaif.recipe.base import Section
+from rlaif.recipe.recipe import check_lengths
 from rlaif.store.events import ignore_event
 from rlaif.store.policies import current_policy
 from rlaif.store.policy_weights import PolicyWeights
@@ -22,10 +35,46 @@ from rlaif.store.rundir import RunDir
 from rlaif.store.runs import find_run
 
 
+class _Heldout(Section):
+    columns: Columns = Columns()
+
+
+class _Questions(Section):
+    heldout: _Heldout = _Heldout()
+
+
+class PredictSettings(Section):
+    """The sections of a recipe that say how questions are answered."""
+
+    policy: PolicySection
+    sampling: SamplingSection = SamplingSection()
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    cluster: ClusterSection = ClusterSection()
+    questions: _Questions = _Questions()
+
+    @model_validator(mode="after")
+    def _answers_fit(self) -> "PredictSettings":
+        check_lengths(self.policy, self.sampling, self.evaluation)
+        return self
+
+
 def predict_with_run(
-    run: str, runs: str, questions: str, output: str, overrides: list[str], address: str | None, progress: Progress
+    run: str, runs: str, questions: str, output: str, *, overrides: list[str], address: str | None, progress: Progress
 ) -> int:
-    """Answer questions with the current policy of a run; returns how many.
+    """Answer a file of questions with the current policy of a run, into a CSV file.
+
+    Args:
+        run: its name or path.
+        runs: folder or URL that holds the runs.
+        questions: file of the questions.
+        output: CSV file to write.
+        overrides: `a.b=value` each, of the run's recipe.
+        address: of a Ray cluster; None starts one on this machine.
+        progress: shows what happens.
+
+    Returns:
+        The number of questions.
 
     Raises:
         UserError: there is no such run, or the questions cannot be read.
@@ -33,50 +82,68 @@ def predict_with_run(
     directory = find_run(run, runs)
     text = directory.recipe_text()
     if text is None:
-        raise UserError(f"{directory.place}: no recipe.yaml there; expected a run that `rlaif run` has begun")
+        raise UserError(f"{directory.place}: has no recipe.yaml; expected a run that `rlaif run` has begun")
     recipe = parse_recipe(text, directory.path("recipe.yaml"), overrides)
-    return _predict(recipe, directory, questions, output, address, progress)
+    source = recipe.questions.test or recipe.questions.heldout
+    columns = source.columns if isinstance(source, FileQuestions) else Columns()
+    settings = PredictSettings(
+        policy=recipe.policy,
+        sampling=recipe.sampling,
+        training=recipe.training,
+        evaluation=recipe.evaluation,
+        cluster=recipe.cluster,
+    )
+    asked = load_questions(FileQuestions(path=questions, columns=columns))
+    return _predict(settings, directory, asked, output, address=address, progress=progress)
 
 
 def predict_with_model(
-    model: str, questions: str, output: str, overrides: list[str], address: str | None, progress: Progress
+    model: str, questions: str, output: str, *, overrides: list[str], address: str | None, progress: Progress
 ) -> int:
-    """Answer questions with a model as it is; returns how many. See `predict_with_run`."""
+    """Answer a file of questions with a model as it is; see `predict_with_run`."""
     check_model(model)
-    # A recipe of defaults: only the policy, the sampling and the cluster matter here.
-    file = {"type": "file", "path": questions}
-    tree = {"policy": {"model": model}, "questions": {"train": file, "heldout": file}, "judge": {"name": "reference"}}
-    return _predict(parse_recipe(yaml.safe_dump(tree), "--set", overrides), None, questions, output, address, progress)
+    settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}})
+    asked = load_questions(FileQuestions(path=questions, columns=settings.questions.heldout.columns))
+    return _predict(settings, None, asked, output, address=address, progress=progress)
 
 
 def _predict(
-    recipe: Recipe, run: RunDir | None, questions: str, output: str, address: str | None, progress: Progress
+    settings: PredictSettings,
+    run: RunDir | None,
+    questions: Sequence[Question],
+    output: str,
+    *,
+    address: str | None,
+    progress: Progress,
 ) -> int:
-    columns = recipe.questions.test or recipe.questions.heldout
-    named = {"columns": columns.columns} if isinstance(columns, FileQuestions) else {}
-    prompts = load_questions(FileQuestions(path=questions, **named))
-    answer_template = load_template(recipe.policy.prompt)
-    max_tokens = recipe.evaluation.max_tokens or recipe.sampling.max_tokens
-
-    def render(prompt: Question) -> list[dict[str, str]]:
-        return answer_template.render(question=prompt.question, context=prompt.context)
-
-    async def answer() -> bytes:
-        pools = Pools(recipe, (), base_id, uses_gpus(recipe), ignore_event)
-        try:
-            progress.stage("start engines", 1)
-            await pools.start(judges=False)
-            current = current_policy(run, base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
-            await pools.policy.update(current)
-            progress.stage("answer", len(prompts))
-            answers = await answer_questions(pools.policy, prompts, render, max_tokens, progress)
-        finally:
-            await pools.release()
-        for failed in (answer for answer in answers if answer.failure):
-            progress.say(f"  {failed.id}: {failed.failure}")
-        return predictions_csv(answers)
-
+    template = load_template(settings.policy.prompt)
     with ray_cluster(address):
-        base_id = weights_id(resolve_model(recipe.policy.model, recipe.policy.revision))
-        write_bytes(output, asyncio.run(answer()))
-    return len(prompts)
+        base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
+        current = current_policy(run, base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
+
+        async def answer() -> list[Answer]:
+            gpu = uses_gpus(settings.cluster.device)
+            spec = policy_spec(settings.policy, settings.training, settings.cluster, base_id=base_id, gpu=gpu)
+            attempts = settings.sampling.attempts
+            pools = Pools([spec], settings.cluster, gpu=gpu, attempts=attempts, emit=ignore_event)
+            (pool,) = pools.pools
+            try:
+                progress.stage("start engines", 1)
+                await pools.start()
+                await pool.update(current)
+                progress.stage("answer", len(questions))
+                return await answer_questions(
+                    pool,
+                    questions,
+                    lambda question: template.render(question=question.question, context=question.context),
+                    max_tokens=settings.evaluation.max_tokens or settings.sampling.max_tokens,
+                    progress=progress,
+                )
+            finally:
+                await pools.release()
+
+        answers = asyncio.run(answer())
+    for failed in (answer for answer in answers if answer.failure):
+        progress.say(f"  {failed.id}: {failed.failure}")
+    write_bytes(output, predictions_csv(answers))
+    return len(answers)

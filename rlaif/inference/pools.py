@@ -1,149 +1,184 @@
-"""Which engine pools a run needs, and which of them serve policy and judge at once.
+"""Engine pools that share a Ray cluster, with each other and, in a run, with the training workers.
 
-A judge that is asked in the name of the initial policy shares the policy's engines as long as their base model stays
-what it was: with an adapter the base answers for the judge and the adapter for the policy. With full weights the
-engines' model changes every round, so such a judge gets engines of its own that keep the initial weights.
+A run's judge that asks for the initial policy shares the policy's engines as long as their base model stays what it
+was: with an adapter the base answers for the judge and the adapter for the policy. With full weights the engines'
+model changes every round, so such a judge gets engines of its own that keep the initial weights.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 
-from rlaif.cluster.placement import engines_held, engines_need, training_need
-from rlaif.cluster.shortage import Need, Patience, Shortage
+from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.shortage import ResourceWait, ShortageRule
+from rlaif.errors import WorkError
 from rlaif.inference.vllm.actor import EngineSpec
-from rlaif.inference.vllm.pool import EnginePool, Terms
-from rlaif.models.context import model_context
-from rlaif.recipe import EnginesSection, Recipe
+from rlaif.inference.vllm.pool import EnginePool
+from rlaif.models.context import context_within
+from rlaif.recipe import ClusterSection, PolicySection, SamplingSection, TrainingSection
 from rlaif.store.events import Emit
 
-# Room for the rubric of a judge's prompt, in tokens, beside the question's context and two answers.
+# Room for the rubric of a judge's prompt, in tokens, beside the question's context and two candidates.
 _RUBRIC = 768
 _WORKERS = "the training workers"
 
 
-def judge_context(recipe: Recipe, answer_tokens: int = 1) -> int:
-    """Return the longest sequence of a judge in tokens: two answers, and its own of up to `answer_tokens`."""
-    return recipe.policy.max_length + 2 * recipe.sampling.max_tokens + _RUBRIC + answer_tokens - 1
-
-
 class Pools:
-    """All engine pools of a run.
+    """Engine pools that share a cluster.
 
     Args:
-        recipe: the run's recipe.
-        judge_models: models that the judge asks; `policy` is the initial policy.
-        policy_id: id of the initial policy's weights.
+        specs: of each pool.
+        cluster: the recipe's section.
         gpu: whether engines run on GPUs.
+        attempts: how often a request is tried.
+        trains: whether training workers use the cluster too.
         emit: takes events.
-        judge_tokens: longest answer of a judge, in tokens.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
-        judge_models: Iterable[str],
-        policy_id: str,
+        specs: Sequence[EngineSpec],
+        cluster: ClusterSection,
+        *,
         gpu: bool,
+        attempts: int,
         emit: Emit,
-        judge_tokens: int = 1,
+        trains: bool = False,
     ) -> None:
-        self._recipe, self._gpu, self._emit, self._judge_tokens = recipe, gpu, emit, judge_tokens
-        judge_models = sorted(judge_models)
-        shared = "policy" in judge_models and recipe.training.lora is not None
-        cluster = recipe.cluster
-        self._shortage = Shortage.of(cluster, emit)
-        own_judges = len(judge_models) - shared
-        self._sections = [cluster.policy, *([cluster.judge] * own_judges)]
-        self.policy = self._pool(
-            recipe.policy.model, recipe.policy.revision, cluster.policy, policy_id, "policy", shared
-        )
-        self._judges: dict[str, EnginePool] = {}
-        for model in judge_models:
-            if model == "policy" and shared:
-                self._judges[model] = self.policy
-            elif model == "policy":
-                name, revision = recipe.policy.model, recipe.policy.revision
-                self._judges[model] = self._pool(name, revision, cluster.judge, policy_id, "judge", True)
-            else:
-                self._judges[model] = self._pool(model, None, cluster.judge, model, "judge", True)
+        self._demand = ClusterDemand(cluster, gpu, tuple(spec.section for spec in specs), trains)
+        self._shortage = ShortageRule.of(cluster, emit)
+        self.pools = [EnginePool(spec, self._demand, self._shortage, attempts=attempts, emit=emit) for spec in specs]
 
-    def _pool(
-        self, model: str, revision: str | None, section: EnginesSection, base_id: str, role: str, judges: bool
-    ) -> EnginePool:
-        recipe = self._recipe
-        context = judge_context(recipe, self._judge_tokens) if judges else recipe.policy.max_length
-        spec = EngineSpec(
-            model=model,
-            revision=revision,
-            section=section,
-            dtype=recipe.policy.dtype,
-            context=min(context, model_context(model) or context),
-            max_length=recipe.policy.max_length,
-            gpu=self._gpu,
-            lora_rank=recipe.training.lora.rank if recipe.training.lora and role == "policy" else None,
-            probe_tolerance=recipe.training.probe_tolerance,
-        )
-        terms = Terms(recipe.cluster.placement, recipe.sampling.attempts, self._engines_time, self._shortage)
-        return EnginePool(spec, base_id, "policy" if role == "policy" else "judge", terms, self._emit)
-
-    @property
-    def _own_judges(self) -> list[EnginePool]:
-        return [pool for pool in self._judges.values() if pool is not self.policy]
-
-    def vllm(self, model: str) -> EnginePool:
-        """Return the pool that answers for a judge's model; see `rlaif.judges.judge.Backends`."""
-        return self._judges[model]
-
-    @property
-    def _engines_time(self) -> Need:
-        """What the cluster needs while engines work: in a split placement the training keeps its own beside them."""
-        cluster = self._recipe.cluster
-        need = engines_need(self._sections, self._gpu, cluster.placement)
-        return need + training_need(cluster, self._gpu) if cluster.placement == "split" else need
-
-    async def start(self, judges: bool) -> None:
-        """Start the policy's engines, and the judge's own where they are wanted.
+    async def start(self, pools: Sequence[EnginePool] | None = None) -> None:
+        """Start the engines of some pools, or of all, where they are not running.
 
         Raises:
             WorkError: the resources do not come, or an engine does not start.
         """
-        if not self.policy.running:
-            await self._shortage.wait_for(self._engines_time, "the engines")
-        engines = self._room()
-        await self.policy.start(engines[0])
-        if judges:
-            for pool, count in zip(self._own_judges, engines[1:], strict=True):
-                await pool.start(count)
-
-    def _room(self) -> list[int]:
-        """Return how many engines of each pool the cluster holds as it is."""
-        cluster = self._recipe.cluster
-        workers = cluster.training.workers if cluster.placement == "split" else 0
-        return engines_held(self._sections, self._gpu, cluster.placement, self._engines_time, workers)
+        if not any(pool.running for pool in self.pools):
+            await self._shortage.wait_for(self._demand.sampling, "the engines")
+        engines = self._demand.engine_counts()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for pool, count in zip(self.pools, engines, strict=True):
+                    if pools is None or pool in pools:
+                        group.create_task(pool.start(count))
+        except* WorkError as errors:
+            raise errors.exceptions[0] from None
 
     @property
     def beside_training(self) -> bool:
         """Whether engines and training workers may be there at once; on shared GPUs they take turns."""
-        return not self._gpu or self._recipe.cluster.placement == "split"
+        return not self._demand.takes_turns
 
     async def make_room(self) -> None:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
-        if not self.beside_training:
-            for pool in (self.policy, *self._own_judges):
-                await pool.release()
-        await self._shortage.wait_for(self._training_time, _WORKERS)
+        if self._demand.takes_turns:
+            await self.release()
+        await self._shortage.wait_for(self._demand.training, _WORKERS)
 
-    def patience_with_training(self) -> Patience:
-        """Return what to look at while a training gives no sign."""
-        return self._shortage.patience(self._training_time, _WORKERS)
-
-    @property
-    def _training_time(self) -> Need:
-        """What the cluster needs while workers train: in a split placement the engines keep their own beside them."""
-        cluster = self._recipe.cluster
-        need = training_need(cluster, self._gpu)
-        return need + engines_need(self._sections, self._gpu, "split") if cluster.placement == "split" else need
+    def training_wait(self) -> ResourceWait:
+        """Return the wait to look at while a training shows no progress."""
+        return self._shortage.wait(self._demand.training, _WORKERS)
 
     async def release(self) -> None:
-        """Give everything back."""
-        for pool in (self.policy, *self._own_judges):
+        """Give all engines back."""
+        for pool in self.pools:
             await pool.release()
+
+
+class RunPools(Pools):
+    """All engine pools of a run.
+
+    Args:
+        policy, sampling, training, cluster: the recipe's sections.
+        base_id: id of the initial policy's weights.
+        judge_models: models that the judge asks; `policy` is the initial policy.
+        judge_tokens: longest answer of a judge, in tokens.
+        gpu: whether engines run on GPUs.
+        emit: takes events.
+
+    Attributes:
+        policy: the pool that answers with the policy.
+    """
+
+    def __init__(
+        self,
+        policy: PolicySection,
+        sampling: SamplingSection,
+        training: TrainingSection,
+        cluster: ClusterSection,
+        *,
+        base_id: str,
+        judge_models: Iterable[str],
+        judge_tokens: int,
+        gpu: bool,
+        emit: Emit,
+    ) -> None:
+        models = sorted(judge_models)
+        own = [model for model in models if model != "policy" or training.lora is None]
+        context = judge_context(policy, sampling, judge_tokens)
+        specs = [
+            policy_spec(
+                policy, training, cluster, base_id=base_id, gpu=gpu, context=context if len(own) < len(models) else 0
+            )
+        ]
+        for model in own:
+            name, revision = (policy.model, policy.revision) if model == "policy" else (model, None)
+            within = context_within(name, context)
+            specs.append(
+                EngineSpec(
+                    role="judge",
+                    model=name,
+                    revision=revision,
+                    base_id=base_id if model == "policy" else model,
+                    section=cluster.judge,
+                    dtype=policy.dtype,
+                    context=within,
+                    max_length=within,
+                    gpu=gpu,
+                )
+            )
+        super().__init__(specs, cluster, gpu=gpu, attempts=sampling.attempts, emit=emit, trains=True)
+        self.policy, *own_pools = self.pools
+        self._judges = dict.fromkeys(models, self.policy) | dict(zip(own, own_pools, strict=True))
+
+    def vllm(self, model: str) -> EnginePool:
+        """Return the pool that answers for a judge's model; see `rlaif.inference.model_backend.Backends`."""
+        return self._judges[model]
+
+
+def judge_context(policy: PolicySection, sampling: SamplingSection, answer_tokens: int = 1) -> int:
+    """Return the longest sequence of a run's judge in tokens: two candidates, and its own answer."""
+    return policy.max_length + 2 * sampling.max_tokens + _RUBRIC + answer_tokens - 1
+
+
+def policy_spec(
+    policy: PolicySection,
+    training: TrainingSection,
+    cluster: ClusterSection,
+    *,
+    base_id: str,
+    gpu: bool,
+    context: int = 0,
+) -> EngineSpec:
+    """Return what the policy's engines are made of.
+
+    Args:
+        policy, training, cluster: the recipe's sections.
+        base_id: id of the initial policy's weights.
+        gpu: whether engines run on GPUs.
+        context: longest sequence that a judge asks them, in tokens; 0 where they serve no judge.
+    """
+    return EngineSpec(
+        role="policy",
+        model=policy.model,
+        revision=policy.revision,
+        base_id=base_id,
+        section=cluster.policy,
+        dtype=policy.dtype,
+        context=context_within(policy.model, context or policy.max_length),
+        max_length=policy.max_length,
+        gpu=gpu,
+        lora_rank=training.lora.rank if training.lora else None,
+        probe_tolerance=training.probe_tolerance,
+    )

@@ -15,7 +15,8 @@ from rlaif.judge_evals.measurement import measure
 from rlaif.judge_evals.outcomes import Judged
 from rlaif.judge_evals.report import JudgeReport, LabelSource
 from rlaif.judges.judge import Judge
-from rlaif.judges.session import Serving, judge_session, open_with_cache, shown_bytes
+from rlaif.judges.serving import Serving
+from rlaif.judges.session import judge_session, open_with_cache, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.progress import Progress
 from rlaif.store.events import now

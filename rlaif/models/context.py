@@ -7,7 +7,7 @@ from rlaif.models.resolve import BUILTIN
 
 
 def model_context(model: str) -> int | None:
-    """Return the longest sequence that a model takes, in tokens, or None where only a hub knows."""
+    """Return the longest sequence that a model takes, in tokens; None for a hub model, whose config is not here."""
     if model == BUILTIN:
         return 8192
     config = Path(model) / "config.json"
@@ -15,3 +15,8 @@ def model_context(model: str) -> int | None:
         return None
     value = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
     return int(value) if value else None
+
+
+def context_within(model: str, tokens: int) -> int:
+    """Return `tokens`, or the longest sequence that the model takes where that is known to be shorter."""
+    return min(tokens, model_context(model) or tokens)

@@ -2,15 +2,18 @@
 
 
 def has_cpu_bf16(flags: str | None = None) -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX512-bf16, AMX); without, float32 is several times faster."""
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-bf16, AMX); without it float32 is several times faster.
+
+    Args:
+        flags: the CPU's line of flags; None reads /proc/cpuinfo.
+    """
     if flags is None:
         try:
             with open("/proc/cpuinfo", encoding="utf-8") as file:
                 flags = next((line for line in file if line.startswith(("flags", "Features"))), "")
         except OSError:
             return False
-    words = flags.split()
-    return "avx512_bf16" in words or "amx_bf16" in words or "bf16" in words
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags.split())
 
 
 def weights_dtype(wanted: str, gpu: bool) -> str:

@@ -10,7 +10,7 @@ from rlaif.errors import UserError
 from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.pools import judge_context
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.models.context import model_context
+from rlaif.models.context import context_within
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.shape import ModelShape
 from rlaif.models.shape_lookup import model_shape
@@ -250,8 +250,8 @@ def _seats(
 
 def _context(recipe: Recipe, model: str, judge_tokens: int) -> int:
     """Return the longest sequence that an engine takes, in tokens; `judge_tokens` is 0 where it serves no judge."""
-    wanted = judge_context(recipe, judge_tokens) if judge_tokens else recipe.policy.max_length
-    return min(wanted, model_context(model) or wanted)
+    wanted = judge_context(recipe.policy, recipe.sampling, judge_tokens) if judge_tokens else recipe.policy.max_length
+    return context_within(model, wanted)
 
 
 def _remote_line(calls: JudgeCalls, backend: OpenAIBackend, tokens: Tokens) -> str:

@@ -12,7 +12,8 @@ from rlaif import __version__
 from rlaif.data.candidates import Candidates
 from rlaif.judge_evals.ask import ask_all
 from rlaif.judges.judge import Judge
-from rlaif.judges.session import Serving, judge_session, open_with_cache, shown_bytes
+from rlaif.judges.serving import Serving
+from rlaif.judges.session import judge_session, open_with_cache, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.verdict import Verdict
 from rlaif.preferences.labelled import labelled_rows
@@ -57,7 +58,7 @@ def label_candidates(
         spec: the judge.
         answer_template: the prompt file, of kind `answer`, whose chat stands in the pairs as their prompt.
         output: Parquet file to write; the verdicts go beside it.
-        serving: how the judge's models are served; its recipe's `pairs` says which decisions become pairs.
+        serving: how the judge's models are served; its settings' `pairs` say which decisions become pairs.
         progress: told of each question that is done.
 
     Raises:
@@ -79,7 +80,7 @@ def label_candidates(
     rows: list[dict[str, Any]] = []
     for item, said in zip(asked, verdicts, strict=True):
         messages = answer_template.render(question=item.prompt.question, context=item.prompt.context)
-        rows += labelled_rows(item, said, messages, judge=judge, section=serving.recipe.pairs, counts=counts)
+        rows += labelled_rows(item, said, messages, judge=judge, section=serving.settings.pairs, counts=counts)
     place = PurePosixPath(output)
     beside = output.removesuffix(place.name) + f"{place.stem}.verdicts.parquet"
     _write(output, beside, rows, [verdict for said in verdicts for verdict in said], spec, answer_template)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.recipe.base import Section
 
@@ -56,3 +56,11 @@ class ClusterSection(Section):
     shortage: Literal["give_up", "go_on"] = "give_up"
     """Where they have not come by then: `give_up` with what is missing, or `go_on` with the engines and workers that
     the cluster holds, at least one of each."""
+
+    @model_validator(mode="after")
+    def _fits_the_device(self) -> "ClusterSection":
+        if self.device == "cpu" and self.training.strategy == "fsdp":
+            raise ValueError("training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
+        if self.device == "cpu" and max(self.policy.tensor_parallel, self.judge.tensor_parallel) > 1:
+            raise ValueError("tensor_parallel above 1 needs GPUs, but cluster.device is cpu; expected 1")
+        return self

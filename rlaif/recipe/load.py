@@ -1,6 +1,7 @@
 """From a YAML file and dotted overrides to a checked `Recipe`, or to one message that names the key and the fault."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,9 +113,15 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise UserError(f"{origin}: not YAML: {error}") from None
 
 
-def parse_overrides(kind: type[S], overrides: Iterable[str]) -> S:
-    """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`."""
-    tree: dict[str, Any] = {}
+def parse_overrides(kind: type[S], overrides: Iterable[str], given: Mapping[str, Any] | None = None) -> S:
+    """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`.
+
+    Args:
+        kind: the section.
+        overrides: `a.b=value` each.
+        given: values that stand in for a file's, such as {"policy": {"model": ...}}; overrides win.
+    """
+    tree: dict[str, Any] = deepcopy(dict(given or {}))
     for override in overrides:
         apply_override(tree, override)
     try:

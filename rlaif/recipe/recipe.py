@@ -30,26 +30,21 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _settings_work_together(self) -> "Recipe":
-        if self.sampling.max_tokens >= self.policy.max_length:
-            raise ValueError(
-                f"sampling.max_tokens ({self.sampling.max_tokens}) leaves no room for a prompt in "
-                f"policy.max_length ({self.policy.max_length}); expected less"
-            )
-        if (self.evaluation.max_tokens or 0) >= self.policy.max_length:
-            raise ValueError(
-                f"evaluation.max_tokens ({self.evaluation.max_tokens}) leaves no room for a prompt in "
-                f"policy.max_length ({self.policy.max_length}); expected less"
-            )
+        check_lengths(self.policy, self.sampling, self.evaluation)
         if self.rounds.staleness and self.cluster.placement != "split":
             raise ValueError(
                 "rounds.staleness: 1 samples while the trainer trains, but engines and trainer take turns with "
                 "cluster.placement: shared; expected split"
             )
-        if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
-            raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
-        if (
-            self.cluster.device == "cpu"
-            and max(self.cluster.policy.tensor_parallel, self.cluster.judge.tensor_parallel) > 1
-        ):
-            raise ValueError("cluster: tensor_parallel above 1 needs GPUs, but cluster.device is cpu; expected 1")
         return self
+
+
+def check_lengths(policy: PolicySection, sampling: SamplingSection, evaluation: EvaluationSection) -> None:
+    """Raise ValueError if an answer may be so long that it leaves no room for a prompt."""
+    lengths = {"sampling.max_tokens": sampling.max_tokens, "evaluation.max_tokens": evaluation.max_tokens or 0}
+    for name, tokens in lengths.items():
+        if tokens >= policy.max_length:
+            raise ValueError(
+                f"{name} ({tokens}) leaves no room for a prompt in policy.max_length ({policy.max_length}); "
+                "expected less"
+            )

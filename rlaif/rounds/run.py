@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.errors import RlaifError
-from rlaif.inference.pools import Pools
+from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names, read_json
 from rlaif.judge_evals.gold_set import check_stored
@@ -98,15 +98,25 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
 
 
 async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress) -> RunOutcome:
-    gpu = uses_gpus(setup.recipe)
+    gpu = uses_gpus(setup.recipe.cluster.device)
 
     def emit(event: AnyEvent) -> None:
         run.events.append(event)
         if event.notice is not None:
             progress.say(event.notice)
 
-    judge_tokens = max(1, setup.judge.answer_tokens)
-    pools = Pools(setup.recipe, setup.judge.models, policy_id, gpu, emit, judge_tokens)
+    recipe = setup.recipe
+    pools = RunPools(
+        recipe.policy,
+        recipe.sampling,
+        recipe.training,
+        recipe.cluster,
+        base_id=policy_id,
+        judge_models=setup.judge.models,
+        judge_tokens=max(1, setup.judge.answer_tokens),
+        gpu=gpu,
+        emit=emit,
+    )
     spending = run_spending(run, setup.judge, setup.recipe.judge.max_cost)
     count, cluster = setup.recipe.rounds.count, setup.recipe.cluster
     async with AsyncExitStack() as stack:
@@ -236,7 +246,7 @@ async def _bring(work: Work, policy: PolicyWeights, judges: bool) -> None:
     started = time.monotonic()
     if not work.pools.policy.running:
         work.progress.stage("start engines", 1)
-    await work.pools.start(judges)
+    await work.pools.start(None if judges else [work.pools.policy])
     difference = await work.pools.policy.update(policy)
     seconds = time.monotonic() - started
     work.emit(WeightsLoaded(policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=seconds))

@@ -19,7 +19,7 @@ from rlaif.evaluation.heldout import (
     metrics_of,
     predictions_csv,
 )
-from rlaif.inference.pools import Pools
+from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, read_json, write_bytes, write_json
 from rlaif.judge_evals.gold_set import judge_canaries
 from rlaif.judges.judge import Judge
@@ -60,7 +60,7 @@ class Work:
 
     setup: Setup
     run: RunDir
-    pools: Pools
+    pools: RunPools
     workers: TrainingWorkers
     judge: Judge
     gpu: bool
@@ -154,7 +154,7 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         work.emit(TrainingLost(round=directory.number, starts=starts))
         work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
-    with work.pools.patience_with_training() as patience:
+    with work.pools.training_wait() as patience:
         result = await train(work.workers, job, on_step, on_lost=on_lost, patience=patience)
     if not work.pools.beside_training:
         await work.workers.stop()
@@ -192,8 +192,12 @@ async def evaluate(
     max_tokens = options.max_tokens or recipe.sampling.max_tokens
     kl_prompts = setup.heldout[: options.kl_questions] if before else []
     work.progress.stage(title, len(setup.heldout) + len(setup.test))
-    answers = await answer_questions(work.pools.policy, setup.heldout, setup.render, max_tokens, work.progress)
-    tests = await answer_questions(work.pools.policy, setup.test, setup.render, max_tokens, work.progress)
+    answers = await answer_questions(
+        work.pools.policy, setup.heldout, setup.render, max_tokens=max_tokens, progress=work.progress
+    )
+    tests = await answer_questions(
+        work.pools.policy, setup.test, setup.render, max_tokens=max_tokens, progress=work.progress
+    )
     metrics = metrics_of(answers, options.confidence, recipe.seed)
     difference, gate = None, None
     if before is not None:
@@ -245,7 +249,7 @@ async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tu
 async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Interval:
     """Return the KL divergence to the initial policy, in nats an answer."""
     recipe, pool = work.setup.recipe, work.pools.policy
-    samples = await kl_samples(pool, prompts, work.setup.render, max_tokens, recipe.seed)
+    samples = await kl_samples(pool, prompts, work.setup.render, max_tokens=max_tokens, seed=recipe.seed)
     if recipe.training.lora is not None:
         initial = await initial_logps(pool, samples)
     else:

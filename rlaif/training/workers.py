@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from rlaif.background import in_background
-from rlaif.cluster.shortage import Patience
+from rlaif.cluster.shortage import ResourceWait
 from rlaif.errors import WorkError
 from rlaif.recipe import TrainersSection
 from rlaif.training.mailbox import Loop, Mailbox, News
@@ -65,7 +65,12 @@ class TrainingWorkers:
             self._group.add_done_callback(lambda group: group.cancelled() or group.exception())
 
     async def run(
-        self, loop: Loop, job: Any, on_step: OnStep, on_lost: OnLost = _nobody_told, patience: Patience | None = None
+        self,
+        loop: Loop,
+        job: Any,
+        on_step: OnStep,
+        on_lost: OnLost = _nobody_told,
+        patience: ResourceWait | None = None,
     ) -> dict[str, Any]:
         """Run one training and return the result that the first worker left.
 
@@ -96,7 +101,7 @@ class TrainingWorkers:
                 on_step(entry)
             if news.outcome is not None:
                 return _result(news.outcome)
-            if patience is not None and not news.entries and patience.look():
+            if patience is not None and not news.entries and patience.over():
                 patience = None  # Ray Train goes on with the workers that there are.
             if ended:
                 error = group.exception()

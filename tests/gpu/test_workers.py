@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.cluster.shortage import Need, Shortage
+from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.shortage import ShortageRule
 from rlaif.inference.vllm.actor import EngineSpec
-from rlaif.inference.vllm.pool import EnginePool, Terms
+from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.training.dpo.job import TrainingResult
@@ -48,10 +49,13 @@ def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
 async def probe_difference(out: str, result: TrainingResult, full: bool) -> float:
     """Give the policy to an engine, which holds its own log-probabilities against the trainer's."""
     section = EnginesSection(gpu_memory=0.4)
-    spec = EngineSpec("builtin:smollm2-135m", None, section, "auto", 512, 400, True, None if full else 4, None)
-    pool = EnginePool(
-        spec, "base", "policy", Terms("shared", 1, Need(1, 0), Shortage.of(ClusterSection(), print)), print
-    )
+    spec = EngineSpec(
+        role="policy", model="builtin:smollm2-135m", base_id="base", section=section, dtype="auto", context=512,
+        max_length=400, gpu=True, lora_rank=None if full else 4,
+    )  # fmt: skip
+    cluster = ClusterSection()
+    demand, shortage = ClusterDemand(cluster, True, (section,)), ShortageRule.of(cluster, print)
+    pool = EnginePool(spec, demand, shortage, attempts=1, emit=print)
     policy = PolicyWeights(result.policy_id, "full" if full else "lora", out, result.probe, 1)
     try:
         await pool.start()

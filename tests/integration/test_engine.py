@@ -20,7 +20,7 @@ MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer i
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, object]:
-    return engine_options(EnginesSection(max_num_seqs=16, kv_cache_gib=0.25), False, "float32", 512, 1)
+    return engine_options(EnginesSection(max_num_seqs=16, kv_cache_gib=0.25), False, "float32", 512, engines_on_node=1)
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,25 @@ from typing import Any
 
 import pytest
 
-from rlaif.cluster.shortage import Need, Shortage
+from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.shortage import ShortageRule
 from rlaif.errors import WorkError
 from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
 from rlaif.inference.vllm.actor import EngineSpec
-from rlaif.inference.vllm.pool import EnginePool, Terms
+from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection
 from rlaif.store.events import AnyEvent, EngineLost
 
 
 def make_pool(events: list[AnyEvent], model: str = "builtin:smollm2-135m") -> EnginePool:
     section = EnginesSection(max_num_seqs=16, kv_cache_gib=0.25)
-    spec = EngineSpec(model, None, section, "float32", 512, 400, False, None, None)
-    terms = Terms("shared", 3, Need(0, 0), Shortage.of(ClusterSection(), events.append))
-    return EnginePool(spec, "base", "policy", terms, events.append)
+    spec = EngineSpec(
+        role="policy", model=model, base_id="base", section=section, dtype="float32", context=512, max_length=400,
+        gpu=False,
+    )  # fmt: skip
+    cluster = ClusterSection()
+    demand, shortage = ClusterDemand(cluster, False, (section,)), ShortageRule.of(cluster, events.append)
+    return EnginePool(spec, demand, shortage, attempts=3, emit=events.append)
 
 
 @pytest.mark.usefixtures("ray_here")
@@ -31,7 +36,7 @@ def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else(
         pool = make_pool(events)
         try:
             await pool.start()
-            pid = await pool._seats[0].actor.ready.remote()
+            pid = await pool._slots[0]._actor.ready.remote()
             requests = [
                 SampleRequest(f"p{i}", [{"role": "user", "content": f"Count to {i}."}], n=2, seed=i, max_tokens=60)
                 for i in range(12)
@@ -107,7 +112,7 @@ def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypat
     import ray
 
     monkeypatch.setattr(
-        "rlaif.inference.vllm.pool.remote_engine",
+        "rlaif.inference.vllm.slot.remote_engine",
         lambda options: ray.remote(Fragile).options(max_concurrency=64, max_restarts=0, **options),
     )
     events: list[AnyEvent] = []

@@ -46,7 +46,7 @@ def test_weights_are_what_the_recipe_says_or_what_the_hardware_is_fast_at(monkey
 def test_an_engine_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_available_memory", lambda: 16 * GIB)
     monkeypatch.setattr(dtype, "has_cpu_bf16", lambda: False)
-    options = engine_options(EnginesSection(), False, "auto", 1024, 1)
+    options = engine_options(EnginesSection(), False, "auto", 1024, engines_on_node=1)
     assert options == {
         "dtype": "float32",
         "max_model_len": 1024,
@@ -61,11 +61,13 @@ def test_an_engine_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "max_num_batched_tokens": 2048,
         "kv_cache_memory_bytes": 2 * GIB,
     }
-    assert engine_options(EnginesSection(), False, "auto", 8192, 1)["max_num_batched_tokens"] == 8192
+    assert engine_options(EnginesSection(), False, "auto", 8192, engines_on_node=1)["max_num_batched_tokens"] == 8192
 
 
 def test_an_engine_on_a_gpu_is_left_to_vllm() -> None:
-    options = engine_options(EnginesSection(tensor_parallel=4, gpu_memory=0.8, max_num_seqs=256), True, "auto", 4096, 1)
+    options = engine_options(
+        EnginesSection(tensor_parallel=4, gpu_memory=0.8, max_num_seqs=256), True, "auto", 4096, engines_on_node=1
+    )
     assert options == {
         "dtype": "bfloat16",
         "max_model_len": 4096,
@@ -80,7 +82,7 @@ def test_an_engine_on_a_gpu_is_left_to_vllm() -> None:
 def test_the_recipe_has_the_last_word() -> None:
     section = EnginesSection(eager=False, kv_cache_gib=1.5, threads=3)
     for gpu in (False, True):
-        options = engine_options(section, gpu, "float16", 1024, 8)
+        options = engine_options(section, gpu, "float16", 1024, engines_on_node=8)
         assert options["enforce_eager"] is False
         assert options["kv_cache_memory_bytes"] == 3 * GIB // 2
         assert options["dtype"] == "float16"
@@ -99,7 +101,7 @@ def test_the_cache_on_a_cpu_leaves_room_for_the_trainer(available: int, engines:
 def test_the_memory_asked_for_is_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = namedtuple("memory", "total available")
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory(64 * GIB, 8 * GIB))
-    assert engine_options(EnginesSection(), False, "float32", 1024, 1)["kv_cache_memory_bytes"] == GIB
+    assert engine_options(EnginesSection(), False, "float32", 1024, engines_on_node=1)["kv_cache_memory_bytes"] == GIB
 
 
 def test_cores_are_shared_among_the_engines_of_a_node(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
-"""What a smaller cluster holds of what was asked for, and what is said while something is missing."""
+"""What a smaller cluster holds of what was asked for, and what is reported while something is missing."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from rlaif.cluster.shortage import Need, Shortage, fitting
+from rlaif.cluster.placement import Resources, share_devices
+from rlaif.cluster.shortage import ShortageRule
 from rlaif.errors import WorkError
 
 
@@ -20,33 +21,33 @@ from rlaif.errors import WorkError
     ],
 )
 def test_a_smaller_cluster_gets_a_share_of_each(counts: list[tuple[int, int]], there: int, given: list[int]) -> None:
-    assert fitting(counts, there) == given
+    assert share_devices(counts, there) == given
 
 
 def test_one_of_each_is_the_least() -> None:
     with pytest.raises(WorkError, match="3 devices do not hold one of each: 1, 4"):
-        fitting([(4, 1), (1, 4)], 3)
+        share_devices([(4, 1), (1, 4)], 3)
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_on: bool, coming: bool = False) -> Any:
-    """Wait in a cluster that has one number of GPUs after another; returns what came and what was said."""
+    """Wait in a cluster that has one number of GPUs after another; returns what came and the messages."""
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": there.pop(0) if len(there) > 1 else there[0]})
     monkeypatch.setattr("rlaif.cluster.shortage._LOOK_SECONDS", 0.01)
-    said: list[str] = []
+    messages: list[str] = []
 
     async def work() -> Any:
-        shortage = Shortage(minutes, go_on, lambda event: said.append(event.notice or ""))
+        rule = ShortageRule(minutes, go_on, lambda event: messages.append(event.notice or ""))
         if not coming:
-            await shortage.wait_for(Need(4, 0), "the engines")
+            await rule.wait_for(Resources(4, 0), "the engines")
             return None
-        return await shortage.watch(asyncio.sleep(30, "came"), Need(4, 0), "the engines")
+        return await rule.watch(asyncio.sleep(30, "came"), Resources(4, 0), "the engines")
 
-    return asyncio.run(work()), said
+    return asyncio.run(work()), messages
 
 
 def test_says_once_what_is_missing_and_goes_on_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, said = watch(monkeypatch, [1, 1, 3, 4], 1, go_on=False)
-    assert said == ["waiting up to 1 minutes: the engines need 3 of 4 GPUs more than the Ray cluster has"]
+    _, messages = watch(monkeypatch, [1, 1, 3, 4], 1, go_on=False)
+    assert messages == ["waiting up to 1 minutes: the engines need 3 of 4 GPUs more than the Ray cluster has"]
 
 
 def test_gives_up_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +57,6 @@ def test_gives_up_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("coming", [False, True])
 def test_goes_on_with_what_there_is(monkeypatch: pytest.MonkeyPatch, coming: bool) -> None:
-    came, said = watch(monkeypatch, [2], 0.001, go_on=True, coming=coming)
+    came, messages = watch(monkeypatch, [2], 0.001, go_on=True, coming=coming)
     assert came is None
-    assert said[-1].startswith("going on with what there is (cluster.shortage): the engines need 2 of 4 GPUs")
+    assert messages[-1].startswith("going on with what there is (cluster.shortage): the engines need 2 of 4 GPUs")

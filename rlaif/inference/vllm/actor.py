@@ -19,47 +19,51 @@ from rlaif.inference.requests import (
     ScoreRequest,
 )
 from rlaif.recipe import EnginesSection
+from rlaif.store.events import EngineRole
 from rlaif.store.policy_weights import PolicyWeights
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
     """What an engine is made of, wherever it runs.
 
     Attributes:
-        model, revision: as in the recipe; each node resolves it for itself.
+        role: the pool's, for events and messages.
+        model, revision: as in the recipe; each node resolves them for itself.
+        base_id: id of the model's weights.
         section: the pool's section of the recipe.
         dtype: the recipe's `policy.dtype`.
-        context: longest sequence the engine takes, in tokens.
+        context: longest sequence that the engine takes, in tokens.
         max_length: longest prompt and answer together when the policy samples; at most `context`.
         gpu: whether it runs on GPUs.
         lora_rank: rank of the adapters to come, or None for an engine without adapters.
         probe_tolerance: largest difference in a probe's log-probabilities; None takes one that fits the dtype.
     """
 
+    role: EngineRole
     model: str
-    revision: str | None
+    revision: str | None = None
+    base_id: str
     section: EnginesSection
     dtype: str
     context: int
     max_length: int
     gpu: bool
-    lora_rank: int | None
-    probe_tolerance: float | None
+    lora_rank: int | None = None
+    probe_tolerance: float | None = None
 
 
 class EngineActor:
-    """A Ray actor around a `VllmEngine`; made remote by the pool, which knows its resources.
+    """A Ray actor around a `VllmEngine`; the pool, which knows its resources, makes it remote.
 
     Args:
         spec: what to load.
-        base_id: id of the model's weights.
         engines_on_node: engines that share a CPU node's cores and memory.
     """
 
-    def __init__(self, spec: EngineSpec, base_id: str, engines_on_node: int) -> None:
+    def __init__(self, spec: EngineSpec, engines_on_node: int) -> None:
         from rlaif.inference.vllm.device import cpu_threads, engine_options, lora_options
         from rlaif.models.dtype import weights_dtype
 
@@ -69,7 +73,7 @@ class EngineActor:
         from rlaif.inference.vllm.engine import VllmEngine
         from rlaif.models.resolve import resolve_model
 
-        options = engine_options(spec.section, spec.gpu, spec.dtype, spec.context, engines_on_node)
+        options = engine_options(spec.section, spec.gpu, spec.dtype, spec.context, engines_on_node=engines_on_node)
         if spec.lora_rank is not None:
             options |= lora_options(spec.lora_rank)
         if spec.gpu and spec.section.tensor_parallel > 1:
@@ -77,8 +81,13 @@ class EngineActor:
         tolerance = spec.probe_tolerance
         if tolerance is None:
             tolerance = 0.02 if weights_dtype(spec.dtype, spec.gpu) == "float32" else 0.25
-        model = resolve_model(spec.model, spec.revision)
-        self._engine = VllmEngine(model, options, PolicyWeights(base_id, "base"), tolerance, spec.max_length)
+        self._engine = VllmEngine(
+            resolve_model(spec.model, spec.revision),
+            options,
+            PolicyWeights(spec.base_id, "base"),
+            probe_tolerance=tolerance,
+            max_length=spec.max_length,
+        )
 
     async def ready(self) -> int:
         """Return the process id once the engine can answer."""
@@ -91,8 +100,9 @@ class EngineActor:
     async def choose(self, requests: list[ChoiceRequest]) -> list[ChoiceReply]:
         """Answer all choice requests of one prompt, in order; see `VllmEngine.choose`.
 
-        vLLM schedules them in this order, and gives a request's blocks to the prefix cache when it schedules it: those
-        behind the first find what they share with it, even in the step that computes it (`benchmarks/judging.py`).
+        vLLM schedules them in this order, and puts a request's blocks into the prefix cache when it schedules it. So
+        those behind the first find what they share with it, even in the step that computes it
+        (`benchmarks/judging.py`).
         """
         return [await self._answer(future) for future in [self._engine.choose(request) for request in requests]]
 
@@ -116,7 +126,7 @@ class EngineActor:
             return await asyncio.wrap_future(future)
         except Exception:
             if not self._engine.alive:
-                # Whatever killed the engine is in this actor's log.
+                # The actor's log says why the engine died.
                 os._exit(1)
             raise
 

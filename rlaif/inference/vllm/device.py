@@ -20,7 +20,7 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_options(
-    section: EnginesSection, gpu: bool, dtype: str, max_length: int, engines_on_node: int
+    section: EnginesSection, gpu: bool, dtype: str, max_length: int, *, engines_on_node: int
 ) -> dict[str, Any]:
     """Return the arguments of `vllm.LLM` that the hardware decides.
 

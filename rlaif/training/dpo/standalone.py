@@ -139,7 +139,7 @@ def train_file(
     preferences = read_preferences(file)
     work = Path(f"{out.rstrip('/')}.work")
     with ray_cluster(address):
-        gpu = uses_gpus(recipe)
+        gpu = uses_gpus(recipe.cluster.device)
         prepare = partial(_prepare, recipe, start, preferences, out, work, gpu)
         job, too_long, result = asyncio.run(_train(prepare, recipe, gpu, on_step))
     outcome = Outcome(result, len(preferences), too_long, out)

@@ -83,7 +83,7 @@ def train_reward_file(
         UserError: the file, the model, the prompt or a setting is not what it should be, or `out` is there already.
         WorkError: the training failed.
     """
-    from rlaif.cluster.ray_cluster import ray_cluster, takes_gpus
+    from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
     from rlaif.models.resolve import check_model
 
     if Path(out).exists():
@@ -100,7 +100,7 @@ def train_reward_file(
     work = Path(f"{out.rstrip('/')}.work").resolve()
     with ray_cluster(address):
         job = RewardJob(
-            model, str(work / "pairs.parquet"), str(work / "model"), settings, takes_gpus(settings.cluster.device)
+            model, str(work / "pairs.parquet"), str(work / "model"), settings, uses_gpus(settings.cluster.device)
         )
         prepare = partial(_prepare, model, settings, train, work)
         model_id, encoded, result, measured = asyncio.run(_train(prepare, job, test, on_step))

@@ -1,0 +1,205 @@
+"""One place in an engine pool, and the actor in it: started, replaced when it dies, given new weights, released.
+
+Invariant: an engine that replaces a dead one has the pool's current weights before it gets a request.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.shortage import ShortageRule
+from rlaif.errors import WorkError, first_line
+from rlaif.inference.vllm.actor import EngineSpec, remote_engine
+from rlaif.store.events import Emit, EngineLost
+from rlaif.store.policy_weights import PolicyWeights
+
+# An engine whose node dies while it starts is started elsewhere this often.
+_STARTS = 3
+
+
+class EngineDied(Exception):
+    """An engine died with a request in flight."""
+
+
+class EngineSlot:
+    """One engine of a pool.
+
+    Args:
+        number: of the slot in its pool.
+        spec: what the engine is made of.
+        demand: what shares the cluster.
+        shortage: what is done where the cluster has no room.
+        weights: returns what the engine must answer with.
+        emit: takes events.
+
+    Attributes:
+        in_flight: requests that the engine is working on.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        spec: EngineSpec,
+        demand: ClusterDemand,
+        shortage: ShortageRule,
+        *,
+        weights: Callable[[], PolicyWeights],
+        emit: Emit,
+    ) -> None:
+        self.number, self.in_flight = number, 0
+        self._spec, self._demand, self._shortage = spec, demand, shortage
+        self._weights, self._emit = weights, emit
+        self._deaths = 0
+        self._actor: Any = None
+        self._group: Any = None
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def occupied(self) -> bool:
+        """Whether an engine is there or starting."""
+        return self._actor is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine can answer now."""
+        task = self._starting
+        return task is not None and task.done() and not task.cancelled() and not task.exception()
+
+    def start(self) -> None:
+        """Start an engine; `wait_ready` waits for it."""
+        self._new_actor()
+        self._starting = asyncio.get_running_loop().create_task(self._make_ready())
+
+    async def wait_ready(self) -> None:
+        """Wait for the engine that `start` started, if it did.
+
+        Raises:
+            WorkError: the engine does not start; its reason is in the message.
+        """
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def call(self, call: Callable[[Any], Any]) -> Any:
+        """Return what the engine answers to a remote call of its actor.
+
+        Raises:
+            EngineDied: the engine died, and another is starting.
+            WorkError: the call failed.
+        """
+        from ray.exceptions import RayTaskError
+
+        self.in_flight += 1
+        try:
+            return await self._call(call)
+        except RayTaskError as error:
+            raise WorkError(f"a {self._spec.role} engine failed: {error.cause}") from error
+        finally:
+            self.in_flight -= 1
+
+    async def update(self) -> float:
+        """Give the engine the current weights; returns the probe's largest difference, in nats.
+
+        Raises:
+            WorkError: the engine does not reproduce the trainer's log-probabilities.
+        """
+        from ray.exceptions import RayTaskError
+
+        try:
+            return float(await self._call(lambda actor: actor.update.remote(self._weights())))
+        except RayTaskError as error:
+            raise WorkError(str(error.cause)) from error
+        except EngineDied:
+            await self.wait_ready()
+            return 0.0
+
+    async def _call(self, call: Callable[[Any], Any]) -> Any:
+        from ray.exceptions import RayActorError
+
+        await self.wait_ready()
+        actor = self._actor
+        if actor is None:
+            raise EngineDied("there was no room for another")
+        try:
+            return await call(actor)
+        except RayActorError as error:
+            if self._actor is actor:  # Else another request has replaced it already.
+                self._report_loss(error)
+                self.start()
+            raise EngineDied(first_line(error)) from error
+
+    def release(self) -> None:
+        """Give the engine's resources back."""
+        import ray
+
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._remove_group()
+        self._actor = self._starting = None
+
+    def _new_actor(self) -> None:
+        self._remove_group()
+        options = self._demand.actor_options(self._spec.section)
+        self._group = getattr(options.get("scheduling_strategy"), "placement_group", None)
+        on_node = 1 if self._spec.gpu else _per_node(self._spec.section.engines)
+        self._actor = remote_engine(options).remote(self._spec, on_node)
+
+    def _remove_group(self) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+
+    async def _make_ready(self) -> None:
+        """Wait until the engine can answer with the current weights; without room for it, leave the slot empty."""
+        from ray.exceptions import RayActorError, RayTaskError
+
+        role = self._spec.role
+        for start in range(1, _STARTS + 1):
+            try:
+                coming = asyncio.wrap_future(self._actor.ready.remote().future())
+                if await self._shortage.watch(coming, self._demand.sampling, f"the {role} engines") is None:
+                    import ray
+
+                    ray.kill(self._actor)
+                    self._actor = None
+                elif self._weights().kind != "base":
+                    await self._load()
+                return
+            except (RayActorError, RayTaskError) as error:
+                broken = isinstance(error, RayTaskError) or error.actor_init_failed
+                if broken or start == _STARTS:
+                    cause = getattr(error, "cause", None) or error
+                    raise WorkError(f"a {role} engine does not start: {_last_line(cause)}") from error
+                # Its node or its process died with it.
+                self._report_loss(error)
+                self._new_actor()
+
+    async def _load(self) -> None:
+        from ray.exceptions import RayTaskError
+
+        try:
+            await self._actor.update.remote(self._weights())
+        except RayTaskError as error:
+            raise WorkError(str(error.cause)) from error
+
+    def _report_loss(self, error: Exception) -> None:
+        self._deaths += 1
+        reason = first_line(error)
+        self._emit(EngineLost(role=self._spec.role, engine=self.number, deaths=self._deaths, reason=reason))
+
+
+def _per_node(engines: int) -> int:
+    """Return how many of so many engines share a node."""
+    import ray
+
+    nodes = max(1, sum(1 for node in ray.nodes() if node["Alive"]))
+    return -(-engines // nodes)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
