@@ -8,8 +8,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
@@ -18,7 +17,8 @@ from rlaif.grading.match import score_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.progress import Progress
-from rlaif.stats.intervals import Interval, mean_interval
+from rlaif.stats.bootstrap import Estimate
+from rlaif.stats.intervals import mean_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ async def answer_questions(
     return list(await asyncio.gather(*(answer(prompt) for prompt in prompts)))
 
 
-def metrics_of(answers: Sequence[Answer], confidence: float, seed: int) -> dict[str, Interval]:
+def metrics_of(answers: Sequence[Answer], confidence: float, seed: int) -> dict[str, Estimate]:
     """Return the means of all that can be measured on one set of answers alone, with bootstrap intervals."""
     known = [answer for answer in answers if answer.score is not None]
     metrics = {"length": mean_interval([answer.tokens for answer in answers], confidence, seed)}
@@ -125,8 +125,3 @@ def predictions_csv(answers: Sequence[Answer]) -> bytes:
     for answer in answers:
         writer.writerow([answer.id, answer.answer, supporting_passage(answer.context, answer.question, answer.answer)])
     return text.getvalue().encode()
-
-
-def interval_json(interval: Interval | None) -> dict[str, Any] | None:
-    """Return an interval as plain values."""
-    return None if interval is None else asdict(interval)

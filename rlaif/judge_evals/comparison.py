@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from rlaif.judge_evals.outcomes import Judged, Outcome
+from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
 
@@ -98,17 +99,3 @@ def compare(first: Sequence[Judged], second: Sequence[Judged], confidence: float
         same_decision=alike,
         flips=tuple(flips),
     )
-
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Return the two-sided p value of McNemar's test (1947, Psychometrika 12(2)), exact by the binomial distribution.
-
-    Where two judges are equally good, each label on which one alone is right falls to either with probability 1/2.
-
-    Args:
-        only_first, only_second: labels on which one of the two alone is right.
-    """
-    from scipy.stats import binomtest
-
-    flips = only_first + only_second
-    return float(binomtest(only_first, flips, 0.5).pvalue) if flips else 1.0

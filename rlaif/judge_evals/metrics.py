@@ -22,7 +22,8 @@ from rlaif.data.labels import Side
 from rlaif.inference.backends import Prices
 from rlaif.judge_evals.outcomes import OUTCOMES, Judged, Spoken
 from rlaif.judges.verdict import Order, Status, Verdict
-from rlaif.stats.bootstrap import Figure, Floats, divide, ratio
+from rlaif.stats.agreement import kappa
+from rlaif.stats.bootstrap import Figure, ratio
 
 _SIDES: tuple[Side, ...] = ("a", "b", "tie")
 
@@ -51,7 +52,7 @@ def decision_figures(judged: Sequence[Judged]) -> dict[str, Figure]:
         "accuracy": ratio(right, preferred),
         "ties_half": ratio(right + 0.5 * tied * preferred, preferred),
         "accuracy_decided": ratio(right, decided * preferred),
-        "kappa": kappa([(item.label.human, item.side) for item in judged]),
+        "kappa": kappa([(item.label.human, item.side) for item in judged], _SIDES),
     }
     for outcome in OUTCOMES[1:]:
         figures[outcome] = ratio([item.outcome == outcome for item in judged], np.ones(len(judged)))
@@ -111,7 +112,7 @@ def order_figures(said: Sequence[Spoken]) -> dict[str, Figure]:
     decided = np.array([(ab in ("a", "b")) + (ba in ("a", "b")) for ab, ba in both], float)
     return figures | {
         "orders_agree": ratio([ab == ba and ab is not None for ab, ba in both], read),
-        "orders_kappa": kappa(both),
+        "orders_kappa": kappa(both, _SIDES),
         "prefers_first": ratio(first, decided),
         "first_both": ratio([(ab, ba) == ("a", "b") for ab, ba in both], read),
         "second_both": ratio([(ab, ba) == ("b", "a") for ab, ba in both], read),
@@ -150,33 +151,6 @@ def verdict_figures(said: Sequence[Spoken], prices: Prices | None = None) -> dic
 def is_paid(verdict: Verdict) -> bool:
     """Whether a verdict cost tokens or time of its own."""
     return bool(verdict.prompt_tokens or verdict.completion_tokens or verdict.seconds)
-
-
-def kappa(pairs: Sequence[tuple[Side | None, Side | None]]) -> Figure:
-    """Return Cohen's kappa (1960, Educational and Psychological Measurement 20(1)) over a, b and tie.
-
-    kappa = (p_o - p_e) / (1 - p_e): agreement beyond what the two raters' own habits would give by chance. Undefined
-    where they leave no room for chance, that is where both always say the same one word.
-
-    Args:
-        pairs: what the two raters say of each item; an item on which either says nothing is left out.
-    """
-    size = len(_SIDES)
-    table = np.zeros((len(pairs), size * size))
-    for row, (one, other) in enumerate(pairs):
-        if one is not None and other is not None:
-            table[row, size * _SIDES.index(one) + _SIDES.index(other)] = 1.0
-    return Figure(table, _kappa_of_sums, round(float(table.sum())))
-
-
-def _kappa_of_sums(sums: Floats) -> Floats:
-    counts = sums.reshape(-1, len(_SIDES), len(_SIDES))
-    total = counts.sum(axis=(1, 2))
-    observed = divide(np.trace(counts, axis1=1, axis2=2), total)
-    chance = divide((counts.sum(axis=1) * counts.sum(axis=2)).sum(axis=1), total**2)
-    # Sums of whole numbers divided: 1 - chance is exactly 0 or at least 1 / n**2.
-    room = np.where(chance > 1.0 - 1e-12, 0.0, 1.0 - chance)
-    return divide(observed - chance, room)
 
 
 def confusion(judged: Sequence[Judged]) -> dict[Side, dict[str, int]]:

@@ -57,8 +57,8 @@ def metric_chart(metric: Metric, policies: Sequence[PolicyState]) -> Markup | No
         return None
     canvas = Canvas(f"{metric.label} by policy")
     initial = policies[0].metrics.get(metric.name)
-    compare = metric.neutral if metric.neutral is not None else initial.mean if initial else None
-    ends = [value for _, found in known for value in (found.mean, found.low, found.high) if value is not None]
+    compare = metric.neutral if metric.neutral is not None else initial.value if initial else None
+    ends = [value for _, found in known for value in (found.value, found.low, found.high) if value is not None]
     y = canvas.y_scale(*padded([*ends, *([] if compare is None else [compare])]))
     count = policies[-1].number + 1
     x = canvas.x_scale(0, max(count - 1, 1), inset=16)
@@ -66,9 +66,9 @@ def metric_chart(metric: Metric, policies: Sequence[PolicyState]) -> Markup | No
     canvas.x_axis([(x(number), str(number)) for number in whole_ticks(count)])
     if compare is not None:
         canvas.rule(y(compare))
-    canvas.path([(x(p.number), y(found.mean or 0.0)) for p, found in known if p.promoted], "c0")
+    canvas.path([(x(p.number), y(found.value or 0.0)) for p, found in known if p.promoted], "c0")
     for policy, found in known:
-        if found.mean is None:
+        if found.value is None:
             continue
         place, low, high = x(policy.number), found.low, found.high
         colour = "c0" if policy.promoted else "faint"
@@ -77,8 +77,8 @@ def metric_chart(metric: Metric, policies: Sequence[PolicyState]) -> Markup | No
             canvas.line(place, y(low), place, y(high), "whisker", colour)
             span = f" [{low:.{metric.digits}f}, {high:.{metric.digits}f}]"
         state = "" if policy.promoted else ", not promoted"
-        hint = f"policy {policy.number}: {found.mean:.{metric.digits}f}{span} on {found.n} questions{state}"
-        canvas.dot(place, y(found.mean), colour, not policy.promoted, hint)
+        hint = f"policy {policy.number}: {found.value:.{metric.digits}f}{span} on {found.n} questions{state}"
+        canvas.dot(place, y(found.value), colour, not policy.promoted, hint)
     return canvas.svg()
 
 

@@ -6,7 +6,7 @@ Invariant: a figure that is not known is a dash, and a difference is never calle
 from datetime import UTC, datetime
 
 from rlaif.reporting.summary import PolicyState, RunSummary
-from rlaif.stats.intervals import Interval
+from rlaif.stats.bootstrap import Estimate
 
 DASH = "–"
 _SHORT_ID = 12
@@ -17,11 +17,11 @@ def figure(value: float | None, digits: int = 3, signed: bool = False) -> str:
     return DASH if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
 
 
-def span(found: Interval | None, digits: int = 3, signed: bool = False) -> str:
+def span(found: Estimate | None, digits: int = 3, signed: bool = False) -> str:
     """Return a mean with its interval, `0.289 [0.210, 0.371]`."""
-    if found is None or found.mean is None:
+    if found is None or found.value is None:
         return DASH
-    mean = figure(found.mean, digits, signed)
+    mean = figure(found.value, digits, signed)
     if found.low is None or found.high is None:
         return mean
     return f"{mean} [{figure(found.low, digits, signed)}, {figure(found.high, digits, signed)}]"
@@ -99,7 +99,7 @@ def headline(summary: RunSummary) -> list[str]:
         caveat = _chance(wins, 0.5, "even")
         return [f"Policy {current.number} wins {span(wins)} of {questions} against the initial policy.", *caveat]
     difference = current.difference
-    sentence = f"Score {figure(start.mean)} → {figure(score.mean)} with policy {current.number}, on {questions}"
+    sentence = f"Score {figure(start.value)} → {figure(score.value)} with policy {current.number}, on {questions}"
     if difference is None:
         return [f"{sentence}."]
     return [f"{sentence}: {span(difference, signed=True)}.", *_chance(difference, 0.0, "zero")]
@@ -117,7 +117,7 @@ def _nothing_promoted(summary: RunSummary, questions: str) -> str:
     return f"Policy {refused[-1].number} did not pass the gate{against}. {stays}"
 
 
-def _chance(found: Interval | None, neutral: float, name: str) -> list[str]:
+def _chance(found: Estimate | None, neutral: float, name: str) -> list[str]:
     if found is None or found.low is None or found.high is None or not found.low <= neutral <= found.high:
         return []
     return [f"The interval includes {name}: this many questions cannot tell the change from chance."]

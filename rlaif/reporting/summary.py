@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from rlaif.errors import UserError
-from rlaif.stats.intervals import Interval
+from rlaif.stats.bootstrap import Estimate
 from rlaif.store.rundir import STAGES, RoundDir, RunDir
 from rlaif.store.runs import load_json
 
@@ -53,8 +53,8 @@ class PolicyState:
     files: Mapping[str, str]
     questions: int | None
     failed: int
-    metrics: Mapping[str, Interval]
-    difference: Interval | None
+    metrics: Mapping[str, Estimate]
+    difference: Estimate | None
     gate: Gate | None
     promoted: bool | None
     note: str = ""
@@ -257,11 +257,11 @@ def _policy_state(
     )
 
 
-def interval(value: Mapping[str, Any] | None) -> Interval | None:
+def interval(value: Mapping[str, Any] | None) -> Estimate | None:
     """Return an interval from its JSON; None for one of no values."""
     if not value or value.get("mean") is None:
         return None
-    return Interval(value["mean"], value.get("low"), value.get("high"), int(value.get("n", 0)))
+    return Estimate(value["mean"], value.get("low"), value.get("high"), int(value.get("n", 0)))
 
 
 def _with_missing(summary: RunSummary) -> RunSummary:

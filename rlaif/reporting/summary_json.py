@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlaif.reporting.summary import PolicyState, RoundState, RunSummary
-from rlaif.stats.intervals import Interval
+from rlaif.stats.intervals import interval_json
 
 
 def summary_json(summary: RunSummary) -> dict[str, Any]:
@@ -18,12 +18,12 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
         "pairs": summary.pairs,
         "metric": summary.metric,
         "confidence": summary.confidence,
-        "initial": _interval(summary.initial.metrics.get(summary.metric)),
+        "initial": interval_json(summary.initial.metrics.get(summary.metric)),
         "current": {
             "policy": summary.current.number,
             "id": summary.current.id,
-            "value": _interval(summary.current.metrics.get(summary.metric)),
-            "difference": _interval(summary.current.difference),
+            "value": interval_json(summary.current.metrics.get(summary.metric)),
+            "difference": interval_json(summary.current.difference),
         },
         "policies": [_policy(policy) for policy in summary.policies],
         "by_round": [_round(state) for state in summary.rounds],
@@ -40,8 +40,8 @@ def _policy(policy: PolicyState) -> dict[str, Any]:
         "parent": policy.parent,
         "questions": policy.questions,
         "failed": policy.failed,
-        "metrics": {name: _interval(found) for name, found in policy.metrics.items()},
-        "difference": _interval(policy.difference),
+        "metrics": {name: interval_json(found) for name, found in policy.metrics.items()},
+        "difference": interval_json(policy.difference),
         "gate": None if policy.gate is None else asdict(policy.gate),
         "promoted": policy.promoted,
         "note": policy.note,
@@ -57,7 +57,3 @@ def _round(state: RoundState) -> dict[str, Any]:
         "comparisons": state.counts("pairs", "by_status"),
         "pairs_by_judge": state.counts("pairs", "by_judge"),
     }
-
-
-def _interval(found: Interval | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)

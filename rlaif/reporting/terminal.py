@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rlaif.reporting.figure_text import DASH, ago, figure, headline, promotion, span
 from rlaif.reporting.summary import RunSummary, summarize
-from rlaif.stats.intervals import Interval
+from rlaif.stats.bootstrap import Estimate
 from rlaif.store.lineage import (
     Lineage,
     TracedCandidate,
@@ -83,8 +83,8 @@ def policies_table(summary: RunSummary) -> Table:
     return table
 
 
-def _mean(found: Interval | None, digits: int = 3) -> str:
-    return figure(found.mean if found else None, digits)
+def _mean(found: Estimate | None, digits: int = 3) -> str:
+    return figure(found.value if found else None, digits)
 
 
 def runs_table(summaries: Sequence[RunSummary]) -> Table:

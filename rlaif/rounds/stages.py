@@ -14,7 +14,6 @@ from rlaif.evaluation.heldout import (
     Answer,
     answer_questions,
     initial_logps,
-    interval_json,
     kl_samples,
     metrics_of,
     predictions_csv,
@@ -31,7 +30,8 @@ from rlaif.rounds.gate import GateResult, judge_gate
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_questions
-from rlaif.stats.intervals import Interval, mean_interval, paired_difference, win_rate
+from rlaif.stats.bootstrap import Estimate
+from rlaif.stats.intervals import interval_json, mean_interval, paired_difference, win_rate
 from rlaif.store.events import Emit, TrainingLost
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RoundDir, RunDir
@@ -227,7 +227,7 @@ def _answers(place: str) -> list[Answer]:
     return [Answer(**row) for row in read_table(join(place, "answers.parquet")).to_pylist()]
 
 
-async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tuple[Interval | None, Interval]:
+async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tuple[Estimate | None, Estimate]:
     """Return the score's paired difference to other answers and how often ours win, by reference or else the judge."""
     options, seed = work.setup.recipe.evaluation, work.setup.recipe.seed
     if all(answer.score is not None for answer in answers):
@@ -246,7 +246,7 @@ async def _against(work: Work, answers: list[Answer], first: list[Answer]) -> tu
     return None, mean_interval(wins, options.confidence, seed)
 
 
-async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Interval:
+async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Estimate:
     """Return the KL divergence to the initial policy, in nats an answer."""
     recipe, pool = work.setup.recipe, work.pools.policy
     samples = await kl_samples(pool, prompts, work.setup.render, max_tokens=max_tokens, seed=recipe.seed)
@@ -263,10 +263,10 @@ async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Interval:
     return mean_interval(differences, recipe.evaluation.confidence, recipe.seed)
 
 
-async def _gate(work: Work, answers: list[Answer], metrics: dict[str, Interval], before: str) -> GateResult:
+async def _gate(work: Work, answers: list[Answer], metrics: dict[str, Estimate], before: str) -> GateResult:
     max_drop = work.setup.recipe.rounds.gate.max_drop
     if "score" in metrics and metrics["score"].n == len(answers):
         earlier = read_json(join(before, "evaluation.json"))["metrics"]["score"]["mean"]
-        return judge_gate("score", earlier, metrics["score"].mean, max_drop)
+        return judge_gate("score", earlier, metrics["score"].value, max_drop)
     _, wins = await _against(work, answers, _answers(before))
-    return judge_gate("win_rate_against_current", 0.5, wins.mean, max_drop)
+    return judge_gate("win_rate_against_current", 0.5, wins.value, max_drop)

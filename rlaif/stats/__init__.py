@@ -1,1 +1,1 @@
-"""Intervals and agreement."""
+"""Bootstrap intervals and agreement."""

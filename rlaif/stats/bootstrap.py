@@ -1,8 +1,8 @@
-"""Percentile bootstrap intervals of any figure that is a function of sums over labels.
+"""Percentile bootstrap intervals of any figure that is a function of sums over items.
 
-Invariant: the same data, level and seed give the same interval; what is undefined (a share of nothing) is None and
-never zero or NaN. Labels of one question are drawn together: they share its difficulty, and drawing them apart would
-make the interval narrower than the data allow (clustered, as Miller 2024, arXiv:2411.00640, asks of evaluations).
+Invariant: the same data, level and seed give the same interval; an undefined figure (a share of nothing) is None, never
+zero or NaN. Items of one cluster are resampled together: labels of one question share its difficulty, and resampling
+them apart would make the interval too narrow (Miller 2024, arXiv:2411.00640).
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 _CELLS_AT_ONCE = 1 << 22
-"""Draws held in memory at once, so that many labels take more time but no more memory."""
+"""Draws held in memory at once, which bounds memory for any number of items."""
 
 Floats = NDArray[np.float64]
 
@@ -23,9 +23,9 @@ class Estimate:
     """A figure with its interval.
 
     Attributes:
-        value: of the labels themselves; None where it is undefined.
+        value: of the items themselves; None where it is undefined.
         low, high: ends of the interval; None where the value is.
-        n: what the figure counts over: labels, verdicts or tokens' verdicts, as its name says.
+        n: number of items, verdicts or tokens that the figure counts over.
     """
 
     value: float | None
@@ -36,11 +36,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a figure is made of.
+    """A figure as sums over items and a function of them.
 
     Attributes:
-        columns: what each label adds, (labels, columns).
-        statistic: sums of the columns, (rows, columns), to the figure, (rows,); NaN where it is undefined.
+        columns: each item's contributions, (items, columns).
+        statistic: maps sums of the columns, (rows, columns), to the figure, (rows,); NaN where it is undefined.
         n: see `Estimate`.
     """
 
@@ -50,7 +50,7 @@ class Figure:
 
 
 def ratio(numerator: Sequence[float] | Floats, denominator: Sequence[float] | Floats) -> Figure:
-    """Return the figure that is a sum over labels divided by another; `n` is the denominator's sum."""
+    """Return the figure that divides one sum over items by another; `n` is the denominator's sum."""
     columns = np.column_stack([np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)])
     return Figure(columns, lambda sums: divide(sums[:, 0], sums[:, 1]), round(float(columns[:, 1].sum())))
 
@@ -61,57 +61,62 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def estimates(
-    figures: Sequence[Figure], clusters: Sequence[Hashable], *, confidence: float = 0.95, seed: int = 0
+    figures: Sequence[Figure],
+    clusters: Sequence[Hashable],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    with_observed: bool = True,
 ) -> list[Estimate]:
     """Return figures with their percentile bootstrap intervals (Efron 1979, Annals of Statistics 7(1)).
 
-    All figures are taken of the same resamples. A resample in which a figure is undefined is left out of its interval.
+    All figures share the same resamples. An interval leaves out the resamples in which its figure is undefined.
 
     Args:
-        figures: each over the same labels, in the same order.
-        clusters: of each label, what it shares with those that are drawn together with it.
+        figures: all over the same items, in the same order.
+        clusters: the cluster of each item; a resample draws whole clusters.
         confidence: level of the intervals, in (0, 1).
         seed: of the resampling.
+        with_observed: count the observed value as one more resample, so that a figure that few resamples define still
+            has an interval.
 
     Raises:
-        ValueError: the level is not in (0, 1), or a figure has another number of labels.
+        ValueError: the level is not in (0, 1), or a figure has another number of items.
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence {confidence}: expected a level between 0 and 1")
     if not figures or not clusters:
         return [Estimate(None, None, None, 0) for _ in figures]
     numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
-    membership = np.array([numbers[cluster] for cluster in clusters])
     by_cluster = np.zeros((len(numbers), sum(figure.columns.shape[1] for figure in figures)))
-    np.add.at(by_cluster, membership, np.hstack([figure.columns for figure in figures]))
-    resampled = _resampled_sums(by_cluster, seed)
-    totals = by_cluster.sum(axis=0, keepdims=True)
-    tail = (1.0 - confidence) / 2.0
+    np.add.at(by_cluster, [numbers[cluster] for cluster in clusters], np.hstack([figure.columns for figure in figures]))
     ends = np.cumsum([figure.columns.shape[1] for figure in figures])[:-1]
-    parts = zip(figures, np.split(totals, ends, axis=1), np.split(resampled, ends, axis=1), strict=True)
-    return [_estimate(figure, total, drawn, tail) for figure, total, drawn in parts]
-
-
-def _estimate(figure: Figure, totals: Floats, resampled: Floats, tail: float) -> Estimate:
-    value = float(figure.statistic(totals)[0])
-    if not np.isfinite(value):
-        return Estimate(None, None, None, figure.n)
-    drawn = figure.statistic(resampled)
-    # The labels' own value stands among them, so that a figure that is defined on few labels has an interval.
-    low, high = np.quantile(np.append(drawn[np.isfinite(drawn)], value), [tail, 1.0 - tail])
-    return Estimate(value, float(low), float(high), figure.n)
+    observed = np.split(by_cluster.sum(axis=0, keepdims=True), ends, axis=1)
+    resampled = np.split(_resampled_sums(by_cluster, seed), ends, axis=1)
+    found = []
+    for figure, totals, sums in zip(figures, observed, resampled, strict=True):
+        value = float(figure.statistic(totals)[0])
+        if not np.isfinite(value):
+            found.append(Estimate(None, None, None, figure.n))
+            continue
+        draws = figure.statistic(sums)
+        draws = np.append(draws[np.isfinite(draws)], [value] * with_observed)
+        tail = (1.0 - confidence) / 2.0
+        low, high = np.quantile(draws, [tail, 1.0 - tail])
+        found.append(Estimate(value, float(low), float(high), figure.n))
+    return found
 
 
 def _resampled_sums(by_cluster: Floats, seed: int) -> Floats:
-    """Return the columns' sums in RESAMPLES draws of as many clusters as there are, with replacement."""
-    draw = np.random.default_rng(seed)
+    """Return the columns' sums in RESAMPLES draws, with replacement, of as many clusters as there are."""
+    generator = np.random.default_rng(seed)
     count = len(by_cluster)
     rows = max(1, _CELLS_AT_ONCE // count)
     parts = []
     for start in range(0, RESAMPLES, rows):
         size = min(rows, RESAMPLES - start)
-        drawn = draw.integers(0, count, (size, count))
-        # How often each cluster is drawn in each resample, so that a resample's sums are one matrix product.
-        flat = np.bincount((drawn + count * np.arange(size)[:, None]).ravel(), minlength=size * count)
-        parts.append(flat.reshape(size, count).astype(np.float64) @ by_cluster)
+        drawn = generator.integers(0, count, (size, count))
+        # Counting how often each resample draws each cluster makes a resample's sums one matrix product.
+        counts = np.bincount((drawn + count * np.arange(size)[:, None]).ravel(), minlength=size * count)
+        parts.append(counts.reshape(size, count).astype(np.float64) @ by_cluster)
     return np.concatenate(parts)

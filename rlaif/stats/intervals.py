@@ -1,77 +1,48 @@
-"""Bootstrap intervals of what is measured on held-out questions.
+"""Means over held-out questions with their bootstrap intervals.
 
-Invariant: the same values, confidence and seed give the same interval, and no result is NaN. With one value the
-percentile bootstrap has nothing to resample: both ends are that value, and `n` tells how little it is worth.
+Invariant: no interval is NaN. One value is its own interval; `n` shows how little that says.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-RESAMPLES = 2000
-_CELLS_AT_ONCE = 1 << 22
-"""Resampled values held in memory at once, so that many values take more time but no more memory."""
+from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean and its interval; all three None where there are no values (`n` is 0).
-
-    Attributes:
-        mean: of the values themselves, not of the resamples.
-        low, high: ends of the interval.
-        n: values.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Return the mean and its percentile bootstrap interval (Efron 1979, Annals of Statistics 7(1)).
+def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Return the mean with its percentile bootstrap interval; no value where there are no values.
 
     Args:
         values: finite numbers, one for each question.
-        confidence: level of the interval, in (0, 1).
-        seed: of the resampling.
+        confidence, seed: as in `rlaif.stats.bootstrap.estimates`.
 
     Raises:
         ValueError: a value is not finite, or the level is not in (0, 1).
     """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence {confidence}: expected a level between 0 and 1")
-    sample = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(sample).all():
+    if not np.isfinite(values).all():
         raise ValueError("values of an interval must be finite")
-    n = sample.size
-    if n == 0:
-        return Interval(None, None, None, 0)
-    mean = float(sample.mean())
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(_resampled_means(sample, seed), [tail, 1.0 - tail])
-    return Interval(mean, float(low), float(high), n)
+    mean = ratio(values, np.ones(len(values)))
+    return estimates([mean], range(len(values)), confidence=confidence, seed=seed, with_observed=False)[0]
 
 
-def paired_difference(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+def paired_difference(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
     """Return the mean of new - old over the same questions, with its interval.
 
-    Pairing takes the questions' own difficulty out, so the interval is narrower than that of two separate means.
+    Pairing removes the questions' own difficulty, so the interval is narrower than that of two separate means.
 
     Args:
         new, old: values of the same questions in the same order.
         confidence, seed: as in `mean_interval`.
 
     Raises:
-        ValueError: as in `mean_interval`, or the two are not of one length.
+        ValueError: as in `mean_interval`, or the lengths differ.
     """
     return mean_interval([a - b for a, b in zip(new, old, strict=True)], confidence, seed)
 
 
-def win_rate(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+def win_rate(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
     """Return the share of questions on which new scores above old, ties counting half, with its interval.
 
     Args, errors: as in `paired_difference`.
@@ -80,12 +51,6 @@ def win_rate(new: Sequence[float], old: Sequence[float], confidence: float = 0.9
     return mean_interval(wins, confidence, seed)
 
 
-def _resampled_means(sample: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Return the means of RESAMPLES samples drawn with replacement, each as large as the sample."""
-    draw = np.random.default_rng(seed)
-    rows = max(1, _CELLS_AT_ONCE // sample.size)
-    parts = [
-        sample[draw.integers(0, sample.size, (min(rows, RESAMPLES - start), sample.size))].mean(axis=1)
-        for start in range(0, RESAMPLES, rows)
-    ]
-    return np.concatenate(parts)
+def interval_json(found: Estimate | None) -> dict[str, Any] | None:
+    """Return a mean with its interval as plain values: mean, low, high and n."""
+    return None if found is None else {"mean": found.value, "low": found.low, "high": found.high, "n": found.n}

@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 from collections import Counter
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from rlaif.io.files import write_bytes, write_json
 from rlaif.preferences.pairs import pair_id
-from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
+from rlaif.stats.intervals import interval_json, mean_interval, paired_difference, win_rate
 from rlaif.store.rundir import STAGES, RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, write_table
@@ -316,8 +315,8 @@ class SmallRun:
         value = {
             "policy": policy_id(number), "promoted": gate is None or gate["passed"], "questions": len(rows),
             "failed": 0,
-            "metrics": {name: asdict(found) for name, found in metrics.items()},
-            "difference": asdict(difference) if difference else None, "gate": gate,
+            "metrics": {name: interval_json(found) for name, found in metrics.items()},
+            "difference": interval_json(difference), "gate": gate,
         }  # fmt: skip
         write_json(f"{folder}/evaluation.json", value)
         return rows if first is None else number == 1

@@ -20,12 +20,13 @@ from rlaif.errors import WorkError
 from rlaif.inference.backends import Prices
 from rlaif.judge_evals.ask import ask_labels
 from rlaif.judge_evals.attack_resistance import measure_attacks
-from rlaif.judge_evals.comparison import compare, mcnemar_exact
+from rlaif.judge_evals.comparison import compare
 from rlaif.judge_evals.measurement import Measurement, measure, worst_disagreements
 from rlaif.judge_evals.outcomes import Judged
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Verdict
+from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import estimates, ratio
 
 SHA = "0" * 64

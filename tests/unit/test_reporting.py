@@ -114,7 +114,7 @@ def test_the_summary_holds_the_stores_figures(small: SmallRun) -> None:
     assert [policy.promoted for policy in summary.policies] == [True, True, False]
     assert summary.pairs == len(small.pair_ids)
     stored = evaluation(small.run, "round-000")
-    assert summary.current.metrics["score"].mean == stored["metrics"]["score"]["mean"]
+    assert summary.current.metrics["score"].value == stored["metrics"]["score"]["mean"]
     assert summary.current.difference is not None
     assert summary.current.difference.low == stored["difference"]["low"]
 

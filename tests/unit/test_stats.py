@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.stats import intervals as statistics
-from rlaif.stats.intervals import Interval, mean_interval, paired_difference, win_rate
+from rlaif.stats import bootstrap
+from rlaif.stats.bootstrap import Estimate
+from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
 
 
 def test_no_values_have_no_mean_and_one_value_is_its_own_interval() -> None:
-    assert mean_interval([]) == win_rate([], []) == Interval(None, None, None, 0)
-    assert mean_interval([0.25]) == Interval(0.25, 0.25, 0.25, 1)
+    assert mean_interval([]) == win_rate([], []) == Estimate(None, None, None, 0)
+    assert mean_interval([0.25]) == Estimate(0.25, 0.25, 0.25, 1)
 
 
 def test_the_seed_decides_the_interval() -> None:
@@ -25,19 +26,19 @@ def test_the_seed_decides_the_interval() -> None:
 def test_many_values_in_parts_give_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     values = list(np.random.default_rng(1).normal(size=50))
     whole = mean_interval(values)
-    monkeypatch.setattr(statistics, "_CELLS_AT_ONCE", 120)
+    monkeypatch.setattr(bootstrap, "_CELLS_AT_ONCE", 120)
     assert mean_interval(values) == whole
 
 
 def test_the_interval_of_a_large_sample_is_the_normal_one() -> None:
     values = np.random.default_rng(0).normal(loc=1.0, scale=2.0, size=400)
     interval = mean_interval(list(values), confidence=0.95)
-    assert interval.mean is not None
+    assert interval.value is not None
     assert interval.low is not None
     assert interval.high is not None
     half = 1.96 * values.std() / math.sqrt(400)
-    assert interval.low == pytest.approx(interval.mean - half, abs=0.03)
-    assert interval.high == pytest.approx(interval.mean + half, abs=0.03)
+    assert interval.low == pytest.approx(interval.value - half, abs=0.03)
+    assert interval.high == pytest.approx(interval.value + half, abs=0.03)
     narrow = mean_interval(list(values), confidence=0.5)
     assert interval.low < narrow.low < narrow.high < interval.high  # type: ignore[operator]
 
@@ -57,15 +58,15 @@ def test_pairing_takes_the_difficulty_of_questions_out() -> None:
     old = list(np.linspace(0.0, 1.0, 50))
     new = [value + 0.1 for value in old]
     difference = paired_difference(new, old)
-    assert difference.mean == pytest.approx(0.1)
+    assert difference.value == pytest.approx(0.1)
     assert difference.low == pytest.approx(0.1)
     assert difference.high == pytest.approx(0.1)
-    assert paired_difference(old, new).mean == pytest.approx(-0.1)
+    assert paired_difference(old, new).value == pytest.approx(-0.1)
 
 
 def test_ties_count_half() -> None:
-    assert win_rate([1, 1, 0, 0.5], [0, 1, 1, 0.5]).mean == 0.5
-    assert win_rate([1, 1], [0, 0]) == Interval(1.0, 1.0, 1.0, 2)
+    assert win_rate([1, 1, 0, 0.5], [0, 1, 1, 0.5]).value == 0.5
+    assert win_rate([1, 1], [0, 0]) == Estimate(1.0, 1.0, 1.0, 2)
 
 
 def test_values_that_are_no_numbers_and_unequal_lengths_are_refused() -> None:
