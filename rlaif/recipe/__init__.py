@@ -14,12 +14,12 @@ from rlaif.recipe.questions import (
 )
 from rlaif.recipe.recipe import Recipe
 from rlaif.recipe.rounds import EvaluationSection, GateSection, RoundsSection
-from rlaif.recipe.training import LoraSection, TrainingSection
+from rlaif.recipe.training import LoraSection, OptimizerSection, TrainingSection
 
 __all__ = [
     "CanariesSection", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
-    "EvaluationSection", "FileQuestions", "GateSection", "JudgeSection", "LoraSection", "PairsSection",
-    "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection", "SamplingSection",
+    "EvaluationSection", "FileQuestions", "GateSection", "JudgeSection", "LoraSection", "OptimizerSection",
+    "PairsSection", "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection", "SamplingSection",
     "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides",
     "parse_recipe",
 ]  # fmt: skip

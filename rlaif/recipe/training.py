@@ -20,7 +20,28 @@ class LoraSection(Section):
     """Modules that get an adapter, as peft names them."""
 
 
-class TrainingSection(Section):
+class OptimizerSection(Section):
+    """The settings that every kind of training has."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from zero."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the pairs, each in another order."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm above which it is clipped."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    lora: LoraSection | None = None
+    """A low-rank adapter; null trains all weights."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more work."""
+
+
+class TrainingSection(OptimizerSection):
     """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     beta: float = Field(default=0.1, gt=0)
@@ -43,27 +64,11 @@ class TrainingSection(Section):
     max_drift: float | None = Field(default=None, gt=0)
     """Largest distance (99th percentile, nats a token) of vLLM's log-probabilities from the trainer's; past it the
     trainer computes the reference itself. Null is 0.02 in float32, 0.25 in bfloat16, 0.1 in float16."""
-    learning_rate: float = Field(default=1e-6, gt=0)
-    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How the rate falls after the warm-up."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps over which the rate rises from zero."""
-    epochs: int = Field(default=1, ge=1)
-    """Passes over the round's pairs, each in another order."""
     questions_per_step: int = Field(default=8, ge=1)
     """Questions, with all their pairs, in one optimizer step over all workers."""
     max_tokens_per_pack: int = Field(default=2048, ge=64)
     """Token budget of one forward pass; bounds memory, not the result. A question that is longer with its candidates
     has a pass of its own."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradient norm above which it is clipped."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """AdamW's decoupled weight decay."""
-    lora: LoraSection | None = None
-    """A low-rank adapter; null trains all weights."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more work."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints of a training, kept with the run. Null writes none, and a training that is killed
     begins again."""

@@ -4,39 +4,27 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rlaif.recipe import LoraSection, TrainersSection
+from rlaif.recipe import LoraSection, OptimizerSection, TrainersSection
 from rlaif.recipe.base import Section
 
 
-class RewardTrainingSection(Section):
+class RewardTrainingSection(OptimizerSection):
     """One training of a reward model on pairs of answers."""
 
     learning_rate: float = Field(default=1e-5, gt=0)
     """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How the rate falls after the warm-up."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps over which the rate rises from zero."""
-    epochs: int = Field(default=1, ge=1)
-    """Passes over the pairs."""
     pairs_per_step: int = Field(default=16, ge=1)
     """Pairs in one optimizer step over all workers."""
     pairs_per_pass: int = Field(default=4, ge=1)
     """Pairs in one forward pass of a worker; bounds memory, not the result."""
     max_length: int = Field(default=2048, ge=16)
-    """Longest conversation, in tokens, at most what the model takes. A longer one's context loses its beginning, the
-    same for both answers; a pair that does not fit then either is left out."""
+    """Longest conversation, in tokens, at most what the model takes. A longer one loses the beginning of its context,
+    the same for both answers; a pair that does not fit without any context is left out."""
     center: float = Field(default=0.0, ge=0)
     """Weight of the squared sum of a pair's two rewards, which draws their mean to zero (Eisenstein et al. 2023,
     arXiv:2312.09244)."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradient norm above which it is clipped."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """AdamW's decoupled weight decay."""
     lora: LoraSection | None = None
     """A low-rank adapter, merged into the weights that are saved; null trains all weights."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more work."""
 
 
 class RewardClusterSection(Section):
