@@ -1,0 +1,293 @@
+"""The public Python interface: each function does what its command does, for a notebook or a script.
+
+Invariant: a function calls the same code as its command, raises `rlaif.errors` where the command prints one line, and
+prints nothing. All of them also work inside a running event loop, such as a notebook's.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rlaif.data.candidates import read_candidates
+from rlaif.data.labels import Label, load_labels
+from rlaif.data.question import Question
+from rlaif.data.sources import load_questions
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.serving import Serving, serving_settings
+from rlaif.judges.spec import JudgeSpec
+from rlaif.models.resolve import BUILTIN
+from rlaif.progress import Progress, Silent
+from rlaif.recipe import Columns, FileQuestions
+
+if TYPE_CHECKING:
+    from rlaif.judge_evals.outcomes import Judged
+    from rlaif.judge_evals.report import JudgeReport
+    from rlaif.preferences.labelling import LabelOutcome
+    from rlaif.rounds.run import RunOutcome
+    from rlaif.training.dpo.standalone import Outcome
+
+__all__ = [
+    "Label", "Question", "compare", "label", "load_judge", "measure", "predict", "read_labels", "read_questions", "run",
+    "serving", "train",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+
+def load_judge(name: str) -> JudgeSpec:
+    """Read and check a judge file.
+
+    Args:
+        name: a name in `judges/`, or the path of a judge file.
+
+    Raises:
+        UserError: with the file, the line, the key and what was expected.
+
+    >>> load_judge("reference").describe()["tolerance"]
+    0.005
+    """
+    return load_judge_file(name)
+
+
+def read_questions(path: str, columns: dict[str, str] | None = None) -> list[Question]:
+    """Read a JSONL, CSV or Parquet file of questions.
+
+    Args:
+        path: local path or fsspec URL.
+        columns: the file's own names, such as `{"question": "query"}`; see `questions.train.columns` of a recipe.
+
+    >>> from pathlib import Path
+    >>> _ = Path("questions.jsonl").write_text('{"id": "q1", "question": "What were sales?", "answer": "$7 million"}')
+    >>> read_questions("questions.jsonl")[0].gold_answer
+    '$7 million'
+    """
+    return load_questions(FileQuestions(path=path, columns=Columns.model_validate(columns or {})))
+
+
+def read_labels(path: str) -> list[Label]:
+    """Read a label file: comparisons of two answers that people decided; see docs/judges.md."""
+    return load_labels(path)
+
+
+def serving(
+    model: str = BUILTIN, overrides: Sequence[str] = (), *, address: str | None = None, max_cost: float | None = None
+) -> Serving:
+    """Say how the models of judges are served, for `compare`, `measure` and `label`.
+
+    Args:
+        model: the model behind the name `policy` of a judge file.
+        overrides: `KEY=VALUE` each, as of `--set`: `cluster.judge.engines=2`.
+        address: Ray cluster to join; None starts one on this machine, if a judge needs engines.
+        max_cost: money at which endpoints are asked no more, in the currency of the judge file's prices.
+    """
+    return Serving(serving_settings(model, overrides), address, False, max_cost)
+
+
+def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Serving | None = None) -> "Judged":
+    """Ask a judge which of two answers to a question is better.
+
+    Args:
+        judge: of `load_judge`.
+        question: with its context and, for judges that use it, its gold answer.
+        a, b: the answers.
+        served: of `serving`; None serves the embedded model if a model of our engines is asked.
+
+    Returns:
+        All verdicts, and the decision that they come to: None if the judge does not apply to the question. `side` is
+        `a`, `b`, `tie`, or None if there is no decision.
+
+    >>> question = Question("q1", "What were sales?", gold_answer="$7 million")
+    >>> judged = compare(load_judge("reference"), question, "Sales were $7,000 thousand.", "$8 million")
+    >>> judged.side, judged.decision.margin
+    ('a', 1.0)
+    >>> [verdict.score for verdict in judged.verdicts]
+    [1.0, 0.0]
+    """
+    from rlaif.judge_evals.evaluate import try_on
+
+    label = Label(
+        id=question.id,
+        question=question.question,
+        context=question.context,
+        reference=question.gold_answer,
+        answer_a=a,
+        answer_b=b,
+        human="tie",
+    )
+    return _outside_loop(lambda: try_on(judge, label, served or serving(), Silent()))
+
+
+def measure(
+    judge: JudgeSpec,
+    labels: str,
+    *,
+    attacks: int = 0,
+    seed: int = 0,
+    served: Serving | None = None,
+    progress: Progress | None = None,
+) -> "JudgeReport":
+    """Measure a judge against people: `rlaif judge report`.
+
+    Args:
+        judge: of `load_judge`.
+        labels: path of a label file.
+        attacks: right verdicts that each known attack is tried on; 0 leaves the attacks out.
+        seed: of the intervals.
+        served: see `compare`.
+        progress: takes what happens; None shows nothing.
+
+    Returns:
+        Every figure by its name in docs/judges.md, with its interval: `report.measurement.figures["accuracy"].value`.
+
+    >>> from pathlib import Path
+    >>> label = Label(id="1", question="Sales?", reference="$7 million", answer_a="$7m", answer_b="$8m", human="a")
+    >>> _ = Path("labels.jsonl").write_text(label.model_dump_json())
+    >>> measure(load_judge("reference"), "labels.jsonl").measurement.figures["accuracy"].value
+    1.0
+    """
+    from rlaif.judge_evals.evaluate import report_on
+
+    return _outside_loop(
+        lambda: report_on(
+            judge, load_labels(labels), labels, served or serving(), progress or Silent(), attacks=attacks, seed=seed
+        )
+    )
+
+
+def label(
+    candidates: str,
+    judge: JudgeSpec,
+    output: str,
+    *,
+    prompt: str = "answer",
+    served: Serving | None = None,
+    progress: Progress | None = None,
+) -> "LabelOutcome":
+    """Judge answers that another system sampled, and write preference pairs: `rlaif label`.
+
+    Args:
+        candidates: JSONL, CSV or Parquet file with `question` and `answers`; see docs/judges.md.
+        judge: of `load_judge`.
+        output: Parquet file of pairs to write; the verdicts are written beside it.
+        prompt: template of kind `answer` whose chat becomes the pairs' prompt.
+        served: see `compare`.
+        progress: see `measure`.
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> row = {"question": "Sales?", "reference": "$7 million", "answers": ["$7 million", "$8 million"]}
+    >>> _ = Path("candidates.jsonl").write_text(json.dumps(row))
+    >>> label("candidates.jsonl", load_judge("reference"), "pairs.parquet").counts.pairs
+    1
+    """
+    from rlaif.preferences.labelling import label_candidates
+    from rlaif.prompts.template import load_template
+
+    template, read = load_template(prompt), read_candidates(candidates)
+    return _outside_loop(
+        lambda: label_candidates(read, judge, template, output, served or serving(), progress or Silent())
+    )
+
+
+def train(
+    pairs: str,
+    policy: str,
+    output: str,
+    *,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    on_step: Callable[[dict[str, float]], None] | None = None,
+) -> "Outcome":
+    """Train a policy on a file of preferences with DPO: `rlaif train`.
+
+    Args:
+        pairs: JSONL, CSV or Parquet file with `prompt`, `chosen` and `rejected`.
+        policy: model to train: a hub id, a folder, an adapter's folder or `builtin:smollm2-135m`.
+        output: folder to make for the trained policy.
+        overrides: `KEY=VALUE` each, as of `--set`: `training.lora.rank=16`.
+        address: Ray cluster to join; None starts one on this machine.
+        on_step: takes the figures of each optimizer step.
+    """
+    from rlaif.training.dpo.standalone import train_file
+
+    step = on_step or (lambda figures: None)
+    return _outside_loop(lambda: train_file(pairs, policy, output, list(overrides), address, step))
+
+
+def predict(
+    questions: str,
+    output: str,
+    *,
+    run: str | None = None,
+    policy: str | None = None,
+    runs: str = "runs",
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Answer a file of questions greedily, and write `id, answer, passage` as CSV: `rlaif predict`.
+
+    Args:
+        questions: JSONL, CSV or Parquet file with a column `question`.
+        output: CSV file to write.
+        run: run whose current policy answers: its name in `runs`, or its path. Give this or `policy`.
+        policy: model that answers.
+        runs: folder or URL of the runs.
+        overrides: see `train`.
+        address: see `train`.
+        progress: see `measure`.
+
+    Returns:
+        The number of questions.
+    """
+    from rlaif.evaluation.predict import predict_with_model, predict_with_run
+
+    how: dict[str, Any] = {"overrides": list(overrides), "address": address, "progress": progress or Silent()}
+    if run is not None and policy is None:
+        return _outside_loop(lambda: predict_with_run(run, runs, questions, output, **how))
+    if policy is not None and run is None:
+        return _outside_loop(lambda: predict_with_model(policy, questions, output, **how))
+    raise ValueError("predict: give one of run and policy")
+
+
+def run(
+    recipe: str,
+    *,
+    overrides: Sequence[str] = (),
+    runs: str = "runs",
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> "RunOutcome":
+    """Run a recipe, or continue a run that was interrupted, and write its report: `rlaif run`.
+
+    Args:
+        recipe: path of a recipe, or the name of one in `recipes/`.
+        overrides: `KEY=VALUE` each, as of `--set`: `seed=1`.
+        runs: folder or URL of the runs.
+        address: see `train`.
+        progress: see `measure`.
+
+    Raises:
+        UserError: the recipe or something that it names is wrong, or the folder holds another run.
+        WorkError: the work failed; what is committed stays, and the same call continues.
+    """
+    from rlaif.recipe import load_recipe
+    from rlaif.reporting import write_report
+    from rlaif.rounds.run import execute
+    from rlaif.rounds.setup import prepare
+
+    setup = prepare(load_recipe(recipe, list(overrides)), runs)
+    outcome = _outside_loop(lambda: execute(setup, address, progress or Silent()))
+    write_report(outcome.place)
+    return outcome
+
+
+def _outside_loop(work: Callable[[], T]) -> T:
+    """Return the result of work that starts an event loop of its own, also where a loop already runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
