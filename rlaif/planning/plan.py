@@ -172,7 +172,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         for calls, backend in remote_calls(judge_spec)
     ]
     if recipe.judge.canaries is not None:
-        assumptions.append(f"the canaries of {recipe.judge.canaries.path}, judged once a round, are not counted")
+        assumptions.append(f"the gold set {recipe.judge.canaries.path}, judged once a round, is not counted")
     baseline = answer_once(heldout, answer_tokens)
     if test is not None:
         baseline += answer_once(test, answer_tokens)

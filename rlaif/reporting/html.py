@@ -25,7 +25,7 @@ from rlaif.reporting.collect import (
     pair_statistics,
     training_logs,
 )
-from rlaif.reporting.judge_statistics import STATUSES, canary_results, judge_report
+from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, judge_report
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import Timeline, timeline
 from rlaif.store.events import now
@@ -49,7 +49,7 @@ _TRAINING = (
 _WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id")
 _MARGINS_SHOWN = 6
 _CONTEXT_SHOWN = 6000
-_CANARIES_NAMED = 20
+_GOLD_SET_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def render_page(run: RunDir) -> str:
         judges=report.judges,
         decided_by=_decided_by(summary),
         unread=report.unread,
-        canaries=canary_results(directories),
-        canaries_named=_CANARIES_NAMED,
+        gold_set=gold_set_results(directories),
+        gold_set_named=_GOLD_SET_NAMED,
         statuses=STATUSES,
         changes=answer_changes(run, summary),
         context_shown=_CONTEXT_SHOWN,

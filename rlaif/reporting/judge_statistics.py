@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlaif.judge_evals.gold_set import CANARIES_FILE, CanaryResult
+from rlaif.judge_evals.gold_set import GOLD_SET_FILE, GoldSetResult
 from rlaif.store.rundir import RoundDir
 from rlaif.store.runs import load_json
 from rlaif.store.schemas import VERDICTS
@@ -106,10 +106,10 @@ def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
     return JudgeReport(tuple(judges), tuple(unread))
 
 
-def canary_results(rounds: Sequence[RoundDir]) -> tuple[CanaryResult, ...]:
-    """Return how the judge did on the canaries of the rounds that have any."""
-    values = [load_json(directory.path(CANARIES_FILE)) for directory in rounds]
-    return tuple(CanaryResult.from_json(value) for value in values if value is not None)
+def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetResult, ...]:
+    """Return the judge's agreement with people on the gold set, of the rounds that have it."""
+    values = [load_json(directory.path(GOLD_SET_FILE)) for directory in rounds]
+    return tuple(GoldSetResult.from_json(value) for value in values if value is not None)
 
 
 def _shards(rounds: Sequence[RoundDir]) -> Iterator[tuple[RoundDir, pa.Table]]:

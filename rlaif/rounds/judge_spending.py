@@ -7,6 +7,7 @@ gives those answers for nothing.
 
 from rlaif.inference.spending import Spending
 from rlaif.io.files import read_json, write_json
+from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending
 from rlaif.store.rundir import RunDir
@@ -32,7 +33,7 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
     if not prices:
         return spending
     for directory in run.rounds():
-        for table in ("canaries", "verdicts"):
+        for table in (GOLD_SET_TABLE, "verdicts"):
             for shard in ShardTable(directory.path(table), VERDICTS).shards():
                 columns = shard.select(["judge_sha", "prompt_tokens", "completion_tokens"]).to_pylist()
                 for row in columns:

@@ -175,8 +175,8 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         return _stops(work, directory)
     current, trained_in = current_policy(work.run, work.base_id, number)
     if not directory.done("judge"):
-        if canaries := work.setup.recipe.judge.canaries:
-            check_stored(work.judge, work.setup.canaries, directory, canaries.min_agreement)
+        if section := work.setup.recipe.judge.canaries:
+            check_stored(work.judge, work.setup.gold_set, directory, section.min_agreement)
         await _bring(work, current, judges=True)
         with _Timed(work, "sample", number):
             await sample_and_judge(work, directory)

@@ -17,7 +17,7 @@ from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.inference.openai_server import read_key
 from rlaif.io.files import is_url
-from rlaif.judge_evals.gold_set import load_canaries
+from rlaif.judge_evals.gold_set import load_gold_set
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_model import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
@@ -40,7 +40,7 @@ class Setup:
         train, heldout, test: the questions; `test` is empty where the recipe names none.
         judge: the judge file, with its members.
         answer_template: the prompt file that puts a question to the policy.
-        canaries: pairs on which people prefer one answer; empty where the recipe names none.
+        gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
     """
 
     recipe: Recipe
@@ -50,7 +50,7 @@ class Setup:
     test: list[Question]
     judge: JudgeSpec
     answer_template: PromptTemplate
-    canaries: tuple[Label, ...] = ()
+    gold_set: tuple[Label, ...] = ()
 
     @property
     def render(self) -> Callable[[Question], Messages]:
@@ -89,7 +89,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
     if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, place, train, heldout, test, judge, answer_template, load_canaries(recipe.judge.canaries))
+    return Setup(recipe, place, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.canaries))
 
 
 def _check_context(recipe: Recipe) -> None:

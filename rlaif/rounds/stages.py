@@ -20,7 +20,7 @@ from rlaif.evaluation.heldout import (
 )
 from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, read_json, write_bytes, write_json
-from rlaif.judge_evals.gold_set import judge_canaries
+from rlaif.judge_evals.gold_set import judge_gold_set
 from rlaif.judges.judge import Judge
 from rlaif.preferences.pairs import PairCounts
 from rlaif.preferences.round_pairs import write_pairs
@@ -70,11 +70,11 @@ class Work:
 
 
 async def sample_and_judge(work: Work, directory: RoundDir) -> None:
-    """Check the judge on the canaries; then sample candidates for the round's prompts and judge them by shards."""
+    """Check the judge on the gold set; then sample candidates for the round's prompts and judge them by shards."""
     recipe = work.setup.recipe
     if recipe.judge.canaries is not None:
         limit = recipe.judge.canaries.min_agreement
-        await judge_canaries(work.judge, work.setup.canaries, directory, limit, work.progress, work.emit)
+        await judge_gold_set(work.judge, work.setup.gold_set, directory, limit, progress=work.progress, emit=work.emit)
     prompts = round_questions(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)
     dispatcher = Dispatcher(

@@ -1,4 +1,4 @@
-"""Canaries: a judge that parts from people stops the round, and what it has answered is not asked again."""
+"""The gold set: a judge that parts from people stops the round, and what it has answered is not asked again."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from rlaif.data.labels import Label, labels_jsonl
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
-from rlaif.judge_evals.gold_set import CanaryResult, canary_id, check_stored, judge_canaries, load_canaries
+from rlaif.judge_evals.gold_set import GoldSetResult, check_stored, judge_gold_set, load_gold_set, stored_id
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.judge_file import load_judge_file
@@ -66,9 +66,9 @@ class Watched:
 
 def judged(
     judge: Judge, labels: Sequence[Label], directory: RoundDir, limit: float = 0.7, events: list[Any] | None = None
-) -> CanaryResult:
+) -> GoldSetResult:
     emit = ignore_event if events is None else events.append
-    return asyncio.run(judge_canaries(judge, labels, directory, limit, Silent(), emit))
+    return asyncio.run(judge_gold_set(judge, labels, directory, limit, progress=Silent(), emit=emit))
 
 
 @pytest.fixture
@@ -80,14 +80,14 @@ def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
     events: list[Any] = []
     labels = [label("1"), label("2"), label("3", "b"), label("4")]
     result = judged(REFERENCE, labels, directory, 0.75, events)
-    assert (result.agreed, result.canaries, result.agreement, result.passed) == (3, 4, 0.75, True)
+    assert (result.agreed, result.labels, result.agreement, result.passed) == (3, 4, 0.75, True)
     assert [(item.id, item.people, item.judge) for item in result.disagreeing] == [("3", "b", "a")]
     assert [event.model_dump(exclude={"time"}) for event in events] == [
         {"event": "gold_set", "round": 1, "agreed": 3, "labels": 4, "agreement": 0.75, "min_agreement": 0.75}
     ]
-    stored = ShardTable(directory.path("canaries"), VERDICTS)
-    assert stored.prompt_ids() == {canary_id(label) for label in labels}
-    assert CanaryResult.from_json(json.loads(Path(directory.path("canaries.json")).read_text())) == result
+    stored = ShardTable(directory.path("gold_set"), VERDICTS)
+    assert stored.prompt_ids() == {stored_id(label) for label in labels}
+    assert GoldSetResult.from_json(json.loads(Path(directory.path("gold_set.json")).read_text())) == result
 
 
 def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory: RoundDir) -> None:
@@ -95,12 +95,15 @@ def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory
     with pytest.raises(WorkError) as raised:
         judged(REFERENCE, labels, directory)
     message = str(raised.value)
-    assert "round 1: judge reference agrees with people on 1 of 4 canaries (0.250), at least 0.7 is asked" in message
+    assert (
+        "round 1: judge reference agrees with people on 1 of 4 labels of the gold set (0.250); at least 0.7 is required"
+        in message
+    )
     # What is undecided agrees with nobody.
     assert "2 (people b, judge a), tied (people a, judge tie), silent (people a, judge silent)" in message
-    assert "nothing was sampled or trained on" in message
+    assert "Nothing was sampled or trained on" in message
     assert "\n" not in message
-    assert json.loads(Path(directory.path("canaries.json")).read_text())["by_outcome"] == {
+    assert json.loads(Path(directory.path("gold_set.json")).read_text())["by_outcome"] == {
         "ok": 2, "silent": 1, "tie": 1,
     }  # fmt: skip
 
@@ -121,12 +124,12 @@ def test_the_same_start_again_asks_nothing_and_says_the_same(directory: RoundDir
     assert len(judge.asked) == 2
 
 
-def test_an_unanswered_canary_is_asked_again_and_an_answered_one_is_not(directory: RoundDir) -> None:
+def test_an_unanswered_label_is_asked_again_and_an_answered_one_is_not(directory: RoundDir) -> None:
     labels, judge = [label(str(number)) for number in range(4)], Watched(failing={"2", "3"})
     with pytest.raises(WorkError, match=r"2 \(people a, judge error\), 3 \(people a, judge error\)"):
         judged(judge, labels, directory)
     assert {
-        item["reason"] for item in json.loads(Path(directory.path("canaries.json")).read_text())["disagreeing"]
+        item["reason"] for item in json.loads(Path(directory.path("gold_set.json")).read_text())["disagreeing"]
     } == {"HTTP 503"}
     check_stored(judge, labels, directory, 0.7)  # Nothing is known of two of them.
     judge.asked.clear()
@@ -152,22 +155,22 @@ def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
 
     labels = [label("1"), label("2")]
     with pytest.raises(WorkError, match="the engine is gone"):
-        asyncio.run(judge_canaries(Killed(), labels, directory, 0.7, Silent(), lambda *_, **__: None, in_flight=1))
+        asyncio.run(judge_gold_set(Killed(), labels, directory, 0.7, progress=Silent(), emit=ignore_event, in_flight=1))
     judge = Watched()
     assert judged(judge, labels, directory).agreed == 2
-    assert judge.asked == [canary_id(labels[1])]
+    assert judge.asked == [stored_id(labels[1])]
 
 
-def test_labels_without_a_preference_are_no_canaries(tmp_path: Path) -> None:
+def test_labels_without_a_preference_are_not_of_the_gold_set(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     path.write_bytes(labels_jsonl([label("1", "tie"), label("2"), label("3", "b")]))
-    assert [canary.id for canary in load_canaries(CanariesSection(path=str(path)))] == ["2", "3"]
-    assert [canary.id for canary in load_canaries(CanariesSection(path=str(path), limit=2))] == ["2"]
-    assert load_canaries(None) == ()
+    assert [item.id for item in load_gold_set(CanariesSection(path=str(path)))] == ["2", "3"]
+    assert [item.id for item in load_gold_set(CanariesSection(path=str(path), limit=2))] == ["2"]
+    assert load_gold_set(None) == ()
     with pytest.raises(UserError, match="people see a tie in every label"):
-        load_canaries(CanariesSection(path=str(path), limit=1))
+        load_gold_set(CanariesSection(path=str(path), limit=1))
     with pytest.raises(UserError, match=r"none\.jsonl"):
-        load_canaries(CanariesSection(path=str(tmp_path / "none.jsonl")))
+        load_gold_set(CanariesSection(path=str(tmp_path / "none.jsonl")))
 
 
 BASE = """
@@ -187,19 +190,19 @@ judge: {name: reference, canaries: %s}
         ("{path: x, agreement: 1}", "judge.canaries.agreement: unknown key"),
     ],
 )
-def test_a_recipe_s_canaries_are_held_to_their_keys(canaries: str, message: str) -> None:
+def test_a_recipe_s_gold_set_is_held_to_its_keys(canaries: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_recipe(BASE % canaries, "recipe.yaml")
 
 
-def test_a_job_takes_its_canaries_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_takes_its_gold_set_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, outside, job = tmp_path / "here", tmp_path / "outside.jsonl", tmp_path / "job"
     for folder in (here, job):
         folder.mkdir()
     monkeypatch.chdir(here)
     for path in (here / "own.jsonl", outside):
         path.write_bytes(labels_jsonl([label("1")]))
-    for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/canaries-outside.jsonl")):
+    for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/gold-set-outside.jsonl")):
         moved = make_bundle(parse_recipe(BASE % f"{{path: {given}}}", "recipe.yaml"), job)
         assert moved.judge.canaries is not None
         assert moved.judge.canaries.path == place
@@ -208,7 +211,7 @@ def test_a_job_takes_its_canaries_along(tmp_path: Path, monkeypatch: pytest.Monk
         make_bundle(parse_recipe(BASE % "{path: none.jsonl}", "recipe.yaml"), job)
 
 
-def test_a_run_may_go_on_under_other_canaries() -> None:
+def test_a_run_may_go_on_under_another_gold_set() -> None:
     old = {"judge": {"name": "x", "canaries": None}}
     assert differing_keys(old, {"judge": {"name": "x", "canaries": {"path": "y", "min_agreement": 0.5}}}) == []
 
@@ -220,7 +223,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
         await asyncio.sleep(60)
 
     async def sample_ahead(work: Any, following: RoundDir, current: object) -> None:
-        await judge_canaries(REFERENCE, [label("1", "b")], following, 0.7, Silent(), lambda *_, **__: None)
+        await judge_gold_set(REFERENCE, [label("1", "b")], following, 0.7, progress=Silent(), emit=ignore_event)
 
     monkeypatch.setattr(rounds, "train_policy", train_policy)
     monkeypatch.setattr(rounds, "_sample_ahead", sample_ahead)
@@ -232,15 +235,15 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
         asyncio.run(rounds._train(work, directory, PolicyWeights("base", "base")))
 
 
-def test_the_page_shows_the_canaries_of_each_round(tmp_path: Path) -> None:
+def test_the_page_shows_the_gold_set_of_each_round(tmp_path: Path) -> None:
     place = tmp_path / "demo"
     SmallRun(place, prompts=4, heldout=4)
     run = RunDir(str(place))
-    assert "Canaries" not in render_page(run)
+    assert "Gold set" not in render_page(run)
     judged(REFERENCE, [label("1"), label("<b>2", "b")], run.round(0), 0.5)
     with pytest.raises(WorkError):
         judged(REFERENCE, [label("1", "b")], run.round(1))
     page = render_page(run)
-    assert "Canaries" in page
+    assert "Gold set" in page
     assert "<code>&lt;b&gt;2</code> people b, judge a" in page
     assert page.count("the round stopped") == 1
