@@ -1,8 +1,7 @@
-"""The edge where an error meets a person: one line on standard error and an exit code, instead of a traceback.
+"""Turns the errors of a command into one line on standard error and an exit code.
 
-Invariant: 0 is fine, 1 means that the work failed, 2 that it was asked for wrongly, 130 that it was interrupted. What
-is none of these is a defect of ours and keeps its traceback. Nothing of an error goes to standard output, so that
-`--json` prints JSON or nothing.
+Exit codes: 0 success, 1 the work failed, 2 wrong use, 130 interrupted. Any other exception is a defect and keeps its
+traceback. Invariant: errors never go to standard output, so `--json` prints JSON or nothing.
 """
 
 import functools
@@ -12,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from rlaif.errors import Interrupted, UserError, WorkError, is_disk_full
+from rlaif.errors import Interrupted, RlaifError, WorkError, is_disk_full
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,35 +20,34 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
 def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
-    """Return a command whose errors end as one line and an exit code; see this module's first lines."""
+    """Return a command whose errors end as one line and an exit code."""
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except UserError as error:
-            raise _end(str(error), WRONG_USE) from None
-        except WorkError as error:
-            raise _end(str(error), FAILED) from None
-        except Interrupted as error:
-            raise _end(str(error), INTERRUPTED) from None
-        except KeyboardInterrupt:
-            raise _end("interrupted", INTERRUPTED) from None
-        except OSError as error:
-            if not is_disk_full(error):
+        except (RlaifError, KeyboardInterrupt, OSError) as error:
+            if isinstance(error, OSError) and not is_disk_full(error):
                 raise
-            raise _end(_disk_full(error), WRONG_USE) from None
+            raise typer.Exit(report(error)) from None
 
     return guarded
 
 
-def _disk_full(error: OSError) -> str:
-    place = error.filename or error.filename2
-    where = f"on the disk of {place}" if place else "on the disk"
-    return f"no space left {where}: free some and run the same command again; nothing committed is lost"
-
-
-def _end(message: str, code: int) -> typer.Exit:
+def report(error: BaseException) -> int:
+    """Print an error as one line on standard error, and return its exit code."""
     sys.stdout.flush()
-    typer.echo(f"rlaif: {message}", err=True)
-    return typer.Exit(code)
+    typer.echo(f"rlaif: {_message(error)}", err=True)
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return INTERRUPTED
+    return FAILED if isinstance(error, WorkError) else WRONG_USE
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError):
+        path = error.filename or error.filename2
+        where = f"on the disk of {path}" if path else "on the disk"
+        return f"no space left {where}: free some and run the same command again; nothing committed is lost"
+    return str(error)

@@ -1,27 +1,23 @@
-"""The entry of a submitted job that was given variables: takes them, then is `rlaif` with the words that follow.
+"""The entry point of a submitted job with `--env` variables: sets them, then runs `rlaif` with the other arguments.
 
-python -m rlaif.cli.job_driver PLACE run recipe.yaml ...
+python -m rlaif.cli.job_driver URI run recipe.yaml ...
 """
 
 import os
 import sys
 
-import typer
-
-from rlaif.cli.errors import FAILED
+from rlaif.cli.errors import report
+from rlaif.errors import WorkError
+from rlaif.jobs.secrets import take
 
 
 def main() -> None:
     """Take the variables and run the command line."""
-    from rlaif.errors import WorkError
-    from rlaif.jobs.secrets import take
-
-    place = sys.argv.pop(1)
     try:
-        os.environ.update(take(place))
+        os.environ.update(take(sys.argv.pop(1)))
     except WorkError as error:
-        typer.echo(f"rlaif: {error}", err=True)
-        raise SystemExit(FAILED) from None
+        raise SystemExit(report(error)) from None
+    # Imported last: modules may read the variables on import.
     from rlaif.cli.main import main as rlaif
 
     rlaif()

@@ -1,10 +1,12 @@
-"""Environment variables of the one who submits, for the driver of a job alone: keys of remote judges and of stores.
+"""Environment variables for the driver of one job: keys of endpoints and object stores.
 
-Ray's own way, `env_vars` of a runtime environment, is none for keys: Ray writes them to logs of every node and shows
-them to whoever lists jobs. Here the values are put once into the head's own store, under a name that nobody guesses,
-where the driver takes them and removes them before it does anything else. What nobody takes Ray removes after ten
-minutes, as it does with packages of jobs that never start. Invariant: a value stands in no argument, runtime
-environment, metadata, log or file.
+Ray's own `env_vars` of a runtime environment are unsafe for keys: Ray logs them on every node and shows them to
+everyone who lists jobs. Here the submitter puts the values into the head's key-value store, under a random name, and
+the driver takes and removes them before anything else. Ray removes values that nobody takes after ten minutes.
+Invariant: a value appears in no argument, runtime environment, metadata, log or file.
+
+Ray has no public interface with these properties: whatever its job API carries is logged, listed or unpacked to disk,
+and actors need a port besides the dashboard's. So `put` and `take` use Ray's upload of packages and its GCS client.
 """
 
 import json
@@ -16,23 +18,21 @@ from typing import Any
 
 from rlaif.errors import UserError, WorkError
 
-# Where putting fails, Ray's log shows the first bytes of what it was given.
+# If the upload fails, Ray logs the first bytes of the data.
 _HEADER = b"environment of a job of rlaif\n"
 
 
 def values_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the values of variables of this process.
+    """Return the values of environment variables of this process.
 
     Raises:
-        UserError: one is not set, or is given with a value.
+        UserError: a variable is not set, or is given with a value.
     """
     found = {}
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             shown = name.partition("=")[0]
-            raise UserError(
-                f"--env {shown}: expected the name of a variable alone; its value comes from the environment"
-            )
+            raise UserError(f"--env {shown}: expected the name of a variable alone; set its value in the environment")
         if name not in os.environ:
             raise UserError(f"--env {name}: not set here; expected its value in the environment")
         found[name] = os.environ[name]
@@ -40,34 +40,39 @@ def values_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def put(client: Any, values: Mapping[str, str]) -> str:
-    """Put values where the driver of one job takes them, and return the place's name.
+    """Put values where one job's driver can take them, and return their URI.
 
     Args:
         client: Ray's client of the job API.
         values: by name.
+
+    Raises:
+        WorkError: the head refuses them.
     """
     name = f"rlaif_{secrets.token_hex(24)}.zip"
     path = f"/api/packages/gcs/{name}"
-    # Asking for it first has Ray remove it after a while, if the job never comes.
+    # A request for the package makes Ray remove it later if no job uses it.
     client._do_request("GET", path)
     answer = client._do_request("PUT", path, data=_HEADER + json.dumps(dict(values)).encode())
     if answer.status_code != 200:
-        raise WorkError(f"the head does not take the variables of --env: status {answer.status_code}")
+        raise WorkError(f"the Ray head refuses the variables of --env: status {answer.status_code}")
     return f"gcs://{name}"
 
 
-def take(place: str) -> dict[str, str]:
-    """Return the values that were put somewhere, and remove them; call it in the driver of a job.
+def take(uri: str) -> dict[str, str]:
+    """Return the values at a URI and remove them; call it in the driver of a job.
 
     Raises:
-        WorkError: they are not there, or not there any more.
+        WorkError: they are not there, or no longer there.
     """
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     store = GcsClient(address=os.environ["RAY_ADDRESS"])
-    data = store.internal_kv_get(place.encode(), None)
-    store.internal_kv_del(place.encode(), False, None)
+    data = store.internal_kv_get(uri.encode(), None)
+    store.internal_kv_del(uri.encode(), False, None)
     if data is None:
-        raise WorkError("the variables of --env are gone: a job takes them once and soon; submit it again")
+        raise WorkError(
+            "the variables of --env are gone: a job can take them once, within ten minutes; submit it again"
+        )
     values: dict[str, str] = json.loads(bytes(data).removeprefix(_HEADER))
     return values

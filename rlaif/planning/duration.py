@@ -1,28 +1,28 @@
-"""How long work takes: tokens over what the devices can do, with the share of it that software reaches in practice.
+"""How long work takes: its arithmetic or memory traffic, over the share of the devices' peak that software reaches.
 
-Reading a prompt is bound by arithmetic, 2 FLOP a parameter and token; writing on a GPU by memory, since each step reads
-all weights and the batch's keys and values once (Pope et al. 2022, arXiv:2211.05102). Training takes 6 FLOP a parameter
-and token (Kaplan et al. 2020, arXiv:2001.08361), 4 where the base is frozen, and 2 more where activations are computed
-again. The quadratic part of attention is left out: a few per cent at the lengths of a question and its answers.
+Prefill is bound by arithmetic, 2 FLOP per parameter and token; decoding on a GPU by memory, since each step reads
+all weights and the batch's keys and values once (Pope et al. 2022, arXiv:2211.05102). Training takes 6 FLOP per
+parameter and token (Kaplan et al. 2020, arXiv:2001.08361), 4 with a frozen base, and 2 more with recomputed
+activations. Attention's quadratic part is left out: a few per cent at the lengths of a question and its answers.
 """
 
 from dataclasses import dataclass
 
 from rlaif.planning.hardware import Hardware
-from rlaif.planning.placement import Seats
+from rlaif.planning.seats import Seats
 from rlaif.planning.tokens import Tokens
 from rlaif.recipe import TrainingSection
 
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """What software reaches of the devices' peak, and what starting costs.
+    """The share of the devices' peak that software reaches, and the time to start it.
 
     Attributes:
-        prefill: share of the peak arithmetic when prompts are read.
-        decode: share of the memory bandwidth when answers are written; on a CPU, of the peak arithmetic.
+        prefill: share of the peak arithmetic while prompts are read.
+        decode: share of the memory bandwidth while answers are written; on a CPU, of the peak arithmetic.
         training: share of the peak arithmetic.
-        adapter: how fast an engine writes with an adapter, of what it does without.
+        adapter: decoding speed with an adapter, relative to the speed without.
         engine_start, training_start: seconds until an engine answers, and until workers train.
     """
 
@@ -37,38 +37,38 @@ class Efficiency:
         """Return the assumptions in words."""
         bound = "memory bandwidth" if gpu else "peak arithmetic"
         return [
-            f"of the peak: {self.prefill:.0%} when prompts are read, {self.training:.0%} in training; "
+            f"prompts are read at {self.prefill:.0%} of the peak arithmetic, training reaches {self.training:.0%}; "
             f"answers are written at {self.decode:.0%} of the {bound}, {self.adapter:.0%} of that with an adapter",
-            f"an engine starts in {self.engine_start:.0f} s, a training's workers in {self.training_start:.0f} s",
+            f"an engine starts in {self.engine_start:.0f} s, the training workers in {self.training_start:.0f} s",
         ]
 
 
-# As measured with SmolLM2-135M on two AVX2 cores; reading is taken to reach what training does.
+# Measured with SmolLM2-135M on two AVX2 cores; prefill is assumed to reach the same share as training.
 CPU = Efficiency(prefill=0.6, decode=0.28, training=0.6, adapter=0.59, engine_start=25, training_start=30)
-# What vLLM and a bfloat16 trainer commonly reach on data-centre GPUs.
+# Commonly reached by vLLM and a bfloat16 trainer on data-centre GPUs.
 GPU = Efficiency(prefill=0.45, decode=0.6, training=0.35, adapter=0.85, engine_start=90, training_start=60)
 
 
 def efficiency(hardware: Hardware) -> Efficiency:
-    """Return the figures for a kind of device."""
+    """Return the figures of the hardware's kind of device."""
     return GPU if hardware.gpu else CPU
 
 
 def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_seqs: int, adapter: bool) -> float:
-    """Return how long a pool takes for some work.
+    """Return the seconds that a pool takes for some work.
 
     Args:
-        work: what is read and written.
+        work: tokens read and written.
         engines: the pool.
         hardware: its devices.
         max_num_seqs: sequences that an engine runs at once.
-        adapter: whether it answers with a LoRA adapter.
+        adapter: whether the engines use a LoRA adapter.
     """
     if not work.requests:
         return 0.0
     share = efficiency(hardware)
     parameters = engines.shape.parameters
-    # On a CPU engines share the nodes' cores; another engine on the same node adds nothing.
+    # On a CPU, engines of one node share its cores.
     devices = engines.devices if hardware.gpu else min(engines.count, hardware.nodes)
     flops = devices * hardware.flops
     read = 2 * parameters * work.computed / (flops * share.prefill)
@@ -85,11 +85,11 @@ def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_
 
 
 def training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: TrainingSection) -> float:
-    """Return how long the training of one round takes."""
+    """Return the seconds that the training of one round takes."""
     per_token: float = (4 if training.lora else 6) + (2 if training.gradient_checkpointing else 0)
     if training.reference == "initial":
         per_token += 2 / training.epochs  # One forward pass under the initial policy.
-    # A question is one worker's: a step leaves workers without one idle.
+    # A question is trained by one worker: with fewer questions than workers in a step, workers are idle.
     devices = min(workers.count, training.questions_per_step)
     if not hardware.gpu:
         devices = min(devices, hardware.nodes)

@@ -1,6 +1,6 @@
-"""The machines that a plan is made for: what is given, what is found here, and what is assumed.
+"""The machines of a plan: given by options, found on this machine, or assumed.
 
-Invariant: every figure that nobody gave has a line among the assumptions that names its source.
+Invariant: every figure that was not given has a line among the assumptions, which names its source.
 """
 
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rlaif.errors import UserError
 from rlaif.planning.memory import GIB
-from rlaif.recipe import Recipe
+from rlaif.recipe import ClusterSection
 
 # Usable memory in GiB, dense bfloat16 TFLOP/s and memory bandwidth in TB/s, from NVIDIA's data sheets.
 GPU_TYPES: dict[str, tuple[float, float, float]] = {
@@ -28,18 +28,19 @@ _CPU_BANDWIDTH = 0.02
 
 @dataclass(frozen=True, slots=True)
 class HardwareOptions:
-    """What a person may say of the machines; None leaves it to the recipe, to this machine or to an assumption.
+    """The given figures of the machines; None takes the recipe's, this machine's or an assumed one.
 
     Attributes:
         gpus, nodes: in the whole cluster.
-        gpus_of_nodes: of each node that has any, where they are known one by one; their sum is `gpus`.
         gpu_type: a name in `GPU_TYPES`.
         gpu_memory: GiB of each GPU.
-        host_memory, cores: GiB and cores of a CPU node.
+        host_memory: GiB of a CPU node.
         tflops: peak TFLOP/s of each GPU in bfloat16, or of a CPU node in float32.
         bandwidth: memory bandwidth of each GPU in TB/s.
-        price: money for a GPU and hour, or for a CPU node and hour.
-        source: who said it, where it was no person.
+        price: money per hour for a GPU, or for a CPU node.
+        gpus_of_nodes: of each node with GPUs, if known; their sum is `gpus`.
+        cores: of a CPU node.
+        source: the Ray cluster that reported the figures, if one did.
     """
 
     gpus: int | None = None
@@ -61,15 +62,15 @@ class Hardware:
 
     Attributes:
         gpu: whether the devices are GPUs.
-        devices: how many there are.
-        nodes: machines they are in.
+        devices: their number.
+        nodes: machines that hold them.
         gpus_of_nodes: GPUs of each node.
         cores: of a CPU node.
         memory: bytes of a device.
-        free: bytes of it that nothing holds yet.
+        free: bytes of it that are not in use yet.
         flops: peak FLOP/s of a device.
-        bandwidth: bytes a second from a device's memory.
-        price: money for a device and hour, or None.
+        bandwidth: bytes per second from a device's memory.
+        price: money per device and hour, or None.
         assumptions: one line each.
     """
 
@@ -85,31 +86,38 @@ class Hardware:
     price: float | None
     assumptions: tuple[str, ...]
 
+    def per_node(self, count: int) -> int:
+        """Return how many of `count` processes share a node's memory; a process on a GPU has its own."""
+        return 1 if self.gpu else -(-count // self.nodes)
 
-def wants_gpus(recipe: Recipe, options: HardwareOptions) -> tuple[bool, str | None]:
-    """Return whether a plan is for GPUs, and the assumption behind it where the recipe leaves it open."""
-    cluster = recipe.cluster
+    def share(self, count: int) -> int:
+        """Return the bytes that each of `count` processes may take of its device."""
+        return self.memory if self.gpu else self.free // self.per_node(count)
+
+
+def wants_gpus(cluster: ClusterSection, options: HardwareOptions) -> tuple[bool, str | None]:
+    """Return whether a plan is for GPUs, and the reason if the recipe leaves the device open."""
     if cluster.device != "auto":
         return cluster.device == "gpu", None
     if options.gpus is not None or options.gpu_type or options.gpu_memory:
-        return True, "GPUs, as the options say (cluster.device: auto takes them where the cluster has them)"
+        return True, "GPUs, because of the options given (cluster.device: auto)"
     if cluster.training.strategy == "fsdp" or max(cluster.policy.tensor_parallel, cluster.judge.tensor_parallel) > 1:
-        return True, "GPUs: the recipe's fsdp or tensor parallelism needs them (cluster.device: auto)"
+        return True, "GPUs, because the recipe uses fsdp or tensor parallelism (cluster.device: auto)"
     if os.path.exists("/dev/nvidia0"):
-        return True, "GPUs, since this machine has one (cluster.device: auto)"
-    return False, "no GPU: this machine has none and --gpus is not given (cluster.device: auto)"
+        return True, "GPUs, because this machine has one (cluster.device: auto)"
+    return False, "no GPUs, because this machine has none (cluster.device: auto; --gpus)"
 
 
 def describe_hardware(options: HardwareOptions, gpu: bool, needed_gpus: int) -> Hardware:
     """Return the machines of a plan.
 
     Args:
-        options: what is given.
-        gpu: as of `wants_gpus`.
-        needed_gpus: what the recipe needs, taken where no number is given.
+        options: the given figures.
+        gpu: the result of `wants_gpus`.
+        needed_gpus: the number of GPUs if none is given.
 
     Raises:
-        UserError: an unknown GPU type, or more nodes than GPUs.
+        UserError: the GPU type is unknown, or there are more nodes than GPUs.
     """
     return _gpus(options, needed_gpus) if gpu else _cpus(options)
 
@@ -120,21 +128,20 @@ def _gpus(options: HardwareOptions, needed: int) -> Hardware:
         raise UserError(f"--gpu-type {name}: unknown; expected one of {', '.join(GPU_TYPES)}")
     gib, tflops, bandwidth = GPU_TYPES[name]
     assumptions = [options.source] if options.source else []
-    given = {
-        f"{gib:g} GiB a GPU": (options.gpu_memory, "--gpu-memory"),
-        f"{tflops:g} TFLOP/s in bfloat16 a GPU": (options.tflops, "--tflops"),
-        f"{bandwidth:g} TB/s of memory bandwidth a GPU": (options.bandwidth, "--bandwidth"),
+    figures = {
+        f"{gib:g} GiB (--gpu-memory)": options.gpu_memory,
+        f"{tflops:g} TFLOP/s in bfloat16 (--tflops)": options.tflops,
+        f"{bandwidth:g} TB/s of memory bandwidth (--bandwidth)": options.bandwidth,
     }
-    from_sheet = [f"{text} ({option})" for text, (value, option) in given.items() if value is None]
-    if from_sheet:
-        chosen = "" if options.gpu_type else "; --gpu-type names another"
-        assumptions.append(f"an {name.upper()} by its data sheet{chosen}: {', '.join(from_sheet)}")
+    if from_sheet := [text for text, given in figures.items() if given is None]:
+        other = "" if options.gpu_type else " (another: --gpu-type)"
+        assumptions.append(f"each GPU is an {name.upper()}{other}, by its data sheet: {', '.join(from_sheet)}")
     devices = options.gpus or needed
     nodes = options.nodes or -(-devices // _GPUS_PER_NODE)
     if nodes > devices:
-        raise UserError(f"--nodes {nodes}: more than the {devices} GPUs; expected at most that")
+        raise UserError(f"--nodes {nodes}: more than the {devices} GPUs; expected at most {devices}")
     if options.gpus is None:
-        assumptions.append(f"{devices} GPUs, as many as the recipe needs (--gpus)")
+        assumptions.append(f"{devices} GPUs, the number that the recipe needs (--gpus)")
     memory = int((options.gpu_memory or gib) * GIB)
     even, more = divmod(devices, nodes)
     return Hardware(
@@ -159,12 +166,12 @@ def _cpus(options: HardwareOptions) -> Hardware:
     here = psutil.virtual_memory()
     assumptions = [options.source] if options.source else []
     if options.host_memory is None:
-        assumptions.append(f"a node like this machine: {cores} cores, {here.total / GIB:.1f} GiB (--host-memory)")
+        assumptions.append(f"each node is like this machine: {cores} cores, {here.total / GIB:.1f} GiB (--host-memory)")
     tflops = options.tflops or cores * _TFLOPS_PER_CORE
     if options.tflops is None:
         assumptions.append(
-            f"{tflops * 1000:.0f} GFLOP/s in float32 a node: {_TFLOPS_PER_CORE * 1000:g} a core, "
-            "as measured with AVX2 (--tflops)"
+            f"{tflops * 1000:.0f} GFLOP/s in float32 per node: {_TFLOPS_PER_CORE * 1000:g} per core, "
+            "measured with AVX2 (--tflops)"
         )
     memory = int(options.host_memory * GIB) if options.host_memory else here.total
     return Hardware(

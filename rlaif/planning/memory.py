@@ -1,13 +1,13 @@
-"""Bytes that an engine and a training worker take on one device.
+"""Bytes that an engine and a training worker take on one device, computed from the model's shape.
 
-Everything follows from the model's shape. Sources: the KV cache of grouped-query attention (Ainslie et al. 2023,
+Sources: the KV cache of grouped-query attention (Ainslie et al. 2023,
 arXiv:2305.13245); activations counted tensor by tensor in the manner of Korthikanti et al. 2022 (arXiv:2205.05198,
 section 4), for a gated MLP and a fused attention kernel that keeps no attention matrix; LoRA (Hu et al. 2021,
 arXiv:2106.09685); sharding of weights, gradients and optimizer (Rajbhandari et al. 2020, arXiv:1910.02054).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rlaif.models.shape import ModelShape
@@ -18,22 +18,22 @@ GIB = 1 << 30
 # CUDA context, CUDA graphs and NCCL buffers of a process on a GPU; loaded libraries of a process on a CPU.
 ENGINE_OVERHEAD_GPU, ENGINE_OVERHEAD_CPU = 3 * GIB // 2, 3 * GIB // 2
 TRAINER_OVERHEAD_GPU, TRAINER_OVERHEAD_CPU = 2 * GIB, GIB
-# vLLM computes at most so many prompt tokens in a step on a data-centre GPU.
+# Most prompt tokens that vLLM computes in a step on a data-centre GPU.
 _ENGINE_STEP_TOKENS = 8192
 _FLOAT32 = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one process takes on its device, in bytes.
+    """Memory of one process on its device, in bytes.
 
     Attributes:
-        weights: of the model, with what is gathered of other workers' shards at once.
-        adapter: of LoRA.
+        weights: the model's, and other workers' shards that are gathered at the same time.
+        adapter: LoRA's weights.
         kv_cache: keys and values of sequences in flight.
-        gradients: of what is trained.
+        gradients: of the trained weights.
         optimizer: AdamW's two moments.
-        activations: what the backward pass needs of the forward pass, and the logits; for an engine, a step's.
+        activations: kept from the forward pass for the backward pass, and the logits; for an engine, those of a step.
         overhead: contexts, graphs, buffers, libraries.
     """
 
@@ -48,22 +48,22 @@ class Memory:
     @property
     def total(self) -> int:
         """The sum, in bytes."""
-        parts = (
-            self.weights,
-            self.adapter,
-            self.kv_cache,
-            self.gradients,
-            self.optimizer,
-            self.activations,
-            self.overhead,
-        )
-        return sum(parts)
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """Return the bytes of each part by its name."""
+        return asdict(self)
+
+
+def gib(size: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{size / GIB:.1f} GiB"
 
 
 def kv_bytes_per_token(shape: ModelShape, dtype_bytes: int, tensor_parallel: int = 1) -> int:
     """Return the KV cache of one token on one device: 2 * layers * kv_heads * head_dim * bytes.
 
-    A device holds at least one head: more devices than heads repeat them.
+    A device holds at least one head; with more devices than heads, heads are repeated.
     """
     heads = max(1, math.ceil(shape.kv_heads / tensor_parallel))
     return 2 * shape.layers * heads * shape.head_dim * dtype_bytes
@@ -72,14 +72,14 @@ def kv_bytes_per_token(shape: ModelShape, dtype_bytes: int, tensor_parallel: int
 def engine_memory(
     shape: ModelShape, *, dtype_bytes: int, tensor_parallel: int, max_num_seqs: int, lora_rank: int | None, gpu: bool
 ) -> Memory:
-    """Return what one engine takes on each of its devices beside its KV cache.
+    """Return an engine's memory on each of its devices, without the KV cache.
 
     Args:
         shape: of the model.
-        dtype_bytes: of a weight.
+        dtype_bytes: bytes of a weight.
         tensor_parallel: devices that share the weights.
         max_num_seqs: sequences in a step; each has its logits, in float32.
-        lora_rank: rank of the adapters that it serves, or None.
+        lora_rank: rank of the adapters that the engine serves, or None.
         gpu: whether it runs on GPUs.
     """
     step = dtype_bytes * _ENGINE_STEP_TOKENS * (4 * shape.hidden + 3 * shape.intermediate // tensor_parallel)
@@ -94,18 +94,18 @@ def engine_memory(
 
 
 def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool) -> int:
-    """Return what autograd keeps of one decoder layer for one token.
+    """Return the bytes that autograd keeps of one decoder layer for one token.
 
     Args:
         shape: of the model.
-        autocast: matrices multiply in bfloat16 (as on a GPU) rather than float32; each linear keeps its own cast input.
-            Without, `lean_layers` has the norms keep what the linears behind them keep too, and the MLPs half.
-        lora: only adapters are trained, so that the norms keep their inputs alone, and the MLPs all.
+        autocast: matrices multiply in bfloat16 (as on a GPU); each linear keeps its own cast input. Without,
+            `cpu_layers` lets a norm and the linears behind it share their tensors, and halves those of the MLPs.
+        lora: only adapters are trained: norms keep only their inputs, MLPs keep everything.
     """
     width = 2 if autocast else 4
     norms = _FLOAT32 * shape.hidden * (0 if not autocast else 2 if lora else 4)
     linear_inputs = width * shape.hidden * (5 if autocast else 2)
-    # Queries; keys and values; the output, and the row it is joined into, which an adapter keeps a cast copy of.
+    # Queries, keys, values, the output, and the row that it is joined into; an adapter keeps a cast copy of the row.
     attention = width * (shape.q_width * (4 if autocast and lora else 3) + 2 * shape.kv_width) + _FLOAT32 * shape.heads
     mlp = (4 if autocast or lora else 2) * width * shape.intermediate
     return norms + linear_inputs + attention + mlp
@@ -123,19 +123,19 @@ def trainer_memory(
     answer_tokens: int,
     gpu: bool,
 ) -> Memory:
-    """Return what one training worker takes on its device.
+    """Return a training worker's memory on its device.
 
     Full weights, adapters, their gradients and AdamW's moments are float32; a frozen base has the recipe's dtype.
 
     Args:
         shape: of the policy.
-        lora: the adapter that is trained, or None for all weights.
-        dtype_bytes: of a frozen weight.
-        strategy: `ddp` copies all to each worker; `fsdp` shards it and gathers a layer at a time.
+        lora: the trained adapter, or None for all weights.
+        dtype_bytes: bytes of a frozen weight.
+        strategy: `ddp` copies everything to each worker; `fsdp` shards it and gathers a layer at a time.
         workers: of the training.
-        gradient_checkpointing: keep each layer's input alone, and compute one layer's activations again at a time.
+        gradient_checkpointing: keep only each layer's input, and recompute the activations layer by layer.
         row_tokens: tokens of the longest forward pass.
-        answer_tokens: tokens among those whose logits are taken.
+        answer_tokens: of these, the tokens whose logits are computed.
         gpu: whether it runs on a GPU, where matrices multiply in bfloat16.
     """
     trained = shape.lora_parameters(lora.rank, lora.targets) if lora else shape.parameters
@@ -144,17 +144,17 @@ def trainer_memory(
     width = 2 if gpu else 4
     gathered = 0
     if strategy == "fsdp" and workers > 1:
-        # Embedding and head stay gathered; of the layers, the one in use and the next.
+        # Embedding and head stay gathered; so do the layer in use and the next.
         gathered = width * (shape.embedding_parameters + 2 * shape.layer_parameters)
     elif gpu and lora is None:
         gathered = width * shape.parameters  # autocast's copies
-    # DistributedDataParallel sums gradients in buckets of its own.
+    # DistributedDataParallel sums gradients in its own buckets.
     gradient_copies = 2 if strategy == "ddp" and workers > 1 else 1
     layer = row_tokens * activation_bytes_per_token(shape, autocast=gpu, lora=lora is not None)
     kept = shape.layers * layer
     if gradient_checkpointing:
         kept = shape.layers * row_tokens * shape.hidden * (width if lora else _FLOAT32) + layer
-    # Once: their gradient is written over them, and float32 copies of some rows at a time are small (`token_logps`).
+    # Counted once: the gradient overwrites them, and `token_logps` copies only a few rows at a time to float32.
     logits = answer_tokens * shape.vocab * width
     return Memory(
         weights=(frozen_bytes + (0 if lora else trained * _FLOAT32)) // shards + gathered,

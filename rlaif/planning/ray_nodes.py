@@ -1,8 +1,9 @@
-"""From what a Ray cluster says of its nodes to the machines of a plan.
+"""Describes the machines of a plan by the nodes that a Ray cluster reports.
 
-Invariant: what a person says outweighs what the cluster says, and what neither says stays open, to be assumed aloud.
+Invariant: a given option takes precedence over the cluster's report; a figure in neither is left to `hardware`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,20 +13,20 @@ from rlaif.planning.hardware import GPU_TYPES, HardwareOptions
 from rlaif.planning.memory import GIB
 
 _TYPE = "accelerator_type:"
-# Ray names an A100 by its model alone; the smaller one is the safe guess, and `--gpu-type` says better.
+# Ray calls an A100 of either size A100; the smaller is the safe guess, and `--gpu-type` overrides it.
 _RAY_NAMES = {"a100": "a100-40gb", "a100-40g": "a100-40gb", "a100-80g": "a100-80gb"}
 
 
-def hardware_of(nodes: Sequence[Mapping[str, Any]], said: HardwareOptions, address: str) -> HardwareOptions:
-    """Return what is known of a cluster's machines.
+def hardware_of(nodes: Sequence[Mapping[str, Any]], given: HardwareOptions, address: str) -> HardwareOptions:
+    """Return the figures of a cluster's machines.
 
     Args:
         nodes: the resources of each live node: `CPU`, `GPU`, `memory` in bytes, `accelerator_type:NAME`.
-        said: what a person says of them.
-        address: the cluster's, for messages.
+        given: figures that take precedence.
+        address: of the cluster, for messages.
 
     Raises:
-        UserError: the cluster has no nodes, or GPUs of several kinds or of one that no figures are known of.
+        UserError: the cluster has no nodes, GPUs of several types, or GPUs of a type without known figures.
     """
     if not nodes:
         raise UserError(f"{address}: the Ray cluster has no live nodes")
@@ -34,38 +35,33 @@ def hardware_of(nodes: Sequence[Mapping[str, Any]], said: HardwareOptions, addre
         cores = min(int(node.get("CPU", 0)) for node in nodes)
         memory = min(float(node.get("memory", 0)) for node in nodes) / GIB
         return replace(
-            said,
-            nodes=said.nodes or len(nodes),
+            given,
+            nodes=given.nodes or len(nodes),
             cores=max(1, cores),
-            host_memory=said.host_memory or memory or None,
-            source=f"{address}: {len(nodes)} nodes without a GPU, the smallest with {cores} CPUs and {memory:.1f} GiB",
+            host_memory=given.host_memory or memory or None,
+            source=f"{address}: {len(nodes)} nodes without GPUs, the smallest with {cores} CPUs and {memory:.1f} GiB",
         )
-    kinds = {key.removeprefix(_TYPE).lower() for node in nodes for key in node if key.startswith(_TYPE)}
-    listed = ", ".join(f"{count} x {size}" for size, count in _counted(gpus))
-    source = f"{address}: {sum(gpus)} GPUs ({' or '.join(sorted(kinds)) or 'of a kind that Ray does not name'}), "
-    source += f"nodes x GPUs: {listed}"
-    known = said.gpus is None and said.nodes is None
+    types = {key.removeprefix(_TYPE).lower() for node in nodes for key in node if key.startswith(_TYPE)}
+    sizes = ", ".join(f"{count} x {size}" for size, count in Counter(gpus).items())
+    named = " or ".join(sorted(types)) or "of a type that Ray does not name"
+    as_reported = given.gpus is None and given.nodes is None
     return replace(
-        said,
-        gpus=said.gpus or sum(gpus),
-        nodes=said.nodes or (len(gpus) if said.gpus is None else None),
-        gpus_of_nodes=gpus if known else (),
-        gpu_type=said.gpu_type or _gpu_type(kinds, said, address),
-        source=source,
+        given,
+        gpus=given.gpus or sum(gpus),
+        nodes=given.nodes or (len(gpus) if given.gpus is None else None),
+        gpus_of_nodes=gpus if as_reported else (),
+        gpu_type=given.gpu_type or _gpu_type(types, given, address),
+        source=f"{address}: {sum(gpus)} GPUs ({named}), nodes x GPUs: {sizes}",
     )
 
 
-def _gpu_type(kinds: set[str], said: HardwareOptions, address: str) -> str | None:
-    names = {_RAY_NAMES.get(kind, kind) for kind in kinds}
-    if not names or None not in (said.gpu_memory, said.tflops, said.bandwidth):
+def _gpu_type(types: set[str], given: HardwareOptions, address: str) -> str | None:
+    names = {_RAY_NAMES.get(name, name) for name in types}
+    if not names or None not in (given.gpu_memory, given.tflops, given.bandwidth):
         return None
     if len(names) == 1 and names <= GPU_TYPES.keys():
         return next(iter(names))
     raise UserError(
-        f"{address}: GPUs of type {', '.join(sorted(kinds))}; expected --gpu-type with the one to plan for "
+        f"{address}: GPUs of type {', '.join(sorted(types))}; expected --gpu-type with the one to plan for "
         f"({', '.join(GPU_TYPES)}), or all of --gpu-memory, --tflops and --bandwidth"
     )
-
-
-def _counted(gpus: Sequence[int]) -> list[tuple[int, int]]:
-    return [(size, gpus.count(size)) for size in dict.fromkeys(gpus)]

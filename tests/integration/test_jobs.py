@@ -70,7 +70,7 @@ def test_a_job_goes_on_until_it_is_stopped(head: Head) -> None:
     following.send_signal(signal.SIGINT)
     _, said = following.communicate(timeout=60)
     assert following.returncode == 130
-    assert "rlaif-sleep goes on" in said
+    assert "rlaif-sleep continues" in said
     assert "rlaif stop rlaif-sleep" in said
     assert json.loads(head.rlaif("status", "rlaif-sleep", "--json").stdout)["status"] == "RUNNING"
 

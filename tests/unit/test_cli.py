@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from rlaif import __version__
 from rlaif.cli.errors import at_the_edge
-from rlaif.cli.jobs import _free_id, _reason
 from rlaif.cli.main import app
 from rlaif.errors import Interrupted, UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
+from rlaif.jobs.run_jobs import end_reason, free_id
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.recipe import FileQuestions, Recipe, load_recipe
 
@@ -130,14 +130,14 @@ def test_plan_prints_tables_that_fit_a_terminal(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_job_gets_an_id_that_the_cluster_never_had() -> None:
-    assert _free_id("tatqa", []) == "rlaif-tatqa"
-    assert _free_id("tatqa", ["rlaif-tatqa", None, "rlaif-tatqa-2", "raysubmit_x"]) == "rlaif-tatqa-3"
+    assert free_id("tatqa", []) == "rlaif-tatqa"
+    assert free_id("tatqa", ["rlaif-tatqa", None, "rlaif-tatqa-2", "raysubmit_x"]) == "rlaif-tatqa-3"
 
 
 def test_a_failed_jobs_reason_is_its_last_line() -> None:
     message = "Job entrypoint command failed with exit code 2, last available logs:\nstarting\nrlaif: x: no such file\n"
-    assert _reason(message) == "x: no such file"
-    assert _reason(None) == ""
+    assert end_reason(message) == "x: no such file"
+    assert end_reason(None) == ""
 
 
 @pytest.fixture

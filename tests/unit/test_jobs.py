@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rlaif.cli.jobs import _free_id, _refuse_second
 from rlaif.errors import UserError
+from rlaif.jobs.run_jobs import free_id, refuse_second
 from rlaif.jobs.secrets import values_of
 
 
@@ -18,7 +18,7 @@ def job(name: str, status: str, run: str = "small", runs: str = "s3://bucket/run
 def test_a_run_that_is_worked_on_is_refused() -> None:
     jobs = [job("rlaif-small", "FAILED"), job("rlaif-small-2", "RUNNING")]
     with pytest.raises(UserError, match=r"rlaif-small-2 works on this run .*`rlaif stop rlaif-small-2") as refused:
-        _refuse_second(jobs, "small", "s3://bucket/runs", "http://head:8265")
+        refuse_second(jobs, "small", "s3://bucket/runs", "http://head:8265")
     assert "--address http://head:8265" in str(refused.value)
 
 
@@ -28,12 +28,12 @@ def test_a_run_that_is_worked_on_is_refused() -> None:
 )
 def test_ended_jobs_and_other_runs_are_not_in_the_way(other: Any) -> None:
     other_without = SimpleNamespace(submission_id="b", status=SimpleNamespace(value="RUNNING"), metadata=None)
-    _refuse_second([other, other_without], "small", "s3://bucket/runs", "http://head:8265")
+    refuse_second([other, other_without], "small", "s3://bucket/runs", "http://head:8265")
 
 
 def test_an_id_is_the_runs_with_a_number_where_it_is_taken() -> None:
-    assert _free_id("small", [None, "rlaif-other"]) == "rlaif-small"
-    assert _free_id("small", ["rlaif-small", "rlaif-small-2"]) == "rlaif-small-3"
+    assert free_id("small", [None, "rlaif-other"]) == "rlaif-small"
+    assert free_id("small", ["rlaif-small", "rlaif-small-2"]) == "rlaif-small-3"
 
 
 def test_variables_are_given_by_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:

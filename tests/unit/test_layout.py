@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rlaif.errors import UserError
 from rlaif.models.shape_lookup import published_shape
 from rlaif.planning.hardware import GPU_TYPES, Hardware, HardwareOptions, describe_hardware
-from rlaif.planning.layout import Layout, lay_out
 from rlaif.planning.memory import GIB, Memory
-from rlaif.planning.placement import Role, Seats
+from rlaif.planning.node_layout import NodeLayout, lay_out
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
 from rlaif.planning.ray_nodes import hardware_of
+from rlaif.planning.seats import Role, Seats
 from rlaif.recipe import load_recipe
 
 LLAMA = published_shape("meta-llama/Llama-3.1-8B-Instruct", "offline")
@@ -29,7 +29,7 @@ def plan(*overrides: str, **hardware: Any) -> Plan:
     return make_plan(load_recipe("llama-8b-8gpu", list(overrides)), PlanOptions(HardwareOptions(**hardware)))
 
 
-def uses(layout: Layout | None) -> list[tuple[int, dict[str, int], int]]:
+def uses(layout: NodeLayout | None) -> list[tuple[int, dict[str, int], int]]:
     assert layout is not None
     return [(use.gpus, {share.role: share.count for share in use.engines}, use.workers) for use in layout.nodes]
 
@@ -43,7 +43,7 @@ def test_an_engine_that_no_node_has_room_for_is_said_to_span() -> None:
     assert uses(made.layout) == [(4, {"policy": 2, "judge": 2}, 4)] * 2
     assert made.layout is not None
     assert [(share.role, share.count) for share in made.layout.spanning] == [("judge", 1)]
-    assert any("cluster.judge over several nodes" in line for line in made.assumptions)
+    assert any("cluster.judge: an engine spans several nodes" in line for line in made.assumptions)
 
 
 def test_an_engine_has_one_node_where_one_has_room() -> None:

@@ -137,4 +137,4 @@ def test_workers_that_a_step_has_no_question_for_are_said() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         made = make_plan(load_recipe("llama-8b-8gpu", ["training.questions_per_step=6"]), PlanOptions())
-    assert any("2 of 8 training workers wait" in line for line in made.assumptions)
+    assert any("2 of 8 training workers are idle" in line for line in made.assumptions)

@@ -1,8 +1,8 @@
-"""Which node's GPUs engines and workers get, as Ray will hand them out.
+"""Which node's GPUs engines and workers get, as Ray will assign them.
 
-Ray spreads actors of one GPU over the nodes, packs the placement group of a tensor-parallel engine on one node where
-one has room for it and else over several, and packs training workers. The order is that of a run: the policy's engines,
-the judge's, then the training. Invariant: no GPU is given twice to what works at the same time.
+Ray spreads actors of one GPU over the nodes, packs the placement group of a tensor-parallel engine on one node if
+one has room for it and otherwise on several, and packs training workers. The order is that of a run: the policy's
+engines, the judges', then the training. Invariant: no GPU is given to two processes that work at the same time.
 """
 
 from collections import Counter
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlaif.planning.hardware import Hardware
-from rlaif.planning.placement import Role, Seats
+from rlaif.planning.seats import Role, Seats
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What of a pool falls to something: `count` GPUs of a node, or `count` engines."""
+    """A pool's `count` GPUs of a node, or `count` of its engines."""
 
     role: Role
     model: str
@@ -25,12 +25,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class NodeUse:
-    """What one node's GPUs do.
+    """The use of one node's GPUs.
 
     Attributes:
-        gpus: that the node has.
-        engines: GPUs that each pool has of it while engines work.
-        workers: training workers.
+        gpus: of the node.
+        engines: each pool's GPUs on the node while engines work.
+        workers: training workers on the node.
     """
 
     gpus: int
@@ -39,24 +39,24 @@ class NodeUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Where everything goes.
+class NodeLayout:
+    """The use of all nodes.
 
     Attributes:
         nodes: one each, the largest first.
-        spanning: engines of each pool that no single node had room for.
+        spanning: each pool's engines that fit on no single node.
     """
 
     nodes: tuple[NodeUse, ...]
     spanning: tuple[Share, ...]
 
 
-def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> Layout:
-    """Return the layout of seats that fit the cluster; see `check_together`.
+def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> NodeLayout:
+    """Return the layout of seats that fit the cluster; see `check_seats`.
 
     Args:
         seats: in the order in which a run starts them, the training last.
-        placement: whether the training takes turns with the engines.
+        placement: whether training and engines use the same GPUs in turn.
         hardware: GPUs in nodes.
     """
     free = list(hardware.gpus_of_nodes)
@@ -72,7 +72,7 @@ def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardw
         free = list(hardware.gpus_of_nodes)
     workers = _pack(free, seats[-1].count)
     nodes = (NodeUse(gpus, tuple(engines[node]), workers[node]) for node, gpus in enumerate(hardware.gpus_of_nodes))
-    return Layout(tuple(nodes), tuple(spanning))
+    return NodeLayout(tuple(nodes), tuple(spanning))
 
 
 def _take(free: list[int], gpus: int) -> Counter[int]:
@@ -89,7 +89,7 @@ def _take(free: list[int], gpus: int) -> Counter[int]:
 
 
 def _pack(free: list[int], gpus: int) -> Counter[int]:
-    """Take GPUs from as few nodes as hold them."""
+    """Take GPUs from as few nodes as possible."""
     taken: Counter[int] = Counter()
     for node in sorted(range(len(free)), key=lambda node: (-free[node], node)):
         share = min(free[node], gpus - taken.total())

@@ -1,4 +1,4 @@
-"""How often the judges of a recipe ask a model of our engines, and which: what a plan needs to know of a judge file."""
+"""How often the judges of a judge file ask a model, and which model."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 
-# Of the rubric and the words around question and answers: prose.
+# The template and the rubric are prose.
 _CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeCalls:
-    """One judge that asks a model of our engines which of two answers is better, or for the rating of one.
+    """One judge that asks a model to compare two answers or to rate one.
 
     Attributes:
         name: of the judge.
         model: `policy` for the initial policy, or a model of its own.
-        answers: in a question: 2 of a judge that compares, 1 of one that rates.
-        orders: in how many orders a comparison is asked.
-        samples: answers to each question.
-        template_tokens: of its prompt beside question, context and answers.
-        output_tokens: of its answer, at most.
-        settles: whether a panel asks it only what the judges before it leave open.
+        answers: per request: 2 to compare, 1 to rate.
+        orders: in which a comparison is asked, 1 or 2.
+        samples: of the model's answer to each request.
+        template_tokens: of the prompt without question, context and answers.
+        output_tokens: most tokens of the model's answer.
+        settles: whether a panel asks the judge only if the judges before it do not decide.
     """
 
     name: str
@@ -37,12 +37,12 @@ class JudgeCalls:
 
 
 def judge_calls(spec: JudgeSpec) -> list[JudgeCalls]:
-    """Return the judges of a file that ask a model of our engines, in the order in which they are asked."""
+    """Return the judges of a file that ask a model of the run's engines, in order."""
     return [calls for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, VllmBackend)]
 
 
 def remote_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, OpenAIBackend]]:
-    """Return the judges of a file that ask an endpoint, in the order in which they are asked."""
+    """Return the judges of a file that ask an endpoint, in order."""
     return [(calls, leaf.backend) for calls, leaf in _all_calls(spec) if isinstance(leaf.backend, OpenAIBackend)]
 
 

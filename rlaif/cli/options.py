@@ -1,0 +1,21 @@
+"""Options and arguments that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="Path of a recipe, or the name of one in recipes/.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="FILE", help="File with the `cluster:` section to use.")
+]
+Runs = Annotated[str, typer.Option("--runs", help="Folder or URL that holds the runs.")]
+RayAddress = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; starts one here if left out.")]
+Dashboard = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar="RAY_API_SERVER_ADDRESS", help="The Ray head's dashboard, such as http://HEAD:8265."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")]

@@ -1,0 +1,191 @@
+"""Runs as jobs of a Ray cluster, through Ray's job API.
+
+A job's id is `rlaif-RUN`, with a number if the cluster has had a job of that name. The job works in a bundle (`bundle`)
+and with this installation's `rlaif` package; the cluster must have rlaif's dependencies. Invariant: only `stop_job`
+ends a job; interrupting any other function leaves it running.
+"""
+
+import asyncio
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rlaif.errors import Interrupted, UserError, WorkError
+from rlaif.jobs.bundle import make_bundle
+from rlaif.jobs.ray_head import LOCAL, connect, ray_errors
+from rlaif.jobs.secrets import put
+from rlaif.recipe import Recipe
+
+_PREFIX = "rlaif-"
+_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_ENVIRONMENT = {"HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """The state of a job.
+
+    Attributes:
+        job: its id.
+        status: Ray's: `PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED` or `STOPPED`.
+        started: ISO time, or None before the start.
+        seconds: since the start, until the end or now.
+        run: path of its run, or None if rlaif did not submit it.
+        message: the reason of its end, or "".
+    """
+
+    job: str
+    status: str
+    started: str | None
+    seconds: float | None
+    run: str | None
+    message: str
+
+
+def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, str]) -> tuple[str, str]:
+    """Submit a run, and return the job's id and the run's path.
+
+    Args:
+        recipe: the resolved recipe.
+        runs: folder or URL of the runs, the same on every node.
+        address: of the Ray head's dashboard.
+        variables: environment variables for the driver; see `secrets`.
+
+    Raises:
+        UserError: a file of the recipe cannot be sent, no head answers, or a job already works on the run.
+    """
+    runs = runs if "://" in runs else str(Path(runs).absolute())
+    with tempfile.TemporaryDirectory(prefix="rlaif-job-") as folder:
+        make_bundle(recipe, Path(folder))
+        client = connect(address)
+        with ray_errors(address):
+            jobs = client.list_jobs()
+            refuse_second(jobs, recipe.name, runs, address)
+            job = free_id(recipe.name, [entry.submission_id for entry in jobs])
+            module = ["rlaif.cli.job_driver", put(client, variables)] if variables else ["rlaif"]
+            words = [*module, "run", "recipe.yaml", "--runs", runs, "--address", "auto"]
+            client.submit_job(
+                entrypoint=shlex.join(["python", "-m", *words]),
+                submission_id=job,
+                runtime_env={
+                    "working_dir": folder,
+                    "py_modules": [str(Path(__file__).parents[1])],
+                    "excludes": ["**/__pycache__/**"],
+                    "env_vars": _ENVIRONMENT,
+                },
+                metadata={"rlaif_run": recipe.name, "rlaif_runs": runs},
+            )
+    return job, f"{runs}/{recipe.name}"
+
+
+def find_jobs(address: str, job: str | None = None) -> list[JobState]:
+    """Return one job, or all jobs of rlaif in the order in which they started."""
+    client = connect(address)
+    with ray_errors(address):
+        found = [client.get_job_info(job)] if job else client.list_jobs()
+    entries = [entry for entry in found if job or str(entry.submission_id or "").startswith(_PREFIX)]
+    return [_state(entry) for entry in sorted(entries, key=lambda entry: entry.start_time or 0)]
+
+
+def job_logs(address: str, job: str) -> str:
+    """Return the output of a job so far."""
+    client = connect(address)
+    with ray_errors(address):
+        return str(client.get_job_logs(job))
+
+
+def stop_job(address: str, job: str) -> bool:
+    """Stop a job; returns whether it was running."""
+    client = connect(address)
+    with ray_errors(address):
+        return bool(client.stop_job(job))
+
+
+def follow_job(address: str, job: str, write: Callable[[str], None]) -> JobState:
+    """Pass a job's output to `write` until it ends, and return its last state.
+
+    Raises:
+        Interrupted: by Ctrl-C; the job continues.
+        WorkError: the connection ended before the job.
+    """
+    option = address_option(address)
+    continues = (
+        f"{job} continues: `rlaif logs {job} --follow{option}` follows it again, `rlaif stop {job}{option}` stops it"
+    )
+    client = connect(address)
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job):
+            write(text)
+
+    try:
+        with ray_errors(address):
+            client.get_job_info(job)  # Reports a missing job; the tail would raise an unclear error.
+            asyncio.run(tail())
+            ended = _state(client.get_job_info(job))
+    except KeyboardInterrupt:
+        raise Interrupted(continues) from None
+    if ended.status not in _ENDED:
+        raise WorkError(f"{address}: the connection ended before the job; {continues}")
+    return ended
+
+
+def check_succeeded(ended: JobState) -> None:
+    """Raise `WorkError` with the reason if a job did not succeed."""
+    if ended.status != "SUCCEEDED":
+        raise WorkError(f"{ended.job}: {ended.status.lower()}: {ended.message or 'no reason is given'}")
+
+
+def address_option(address: str) -> str:
+    """Return the `--address` option for a shown command; "" for the default address."""
+    return f" --address {address}" if address != LOCAL else ""
+
+
+def refuse_second(jobs: Sequence[Any], name: str, runs: str, address: str) -> None:
+    """Check that no job works on a run; an object store has no lock that would keep two drivers apart.
+
+    Raises:
+        UserError: a job works on it.
+    """
+    for entry in jobs:
+        metadata = entry.metadata or {}
+        same = (metadata.get("rlaif_run"), metadata.get("rlaif_runs")) == (name, runs)
+        if same and str(entry.status.value) not in _ENDED:
+            job, option = entry.submission_id, address_option(address)
+            raise UserError(
+                f"{job} works on this run ({runs}/{name}); `rlaif logs {job} --follow{option}` follows it, "
+                f"`rlaif stop {job}{option}` stops it"
+            )
+
+
+def free_id(name: str, taken: Sequence[str | None]) -> str:
+    """Return the id of a new job: the first of `rlaif-NAME`, `rlaif-NAME-2`, `rlaif-NAME-3`, ... that is free."""
+    candidate, number = f"{_PREFIX}{name}", 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{_PREFIX}{name}-{number}"
+    return candidate
+
+
+def end_reason(message: str | None) -> str:
+    """Return the last line of Ray's message on a job: for a failed job, the last line of its output."""
+    lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
+    return lines[-1].removeprefix("rlaif: ") if lines else ""
+
+
+def _state(entry: Any) -> JobState:
+    metadata = entry.metadata or {}
+    started = datetime.fromtimestamp(entry.start_time / 1000).astimezone() if entry.start_time else None
+    ended = datetime.fromtimestamp(entry.end_time / 1000).astimezone() if entry.end_time else None
+    return JobState(
+        job=entry.submission_id,
+        status=str(entry.status.value),
+        started=started.isoformat() if started else None,
+        seconds=((ended or datetime.now().astimezone()) - started).total_seconds() if started else None,
+        run=f"{metadata['rlaif_runs']}/{metadata['rlaif_run']}" if "rlaif_runs" in metadata else None,
+        message=end_reason(entry.message),
+    )
