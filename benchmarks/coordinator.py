@@ -25,11 +25,11 @@ import psutil
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.inference.requests import (
+    Candidate,
     ChatReply,
     ChatRequest,
     ChoiceReply,
     ChoiceRequest,
-    Sample,
     SampleReply,
     SampleRequest,
 )
@@ -79,7 +79,7 @@ class InstantEngines:
         began = time.perf_counter()
         number = int(request.id.rpartition("-")[2])
         samples = [
-            Sample(
+            Candidate(
                 text=f"Revenue was ${(number + index) % 900 / 10} million in the year.",
                 token_ids=list(range(1000 + index, 1000 + index + self._tokens)),
                 logprobs=[-0.001 * position for position in range(self._tokens)],

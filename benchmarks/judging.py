@@ -195,7 +195,11 @@ def measure(options: argparse.Namespace) -> list[Measured]:
     for block in options.block_sizes:
         try:
             engines[block] = VllmEngine(
-                folder, base | {"block_size": block}, PolicyWeights("base", "base"), 0.02, context
+                folder,
+                base | {"block_size": block},
+                PolicyWeights("base", "base"),
+                probe_tolerance=0.02,
+                max_length=context,
             )
         except (ValueError, RuntimeError) as error:
             print(f"blocks of {block}: refused by vLLM: {str(error).splitlines()[0]}")

@@ -60,7 +60,7 @@ async def answer_questions(
     async def answer(prompt: Question) -> Answer:
         request = SampleRequest(prompt.id, render(prompt), temperature=0.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
-        text = reply.samples[0].text if reply.samples else ""
+        text = reply.candidates[0].text if reply.candidates else ""
         scored = score_answer(text, prompt.gold_answer) if prompt.gold_answer is not None else None
         progress.advance(1)
         return Answer(
@@ -72,7 +72,7 @@ async def answer_questions(
             score=scored.score if scored else None,
             exact=scored.score == 1.0 if scored else None,
             f1=scored.f1 if scored else None,
-            tokens=len(reply.samples[0].token_ids) if reply.samples else 0,
+            tokens=len(reply.candidates[0].token_ids) if reply.candidates else 0,
             failure=reply.failure,
         )
 
@@ -102,9 +102,9 @@ async def kl_samples(
     async def draw(index: int, prompt: Question) -> tuple[list[int], list[int], float] | None:
         request = SampleRequest(prompt.id, render(prompt), seed=seed + index, temperature=1.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
-        if not reply.samples:
+        if not reply.candidates:
             return None
-        sample = reply.samples[0]
+        sample = reply.candidates[0]
         return reply.prompt_token_ids, sample.token_ids, sum(sample.logprobs)
 
     drawn = await asyncio.gather(*(draw(index, prompt) for index, prompt in enumerate(prompts)))

@@ -1,4 +1,4 @@
-"""What is asked of an engine and what it answers. Plain frozen data, importable without vllm, torch or ray."""
+"""Requests to an engine and its replies: plain frozen data, importable without vllm, torch or ray."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from rlaif.chat import Messages
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One chat prompt to be answered `n` times.
+    """A prompt for which `n` candidates are sampled.
 
     Attributes:
-        id: the caller's key, returned with the answer.
+        id: the caller's key, returned with the reply.
         messages: the chat, `{"role", "content"}` each.
-        n: answers wanted. Answer i is drawn with seed `seed + i`.
-        seed: of the first answer; ignored at temperature 0.
+        n: candidates. Candidate i is drawn with seed `seed + i`.
+        seed: of the first candidate; ignored at temperature 0.
         temperature, top_p, max_tokens: as in vLLM's SamplingParams.
         adapter: True samples with the current LoRA adapter, False with the base model.
     """
@@ -29,12 +29,12 @@ class SampleRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Candidate:
     """One sampled answer.
 
     Attributes:
         text: decoded without special tokens.
-        token_ids: as sampled, the end token included where the answer ended by itself.
+        token_ids: as sampled; includes the end token where the model ended the answer.
         logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
         finish_reason: `stop`, or `length` where `max_tokens` cut it.
         seed: what it was drawn with.
@@ -49,26 +49,26 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleReply:
-    """Answers to one `SampleRequest`, or why there are none.
+    """The candidates of one `SampleRequest`, or the reason why there are none.
 
     Attributes:
         id: the request's.
         prompt_token_ids: the chat as the engine encoded it.
-        samples: `n` answers; empty on a failure.
+        candidates: `n` of them; empty on a failure.
         policy: id of the weights that answered.
         failure: one line that says why nothing was sampled, or None.
     """
 
     id: str
     prompt_token_ids: list[int]
-    samples: list[Sample]
+    candidates: list[Candidate]
     policy: str
     failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRequest:
-    """One chat prompt whose next token is one of a few choices.
+    """A prompt whose next token is one of a few choices.
 
     Attributes:
         messages: the chat; the choice is the first token of the answer.
@@ -83,12 +83,12 @@ class ChoiceRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceReply:
-    """Log-probabilities of the choices after one chat prompt.
+    """Log-probabilities of the choices of one `ChoiceRequest`.
 
     Attributes:
         logprobs: natural log-probability of each choice, in the request's order; empty on a failure.
         prompt_tokens, completion_tokens: what it cost.
-        seconds: from asking to answer.
+        seconds: from the request to the reply.
         failure: one line that says why there is no answer, or None.
         text: the likeliest choice, for the record.
     """
@@ -103,14 +103,14 @@ class ChoiceReply:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One chat prompt that a judge's model is to answer with a text.
+    """A prompt that a judge's model answers with a text.
 
     Attributes:
         messages: the chat.
         max_tokens: longest answer.
         temperature: 0 is greedy; None is the server's own, for endpoints that take no other.
         seed: of the answer; ignored at temperature 0.
-        schema: JSON schema that the answer is held to, as JSON; None leaves it free.
+        schema: JSON schema that constrains the answer, as JSON; None leaves it free.
     """
 
     messages: Messages
@@ -122,13 +122,13 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """The answer to one `ChatRequest`, or why there is none.
+    """The text that answers one `ChatRequest`, or the reason why there is none.
 
     Attributes:
-        text: what the model said; "" on a failure.
+        text: as the model wrote it; "" on a failure.
         finish_reason: `stop`, or `length` where `max_tokens` cut it; "" on a failure.
         prompt_tokens, completion_tokens: what it cost.
-        seconds: from asking to answer.
+        seconds: from the request to the reply.
         failure: one line that says why there is no answer, or None.
     """
 
@@ -142,11 +142,11 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """A token sequence whose tokens' log-probabilities are wanted from `start` (at least 1) on.
+    """A token sequence of which the log-probabilities are wanted, from token `start` (at least 1) on.
 
     Attributes:
         token_ids: the whole sequence, prompt and answer.
-        start: index of the first token to score.
+        start: index of the first token.
         adapter: True scores with the current LoRA adapter, False with the base model.
     """
 

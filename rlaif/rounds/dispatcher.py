@@ -150,8 +150,8 @@ class Dispatcher:
                 continue
             await self._sink.add_candidates(reply)
             self.counts.sampled += 1
-            self.counts.tokens += sum(len(sample.token_ids) for sample in reply.samples)
-            await self._judge_prompt(prompt, [sample.text for sample in reply.samples])
+            self.counts.tokens += sum(len(sample.token_ids) for sample in reply.candidates)
+            await self._judge_prompt(prompt, [sample.text for sample in reply.candidates])
 
     async def _fail(self, prompt_id: str, reason: str, attempts: int) -> None:
         await self._sink.add_failure(prompt_id, "sample", reason, attempts)

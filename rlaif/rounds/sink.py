@@ -100,7 +100,7 @@ class RoundSink:
 
 
 def _candidate_columns(replies: Sequence[SampleReply]) -> dict[str, list[Any]]:
-    rows = [(reply, index, sample) for reply in replies for index, sample in enumerate(reply.samples)]
+    rows = [(reply, index, sample) for reply in replies for index, sample in enumerate(reply.candidates)]
     return {
         "prompt_id": [reply.id for reply, _, _ in rows],
         "candidate": [index for _, index, _ in rows],

@@ -15,6 +15,7 @@ from rlaif.recipe import EnginesSection
 from rlaif.store.policy_weights import PolicyWeights, Probe
 from rlaif.training.models import load_model
 
+LIMITS = {"probe_tolerance": 0.02, "max_length": 400}
 MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 
 
@@ -25,7 +26,7 @@ def options() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def engine(model_folder: str, options: dict[str, object]) -> Iterator[VllmEngine]:
-    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), 0.02, 400)
+    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), **LIMITS)
     yield engine
     engine.close()
 
@@ -44,14 +45,14 @@ def logps(model: torch.nn.Module, tokens: list[int]) -> list[float]:
 
 def test_greedy_answer_is_right(engine: VllmEngine) -> None:
     reply = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=8)).result(60)
-    assert "Paris" in reply.samples[0].text
-    assert reply.samples[0].finish_reason == "stop"
+    assert "Paris" in reply.candidates[0].text
+    assert reply.candidates[0].finish_reason == "stop"
     assert reply.policy == "base"
 
 
 def test_samples_differ_by_seed_and_repeat_with_it(engine: VllmEngine) -> None:
     request = SampleRequest("q", MESSAGES, n=4, seed=7, temperature=1.0, max_tokens=12)
-    first, second = (engine.sample(request).result(60).samples for _ in range(2))
+    first, second = (engine.sample(request).result(60).candidates for _ in range(2))
     assert [sample.token_ids for sample in first] == [sample.token_ids for sample in second]
     assert [sample.seed for sample in first] == [7, 8, 9, 10]
     assert len({tuple(sample.token_ids) for sample in first}) > 1
@@ -89,7 +90,7 @@ def test_a_judges_json_is_held_to_its_schema_beside_other_requests(engine: VllmE
 
 def test_logprobs_are_raw_and_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> None:
     reply = engine.sample(SampleRequest("q", MESSAGES, seed=3, temperature=0.5, top_p=0.9, max_tokens=12)).result(60)
-    sample = reply.samples[0]
+    sample = reply.candidates[0]
     expected = logps(model, reply.prompt_token_ids + sample.token_ids)[len(reply.prompt_token_ids) - 1 :]
     assert sample.logprobs == pytest.approx(expected, abs=1e-3)
 
@@ -128,7 +129,7 @@ def test_scores_are_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> 
 def test_prompt_beyond_the_context_is_a_failure_that_says_so(engine: VllmEngine) -> None:
     long = [{"role": "user", "content": "word " * 500}]
     reply = engine.sample(SampleRequest("long", long, max_tokens=8)).result(60)
-    assert reply.samples == []
+    assert reply.candidates == []
     assert "exceed the context of 400" in (reply.failure or "")
 
 
@@ -165,7 +166,7 @@ def test_wrong_weights_are_refused(engine: VllmEngine, tmp_path: Path, model_fol
 def test_full_weights_reload_with_their_tied_head(
     model_folder: str, options: dict[str, object], tmp_path: Path
 ) -> None:
-    engine = VllmEngine(model_folder, dict(options), PolicyWeights("base", "base"), 0.02, 400)
+    engine = VllmEngine(model_folder, dict(options), PolicyWeights("base", "base"), **LIMITS)
     try:
         changed = load_model(model_folder, "float32").eval()
         torch.manual_seed(1)
@@ -182,8 +183,8 @@ def test_full_weights_reload_with_their_tied_head(
             < 0.02
         )
         again = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=6)).result(60)
-        expected = logps(changed, again.prompt_token_ids + again.samples[0].token_ids)
-        assert again.samples[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
+        expected = logps(changed, again.prompt_token_ids + again.candidates[0].token_ids)
+        assert again.candidates[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
         assert again.policy == "full-1"
     finally:
         engine.close()
@@ -198,7 +199,7 @@ def test_base_and_adapter_side_by_side_do_not_mix(
     torch.manual_seed(0)
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(load_model(model_folder, "float32"), config).save_pretrained(tmp_path / "adapter")
-    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), 0.02, 400)
+    engine = VllmEngine(model_folder, options | lora_options(8), PolicyWeights("base", "base"), **LIMITS)
     try:
         engine.update(PolicyWeights("adapter", "lora", serial=1), str(tmp_path / "adapter")).result(60)
         prompts = [[{"role": "user", "content": f"Name {count} colours."}] for count in range(2, 8)]
@@ -214,8 +215,8 @@ def test_base_and_adapter_side_by_side_do_not_mix(
         replies = [future.result(60) for future in mixed]
         for adapter, together in ((True, replies[0::2]), (False, replies[1::2])):
             for one, other in zip(alone[adapter], together, strict=True):
-                assert other.samples[0].token_ids == one.samples[0].token_ids
-                assert other.samples[0].logprobs == pytest.approx(one.samples[0].logprobs, abs=1e-3)
-        assert alone[True][0].samples[0].logprobs != pytest.approx(alone[False][0].samples[0].logprobs, abs=1e-2)
+                assert other.candidates[0].token_ids == one.candidates[0].token_ids
+                assert other.candidates[0].logprobs == pytest.approx(one.candidates[0].logprobs, abs=1e-3)
+        assert alone[True][0].candidates[0].logprobs != pytest.approx(alone[False][0].candidates[0].logprobs, abs=1e-2)
     finally:
         engine.close()

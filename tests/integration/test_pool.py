@@ -50,7 +50,7 @@ def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else(
 
     replies = asyncio.run(work())
     assert [reply.id for reply, _ in replies] == [f"p{i}" for i in range(12)]
-    assert all(reply.failure is None and len(reply.samples) == 2 for reply, _ in replies)
+    assert all(reply.failure is None and len(reply.candidates) == 2 for reply, _ in replies)
     assert {attempts for _, attempts in replies} <= {1, 2}
     assert max(attempts for _, attempts in replies) == 2
     assert sum(isinstance(event, EngineLost) for event in events) == 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.inference.requests import Sample, SampleReply, SampleRequest
+from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Verdict
@@ -46,7 +46,7 @@ class Engines:
             await asyncio.sleep(0)
         if request.id.endswith("7"):
             return SampleReply(request.id, [], [], "p", failure="too long"), 1
-        samples = [Sample(f"{request.id} {i}", [i], [-0.5], "stop", request.seed + i) for i in range(request.n)]
+        samples = [Candidate(f"{request.id} {i}", [i], [-0.5], "stop", request.seed + i) for i in range(request.n)]
         return SampleReply(request.id, [1, 2], samples, "p"), 1
 
 

@@ -35,17 +35,11 @@ def tokens_of(runs: Sequence[tuple[int, int]]) -> list[int]:
     return [slot for slot, length in runs for _ in range(length)]
 
 
-def prefill(runs: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The arguments that vLLM describes a batch of prompts with."""
+def prefill(runs: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+    """vLLM's `prefill_metadata`, the arguments that describe a batch of prompts."""
     lengths = torch.tensor([length for _, length in runs])
-    return {
-        "b_seq_start_loc": torch.cumsum(lengths, 0) - lengths,
-        "seq_len_tensor": lengths,
-        "lora_indices_tensor": torch.tensor([slot for slot, _ in runs]),
-        "batches": len(runs),
-        "max_seq_length": int(lengths.max()),
-        "token_nums": int(lengths.sum()),
-    }
+    slots = torch.tensor([slot for slot, _ in runs])
+    return torch.cumsum(lengths, 0) - lengths, lengths, slots, len(runs), int(lengths.max()), int(lengths.sum())
 
 
 @settings(deadline=None, max_examples=40)
@@ -60,7 +54,7 @@ def test_shrinking(runs: list[tuple[int, int]], four: bool, seed: int) -> None:
         if product is not None:
             expected[token] = 0.5 * product
     as_prompts, as_steps = before.clone(), before.clone()
-    cpu_lora._sgmv_shrink(inputs, weights, as_prompts, scaling=0.5, **prefill(runs))
+    cpu_lora._sgmv_shrink(inputs, weights, as_prompts, *prefill(runs), 0.5)
     cpu_lora._bgmv_shrink(inputs, weights, as_steps, torch.tensor(slots), 0.5)
     torch.testing.assert_close(as_prompts, expected)
     torch.testing.assert_close(as_steps, expected)
@@ -78,7 +72,7 @@ def test_expanding(runs: list[tuple[int, int]], four: bool, add: bool, seed: int
         if product is not None:
             expected[token] = product + (before[token] if add else 0)
     as_prompts, as_steps = before.clone(), before.clone()
-    cpu_lora._sgmv_expand(inputs, weights, as_prompts, add_inputs=add, **prefill(runs))
+    cpu_lora._sgmv_expand(inputs, weights, as_prompts, *prefill(runs), add)
     cpu_lora._bgmv_expand(inputs, weights, as_steps, torch.tensor(slots), add_inputs=add)
     torch.testing.assert_close(as_prompts, expected)
     torch.testing.assert_close(as_steps, expected)
@@ -98,9 +92,7 @@ def test_expanding_into_a_slice(runs: list[tuple[int, int]], offset: int, add: b
             part = expected[token, offset : offset + 4]
             part.copy_(product + (part if add else 0))
     found = before.clone()
-    cpu_lora._sgmv_expand_slice(
-        inputs, weights, found, slice_offset=offset, slice_size=4, add_inputs=add, **prefill(runs)
-    )
+    cpu_lora._sgmv_expand_slice(inputs, weights, found, *prefill(runs), offset, 4, add)
     torch.testing.assert_close(found, expected)
 
 
@@ -109,7 +101,7 @@ def test_no_adapter_at_all_touches_nothing() -> None:
     inputs, weights, output = torch.randn(5, RANK), weights_of(WIDTH, RANK, True), torch.randn(5, WIDTH)
     before = output.clone()
     cpu_lora._bgmv_expand(inputs, weights, output, torch.full((5,), -1))
-    cpu_lora._sgmv_expand(inputs, weights, output, add_inputs=True, **prefill([(-1, 2), (-1, 3)]))
+    cpu_lora._sgmv_expand(inputs, weights, output, *prefill([(-1, 2), (-1, 3)]), True)
     assert torch.equal(output, before)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.inference.requests import Sample, SampleReply, SampleRequest
+from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.io.files import FULL
 from rlaif.judges.judge import Comparison
 from rlaif.judges.judge_file import load_judge_file
@@ -59,7 +59,7 @@ class Engines:
             raise WorkError("the policy's engines do not start: no weights")
         if request.id.startswith("long"):
             return SampleReply(request.id, [], [], "policy", failure=TOO_LONG), 1
-        samples = [Sample(f"${index}", [5, index], [-0.5, -1.0], "stop", request.seed + index) for index in range(3)]
+        samples = [Candidate(f"${index}", [5, index], [-0.5, -1.0], "stop", request.seed + index) for index in range(3)]
         return SampleReply(request.id, [1, 2], samples, "policy"), 2
 
 

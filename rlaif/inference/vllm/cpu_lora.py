@@ -1,16 +1,21 @@
 """Adapters on a CPU at the speed of the base model.
 
 vLLM's PyTorch kernels for LoRA copy the adapter's matrices once for every token of a batch: 20 MB a token for rank 16
-on a 135M model, which makes a prompt five times slower than without an adapter. Tokens of one adapter stand side by
-side, so one matrix product a run of them gives the same numbers without the copies. Index -1 is "no adapter"; vLLM's
+on a 135M model, which makes a prompt five times slower than without an adapter. Tokens of one adapter are contiguous,
+so one matrix product per run of them gives the same numbers without the copies. Index -1 means "no adapter"; vLLM's
 kernels would read the last slot for it.
 
-Invariant: the result is that of vLLM's own kernels for every token that has an adapter, and untouched for the others.
+Invariant: the result is that of vLLM's own kernels for every token that has an adapter; other tokens stay untouched.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from torch import Tensor
+
+Segments = list[tuple[int, int, int]]
+"""(start, end, slot) of each run of tokens that has an adapter."""
 
 
 def use_segment_kernels() -> None:
@@ -24,48 +29,57 @@ def use_segment_kernels() -> None:
     punica_cpu.bgmv_expand = _bgmv_expand
 
 
-Segments = list[tuple[int, int, int]]
+# vLLM calls its `sgmv` kernels with six values that describe a batch of prompts (starts, lengths and slots of the
+# requests, three sizes) and then its `bgmv` kernels' arguments.
 
 
-def _segments(lengths: torch.Tensor, indices: torch.Tensor) -> Segments:
-    """Return (start, end, slot) of each run that has an adapter."""
+def _sgmv_shrink(inputs: Tensor, weights: Tensor, output: Tensor, *batch_and_scaling: Any) -> None:
+    *batch, scaling = batch_and_scaling
+    _shrink(inputs, weights, output, _segments(batch[1], batch[2]), scaling=scaling)
+
+
+def _sgmv_expand(inputs: Tensor, weights: Tensor, output: Tensor, *batch_and_add: Any) -> None:
+    *batch, add = batch_and_add
+    _expand(inputs, weights, output, _segments(batch[1], batch[2]), add=add)
+
+
+def _sgmv_expand_slice(inputs: Tensor, weights: Tensor, output: Tensor, *batch_and_slice: Any) -> None:
+    *batch, offset, _size, add = batch_and_slice
+    _expand(inputs, weights, output, _segments(batch[1], batch[2]), add=add, offset=offset)
+
+
+def _bgmv_shrink(inputs: Tensor, weights: Tensor, output: Tensor, slots: Tensor, scaling: float = 1.0) -> None:
+    _shrink(inputs, weights, output, _runs(slots, len(inputs)), scaling=scaling)
+
+
+def _bgmv_expand(inputs: Tensor, weights: Tensor, output: Tensor, slots: Tensor, add_inputs: bool = True) -> None:
+    _expand(inputs, weights, output, _runs(slots, len(inputs)), add=add_inputs)
+
+
+def _segments(lengths: Tensor, slots: Tensor) -> Segments:
     found, start = [], 0
-    for length, index in zip(lengths.tolist(), indices.tolist(), strict=True):
-        if index >= 0:
-            found.append((start, start + length, index))
+    for length, slot in zip(lengths.tolist(), slots.tolist(), strict=True):
+        if slot >= 0:
+            found.append((start, start + length, slot))
         start += length
     return found
 
 
-def _runs(indices: torch.Tensor, rows: int) -> Segments:
-    if len(indices) == 1:
+def _runs(slots: Tensor, rows: int) -> Segments:
+    """Return the segments of a slot for each row, or of one slot for all rows."""
+    if len(slots) == 1:
         # One request: its adapter holds for all rows, as for the logits of a whole prompt.
-        return _segments(torch.tensor([rows]), indices)
-    values, lengths = torch.unique_consecutive(indices, return_counts=True)
+        return _segments(torch.tensor([rows]), slots)
+    values, lengths = torch.unique_consecutive(slots, return_counts=True)
     return _segments(lengths, values)
 
 
-def _products(
-    inputs: torch.Tensor, weights: torch.Tensor, segments: Segments
-) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Yield (start, end, inputs[start:end] @ weights[slot].T): [N, I], [slots, (1,) O, I] -> [n, O]."""
-    for start, end, slot in segments:
-        matrix = weights[slot]
-        if matrix.dim() == 3:
-            matrix = matrix[0]
-        yield start, end, inputs[start:end].to(matrix.dtype) @ matrix.T
-
-
-def _shrink(
-    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, segments: Segments, scaling: float
-) -> None:
+def _shrink(inputs: Tensor, weights: Tensor, output: Tensor, segments: Segments, *, scaling: float) -> None:
     for start, end, product in _products(inputs, weights, segments):
         output[start:end, : product.shape[1]] = scaling * product.to(output.dtype)
 
 
-def _expand(
-    inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, segments: Segments, add: bool, offset: int = 0
-) -> None:
+def _expand(inputs: Tensor, weights: Tensor, output: Tensor, segments: Segments, *, add: bool, offset: int = 0) -> None:
     for start, end, product in _products(inputs, weights, segments):
         width = min(product.shape[1], output.shape[1] - offset)
         part = output[start:end, offset : offset + width]
@@ -76,72 +90,10 @@ def _expand(
             part.copy_(product)
 
 
-# The signatures are those of vllm.lora.ops.torch_ops.
-
-
-def _sgmv_shrink(
-    inputs: torch.Tensor,
-    lora_a_weights: torch.Tensor,
-    output_tensor: torch.Tensor,
-    b_seq_start_loc: torch.Tensor,
-    seq_len_tensor: torch.Tensor,
-    lora_indices_tensor: torch.Tensor,
-    batches: int,
-    max_seq_length: int,
-    token_nums: int,
-    scaling: float,
-) -> None:
-    _shrink(inputs, lora_a_weights, output_tensor, _segments(seq_len_tensor, lora_indices_tensor), scaling)
-
-
-def _sgmv_expand(
-    inputs: torch.Tensor,
-    lora_b_weights: torch.Tensor,
-    output_tensor: torch.Tensor,
-    b_seq_start_loc: torch.Tensor,
-    seq_len_tensor: torch.Tensor,
-    lora_indices_tensor: torch.Tensor,
-    batches: int,
-    max_seq_length: int,
-    token_nums: int,
-    add_inputs: bool = False,
-) -> None:
-    _expand(inputs, lora_b_weights, output_tensor, _segments(seq_len_tensor, lora_indices_tensor), add_inputs)
-
-
-def _sgmv_expand_slice(
-    inputs: torch.Tensor,
-    lora_b_weights: torch.Tensor,
-    output_tensor: torch.Tensor,
-    b_seq_start_loc: torch.Tensor,
-    seq_len_tensor: torch.Tensor,
-    lora_indices_tensor: torch.Tensor,
-    batches: int,
-    max_seq_length: int,
-    token_nums: int,
-    slice_offset: int,
-    slice_size: int,
-    add_inputs: bool = False,
-) -> None:
-    segments = _segments(seq_len_tensor, lora_indices_tensor)
-    _expand(inputs, lora_b_weights, output_tensor, segments, add_inputs, slice_offset)
-
-
-def _bgmv_shrink(
-    inputs: torch.Tensor,
-    lora_b_weights: torch.Tensor,
-    output_tensor: torch.Tensor,
-    lora_indices_tensor: torch.Tensor,
-    scaling: float = 1.0,
-) -> None:
-    _shrink(inputs, lora_b_weights, output_tensor, _runs(lora_indices_tensor, len(inputs)), scaling)
-
-
-def _bgmv_expand(
-    inputs: torch.Tensor,
-    lora_b_weights: torch.Tensor,
-    output_tensor: torch.Tensor,
-    lora_indices_tensor: torch.Tensor,
-    add_inputs: bool = True,
-) -> None:
-    _expand(inputs, lora_b_weights, output_tensor, _runs(lora_indices_tensor, len(inputs)), add_inputs)
+def _products(inputs: Tensor, weights: Tensor, segments: Segments) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (start, end, inputs[start:end] @ weights[slot].T): [N, I], [slots, (1,) O, I] -> [n, O]."""
+    for start, end, slot in segments:
+        matrix = weights[slot]
+        if matrix.dim() == 3:
+            matrix = matrix[0]
+        yield start, end, inputs[start:end].to(matrix.dtype) @ matrix.T

@@ -1,7 +1,7 @@
-"""What an engine needs to be fast on the hardware that it finds, so that no user has to know.
+"""Engine options that are fast on the hardware at hand.
 
-On a CPU without bf16 units, float32 on all cores is seven times faster than vLLM's defaults, and
-torch.compile costs two minutes for nothing; on a GPU vLLM's own defaults are right.
+On a CPU without bf16 units, float32 on all cores is seven times faster than vLLM's defaults, and torch.compile costs
+two minutes and gains nothing; on a GPU vLLM's own defaults are right.
 """
 
 import os
@@ -11,25 +11,25 @@ from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import EnginesSection
 
 _GIB = 1 << 30
-# Prefix-cache blocks of vLLM on a CPU are 128 tokens by default and only whole blocks are shared: half of a short
-# prompt would be computed again for each of its candidates. Its CPU kernels take multiples of 32 alone, and the
-# smallest wins (`benchmarks/judging.py`).
+# vLLM's default on a CPU is 128 tokens. Only whole blocks of the prefix cache are shared, so half of a short prompt
+# would be computed again for each of its candidates. The CPU kernels take multiples of 32; 32 is the fastest
+# (`benchmarks/judging.py`).
 _CPU_BLOCK = 32
-# Ranks that vLLM allocates for.
+# Ranks that vLLM allocates.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_options(
     section: EnginesSection, gpu: bool, dtype: str, max_length: int, *, engines_on_node: int
 ) -> dict[str, Any]:
-    """Return the arguments of `vllm.LLM` that the hardware decides.
+    """Return the arguments of `vllm.LLM` that depend on the hardware.
 
     Args:
         section: the pool's section of the recipe.
         gpu: whether the engine has GPUs.
         dtype: the recipe's `policy.dtype`.
         max_length: longest prompt and answer together, in tokens.
-        engines_on_node: engines that share this node's memory; counts on a CPU alone.
+        engines_on_node: engines that share this node's memory; matters on a CPU only.
     """
     options: dict[str, Any] = {
         "dtype": weights_dtype(dtype, gpu),
@@ -43,8 +43,7 @@ def engine_options(
         options["gpu_memory_utilization"] = section.gpu_memory
     else:
         options["block_size"] = _CPU_BLOCK
-        # vLLM rewinds a seeded request's generator after each part of a prompt that was cut in parts, and torch's
-        # CPU generator cannot be rewound: prompts go in whole.
+        # After each chunk of a prompt vLLM rewinds a seeded request's generator, which torch's CPU generator cannot do.
         options["enable_chunked_prefill"] = False
         options["max_num_batched_tokens"] = max(2048, max_length)
     if section.kv_cache_gib is not None:
@@ -62,7 +61,7 @@ def lora_options(rank: int) -> dict[str, Any]:
 def cpu_kv_bytes(available: int, engines: int) -> int:
     """Return an engine's KV cache on a CPU: an eighth of the free memory, shared among engines, 256 MiB to 4 GiB.
 
-    Unset, vLLM takes 92% of the machine's memory, and the trainer beside it dies.
+    By default vLLM takes 92% of the machine's memory, which leaves none for the trainer.
     """
     return max(_GIB // 4, min(4 * _GIB, available // 8 // max(1, engines)))
 

@@ -1,8 +1,8 @@
-"""New weights for a running vLLM engine, and the proof that it answers with them.
+"""Loads new weights into a running vLLM engine, and verifies that it answers with them.
 
-Invariant: after `load` returns, the engine answers with the wanted weights, its prefix cache holds nothing of the
-old ones, and a probe's log-probabilities equal the trainer's; otherwise `load` raises, and the run stops rather than
-samples from a policy that it does not name.
+Invariant: after `load` returns, the engine answers with the wanted weights, its prefix cache holds nothing of the old
+ones, and a probe's log-probabilities equal the trainer's. Otherwise `load` raises and the run stops, so that no run
+records another policy than the one that it samples from.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from rlaif.store.policy_weights import PolicyWeights, Probe
 
 
 class WeightLoader:
-    """Loads adapters or full weights into one `vllm.LLM`; called only while nothing runs in it.
+    """Loads adapters or full weights into one `vllm.LLM`, while nothing runs in it.
 
     Attributes:
         policy: what the engine answers with.
-        lora: vLLM's request for the current adapter, None while the base model answers.
+        lora: vLLM's request for the current adapter; None while the base model answers.
     """
 
     def __init__(self, llm: Any, policy: PolicyWeights, tolerance: float) -> None:
@@ -38,10 +38,10 @@ class WeightLoader:
         elif policy.kind == "full":
             self._load_full(folder)
         elif self.policy.kind == "full":
-            raise WorkError("an engine with new weights cannot go back to the base model; start another")
+            raise WorkError("an engine with full weights cannot go back to the base model; start a new one")
         else:
             self.lora = None
-        # vLLM resets it on no update by itself: old keys and values would answer for new weights.
+        # vLLM never resets it itself, and would reuse keys and values of the old weights.
         self._llm.reset_prefix_cache()
         self.policy = policy
         return self._check(policy.probe) if policy.probe else 0.0
@@ -49,7 +49,7 @@ class WeightLoader:
     def _load_adapter(self, policy: PolicyWeights, folder: str) -> None:
         from vllm.lora.request import LoRARequest
 
-        # An id, name or path that was used before silently serves the old adapter.
+        # With an id, name or path that was used before, vLLM silently serves the old adapter.
         if self.lora is not None:
             self._llm.llm_engine.remove_lora(self.lora.lora_int_id)
         self.lora = LoRARequest(f"policy-{policy.serial}-{policy.id[:12]}", policy.serial, folder)
@@ -64,8 +64,8 @@ class WeightLoader:
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
         prompt = {"prompt_token_ids": probe.token_ids}
         output = self._llm.generate([prompt], params, lora_request=self.lora, use_tqdm=False)[0]
-        ours = [output.prompt_logprobs[i][token].logprob for i, token in enumerate(probe.token_ids) if i > 0]
-        worst = max(abs(mine - theirs) for mine, theirs in zip(ours, probe.logprobs, strict=True))
+        found = [output.prompt_logprobs[i][token].logprob for i, token in enumerate(probe.token_ids) if i > 0]
+        worst = max(abs(mine - theirs) for mine, theirs in zip(found, probe.logprobs, strict=True))
         if not worst <= self._tolerance:
             raise WorkError(
                 "the engine does not answer with the trained weights: a probe's log-probabilities differ by "
@@ -75,7 +75,7 @@ class WeightLoader:
 
 
 def _repack_tied_head(model: Any) -> None:
-    """Pack a tied LM head again: on a CPU vLLM keeps a packed copy that reloading leaves stale."""
+    """Pack a tied LM head again: on a CPU vLLM keeps a packed copy that reloading does not update."""
     head = getattr(model, "lm_head", None)
     embeddings = getattr(getattr(model, "model", None), "embed_tokens", None)
     method = getattr(head, "quant_method", None)
