@@ -22,8 +22,8 @@ def trace(
     """Show where a preference pair came from: prompt, candidates, policy, verdicts, and what it trained."""
     from dataclasses import asdict
 
-    from rlaif.store.lineage import trace_pair
     from rlaif.store.runs import find_run
+    from rlaif.store.trace import trace_pair
 
     lineage = trace_pair(find_run(run, runs), pair_id)
     if json_:
@@ -46,7 +46,7 @@ def report(
     from rlaif.store.runs import find_run
 
     directory = find_run(run, runs)
-    page = write_report(directory.place, out)
+    page = write_report(directory.root, out)
     summary = summarize(directory)
     if json_:
         from rlaif.reporting.summary_json import summary_json
@@ -64,21 +64,30 @@ def report(
 
 def runs(runs: _Runs = "runs", json_: _Json = False) -> None:
     """List the runs in a folder: how far each is, and its current policy against its initial one."""
+    from rlaif.errors import UserError
     from rlaif.reporting.summary import summarize
     from rlaif.store.runs import list_runs
 
-    summaries = [summarize(directory) for directory in list_runs(runs)]
+    summaries, unreadable = [], []
+    for directory in list_runs(runs):
+        try:
+            summaries.append(summarize(directory))
+        except UserError as error:
+            unreadable.append(str(error))
     if json_:
         from rlaif.reporting.summary_json import summary_json
 
         typer.echo(json.dumps([summary_json(summary) for summary in summaries]))
-        return
-    if not summaries:
-        typer.echo(f"no runs in {runs}")
-        return
-    from rlaif.reporting.terminal import runs_table
+    elif summaries:
+        from rlaif.reporting.terminal import runs_table
 
-    _console().print(runs_table(summaries))
+        _console().print(runs_table(summaries))
+    elif not unreadable:
+        typer.echo(f"no runs in {runs}")
+    for message in unreadable:
+        typer.echo(f"rlaif: {message}", err=True)
+    if unreadable:
+        raise typer.Exit(2)
 
 
 def _console() -> Any:

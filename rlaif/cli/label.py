@@ -57,9 +57,7 @@ def label(
         made = label_candidates(read, spec, answer_template, output, serving, progress)
     if json_:
         figures = {"questions": made.questions, "single": made.single, "answers": made.answers}
-        typer.echo(
-            json.dumps({"pairs": made.pairs, "verdicts": made.verdicts, **figures, "counts": made.counts.to_json()})
-        )
+        typer.echo(json.dumps({"pairs": made.pairs, "verdicts": made.verdicts, **figures, "counts": vars(made.counts)}))
         return
     statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(made.counts.by_status.items()))
     alone = f" ({made.single:,} with one answer alone)" if made.single else ""

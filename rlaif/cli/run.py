@@ -30,21 +30,19 @@ def run(
     console = Console(stderr=json_)
     resolved = load_recipe(recipe, set_, cluster)
     setup = prepare(resolved, runs)
-    with stop_signals(f"{setup.place}: stopped; what is committed stays. The same command goes on from here."):
+    with stop_signals(f"{setup.path}: stopped; what is committed stays. The same command goes on from here."):
         console.print(
             f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="", highlight=False
         )
-        console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.place}", highlight=False)
+        console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.path}", highlight=False)
         with TerminalProgress(console) as progress:
             outcome = execute(setup, address, progress, verbose)
     from rlaif.reporting import summary_table, write_report
 
-    report = write_report(outcome.place)
-    console.print(summary_table(outcome.place))
+    report = write_report(outcome.path)
+    console.print(summary_table(outcome.path))
     if outcome.stopped:
         console.print(outcome.stopped, highlight=False)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json_:
-        sys.stdout.write(
-            json.dumps({"run": outcome.place, "rounds": outcome.rounds, "stopped": outcome.stopped}) + "\n"
-        )
+        sys.stdout.write(json.dumps({"run": outcome.path, "rounds": outcome.rounds, "stopped": outcome.stopped}) + "\n")

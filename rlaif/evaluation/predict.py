@@ -82,7 +82,7 @@ def predict_with_run(
     directory = find_run(run, runs)
     text = directory.recipe_text()
     if text is None:
-        raise UserError(f"{directory.place}: has no recipe.yaml; expected a run that `rlaif run` has begun")
+        raise UserError(f"{directory.root}: has no recipe.yaml; expected a run that `rlaif run` has begun")
     recipe = parse_recipe(text, directory.path("recipe.yaml"), overrides)
     source = recipe.questions.test or recipe.questions.heldout
     columns = source.columns if isinstance(source, FileQuestions) else Columns()

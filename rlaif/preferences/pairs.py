@@ -35,16 +35,6 @@ class PairCounts:
     by_status: Counter[str] = field(default_factory=Counter)
     by_judge: Counter[str] = field(default_factory=Counter)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for the manifest."""
-        return {
-            "prompts": self.prompts,
-            "pairs": self.pairs,
-            "below_margin": self.below_margin,
-            "by_status": dict(self.by_status),
-            "by_judge": dict(self.by_judge),
-        }
-
 
 def pair_id(round_number: int, prompt_id: str, chosen: int, rejected: int) -> str:
     """Return a pair's id: the same for the same candidates of the same round, however often the run was killed."""

@@ -133,7 +133,7 @@ def _quartile_mark(canvas: Canvas, place: float, quartiles: Quartiles, y: Scale,
 
 def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[Markup, int] | None:
     """Draw a figure of all steps of all trainings, one after another, and say how many steps a point is the mean of."""
-    series = [(log.round, log.columns[name]) for log in logs if log.columns.get(name)]
+    series = [(log.round, column) for log in logs if (column := log.column(name))]
     total = sum(len(values) for _, values in series)
     if not total:
         return None

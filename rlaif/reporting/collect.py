@@ -3,6 +3,7 @@
 Invariant: each part is read on its own and is empty where its files are not there; nothing is estimated.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from rlaif.io.files import filesystem, names
 from rlaif.reporting.summary import RunSummary
+from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.runs import load_json
 from rlaif.store.schemas import FAILURES
 from rlaif.store.shards import ShardTable, read_table
 
@@ -103,16 +104,15 @@ class AnswerChanges:
 
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """One round's training: `training.json`, its steps as columns of equal length; a value that is missing is NaN."""
+    """The training of one round."""
 
     round: int
-    steps: int
-    pairs: int
-    groups: int
-    tokens: int
-    seconds: float
-    drift: float | None
-    columns: Mapping[str, tuple[float, ...]]
+    record: TrainingRecord
+
+    def column(self, name: str) -> tuple[float, ...]:
+        """Return a figure of all steps, NaN where a step lacks it; empty if every step does."""
+        values = tuple(entry.get(name, math.nan) for entry in self.record.log)
+        return () if all(math.isnan(value) for value in values) else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,31 +245,9 @@ def _rise(entry: ChangedAnswer) -> float | None:
 
 
 def training_logs(rounds: Sequence[RoundDir]) -> tuple[TrainingLog, ...]:
-    """Return the rounds' trainings."""
-    logs = []
-    for directory in rounds:
-        value = load_json(directory.path("training.json"))
-        if value is None:
-            continue
-        entries = value.get("log") or []
-        names_ = list(dict.fromkeys(name for entry in entries for name in entry))
-        logs.append(
-            TrainingLog(
-                round=directory.number,
-                steps=int(value.get("steps") or 0),
-                pairs=int(value.get("pairs") or 0),
-                groups=int(value.get("groups") or 0),
-                tokens=int(value.get("tokens") or 0),
-                seconds=float(value.get("seconds") or 0.0),
-                drift=value.get("drift"),
-                columns={name: tuple(_number(entry.get(name)) for entry in entries) for name in names_},
-            )
-        )
-    return tuple(logs)
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
+    """Return the trainings of the rounds that have one."""
+    read = [(directory.number, TrainingRecord.read(directory.path("training.json"))) for directory in rounds]
+    return tuple(TrainingLog(number, record) for number, record in read if record is not None)
 
 
 def failure_groups(rounds: Sequence[RoundDir]) -> tuple[FailureGroup, ...]:
@@ -295,4 +273,4 @@ def _failures(directory: RoundDir) -> Iterator[dict[str, Any]]:
 
 
 def _has(directory: RoundDir, name: str) -> bool:
-    return name in names(directory.place)
+    return name in names(directory.root)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -121,7 +120,7 @@ def render_page(run: RunDir) -> str:
         failures=failure_groups(directories),
         times=times,
         time_chart=charts.time_chart(times, STAGES, _durations(times)),
-        judge_tree=_flat_judges(summary.identity.get("judge") or {}),
+        judge_tree=list(summary.record.judge.walk()),
         recipe=run.recipe_text(),
     )
 
@@ -175,19 +174,11 @@ def _training_figures(logs: Sequence[TrainingLog]) -> list[Figure]:
 def _decided_by(summary: RunSummary) -> dict[str, int]:
     """Return how many pairs each judge decided, over all rounds."""
     totals: dict[str, int] = {}
-    for state in summary.rounds:
-        for judge, count in state.counts("pairs", "by_judge").items():
+    for record in summary.rounds:
+        for judge, count in (record.stages.pairs.by_judge if record.stages.pairs else {}).items():
             totals[judge] = totals.get(judge, 0) + count
     return totals
 
 
 def _durations(times: Timeline) -> dict[str, str]:
     return {stage: words.duration(seconds) for stage, seconds in times.by_stage().items() if math.isfinite(seconds)}
-
-
-def _flat_judges(judge: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
-    """Return a judge and its members, each with how deep it stands."""
-    if not judge:
-        return []
-    members = [entry for member in judge.get("members") or [] for entry in _flat_judges(member, depth + 1)]
-    return [{"kind": "", "prompt": "", "prompt_sha": "", "model": "", **judge, "depth": depth}, *members]

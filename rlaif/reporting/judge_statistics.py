@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlaif.judge_evals.gold_set import GOLD_SET_FILE, GoldSetResult
+from rlaif.store.records.record import load_json
 from rlaif.store.rundir import RoundDir
-from rlaif.store.runs import load_json
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
 

@@ -1,17 +1,17 @@
-"""How a run stands, as plain values for `--json`. Keys are only added, so that programs may rely on them."""
+"""The state of a run as plain values for `--json`. Keys are only added, so that programs may rely on them."""
 
-from dataclasses import asdict
 from typing import Any
 
-from rlaif.reporting.summary import PolicyState, RoundState, RunSummary
+from rlaif.reporting.summary import PolicyState, RunSummary
 from rlaif.stats.intervals import interval_json
+from rlaif.store.records.round_record import RoundRecord
 
 
 def summary_json(summary: RunSummary) -> dict[str, Any]:
-    """Return a run's state, policies and rounds; `metric` names what `current` and `initial` are compared by."""
+    """Return a run's state, policies and rounds; `metric` names the metric of `initial` and `current`."""
     return {
-        "name": summary.name,
-        "run": summary.place,
+        "name": summary.record.name,
+        "run": summary.root,
         "state": summary.state,
         "reason": summary.reason,
         "rounds": {"done": summary.rounds_done, "planned": summary.planned},
@@ -26,7 +26,7 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
             "difference": interval_json(summary.current.difference),
         },
         "policies": [_policy(policy) for policy in summary.policies],
-        "by_round": [_round(state) for state in summary.rounds],
+        "by_round": [_round(record) for record in summary.rounds],
         "last_event": summary.last_event,
         "missing": list(summary.missing),
     }
@@ -42,18 +42,19 @@ def _policy(policy: PolicyState) -> dict[str, Any]:
         "failed": policy.failed,
         "metrics": {name: interval_json(found) for name, found in policy.metrics.items()},
         "difference": interval_json(policy.difference),
-        "gate": None if policy.gate is None else asdict(policy.gate),
+        "gate": policy.gate and policy.gate.model_dump(),
         "promoted": policy.promoted,
         "note": policy.note,
     }
 
 
-def _round(state: RoundState) -> dict[str, Any]:
+def _round(record: RoundRecord) -> dict[str, Any]:
+    pairs = record.stages.pairs
     return {
-        "round": state.number,
-        "done": list(state.done),
-        "left": list(state.left),
-        "pairs": state.pairs,
-        "comparisons": state.counts("pairs", "by_status"),
-        "pairs_by_judge": state.counts("pairs", "by_judge"),
+        "round": record.round,
+        "done": list(record.done),
+        "left": list(record.left),
+        "pairs": pairs.pairs if pairs else None,
+        "comparisons": pairs.by_status if pairs else {},
+        "pairs_by_judge": pairs.by_judge if pairs else {},
     }

@@ -95,7 +95,7 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
         wins = summary.metric == "win_rate"
         current = span(summary.current.metrics.get(summary.metric))
         table.add_row(
-            plain(summary.name),
+            plain(summary.record.name),
             summary.state,
             f"{summary.rounds_done}/{summary.planned}",
             f"{summary.pairs:,}",

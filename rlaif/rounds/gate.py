@@ -1,33 +1,22 @@
-"""Whether a trained policy is promoted: it may not do worse on the held-out questions than the recipe allows."""
+"""Whether a trained policy is promoted: it may not fall further on the held-out questions than the recipe allows."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+
+from rlaif.store.records.evaluation_record import GateResult
 
 
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """What the gate saw and said.
+def compare_policies(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
+    """Compare a trained policy with the current one.
 
-    Attributes:
-        metric: what was compared.
-        before, after: its mean of the current policy and of the trained one.
-        max_drop: how far it may fall.
-        passed: whether the trained policy may become the current one.
+    Args:
+        metric: name of what is compared.
+        before, after: means of the current and of the trained policy. None or NaN on either side never passes.
+        max_drop: how far the metric may fall.
     """
-
-    metric: str
-    before: float
-    after: float
-    max_drop: float
-    passed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for `evaluation.json`."""
-        return asdict(self)
+    before, after = _defined(before), _defined(after)
+    passed = before is not None and after is not None and after >= before - max_drop
+    return GateResult(metric=metric, before=before, after=after, max_drop=max_drop, passed=passed)
 
 
-def judge_gate(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
-    """Compare a trained policy with the current one; a metric that is not there or no number never passes."""
-    before, after = math.nan if before is None else before, math.nan if after is None else after
-    return GateResult(metric, before, after, max_drop, passed=after >= before - max_drop)
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

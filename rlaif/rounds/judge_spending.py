@@ -1,15 +1,14 @@
 """What a run has spent on its judge, over all its starts.
 
-Invariant: what is recorded never falls: it is the larger of what the run has written down and of what its stored
-verdicts say. Only what a kill takes from before it was written down or stored is not known; the verdict cache then
-gives those answers for nothing.
+Invariant: the recorded amount never falls: it is the larger of `spending.json` and the cost of the stored verdicts. An
+answer that a kill kept from both costs nothing again, since the response cache has it.
 """
 
 from rlaif.inference.spending import Spending
-from rlaif.io.files import read_json, write_json
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending
+from rlaif.store.records.spending_record import SpendingRecord
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -18,7 +17,7 @@ _FILE = "spending.json"
 
 
 def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending:
-    """Return the account of a run's judge, with what earlier starts have spent.
+    """Return the spending of a run's judge, with the amount of earlier starts.
 
     Args:
         run: the run's directory.
@@ -26,7 +25,7 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
         limit: the recipe's `judge.max_cost`.
 
     Raises:
-        UserError: the limit cannot be held; see `limited_spending`.
+        UserError: the limit cannot be enforced; see `limited_spending`.
     """
     spending = limited_spending(judge, limit)
     prices = {leaf.sha: leaf.prices for leaf in judge.leaves if leaf.prices is not None}
@@ -38,12 +37,12 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
                 columns = shard.select(["judge_sha", "prompt_tokens", "completion_tokens"]).to_pylist()
                 for row in columns:
                     spending.add(prices.get(row["judge_sha"]), row["prompt_tokens"] or 0, row["completion_tokens"] or 0)
-    written = (read_json(run.path(_FILE)) or {}).get("spent", 0.0)
-    spending.spent = max(spending.spent, float(written))
+    if recorded := SpendingRecord.read(run.path(_FILE)):
+        spending.spent = max(spending.spent, recorded.spent)
     return spending
 
 
 def record_spending(run: RunDir, judge: JudgeSpec, spending: Spending) -> None:
-    """Write down what is spent, where anything is charged at all."""
+    """Write `spending.json`, if the judge has prices."""
     if any(leaf.prices is not None for leaf in judge.leaves):
-        write_json(run.path(_FILE), {"spent": spending.spent, "currency": spending.currency})
+        SpendingRecord(spent=spending.spent, currency=spending.currency).write(run.path(_FILE))

@@ -14,7 +14,7 @@ from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.errors import RlaifError
 from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
-from rlaif.io.files import names, read_json
+from rlaif.io.files import names
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.build import open_judge
 from rlaif.judges.spending_limit import remote_judges
@@ -39,6 +39,8 @@ from rlaif.store.events import (
 )
 from rlaif.store.policies import current_policy, trained_policy
 from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.evaluation_record import EvaluationRecord
+from rlaif.store.records.round_record import EvaluateStage, PromoteStage
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import write_table
 from rlaif.training.workers import TrainingWorkers
@@ -49,12 +51,12 @@ class RunOutcome:
     """How a run ended.
 
     Attributes:
-        place: path or URL of the run.
+        path: path or URL of the run.
         rounds: rounds that are done.
         stopped: why the run ended before its last round, or None.
     """
 
-    place: str
+    path: str
     rounds: int
     stopped: str | None
 
@@ -72,11 +74,11 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
         UserError: the directory holds another run.
         WorkError: the work failed; what is committed stays.
     """
-    run = RunDir(setup.place)
+    run = RunDir(setup.path)
     with run.lock():
         resumed = check_same_run(run, setup)
         if resumed:
-            progress.say(f"resuming {run.place}")
+            progress.say(f"resuming {run.root}")
         with ray_cluster(address, verbose):
             policy_id = weights_id(resolve_model(setup.recipe.policy.model, setup.recipe.policy.revision))
             begin(run, setup, policy_id)
@@ -135,8 +137,8 @@ async def _rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress)
         for number in range(count):
             stopped = await _round(work, run.round(number))
             if stopped:
-                return RunOutcome(run.place, number + 1, stopped)
-    return RunOutcome(run.place, count, None)
+                return RunOutcome(run.root, number + 1, stopped)
+    return RunOutcome(run.root, count, None)
 
 
 def _write_prompts(work: Work) -> None:
@@ -160,12 +162,12 @@ def _write_prompts(work: Work) -> None:
 
 async def _initial(work: Work) -> None:
     """Measure the initial policy, once."""
-    if read_json(work.run.path("initial", "evaluation.json")) is not None:
+    if EvaluationRecord.read(work.run.path("initial", "evaluation.json")) is not None:
         return
     base = PolicyWeights(work.base_id, "base")
     await _bring(work, base, judges=False)
     with _Timed(work, "evaluate", None):
-        await evaluate(work, work.run.path("initial"), "initial policy: evaluate", base, before=None, promoted=True)
+        await evaluate(work, work.run.path("initial"), "initial policy: evaluate", base, before=None)
 
 
 async def _round(work: Work, directory: RoundDir) -> str | None:
@@ -193,20 +195,23 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
     trained = trained_policy(directory)
     if trained is None:
         work.progress.say(f"round {number}: nothing to learn from; the policy stays")
-        directory.mark("promote", {"promoted": False, "reason": "no pairs"}, promoted=False)
+        directory.mark(PromoteStage(promoted=False, reason="no pairs"))
         return None
     if not directory.done("evaluate"):
         # Where a held-out question has no reference, the judge says which policy answers better.
         await _bring(work, trained, judges=any(prompt.gold_answer is None for prompt in work.setup.heldout))
-        before = trained_in.place if trained_in else work.run.path("initial")
+        before = trained_in.root if trained_in else work.run.path("initial")
         with _Timed(work, "evaluate", number):
-            await evaluate(work, directory.place, f"round {number}: evaluate", trained, before=before)
-        directory.mark("evaluate", {"questions": len(work.setup.heldout)})
+            await evaluate(work, directory.root, f"round {number}: evaluate", trained, before=before)
+        directory.mark(EvaluateStage(questions=len(work.setup.heldout)))
     with _Timed(work, "promote", number):
-        gate = read_json(directory.path("evaluation.json"))["gate"]
-        directory.mark("promote", {"promoted": gate["passed"]}, promoted=gate["passed"])
-    verdict = "promoted" if gate["passed"] else "not promoted"
-    work.progress.say(f"round {number}: {gate['metric']} {gate['before']:.3f} -> {gate['after']:.3f}: {verdict}")
+        measured = EvaluationRecord.read(directory.path("evaluation.json"))
+        assert measured is not None
+        directory.mark(PromoteStage(promoted=measured.promoted))
+    if gate := measured.gate:
+        change = " -> ".join("undefined" if mean is None else f"{mean:.3f}" for mean in (gate.before, gate.after))
+        outcome = "promoted" if gate.passed else "not promoted"
+        work.progress.say(f"round {number}: {gate.metric} {change}: {outcome}")
     return _stops(work, directory)
 
 
@@ -234,7 +239,7 @@ async def _sample_ahead(work: Work, directory: RoundDir, current: PolicyWeights)
 
 
 def _stops(work: Work, directory: RoundDir) -> str | None:
-    if directory.manifest()["promoted"] or work.setup.recipe.rounds.gate.on_fail == "continue":
+    if directory.record().promoted or work.setup.recipe.rounds.gate.on_fail == "continue":
         return None
     if trained_policy(directory) is None:
         return None

@@ -36,7 +36,7 @@ class Setup:
 
     Attributes:
         recipe: the resolved recipe.
-        place: path or URL of the run's folder.
+        path: path or URL of the run's folder.
         train, heldout, test: the questions; `test` is empty where the recipe names none.
         judge: the judge file, with its members.
         answer_template: the prompt file that puts a question to the policy.
@@ -44,7 +44,7 @@ class Setup:
     """
 
     recipe: Recipe
-    place: str
+    path: str
     train: list[Question]
     heldout: list[Question]
     test: list[Question]
@@ -68,10 +68,10 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     Raises:
         UserError: with the file, line or field and what was expected.
     """
-    place = f"{runs.rstrip('/')}/{recipe.name}"
+    path = f"{runs.rstrip('/')}/{recipe.name}"
     if not is_url(runs):
-        place = str(Path(runs).resolve() / recipe.name)
-        _check_disk(place)
+        path = str(Path(runs).resolve() / recipe.name)
+        _check_disk(path)
     answer_template = load_template(recipe.policy.prompt)
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
@@ -89,7 +89,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
     if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, place, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.canaries))
+    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.canaries))
 
 
 def _check_context(recipe: Recipe) -> None:

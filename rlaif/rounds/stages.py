@@ -19,24 +19,28 @@ from rlaif.evaluation.heldout import (
     predictions_csv,
 )
 from rlaif.inference.pools import RunPools
-from rlaif.io.files import join, read_json, write_bytes, write_json
+from rlaif.io.files import join, write_bytes
 from rlaif.judge_evals.gold_set import judge_gold_set
 from rlaif.judges.judge import Judge
 from rlaif.preferences.pairs import PairCounts
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Progress
 from rlaif.rounds.dispatcher import Dispatcher
-from rlaif.rounds.gate import GateResult, judge_gate
+from rlaif.rounds.gate import compare_policies
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
 from rlaif.rounds.source import round_questions
 from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import interval_json, mean_interval, paired_difference, win_rate
+from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
 from rlaif.store.events import Emit, TrainingLost
 from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
+from rlaif.store.records.policy_record import BaseModelRecord, PolicyRecord
+from rlaif.store.records.round_record import JudgeStage, PairsStage, SampleStage, TrainStage
+from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table, write_table
-from rlaif.training.dpo.job import TrainingJob
+from rlaif.training.dpo.job import TrainingJob, TrainingResult
 from rlaif.training.dpo.launch import score_with_model, train
 from rlaif.training.groups import Group
 from rlaif.training.workers import TrainingWorkers
@@ -93,30 +97,37 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
     sampled, failed = sink.candidates.prompt_ids(), sink.failures.prompt_ids()
     if len(sampled) + len(failed) != len(prompts):
         raise WorkError(
-            f"{directory.place}: {len(prompts)} prompts, but {len(sampled)} sampled and {len(failed)} failed"
+            f"{directory.root}: {len(prompts)} prompts, but {len(sampled)} sampled and {len(failed)} failed"
         )
     if not sampled:
-        raise WorkError(f"{directory.place}: none of {len(prompts)} prompts could be sampled; see its failures")
-    policy = work.pools.policy.policy.id
-    directory.mark(
-        "sample", {"prompts": len(prompts), "failed": len(failed), "candidates": sink.candidates.rows()}, policy=policy
-    )
-    directory.mark("judge", {"verdicts": sink.verdicts.rows()})
+        raise WorkError(f"{directory.root}: none of {len(prompts)} prompts could be sampled; see its failures")
+    policy, candidates = work.pools.policy.policy.id, sink.candidates.rows()
+    directory.mark(SampleStage(policy=policy, questions=len(prompts), failed=len(failed), candidates=candidates))
+    directory.mark(JudgeStage(verdicts=sink.verdicts.rows()))
 
 
 def make_pairs(work: Work, directory: RoundDir) -> PairCounts:
     """Turn the round's verdicts into `pairs.parquet`."""
     prompts = {prompt.id: prompt for prompt in work.setup.train}
     counts = write_pairs(directory, prompts, work.judge, work.setup.recipe.pairs, work.setup.render)
-    directory.mark("pairs", counts.to_json())
+    directory.mark(
+        PairsStage(
+            questions=counts.prompts,
+            pairs=counts.pairs,
+            below_margin=counts.below_margin,
+            by_status=counts.by_status,
+            by_judge=counts.by_judge,
+        )
+    )
     return counts
 
 
 async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) -> None:
     """Train the round's policy from the current one, where the round has pairs."""
     recipe = work.setup.recipe
-    if directory.manifest()["stages"]["pairs"]["pairs"] == 0:
-        directory.mark("train", {"steps": 0, "reason": "the round has no pairs"})
+    paired = directory.record().stages.pairs
+    if paired is not None and paired.pairs == 0:
+        directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
         return
     checkpoints = directory.path("training") if recipe.training.checkpoint_steps else None
     job = TrainingJob(
@@ -158,25 +169,37 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         result = await train(work.workers, job, on_step, on_lost=on_lost, patience=patience)
     if not work.pools.beside_training:
         await work.workers.stop()
-    write_json(
-        directory.path("training.json"), {k: v for k, v in result.to_json().items() if k not in ("probe", "files")}
-    )
-    policy = {
-        "id": result.policy_id,
-        "kind": "lora" if recipe.training.lora else "full",
-        "base": {"model": recipe.policy.model, "id": work.base_id},
-        "parent": current.id,
-        "round": directory.number,
-        "files": result.files,
-        "probe": asdict(result.probe),
-    }
-    write_json(directory.path("policy.json"), policy)
-    directory.mark("train", {"steps": result.steps, "pairs": result.pairs, "seconds": round(result.seconds, 1)})
+    _record_training(work, directory, result, current.id)
 
 
-async def evaluate(
-    work: Work, place: str, title: str, policy: PolicyWeights, before: str | None, promoted: bool | None = None
-) -> GateResult | None:
+def _record_training(work: Work, directory: RoundDir, result: TrainingResult, parent: str) -> None:
+    recipe = work.setup.recipe
+    TrainingRecord(
+        policy_id=result.policy_id,
+        steps=result.steps,
+        pairs=result.pairs,
+        groups=result.groups,
+        tokens=result.tokens,
+        seconds=result.seconds,
+        loss=result.loss,
+        reference_logps=result.reference,
+        mismatch=result.drift,
+        mismatch_p99=result.drift_p99,
+        log=result.log,
+    ).write(directory.path("training.json"))
+    PolicyRecord(
+        id=result.policy_id,
+        kind="lora" if recipe.training.lora else "full",
+        base=BaseModelRecord(model=recipe.policy.model, id=work.base_id),
+        parent=parent,
+        round=directory.number,
+        files=result.files,
+        probe=result.probe,
+    ).write(directory.path("policy.json"))
+    directory.mark(TrainStage(steps=result.steps, pairs=result.pairs, seconds=round(result.seconds, 1)))
+
+
+async def evaluate(work: Work, place: str, title: str, policy: PolicyWeights, before: str | None) -> GateResult | None:
     """Measure the pool's current policy on the held-out questions and write it to a folder.
 
     Args:
@@ -185,7 +208,6 @@ async def evaluate(
         title: for the progress.
         policy: what the pool answers with.
         before: folder of the current policy's evaluation, for the gate; None measures the initial policy.
-        promoted: written beside the figures.
     """
     recipe, setup = work.setup.recipe, work.setup
     options = recipe.evaluation
@@ -208,18 +230,15 @@ async def evaluate(
         gate = await _gate(work, answers, metrics, before)
     write_bytes(join(place, "predictions.csv"), predictions_csv(tests or answers))
     write_table(join(place, "answers.parquet"), pa.Table.from_pylist([asdict(answer) for answer in answers]))
-    write_json(
-        join(place, "evaluation.json"),
-        {
-            "policy": policy.id,
-            "promoted": promoted if gate is None else gate.passed,
-            "questions": len(answers),
-            "failed": sum(answer.failure is not None for answer in answers),
-            "metrics": {name: interval_json(interval) for name, interval in metrics.items()},
-            "difference": interval_json(difference),
-            "gate": gate.to_json() if gate else None,
-        },
-    )
+    EvaluationRecord(
+        policy=policy.id,
+        promoted=gate is None or gate.passed,
+        questions=len(answers),
+        failed=sum(answer.failure is not None for answer in answers),
+        metrics=metrics,
+        difference=difference,
+        gate=gate,
+    ).write(join(place, "evaluation.json"))
     return gate
 
 
@@ -266,7 +285,8 @@ async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Estimate:
 async def _gate(work: Work, answers: list[Answer], metrics: dict[str, Estimate], before: str) -> GateResult:
     max_drop = work.setup.recipe.rounds.gate.max_drop
     if "score" in metrics and metrics["score"].n == len(answers):
-        earlier = read_json(join(before, "evaluation.json"))["metrics"]["score"]["mean"]
-        return judge_gate("score", earlier, metrics["score"].value, max_drop)
+        earlier = EvaluationRecord.read(join(before, "evaluation.json"))
+        current = earlier.metrics["score"].value if earlier else None
+        return compare_policies("score", current, metrics["score"].value, max_drop)
     _, wins = await _against(work, answers, _answers(before))
-    return judge_gate("win_rate_against_current", 0.5, wins.value, max_drop)
+    return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)

@@ -1,31 +1,23 @@
-"""Which policy is current, read from what the rounds have left behind."""
+"""The policies of a run, as their rounds have left them."""
 
-from typing import Any
-
-from rlaif.io.files import read_json
-from rlaif.store.policy_weights import PolicyWeights, Probe
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.policy_record import PolicyRecord
 from rlaif.store.rundir import RoundDir, RunDir
 
 
 def trained_policy(directory: RoundDir) -> PolicyWeights | None:
-    """Return the policy that a round has trained, or None where it has trained none."""
-    value: dict[str, Any] | None = read_json(directory.path("policy.json"))
-    if value is None:
+    """Return the policy that a round has trained, or None if it has trained none."""
+    record = PolicyRecord.read(directory.path("policy.json"))
+    if record is None:
         return None
-    return PolicyWeights(
-        id=value["id"],
-        kind=value["kind"],
-        folder=directory.path("policy"),
-        probe=Probe(**value["probe"]),
-        serial=directory.number + 1,
-    )
+    folder = directory.path("policy")
+    return PolicyWeights(record.id, record.kind, folder, record.probe, serial=directory.number + 1)
 
 
 def current_policy(run: RunDir, base_id: str, before: int) -> tuple[PolicyWeights, RoundDir | None]:
     """Return the policy that round `before` samples from, and the round that trained it (None: the initial one)."""
-    for number in sorted((d.number for d in run.rounds() if d.number < before), reverse=True):
-        directory = run.round(number)
-        if directory.manifest()["promoted"]:
+    for directory in reversed([entry for entry in run.rounds() if entry.number < before]):
+        if directory.record().promoted:
             policy = trained_policy(directory)
             if policy is not None:
                 return policy, directory

@@ -1,4 +1,4 @@
-"""Which weights an engine answers with: the id that provenance records, and where they lie."""
+"""Which weights an engine answers with: their id and their folder."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fixed token sequence and what the trainer says of it, to tell whether an engine has the weights it should.
+    """A token sequence with the trainer's log-probabilities, by which an engine proves that it has the right weights.
 
     Attributes:
         token_ids: the sequence, at least two tokens.
-        logprobs: log-probability of each token but the first, given those before it; float32 of the trainer.
+        logprobs: the trainer's float32 log-probability of each token but the first, given the tokens before it.
     """
 
     token_ids: list[int]
@@ -26,7 +26,7 @@ class PolicyWeights:
         kind: `base` is the model that the engine started with; `lora` an adapter on it; `full` new weights.
         folder: directory or fsspec URL of the adapter or the weights; "" for `base`.
         probe: what the engine must reproduce after loading; None for `base`.
-        serial: which training made it; the engine derives fresh LoRA ids from it. 0 for `base`.
+        serial: number of the training that made it, from which the engine derives fresh LoRA ids; 0 for `base`.
     """
 
     id: str

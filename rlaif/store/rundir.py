@@ -1,19 +1,19 @@
-"""The run directory: what a run leaves behind and finds again.
+"""The run directory: where each file of a run lies, and which stages are done.
 
-Invariant: a stage of a round is done when the round's manifest says so, and the manifest says so only after all that
-the stage made is in its place. Starting again therefore continues at the first stage that is not marked.
+Invariant: a stage of a round is done when the round's manifest says so, and the manifest says so only after all files
+of the stage are written. A run that starts again therefore continues with the first stage that is not marked.
 """
 
+import fcntl
+import os
 import time
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from rlaif.io.files import is_url, join, names, read_bytes, read_json, write_bytes, write_json
+from rlaif.errors import UserError
+from rlaif.io.files import is_url, join, names, read_bytes, write_bytes
 from rlaif.store.event_log import EventLog
-from rlaif.store.events import now
-
-Stage = Literal["sample", "judge", "pairs", "train", "evaluate", "promote"]
-STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")
+from rlaif.store.records.round_record import RoundRecord, Stage, StageRecord
+from rlaif.store.records.run_record import RunRecord, RunState
 
 
 class RoundDir:
@@ -21,66 +21,65 @@ class RoundDir:
 
     def __init__(self, run: str, number: int) -> None:
         self.number = number
-        self.place = join(run, f"round-{number:03d}")
+        self.root = join(run, f"round-{number:03d}")
 
     def path(self, *parts: str) -> str:
-        """Return the place of a file of the round."""
-        return join(self.place, *parts)
+        """Return the path of a file of the round."""
+        return join(self.root, *parts)
 
-    def manifest(self) -> dict[str, Any]:
-        """Return the manifest; an empty one where the round has not begun."""
-        return read_json(self.path("manifest.json")) or {"round": self.number, "stages": {}, "promoted": None}
+    def record(self) -> RoundRecord:
+        """Return `manifest.json`; a record without stages if the round has not begun."""
+        return RoundRecord.read(self.path("manifest.json")) or RoundRecord(round=self.number)
 
     def done(self, stage: Stage) -> bool:
         """Whether a stage is marked as done."""
-        return stage in self.manifest()["stages"]
+        return stage in self.record().done
 
-    def mark(self, stage: Stage, counts: Mapping[str, Any], **fields: Any) -> None:
-        """Mark a stage as done, with what it counted; `fields` go into the manifest itself."""
-        manifest = self.manifest()
-        manifest["stages"][stage] = {"done": now(), **counts}
-        write_json(self.path("manifest.json"), {**manifest, **fields})
+    def mark(self, stage: StageRecord) -> None:
+        """Mark a stage as done."""
+        self.record().with_stage(stage).write(self.path("manifest.json"))
 
 
 class RunDir:
     """A run's folder, on a file system or an object store.
 
     Args:
-        place: path or URL of the run.
+        root: path or URL of the run.
     """
 
-    def __init__(self, place: str) -> None:
-        self.place = place.rstrip("/")
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
         self.events = EventLog(self.path("events.jsonl"))
 
     def path(self, *parts: str) -> str:
-        """Return the place of a file of the run."""
-        return join(self.place, *parts)
+        """Return the path of a file of the run."""
+        return join(self.root, *parts)
 
     def round(self, number: int) -> RoundDir:
         """Return a round's folder."""
-        return RoundDir(self.place, number)
+        return RoundDir(self.root, number)
 
     def rounds(self) -> list[RoundDir]:
         """Return the rounds that have begun, in order."""
-        found = [name for name in names(self.place) if name.startswith("round-")]
-        return [RoundDir(self.place, int(name.removeprefix("round-"))) for name in found]
+        found = [name for name in names(self.root) if name.startswith("round-")]
+        return [RoundDir(self.root, int(name.removeprefix("round-"))) for name in found]
 
-    def identity(self) -> dict[str, Any] | None:
-        """Return `run.json`, or None where the run has not begun."""
-        value: dict[str, Any] | None = read_json(self.path("run.json"))
-        return value
+    def record(self) -> RunRecord | None:
+        """Return `run.json`, or None if the run has not begun."""
+        return RunRecord.read(self.path("run.json"))
 
-    def write_identity(self, identity: Mapping[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Write `run.json`."""
-        write_json(self.path("run.json"), dict(identity))
+        record.write(self.path("run.json"))
 
-    def set_state(self, state: Literal["running", "finished", "stopped", "interrupted", "failed"]) -> None:
-        """Record how the run stands."""
-        self.write_identity({**(self.identity() or {}), "state": state})
+    def set_state(self, state: RunState) -> None:
+        """Record the state of a run that has begun."""
+        record = self.record()
+        assert record is not None
+        self.write_record(record.model_copy(update={"state": state}))
 
     def recipe_text(self) -> str | None:
-        """Return the resolved recipe that the run was begun with."""
+        """Return the resolved recipe that the run was started with, or None if the run has not begun."""
         data = read_bytes(self.path("recipe.yaml"))
         return None if data is None else data.decode()
 
@@ -90,8 +89,8 @@ class RunDir:
 
     @property
     def local(self) -> bool:
-        """Whether the run lies on a file system."""
-        return not is_url(self.place)
+        """Whether the run is on a file system."""
+        return not is_url(self.root)
 
     def lock(self) -> "RunLock":
         """Return the lock that keeps two drivers from writing to one run."""
@@ -99,7 +98,7 @@ class RunDir:
 
 
 class RunLock:
-    """Keeps a second driver out of a run: an flock on a file system, which dies with its process."""
+    """Keeps a second driver out of a run: an flock on a file system, which ends with its process."""
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
@@ -108,14 +107,9 @@ class RunLock:
     def __enter__(self) -> "RunLock":
         if not self._run.local:
             return self
-        import fcntl
-        import os
-
-        from rlaif.errors import UserError
-
-        os.makedirs(self._run.place, exist_ok=True)
+        os.makedirs(self._run.root, exist_ok=True)
         self._file = open(self._run.path(".lock"), "w", encoding="utf-8")
-        # A driver that was killed a moment ago may not be gone yet.
+        # A driver that was killed a moment ago may still be ending.
         for attempt in range(20):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,7 +117,7 @@ class RunLock:
             except OSError:
                 if attempt == 19:
                     self._file.close()
-                    raise UserError(f"{self._run.place}: another process is running this run") from None
+                    raise UserError(f"{self._run.root}: another process is running this run") from None
                 time.sleep(0.1)
         return self
 

@@ -1,4 +1,4 @@
-"""Columns of the Parquet files that a run leaves behind: a contract with whoever reads a run.
+"""Columns of the Parquet files of a run: a contract with every reader.
 
 Invariant: a file is written with exactly one of these schemas, so that shards of one kind always concatenate.
 """

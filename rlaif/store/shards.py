@@ -1,7 +1,7 @@
 """An append-only table of immutable Parquet shards: candidates, verdicts and failures of a round.
 
-Invariant: a shard is there whole or not at all, holds all rows of the prompts in it, and no prompt stands in two
-shards of one table. What is in a shard is done and paid for.
+Invariant: a shard is written whole or not at all and holds all rows of its questions; no question is in two shards of
+one table. The work in a shard is never done again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,17 +28,17 @@ class ShardTable:
         self._next = 1 + max((int(name[5:-8]) for name in self.parts()), default=-1)
 
     def parts(self) -> list[str]:
-        """Return the shards' names, in the order in which they were committed."""
+        """Return the names of the shards, in the order of their commits."""
         return [name for name in names(self.folder, ".parquet") if name.startswith("part-")]
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        """Commit rows as one shard and return its name; no rows write nothing. A column that a row lacks is null."""
+        """Commit rows as one shard and return its name, or None without rows. A column that a row lacks is null."""
         return self.append_columns({name: [row.get(name) for row in rows] for name in self.schema.names})
 
     def append_columns(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
-        """Commit columns of one length, all those of the schema, as one shard; otherwise as `append`.
+        """Commit all columns of the schema, of equal lengths, as one shard; see `append`.
 
-        A write that fails leaves the shard's name for the next one, so that trying again leaves no second copy.
+        The next write reuses the name of a shard whose write failed, so that a retry leaves no second copy.
         """
         table = pa.table({name: pa.array(columns[name], self.schema.field(name).type) for name in self.schema.names})
         if not table.num_rows:
@@ -49,17 +49,17 @@ class ShardTable:
         return name
 
     def prompt_ids(self) -> set[str]:
-        """Return the ids of all prompts in the table.
+        """Return the ids of all questions in the table.
 
         Raises:
-            WorkError: a prompt stands in two shards; the run was written to by two drivers.
+            WorkError: a question is in two shards, because two drivers wrote to the run.
         """
         seen: set[str] = set()
         for name in self.parts():
             table = self.read(name, ["prompt_id"])
             ids = set(pc.unique(table["prompt_id"]).to_pylist())
             if twice := ids & seen:
-                raise WorkError(f"{join(self.folder, name)}: prompt {min(twice)} stands in an earlier shard too")
+                raise WorkError(f"{join(self.folder, name)}: question {min(twice)} is also in an earlier shard")
             seen |= ids
         return seen
 
@@ -68,30 +68,30 @@ class ShardTable:
         return read_table(join(self.folder, name), columns=columns)
 
     def shards(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the shards, one at a time, in the order in which they were committed."""
+        """Yield the shards one at a time, in the order of their commits."""
         for name in self.parts():
             yield self.read(name, columns)
 
     def by_prompt(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield each prompt's id with all its rows."""
+        """Yield each question's id with all its rows."""
         for table in self.shards():
-            prompts: dict[str, list[dict[str, Any]]] = {}
+            questions: dict[str, list[dict[str, Any]]] = {}
             for row in table.to_pylist():
-                prompts.setdefault(row["prompt_id"], []).append(row)
-            yield from prompts.items()
+                questions.setdefault(row["prompt_id"], []).append(row)
+            yield from questions.items()
 
     def rows(self) -> int:
-        """Return how many rows the table has."""
+        """Return the number of rows in the table."""
         return sum(table.num_rows for table in self.shards(columns=["prompt_id"]))
 
 
 def joined(left: ShardTable, right: ShardTable) -> Iterator[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Yield each prompt of `left` with its rows there and its rows in `right`, none where it has none.
+    """Yield each question of `left` with its rows in `left` and its rows in `right`.
 
-    A shard is read once. Held at a time are a shard of each and those rows of `right` whose prompts have not come yet:
-    few, since two tables of one round hold their prompts in nearly the same order.
+    Each shard is read once. Memory holds a shard of each table and the rows of `right` whose questions are still to
+    come: few, since two tables of one round hold their questions in nearly the same order.
     """
-    place = {
+    shard_of = {
         prompt_id: name
         for name in right.parts()
         for prompt_id in pc.unique(right.read(name, ["prompt_id"])["prompt_id"]).to_pylist()
@@ -99,7 +99,7 @@ def joined(left: ShardTable, right: ShardTable) -> Iterator[tuple[str, list[dict
     waiting: dict[str, list[dict[str, Any]]] = {}
     read: set[str] = set()
     for prompt_id, rows in left.by_prompt():
-        name = place.get(prompt_id)
+        name = shard_of.get(prompt_id)
         if name is not None and name not in read:
             read.add(name)
             for row in right.read(name).to_pylist():
@@ -107,21 +107,28 @@ def joined(left: ShardTable, right: ShardTable) -> Iterator[tuple[str, list[dict
         yield prompt_id, rows, waiting.pop(prompt_id, [])
 
 
-def write_table(place: str, table: pa.Table) -> None:
+def write_table(path: str, table: pa.Table) -> None:
     """Write a Parquet file, whole or not at all."""
-    with whole_file(place) as temporary:
+    with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(place: str, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    path: str, columns: list[str] | None = None, filters: list[tuple[str, str, str]] | None = None
+) -> pa.Table:
     """Read a Parquet file from a path or URL.
 
+    Args:
+        path: of the file.
+        columns: the columns to read; None is all.
+        filters: keep only rows that match all (column, operator, value) triples; row groups without any are skipped.
+
     Raises:
-        WorkError: the file is not whole; nothing of ours leaves such a one, but a disk or a copy may.
+        WorkError: the file is damaged, as a broken disk or an incomplete copy leaves it.
     """
-    system, path = filesystem(place)
-    with system.open(path, "rb") as file:
+    system, path_there = filesystem(path)
+    with system.open(path_there, "rb") as file:
         try:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, filters=filters)
         except pa.ArrowInvalid as error:
-            raise WorkError(f"{place}: damaged: {str(error).splitlines()[0]}") from None
+            raise WorkError(f"{path}: damaged: {str(error).splitlines()[0]}") from None

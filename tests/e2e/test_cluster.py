@@ -149,7 +149,7 @@ def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path
         assert pair["policy"] == initial
         assert pair["ref_chosen_logp"] == pytest.approx(logps[pair["prompt_id"], pair["chosen_candidate"]])
     training = json.loads((run / "round-001" / "training.json").read_text(encoding="utf-8"))
-    assert (training["reference"], training["drift"]) == ("engine", None)
+    assert (training["reference_logps"], training["mismatch"]) == ("engine", None)
 
 
 def test_the_head_is_asked_for_by_its_address(tmp_path: Path) -> None:

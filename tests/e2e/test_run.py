@@ -29,10 +29,10 @@ def test_round_two_samples_from_the_policy_of_round_one(finished_run: Path) -> N
 
 
 def test_reference_is_what_the_engine_said_and_the_trainer_agrees(finished_run: Path) -> None:
-    """Before the first update trainer and engine speak of the same policy, so the drift between them is noise."""
+    """Before the first update trainer and engine speak of the same policy, so the mismatch between them is noise."""
     for number in (0, 1):
         training = json.loads((finished_run / f"round-{number:03d}" / "training.json").read_text(encoding="utf-8"))
-        assert training["drift"] < 1e-3
+        assert training["mismatch"] < 1e-3
 
 
 def test_pairs_load_into_datasets_and_trl_columns(finished_run: Path) -> None:

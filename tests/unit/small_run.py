@@ -14,10 +14,25 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlaif.io.files import write_bytes, write_json
+from rlaif.io.files import write_bytes
 from rlaif.preferences.pairs import pair_id
-from rlaif.stats.intervals import interval_json, mean_interval, paired_difference, win_rate
-from rlaif.store.rundir import STAGES, RunDir
+from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
+from rlaif.store.policy_weights import Probe
+from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
+from rlaif.store.records.policy_record import BaseModelRecord, PolicyRecord
+from rlaif.store.records.round_record import (
+    STAGES,
+    EvaluateStage,
+    JudgeStage,
+    PairsStage,
+    PromoteStage,
+    SampleStage,
+    Stage,
+    TrainStage,
+)
+from rlaif.store.records.run_record import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
+from rlaif.store.records.training_record import TrainingRecord
+from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, write_table
 
@@ -91,24 +106,25 @@ class SmallRun:
                 "prompt_sha": PROMPT_SHA, "model": "policy", "orders": "both",
             },
         ]  # fmt: skip
-        recipe = f"name: {Path(self.run.place).name}\nrounds:\n  count: {rounds}\nevaluation:\n  confidence: 0.95\n"
+        recipe = f"name: {Path(self.run.root).name}\nrounds:\n  count: {rounds}\nevaluation:\n  confidence: 0.95\n"
         self.run.write_recipe(recipe)
-        self.run.write_identity(
-            {
-                "name": Path(self.run.place).name,
-                "rlaif": "0.1.0",
-                "created": self.clock.isoformat(),
-                "versions": {"python": "3.11.4", "vllm": "0.32.0", "torch": "2.13.0"},
-                "git": {"commit": "58cde70" * 5, "dirty": True},
-                "seed": 7,
-                "policy": {"model": "builtin:smollm2-135m", "id": BASE, "prompt": "answer", "prompt_sha": PROMPT_SHA},
-                "judge": {"name": "finance-panel", "kind": "panel", "sha": "9" * 64, "members": members},
-                "questions": {
-                    "train": {"count": len(self.train), "sha": "a" * 64},
-                    "heldout": {"count": len(self.heldout), "sha": "b" * 64},
+        judge = {"name": "finance-panel", "kind": "panel", "sha": "9" * 64, "members": members}
+        self.run.write_record(
+            RunRecord(
+                name=Path(self.run.root).name,
+                rlaif="0.1.0",
+                created=self.clock.isoformat(),
+                versions={"python": "3.11.4", "vllm": "0.32.0", "torch": "2.13.0"},
+                git=GitState(commit="58cde70" * 5, dirty=True),
+                seed=7,
+                policy=InitialPolicy(model="builtin:smollm2-135m", id=BASE, template="answer", template_sha=PROMPT_SHA),
+                judge=JudgeRecord.model_validate(judge),
+                questions={
+                    "train": QuestionSet(count=len(self.train), sha="a" * 64),
+                    "heldout": QuestionSet(count=len(self.heldout), sha="b" * 64),
                 },
-                "state": "running",
-            }
+                state="running",
+            )
         )
         for name, rows in (("train", self.train), ("heldout", self.heldout)):
             write_table(self.run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=_QUESTIONS))
@@ -143,10 +159,8 @@ class SmallRun:
         failures = [{"prompt_id": failed["id"], "stage": "sample", "reason": reason, "attempts": 1}]
         ShardTable(directory.path("failures"), FAILURES).append(failures)
         sampler = policy_id(number)
-        directory.mark(
-            "sample", {"prompts": len(questions), "failed": 1, "candidates": candidates.rows()}, policy=sampler
-        )
-        directory.mark("judge", {"verdicts": verdicts.rows()})
+        directory.mark(SampleStage(policy=sampler, questions=len(questions), failed=1, candidates=candidates.rows()))
+        directory.mark(JudgeStage(verdicts=verdicts.rows()))
         self._stage("sample", number, 95)
         self._event("retry", seconds=1, role="policy", attempt=1, reason="the engine died: out of memory")
         pairs.sort(key=lambda row: (row["prompt_id"], row["pair_id"]))
@@ -154,19 +168,18 @@ class SmallRun:
         write_table(directory.path("pairs.parquet"), pa.Table.from_pylist(pairs, schema=PAIRS))
         by_judge = Counter(row["judge"] for row in pairs)
         directory.mark(
-            "pairs",
-            {
-                "prompts": len({row["prompt_id"] for row in pairs}), "pairs": len(pairs), "below_margin": 0,
-                "by_status": dict(decided), "by_judge": dict(by_judge),
-            },
+            PairsStage(
+                questions=len({row["prompt_id"] for row in pairs}), pairs=len(pairs), below_margin=0,
+                by_status=decided, by_judge=by_judge,
+            )
         )  # fmt: skip
         self._stage("pairs", number, 0.7)
         self._train(number, len(pairs))
         self._stage("train", number, 130)
-        passed = self._evaluate(directory.place, number + 1, self.first)
+        passed = self._evaluate(directory.root, number + 1, self.first)
         self._stage("evaluate", number, 30)
-        directory.mark("evaluate", {"questions": len(self.heldout)})
-        directory.mark("promote", {"promoted": passed}, promoted=passed)
+        directory.mark(EvaluateStage(questions=len(self.heldout)))
+        directory.mark(PromoteStage(promoted=passed))
         self._stage("promote", number, 0.1)
         if number == 0:
             self._event("interrupted", seconds=2, reason="SIGTERM")
@@ -263,10 +276,10 @@ class SmallRun:
         directory = self.run.round(number)
         write_bytes(directory.path("policy", "adapter_model.safetensors"), b"weights")
         files = {"adapter_model.safetensors": "c" * 64, "adapter_config.json": "d" * 64}
-        base = {"model": "builtin:smollm2-135m", "id": BASE}
-        probe = {"token_ids": [1, 2], "logprobs": [-0.5]}
-        policy = {"id": policy_id(number + 1), "kind": "lora", "base": base, "files": files, "probe": probe}
-        write_json(directory.path("policy.json"), {**policy, "parent": policy_id(number), "round": number})
+        PolicyRecord(
+            id=policy_id(number + 1), kind="lora", base=BaseModelRecord(model="builtin:smollm2-135m", id=BASE),
+            parent=policy_id(number), round=number, files=files, probe=Probe([1, 2], [-0.5]),
+        ).write(directory.path("policy.json"))  # fmt: skip
         log = [
             {
                 "step": step, "loss": 0.69 - 0.03 * step + self.draw.uniform(-0.05, 0.05), "margin": 0.05 * step,
@@ -275,11 +288,11 @@ class SmallRun:
             }
             for step in range(1, 12)
         ]  # fmt: skip
-        training = {"policy_id": policy["id"], "steps": 11, "pairs": pairs, "groups": 18, "tokens": 51_234}
-        write_json(
-            directory.path("training.json"), {**training, "seconds": 128.4, "loss": 0.4, "drift": 3.1e-5, "log": log}
-        )
-        directory.mark("train", {"steps": 11, "pairs": pairs, "seconds": 128.4})
+        TrainingRecord(
+            policy_id=policy_id(number + 1), steps=11, pairs=pairs, groups=18, tokens=51_234, seconds=128.4, loss=0.4,
+            reference_logps="engine", mismatch=3.1e-5, mismatch_p99=None, log=log,
+        ).write(directory.path("training.json"))  # fmt: skip
+        directory.mark(TrainStage(steps=11, pairs=pairs, seconds=128.4))
 
     def _evaluate(self, place: str, number: int, first: list[dict[str, Any]] | None) -> Any:
         folder = self.run.path("initial") if first is None else place
@@ -310,15 +323,12 @@ class SmallRun:
             metrics["kl"] = mean_interval([self.draw.uniform(0.1, 2.0) * number for _ in range(16)])
             difference = paired_difference(ours, theirs) if self.references else None
             after = sum(ours) / len(ours)
-            gate = {"metric": "score", "before": 0.4, "after": after, "max_drop": 0.0, "passed": number == 1}
+            gate = GateResult(metric="score", before=0.4, after=after, max_drop=0.0, passed=number == 1)
         write_table(f"{folder}/answers.parquet", pa.Table.from_pylist(rows, schema=_ANSWERS))
-        value = {
-            "policy": policy_id(number), "promoted": gate is None or gate["passed"], "questions": len(rows),
-            "failed": 0,
-            "metrics": {name: interval_json(found) for name, found in metrics.items()},
-            "difference": interval_json(difference), "gate": gate,
-        }  # fmt: skip
-        write_json(f"{folder}/evaluation.json", value)
+        EvaluationRecord(
+            policy=policy_id(number), promoted=gate is None or gate.passed, questions=len(rows), failed=0,
+            metrics=metrics, difference=difference, gate=gate,
+        ).write(f"{folder}/evaluation.json")  # fmt: skip
         return rows if first is None else number == 1
 
 
@@ -329,16 +339,16 @@ def cut(place: Path, number: int, stage: str) -> None:
         "train": ["policy", "policy.json", "training.json"],
         "evaluate": ["evaluation.json", "answers.parquet", "predictions.csv"], "promote": [],
     }  # fmt: skip
-    later = STAGES[STAGES.index(stage) :]  # type: ignore[arg-type]
+    later: tuple[Stage, ...] = STAGES[STAGES.index(stage) :]  # type: ignore[arg-type]
     folder = place / f"round-{number:03d}"
     for name in (name for entry in later for name in made[entry]):
         remove(folder / name)
     for path in place.glob("round-*"):
         if int(path.name.removeprefix("round-")) > number:
             remove(path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["stages"] = {name: value for name, value in manifest["stages"].items() if name not in later}
-    write_json(str(folder / "manifest.json"), {**manifest, "promoted": None})
+    record = RunDir(str(place)).round(number).record()
+    stages = record.stages.model_copy(update=dict.fromkeys(later))
+    record.model_copy(update={"stages": stages}).write(str(folder / "manifest.json"))
     RunDir(str(place)).set_state("running")
 
 

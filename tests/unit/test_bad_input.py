@@ -1,7 +1,6 @@
 """What is asked wrongly ends with exit code 2 and one line that names the fault; nothing starts and nothing is lost."""
 
 import errno
-import json
 from collections import namedtuple
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from rlaif.cli.main import app
 from rlaif.recipe import dump_recipe, load_recipe
+from rlaif.store.records.run_record import InitialPolicy, JudgeRecord, RunRecord
 from tests.full_disk import full_disk
 
 GOOD = '{"question": "What was revenue?", "answer": "$1"}\n'
@@ -102,9 +102,11 @@ def test_a_run_directory_of_another_recipe(here: Path) -> None:
     begun = here / "runs" / "mine"
     begun.mkdir(parents=True)
     (begun / "recipe.yaml").write_text(yaml.safe_dump(older))
-    (begun / "run.json").write_text(
-        json.dumps({"policy": {"id": "x", "prompt_sha": "y"}, "judge": {}, "questions": {}})
-    )
+    RunRecord(
+        name="mine", rlaif="0", created="2026", versions={}, git=None, seed=0, state="running", questions={},
+        policy=InitialPolicy(model="m", id="x", template="t", template_sha="y"),
+        judge=JudgeRecord(name="j", kind="reference", sha="z"),
+    ).write(str(begun / "run.json"))  # fmt: skip
     refused = run()
     assert_refused(refused, "another recipe", "training.beta (0.5 -> 0.1)", "--set name=")
     assert "human_weight" not in refused.stderr

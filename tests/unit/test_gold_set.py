@@ -229,7 +229,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     monkeypatch.setattr(rounds, "_sample_ahead", sample_ahead)
     section = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3))
     work: Any = SimpleNamespace(
-        setup=SimpleNamespace(recipe=section), run=RunDir(str(Path(directory.place).parent)), progress=Silent()
+        setup=SimpleNamespace(recipe=section), run=RunDir(str(Path(directory.root).parent)), progress=Silent()
     )
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
         asyncio.run(rounds._train(work, directory, PolicyWeights("base", "base")))

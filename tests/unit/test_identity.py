@@ -53,7 +53,7 @@ def setup_of(*overrides: str) -> Setup:
 
 def begun() -> tuple[RunDir, Setup]:
     setup = setup_of()
-    run = RunDir(setup.place)
+    run = RunDir(setup.path)
     begin(run, setup, WEIGHTS)
     return run, setup
 
@@ -62,14 +62,14 @@ def refusal(run: RunDir, setup: Setup) -> str:
     with pytest.raises(UserError) as refused:
         check_same_run(run, setup)
     message = str(refused.value)
-    assert message.startswith(f"{run.place} holds a run of another recipe; continuing would mix the two. What differs:")
+    assert message.startswith(f"{run.root} holds a run of another recipe; continuing would mix the two. What differs:")
     assert "\n" not in message
     return message.split("What differs: ")[1].split(". Use another name (--set name=...)")[0]
 
 
 def test_a_new_run_has_not_begun_and_a_begun_one_goes_on(here: Path) -> None:
     setup = setup_of()
-    run = RunDir(setup.place)
+    run = RunDir(setup.path)
     assert not check_same_run(run, setup)
     begin(run, setup, WEIGHTS)
     assert check_same_run(run, setup_of())
@@ -77,17 +77,17 @@ def test_a_new_run_has_not_begun_and_a_begun_one_goes_on(here: Path) -> None:
 
 def test_what_a_run_records(here: Path) -> None:
     run, setup = begun()
-    identity = run.identity()
-    assert identity is not None
-    assert (identity["name"], identity["rlaif"], identity["seed"], identity["state"]) == (
-        "mine", __version__, 0, "running",
-    )  # fmt: skip
-    assert identity["policy"] == {
-        "model": "builtin:smollm2-135m", "id": WEIGHTS, "prompt": "ask", "prompt_sha": setup.answer_template.sha,
+    record = run.record()
+    assert record is not None
+    assert (record.name, record.rlaif, record.seed, record.state) == ("mine", __version__, 0, "running")
+    template = setup.answer_template
+    assert record.policy.model_dump() == {
+        "model": "builtin:smollm2-135m", "id": WEIGHTS, "template": "ask", "template_sha": template.sha,
     }  # fmt: skip
-    assert identity["judge"]["sha"] == setup.judge.sha
-    assert {name: part["count"] for name, part in identity["questions"].items()} == {"train": 1, "heldout": 1}
-    assert "pyarrow" in identity["versions"]
+    assert record.judge.sha == setup.judge.sha
+    assert record.judge.model_dump() == {**record.judge.model_dump(), **setup.judge.describe()}
+    assert {name: part.count for name, part in record.questions.items()} == {"train": 1, "heldout": 1}
+    assert "pyarrow" in record.versions
     assert parse_recipe(run.recipe_text() or "", "recipe.yaml") == setup.recipe
 
 
@@ -207,9 +207,9 @@ def test_other_weights_under_the_same_name_are_refused(here: Path) -> None:
 
 def test_nothing_is_written_to_a_refused_run(here: Path) -> None:
     run, _ = begun()
-    before = {path: path.read_bytes() for path in Path(run.place).rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in Path(run.root).rglob("*") if path.is_file()}
     refusal(run, setup_of("seed=1"))
-    assert before == {path: path.read_bytes() for path in Path(run.place).rglob("*") if path.is_file()}
+    assert before == {path: path.read_bytes() for path in Path(run.root).rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.store import lineage
-from rlaif.store.lineage import trace_pair
+from rlaif.store import trace
 from rlaif.store.rundir import RunDir
+from rlaif.store.trace import trace_pair
 from tests.unit.small_run import (
     BASE,
     CANDIDATES_EACH,
@@ -97,13 +97,13 @@ def test_reading_ends_with_the_shard_that_holds_the_prompt(small: SmallRun, monk
     first = candidates["prompt_id"][0].as_py()
     rows = pq.read_table(small.run.round(0).path("pairs.parquet")).to_pylist()
     read: list[str] = []
-    inner = lineage._read
+    inner = trace.read_table
 
     def noted(place: str, *args: Any, **kwargs: Any) -> Any:
         read.append(place)
         return inner(place, *args, **kwargs)
 
-    monkeypatch.setattr(lineage, "_read", noted)
+    monkeypatch.setattr(trace, "read_table", noted)
     trace_pair(small.run, next(row["pair_id"] for row in rows if row["prompt_id"] == first))
     assert [Path(place).name for place in read if "/candidates/" in place] == ["part-00000.parquet"]
     assert [Path(place).name for place in read if "/verdicts/" in place] == ["part-00000.parquet"]

@@ -179,7 +179,7 @@ def test_what_makes_no_pair_is_counted() -> None:
     ]
     assert winners(pairs_of(verdicts, PairsSection(min_margin=0.5), counts=counts)) == [(0, 1)]
     assert pairs_of([], counts=counts) == []
-    assert counts.to_json() == {
+    assert vars(counts) == {
         "prompts": 1,
         "pairs": 1,
         "below_margin": 1,

@@ -33,7 +33,8 @@ from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import AnyEvent, parse_event
-from rlaif.store.rundir import STAGES, RunDir
+from rlaif.store.records.round_record import STAGES, PromoteStage, TrainStage
+from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
 from tests.unit.small_run import HOSTILE, SmallRun, cut, policy_id, remove
@@ -50,7 +51,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(SmallRun(tmp_path_factory.mktemp("tiny") / "run", prompts=3, heldout=4).run.place)
+    return Path(SmallRun(tmp_path_factory.mktemp("tiny") / "run", prompts=3, heldout=4).run.root)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_the_summary_holds_the_stores_figures(small: SmallRun) -> None:
 
 
 def test_the_table_shows_every_policy_with_its_interval_in_eighty_columns(small: SmallRun) -> None:
-    text = shown(summary_table(small.run.place))
+    text = shown(summary_table(small.run.root))
     for folder in ("initial", "round-000", "round-001"):
         score = evaluation(small.run, folder)["metrics"]["score"]
         assert f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" in text
@@ -249,17 +250,17 @@ def test_a_run_that_has_only_begun_is_shown(copied: RunDir, tmp_path: Path) -> N
     remove(tmp_path / "run" / "round-001")
     assert summarize(copied).missing == ("initial policy: evaluate",)
     assert "has not been measured" in render_page(copied)
-    assert "not been measured" in shown(summary_table(copied.place))
+    assert "not been measured" in shown(summary_table(copied.root))
 
 
 def test_a_round_without_pairs_is_over_and_says_why(copied: RunDir, tmp_path: Path) -> None:
     cut(tmp_path / "run", 1, "train")
     directory = copied.round(1)
-    directory.mark("train", {"steps": 0, "reason": "the round has no pairs"})
-    directory.mark("promote", {"promoted": False, "reason": "no pairs"}, promoted=False)
+    directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
+    directory.mark(PromoteStage(promoted=False, reason="no pairs"))
     summary = summarize(copied)
     assert (summary.rounds_done, summary.missing) == (2, ())
-    assert "no pairs" in shown(summary_table(copied.place), 120)
+    assert "no pairs" in shown(summary_table(copied.root), 120)
 
 
 def test_a_running_run_is_told_from_a_killed_one_by_its_lock(copied: RunDir, tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_without_references_policies_are_compared_by_win_rate(tmp_path: Path) ->
     small = SmallRun(tmp_path / "run", prompts=2, heldout=12, references=False)
     assert summarize(small.run).metric == "win_rate"
     wins = evaluation(small.run, "round-000")["metrics"]["win_rate"]
-    assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(summary_table(small.run.place))
+    assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(summary_table(small.run.root))
     text = render_page(small.run)
     assert "None has a reference" in text
     assert Page(text).open == []
@@ -282,14 +283,14 @@ def test_without_references_policies_are_compared_by_win_rate(tmp_path: Path) ->
 
 def test_nothing_promoted_is_said_with_the_gates_figures(copied: RunDir, tmp_path: Path) -> None:
     for directory in copied.rounds():
-        directory.mark("promote", {"promoted": False}, promoted=False)
+        directory.mark(PromoteStage(promoted=False))
     assert "did not pass the gate: score 0.400" in headline(summarize(copied))[0]
 
 
 def test_json_of_runs_and_report_says_what_the_tables_say(small: SmallRun, tmp_path: Path) -> None:
-    (listed,) = json.loads(invoke("runs", "--runs", str(Path(small.run.place).parent), "--json").output)
+    (listed,) = json.loads(invoke("runs", "--runs", str(Path(small.run.root).parent), "--json").output)
     out = str(tmp_path / "out" / "page.html")
-    told = json.loads(invoke("report", small.run.place, "--out", out, "--json").output)
+    told = json.loads(invoke("report", small.run.root, "--out", out, "--json").output)
     assert told.pop("report") == out
     assert told == listed
     assert Path(out).read_text().startswith("<!doctype html>")
@@ -302,7 +303,7 @@ def test_json_of_runs_and_report_says_what_the_tables_say(small: SmallRun, tmp_p
 def test_trace_prints_every_hash_whole_and_no_control_characters(small: SmallRun) -> None:
     rows = pq.read_table(small.run.round(0).path("pairs.parquet")).to_pylist()
     row = next(row for row in rows if row["rejected"][0]["content"] == HOSTILE)
-    result = invoke("trace", "small", row["pair_id"][:14], "--runs", str(Path(small.run.place).parent))
+    result = invoke("trace", "small", row["pair_id"][:14], "--runs", str(Path(small.run.root).parent))
     assert result.exit_code == 0
     for expected in (
         row["policy"],
@@ -314,14 +315,14 @@ def test_trace_prints_every_hash_whole_and_no_control_characters(small: SmallRun
     ):
         assert expected in result.output
     assert "\x1b" not in result.output
-    value = json.loads(invoke("trace", small.run.place, row["pair_id"], "--json").output)
+    value = json.loads(invoke("trace", small.run.root, row["pair_id"], "--json").output)
     assert value["rejected"]["text"] == HOSTILE
     assert value["verdicts"][0]["judge_sha"]
 
 
 def test_wrong_use_is_one_line_and_exit_code_two(small: SmallRun, tmp_path: Path) -> None:
-    runs = str(Path(small.run.place).parent)
-    below_a_file = str(Path(small.run.place) / "run.json" / "page.html")
+    runs = str(Path(small.run.root).parent)
+    below_a_file = str(Path(small.run.root) / "run.json" / "page.html")
     for arguments, expected in (
         (["trace", "small", "zzz", "--runs", runs], "no pair zzz among"),
         (["report", "smal", "--runs", runs], "no run there; expected a run's path, or its name in"),
@@ -341,7 +342,7 @@ def test_a_broken_file_is_named_with_its_line(copied: RunDir, tmp_path: Path) ->
     place = Path(copied.path("round-000", "evaluation.json"))
     place.write_text('{\n"policy": oops')
     with pytest.raises(UserError, match=re.escape(f"{place}:2: not JSON")):
-        write_report(copied.place)
+        write_report(copied.root)
 
 
 def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
@@ -350,7 +351,7 @@ def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
 
 
 def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> None:
-    fsspec.filesystem("memory").put(small.run.place, "/bucket/runs/small", recursive=True)
+    fsspec.filesystem("memory").put(small.run.root, "/bucket/runs/small", recursive=True)
     place = write_report("memory://bucket/runs/small")
     assert place == "memory://bucket/runs/small/report.html"
     with fsspec.open(place, "r") as file:

@@ -31,7 +31,9 @@ from rlaif.io.files import (
 )
 from rlaif.store.event_log import EventLog
 from rlaif.store.events import RunFinished, RunResumed, RunStarted, Waiting
-from rlaif.store.rundir import STAGES, RunDir
+from rlaif.store.records.round_record import STAGES, JudgeStage, RoundRecord, SampleStage
+from rlaif.store.records.run_record import InitialPolicy, JudgeRecord, RunRecord
+from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
 from rlaif.store.shards import ShardTable, read_table, write_table
 from tests.full_disk import full_disk
@@ -86,7 +88,7 @@ def test_a_prompt_in_two_shards_is_refused(place: str) -> None:
     table = ShardTable(place, SCHEMA)
     table.append(rows("a", "b"))
     table.append(rows("c", "b"))
-    with pytest.raises(WorkError, match=r"part-00001\.parquet: prompt b stands in an earlier shard too"):
+    with pytest.raises(WorkError, match=r"part-00001\.parquet: question b is also in an earlier shard"):
         table.prompt_ids()
 
 
@@ -242,28 +244,34 @@ def test_a_place_that_no_library_knows_is_refused() -> None:
 def test_stages_are_marked_with_what_they_counted(place: str) -> None:
     directory = RunDir(place).round(3)
     assert not any(directory.done(stage) for stage in STAGES)
-    assert directory.manifest() == {"round": 3, "stages": {}, "promoted": None}
-    directory.mark("sample", {"prompts": 8}, policy="p")
-    directory.mark("judge", {"verdicts": 24})
+    assert directory.record() == RoundRecord(round=3)
+    directory.mark(SampleStage(policy="p", questions=8, failed=0, candidates=32))
+    directory.mark(JudgeStage(verdicts=24))
     again = RunDir(place).round(3)
     assert [stage for stage in STAGES if again.done(stage)] == ["sample", "judge"]
-    manifest = again.manifest()
-    assert manifest["policy"] == "p"
-    assert manifest["stages"]["sample"]["prompts"] == 8
-    assert manifest["stages"]["judge"]["verdicts"] == 24
+    stages = again.record().stages
+    assert stages.sample is not None
+    assert stages.judge is not None
+    assert (stages.sample.policy, stages.sample.questions, stages.judge.verdicts) == ("p", 8, 24)
+    assert again.record().promoted is None
 
 
 def test_a_run_knows_its_rounds_and_its_state(place: str) -> None:
     run = RunDir(place)
-    assert run.identity() is None
+    assert run.record() is None
     assert run.recipe_text() is None
     assert run.rounds() == []
-    run.write_identity({"name": "x"})
+    record = RunRecord(
+        name="x", rlaif="0", created="2026", versions={}, git=None, seed=0, state="running", questions={},
+        policy=InitialPolicy(model="m", id="i", template="t", template_sha="s"),
+        judge=JudgeRecord(name="j", kind="reference", sha="s", tolerance=0.1),
+    )  # fmt: skip
+    run.write_record(record)
     run.write_recipe("name: ä\n")
     run.set_state("failed")
     for number in (10, 2):
-        run.round(number).mark("sample", {})
-    assert RunDir(place).identity() == {"name": "x", "state": "failed"}
+        run.round(number).mark(JudgeStage(verdicts=0))
+    assert RunDir(place).record() == record.model_copy(update={"state": "failed"})
     assert RunDir(place).recipe_text() == "name: ä\n"
     assert [directory.number for directory in RunDir(place).rounds()] == [2, 10]
 

@@ -1,0 +1,80 @@
+"""`run.json`: what makes a run this run and no other, and its state."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from rlaif.store.records.record import Record, RecordPart
+
+RunState = Literal["running", "finished", "stopped", "interrupted", "failed"]
+
+
+class GitState(RecordPart):
+    """The checkout that a run was started in."""
+
+    commit: str
+    dirty: bool
+    """Whether there were uncommitted changes."""
+
+
+class InitialPolicy(RecordPart):
+    """The policy that a run starts from."""
+
+    model: str
+    id: str
+    """sha256 of the weights."""
+    template: str
+    """Name of the template that renders its prompts."""
+    template_sha: str
+
+
+class JudgeRecord(RecordPart):
+    """A judge as its spec describes it; the fields of its kind are kept beside these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    kind: str
+    sha: str
+    prompt: str | None = None
+    """Name of the judge's template; None for a judge without one."""
+    prompt_sha: str | None = None
+    model: str | None = None
+    """The model that the judge asks; None for a judge without one."""
+    members: tuple["JudgeRecord", ...] = ()
+    """The judges of a panel."""
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, "JudgeRecord"]]:
+        """Yield the judge and its members, each with its depth in the panel."""
+        yield depth, self
+        for member in self.members:
+            yield from member.walk(depth + 1)
+
+
+class QuestionSet(RecordPart):
+    """A set of questions."""
+
+    count: int
+    sha: str
+
+
+class RunRecord(Record):
+    """What a run is made of."""
+
+    layout: Literal[2] = 2
+    name: str
+    rlaif: str
+    """Version of rlaif."""
+    created: str
+    """ISO 8601 in UTC."""
+    versions: dict[str, str]
+    """Versions of Python and of libraries."""
+    git: GitState | None
+    """None outside a checkout."""
+    seed: int
+    policy: InitialPolicy
+    judge: JudgeRecord
+    questions: dict[str, QuestionSet]
+    """By name: `train`, `heldout` and, where the recipe names one, `test`."""
+    state: RunState

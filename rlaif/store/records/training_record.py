@@ -1,0 +1,30 @@
+"""`training.json`: one training of a round, step by step."""
+
+from typing import Literal
+
+from rlaif.store.records.record import Record
+
+
+class TrainingRecord(Record):
+    """A training and its log."""
+
+    layout: Literal[2] = 2
+    policy_id: str
+    steps: int
+    pairs: int
+    groups: int
+    """Prompts with their candidates and pairs."""
+    tokens: int
+    """Tokens that went through the model, forward and backward."""
+    seconds: float
+    loss: float
+    """Mean loss of the last step."""
+    reference_logps: str
+    """Where the reference policy's log-probabilities came from."""
+    mismatch: float | None
+    """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
+    None where there was nothing to compare."""
+    mismatch_p99: float | None
+    """99th percentile of the mismatch over candidates."""
+    log: list[dict[str, float]]
+    """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""

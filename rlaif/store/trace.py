@@ -1,0 +1,163 @@
+"""Traces a preference pair through the files of its run.
+
+Invariant: nothing is inferred. A fact whose file is gone is None, and the file is named in `missing`. Only the row
+groups that can hold the pair's question are read, and reading ends with the shard that holds it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Literal
+
+from rlaif.io.files import join, names
+from rlaif.store.lineage import (
+    Lineage,
+    TracedCandidate,
+    TracedDecision,
+    TracedPolicy,
+    TracedQuestion,
+    TracedTraining,
+    TracedVerdict,
+)
+from rlaif.store.pair_lookup import find_pair
+from rlaif.store.records.evaluation_record import EvaluationRecord
+from rlaif.store.records.policy_record import PolicyRecord
+from rlaif.store.records.run_record import RunRecord
+from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.shards import read_table
+
+
+def trace_pair(run: RunDir, pair_id: str) -> Lineage:
+    """Return a pair's provenance.
+
+    Args:
+        run: the run.
+        pair_id: the pair's id, or the beginning of one that no other pair shares.
+
+    Raises:
+        UserError: no pair has the id, or several do; the message names the closest ids.
+    """
+    directory, row = find_pair(run, pair_id)
+    record = run.record()
+    prompt_id = row["prompt_id"]
+    asked = next(_rows(run.path("prompts", "train.parquet"), prompt_id, "id"), None)
+    candidates = {entry["candidate"]: entry for entry in _from_shards(directory, "candidates", prompt_id)}
+    chosen = _candidate(row, "chosen", candidates)
+    rejected = _candidate(row, "rejected", candidates)
+    indices = {chosen.index, rejected.index}
+    verdicts = tuple(
+        _verdict(entry, chosen.index)
+        for entry in _from_shards(directory, "verdicts", prompt_id)
+        if {entry["first"], entry["second"]} - {None} <= indices
+    )
+    policy = _policy(run, directory, row["policy"], record)
+    training = _training(directory)
+    in_round = f"round {directory.number}"
+    missing = {
+        "prompts/train.parquet: the question as it was read": asked is None,
+        f"{in_round}: the candidates' shard: seeds and finish reasons": not indices <= candidates.keys(),
+        f"{in_round}: the verdicts' shard": not verdicts and row["source"] == "ai",
+        f"policy.json of the policy that sampled the pair ({policy.id})": policy.kind is None,
+        f"{in_round}: not trained": training.policy is None,
+        f"{in_round}: not evaluated or promoted yet": training.policy is not None and training.promoted is None,
+    }
+    return Lineage(
+        run=run.root,
+        pair_id=row["pair_id"],
+        prompt=TracedQuestion(
+            id=prompt_id,
+            messages=row["prompt"],
+            tokens=len(row["prompt_token_ids"]),
+            **{name: asked[name] if asked else None for name in ("question", "context", "reference", "doc_link")},
+        ),
+        chosen=chosen,
+        rejected=rejected,
+        policy=policy,
+        verdicts=verdicts,
+        decision=_decision(row, verdicts, record),
+        training=training,
+        missing=tuple(line for line, absent in missing.items() if absent),
+    )
+
+
+def _rows(path: str, prompt_id: str, key: str) -> Iterator[dict[str, Any]]:
+    try:
+        yield from read_table(path, filters=[(key, "==", prompt_id)]).to_pylist()
+    except FileNotFoundError:
+        return
+
+
+def _from_shards(directory: RoundDir, table: str, prompt_id: str) -> list[dict[str, Any]]:
+    """Return a question's rows of a table. One shard holds all of them, so reading ends with the first that has any."""
+    folder = directory.path(table)
+    for name in names(folder, ".parquet"):
+        if rows := list(_rows(join(folder, name), prompt_id, "prompt_id")):
+            return rows
+    return []
+
+
+def _candidate(
+    row: Mapping[str, Any], side: Literal["chosen", "rejected"], candidates: Mapping[int, Mapping[str, Any]]
+) -> TracedCandidate:
+    index = row[f"{side}_candidate"]
+    sampled = candidates.get(index, {})
+    return TracedCandidate(
+        index=index,
+        text=sampled["text"] if sampled else "".join(message["content"] for message in row[side]),
+        tokens=len(row[f"{side}_token_ids"]),
+        logprob=sum(sampled["logprobs"]) if sampled else row[f"ref_{side}_logp"],
+        finish_reason=sampled.get("finish_reason"),
+        seed=sampled.get("seed"),
+    )
+
+
+def _verdict(row: Mapping[str, Any], chosen: int) -> TracedVerdict:
+    prefers: Literal["chosen", "rejected"] | None = None
+    if row["preference"] is not None and row["second"] is not None and row["preference"] != 0.5:
+        winner = row["first"] if row["preference"] > 0.5 else row["second"]
+        prefers = "chosen" if winner == chosen else "rejected"
+    columns = [field.name for field in fields(TracedVerdict) if field.name != "prefers"]
+    return TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers)
+
+
+def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord | None) -> TracedPolicy:
+    model = record.policy.model if record else None
+    if record and policy_id == record.policy.id:
+        return TracedPolicy(policy_id, "base", model, None, {})
+    for earlier in reversed([entry for entry in run.rounds() if entry.number < directory.number]):
+        trained = PolicyRecord.read(earlier.path("policy.json"))
+        if trained is not None and trained.id == policy_id:
+            return TracedPolicy(policy_id, trained.kind, model, earlier.number, trained.files)
+    return TracedPolicy(policy_id, None, None, None, {})
+
+
+def _decision(row: Mapping[str, Any], verdicts: tuple[TracedVerdict, ...], record: RunRecord | None) -> TracedDecision:
+    walked = record.judge.walk() if record else ()
+    judge = next((judge for _, judge in walked if judge.sha == row["judge_sha"]), None)
+    template_shas = [entry.prompt_sha for entry in verdicts if entry.judge_sha == row["judge_sha"] and entry.prompt_sha]
+    return TracedDecision(
+        source=row["source"],
+        margin=row["margin"],
+        judge=row["judge"],
+        judge_sha=row["judge_sha"],
+        prompt=judge.prompt if judge else None,
+        prompt_sha=template_shas[0] if template_shas else judge.prompt_sha if judge else None,
+        model=judge.model if judge else None,
+        score_chosen=row["score_chosen"],
+        score_rejected=row["score_rejected"],
+    )
+
+
+def _training(directory: RoundDir) -> TracedTraining:
+    trained = PolicyRecord.read(directory.path("policy.json"))
+    measured = EvaluationRecord.read(directory.path("evaluation.json"))
+    record = directory.record()
+    gate = measured.gate if measured else None
+    return TracedTraining(
+        round=directory.number,
+        policy=trained.id if trained else None,
+        steps=record.stages.train.steps if record.stages.train else None,
+        promoted=record.promoted,
+        metric=gate.metric if gate else None,
+        before=gate.before if gate else None,
+        after=gate.after if gate else None,
+    )
