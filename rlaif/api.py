@@ -279,7 +279,7 @@ def run(
 
     setup = prepare(load_recipe(recipe, list(overrides)), runs)
     outcome = _outside_loop(lambda: execute(setup, address, progress or Silent()))
-    write_report(outcome.place)
+    write_report(outcome.path)
     return outcome
 
 
