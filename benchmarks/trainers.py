@@ -182,10 +182,10 @@ def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
 
 def measure_ours(work: Work) -> Measured:
     """Train with `GroupDPOTrainer`."""
-    from rlaif.training.dpo.reference import score_groups
     from rlaif.training.dpo.trainer import GroupDPOTrainer
     from rlaif.training.groups import with_reference
     from rlaif.training.packing import plan_training
+    from rlaif.training.scoring import score_groups
 
     model, tokenizer = load(work)
     groups = all_groups(work)
@@ -199,7 +199,7 @@ def measure_ours(work: Work) -> Measured:
         groups, epochs=1 + work.steps, groups_per_step=len(groups), max_tokens=work.pack, workers=1, seed=0
     )
     with tempfile.TemporaryDirectory() as folder:
-        args = arguments(folder, work, 1, plan.turns)
+        args = arguments(folder, work, 1, plan.accumulation)
         # The plan holds all steps.
         args.num_train_epochs, args.precompute_ref_log_probs, args.remove_unused_columns = 1, True, False
         seconds, loss = time_steps(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rlaif.judge_evals.report import JudgeReport
     from rlaif.preferences.labelling import LabelOutcome
     from rlaif.rounds.run import RunOutcome
-    from rlaif.training.dpo.standalone import Outcome
+    from rlaif.training.dpo.standalone import DpoOutcome
 
 __all__ = [
     "Label", "Question", "compare", "label", "load_judge", "measure", "predict", "read_labels", "read_questions", "run",
@@ -198,7 +198,7 @@ def train(
     overrides: Sequence[str] = (),
     address: str | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
-) -> "Outcome":
+) -> "DpoOutcome":
     """Train a policy on a file of preferences with DPO: `rlaif train`.
 
     Args:
@@ -212,7 +212,7 @@ def train(
     from rlaif.training.dpo.standalone import train_file
 
     step = on_step or (lambda figures: None)
-    return _outside_loop(lambda: train_file(pairs, policy, output, list(overrides), address, step))
+    return _outside_loop(lambda: train_file(pairs, policy, output, overrides=overrides, address=address, on_step=step))
 
 
 def predict(

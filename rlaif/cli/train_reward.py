@@ -1,11 +1,17 @@
-"""`rlaif train-reward`: a reward model from what people or a judge preferred."""
+"""`rlaif train-reward`: a reward model from people's or a judge's preferences."""
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rlaif.cli.training_command import AddressOption, JsonOption, SetOption, first_ids, training_progress
+
+if TYPE_CHECKING:
+    from rlaif.training.reward.standalone import RewardOutcome
 
 
 def train_reward(
@@ -17,73 +23,57 @@ def train_reward(
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the reward model.")],
     model: Annotated[
-        str, typer.Option(help="Model to start from, the policy's as a rule: hub id, folder or builtin:...")
+        str, typer.Option(help="Model to start from, usually the policy's: hub id, folder or builtin:...")
     ] = "builtin:smollm2-135m",
-    prompt: Annotated[
-        str, typer.Option(help="Prompt file of kind answer that puts a question to the policy.")
-    ] = "answer",
+    prompt: Annotated[str, typer.Option(help="Prompt file of kind answer that asks the policy a question.")] = "answer",
     heldout_share: Annotated[
         float, typer.Option(min=0, max=0.95, help="Share of the questions to measure on instead of training on.")
     ] = 0.2,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: training.epochs=2.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")
-    ] = False,
+    set_: SetOption = None,
+    address: AddressOption = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Train a reward model on preferences of people or of a judge, and write the judge file that names it."""
-    from rich.console import Console
-
-    from rlaif.cli.interrupt import stop_signals
-    from rlaif.cli.progress import TerminalProgress
+    """Train a reward model on preferences of people or of a judge, and write its judge file."""
     from rlaif.training.reward.standalone import train_reward_file
 
-    console = Console(stderr=json_)
-    begun = False
-    with stop_signals(f"{output}: stopped; nothing was written there"), TerminalProgress(console) as progress:
-        progress.stage("start workers", 1)
-
-        def on_step(entry: dict[str, float]) -> None:
-            nonlocal begun
-            if not begun:
-                progress.advance(1)
-                progress.stage("train", int(entry["steps"]), int(entry["step"]) - 1)
-                begun = True
-            figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
-            progress.advance(1, **figures)
-
+    with training_progress(output, "nothing was written there", json_) as (console, on_step):
         outcome = train_reward_file(
             pairs, model, output, prompt=prompt, heldout_share=heldout_share, overrides=set_ or [], address=address,
             on_step=on_step,
         )  # fmt: skip
-    result, measured = outcome.result, outcome.held_out
-    lines = []
-    if outcome.ties:
-        lines.append(f"{outcome.ties} ties were left out")
-    if outcome.cut:
-        lines.append(f"{len(outcome.cut)} pairs lost the beginning of their context: {_some(outcome.cut)}")
-    if outcome.too_long:
-        lines.append(f"{len(outcome.too_long)} pairs are too long and were left out: {_some(outcome.too_long)}")
-    lines.append(
-        f"{result.pairs} pairs on {outcome.questions} questions, {result.steps} steps in {result.seconds:.1f} s"
-    )
-    if measured is not None:
-        failed = f", {len(measured.failed)} could not be scored" if measured.failed else ""
-        lines.append(
-            f"held out: right on {measured.right} of {measured.pairs} pairs ({measured.accuracy:.3f}) "
-            f"on {measured.questions} questions{failed}"
-        )
-    lines.append(f"reward model in {outcome.out}, judge file {outcome.judge}")
-    for line in lines:
+    for line in _lines(outcome):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if json_:
-        plain = {name: value for name, value in result.to_json().items() if name not in ("log", "files")}
-        figures = None if measured is None else {**asdict(measured), "accuracy": measured.accuracy}
-        more = {"ties": outcome.ties, "cut": outcome.cut, "too_long": outcome.too_long, "heldout": figures}
-        sys.stdout.write(json.dumps({"model": outcome.out, "judge": outcome.judge, **more, **plain}) + "\n")
+        sys.stdout.write(json.dumps(_json(outcome)) + "\n")
 
 
-def _some(ids: list[str]) -> str:
-    return ", ".join(ids[:10]) + (" ..." if len(ids) > 10 else "")
+def _lines(outcome: "RewardOutcome") -> Iterator[str]:
+    result, held_out = outcome.result, outcome.held_out
+    if outcome.ties:
+        yield f"{outcome.ties} ties were left out"
+    if outcome.cut:
+        yield f"{len(outcome.cut)} pairs lost the beginning of their context: {first_ids(outcome.cut)}"
+    if outcome.too_long:
+        yield f"{len(outcome.too_long)} pairs are too long and were left out: {first_ids(outcome.too_long)}"
+    yield f"{result.pairs} pairs on {outcome.questions} questions, {result.steps} steps in {result.seconds:.1f} s"
+    if held_out is not None:
+        failed = f", {len(held_out.failed)} could not be scored" if held_out.failed else ""
+        yield (
+            f"held out: right on {held_out.right} of {held_out.pairs} pairs ({held_out.accuracy:.3f}) "
+            f"on {held_out.questions} questions{failed}"
+        )
+    yield f"reward model in {outcome.out}, judge file {outcome.judge}"
+
+
+def _json(outcome: "RewardOutcome") -> dict[str, object]:
+    held_out = outcome.held_out
+    result = {name: value for name, value in asdict(outcome.result).items() if name not in ("log", "files")}
+    return {
+        "model": outcome.out,
+        "judge": outcome.judge,
+        "ties": outcome.ties,
+        "cut": outcome.cut,
+        "too_long": outcome.too_long,
+        "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
+        **result,
+    }

@@ -5,6 +5,7 @@ so a run that was killed anywhere continues with the first stage that is not mar
 """
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -40,9 +41,13 @@ from rlaif.store.records.round_record import JudgeStage, PairsStage, SampleStage
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table, write_table
-from rlaif.training.dpo.job import TrainingJob, TrainingResult
-from rlaif.training.dpo.launch import score_with_model, train
+from rlaif.training.dpo.result import DpoResult
+from rlaif.training.dpo.train import train_dpo
 from rlaif.training.groups import Group
+from rlaif.training.job import StartingWeights, TrainingJob
+from rlaif.training.scoring import score_with_base
+from rlaif.training.step_log import StepProgress
+from rlaif.training.worker import run_once
 from rlaif.training.workers import TrainingWorkers
 
 
@@ -130,49 +135,34 @@ async def train_policy(work: Work, directory: RoundDir, current: PolicyWeights) 
         directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
         return
     checkpoints = directory.path("training") if recipe.training.checkpoint_steps else None
+    policy = recipe.policy
     job = TrainingJob(
-        base=recipe.policy.model,
-        revision=recipe.policy.revision,
-        start=current.folder,
-        start_id=current.id,
-        pairs=directory.path("pairs.parquet"),
+        start=StartingWeights(policy.model, policy.revision, policy.dtype, path=current.folder, id=current.id),
+        rows=directory.path("pairs.parquet"),
         out=directory.path("policy"),
-        training=recipe.training,
+        settings=recipe.training,
         seed=recipe.seed + directory.number,
-        dtype=recipe.policy.dtype,
         gpu=work.gpu,
-        strategy=recipe.cluster.training.strategy,
-        threads=recipe.cluster.training.threads,
+        workers=recipe.cluster.training,
         checkpoints=checkpoints,
     )
     await work.pools.make_room()
     title = f"round {directory.number}: train"
-    work.progress.stage(f"{title}: prepare", 1)
-    begun = False
-
-    def on_step(entry: dict[str, float]) -> None:
-        nonlocal begun
-        if not begun:
-            work.progress.advance(1)
-            work.progress.stage(title, int(entry["steps"]), int(entry["step"]) - 1)
-            begun = True
-        figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
-        work.progress.advance(1, **figures)
+    on_step = StepProgress(work.progress, f"{title}: prepare", title)
 
     def on_lost(starts: int) -> None:
-        nonlocal begun
-        begun = False
+        on_step.restart()
         work.emit(TrainingLost(round=directory.number, starts=starts))
         work.progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
     with work.pools.training_wait() as patience:
-        result = await train(work.workers, job, on_step, on_lost=on_lost, patience=patience)
+        result = await work.workers.run(train_dpo, job, on_step, on_lost=on_lost, patience=patience)
     if not work.pools.beside_training:
         await work.workers.stop()
     _record_training(work, directory, result, current.id)
 
 
-def _record_training(work: Work, directory: RoundDir, result: TrainingResult, parent: str) -> None:
+def _record_training(work: Work, directory: RoundDir, result: DpoResult, parent: str) -> None:
     recipe = work.setup.recipe
     TrainingRecord(
         policy_id=result.policy_id,
@@ -183,8 +173,8 @@ def _record_training(work: Work, directory: RoundDir, result: TrainingResult, pa
         seconds=result.seconds,
         loss=result.loss,
         reference_logps=result.reference,
-        mismatch=result.drift,
-        mismatch_p99=result.drift_p99,
+        mismatch=result.mismatch,
+        mismatch_p99=result.mismatch_p99,
         log=result.log,
     ).write(directory.path("training.json"))
     PolicyRecord(
@@ -273,10 +263,9 @@ async def _kl(work: Work, prompts: list[Question], max_tokens: int) -> Estimate:
         initial = await initial_logps(pool, samples)
     else:
         groups = [Group(tuple(prompt), (tuple(answer),), ()) for prompt, answer, _ in samples]
-        policy = recipe.policy
-        scored = await score_with_model(
-            policy.model, policy.revision, policy.dtype, groups, work.gpu, recipe.training.max_tokens_per_pack
-        )
+        base = StartingWeights(recipe.policy.model, recipe.policy.revision, recipe.policy.dtype)
+        score = partial(score_with_base, base, groups, recipe.training.max_tokens_per_pack, work.gpu)
+        scored = await run_once(score, gpu=work.gpu)
         initial = [logps[0] for logps in scored]
     differences = [ours - base for (_, _, ours), base in zip(samples, initial, strict=True)]
     return mean_interval(differences, recipe.evaluation.confidence, recipe.seed)

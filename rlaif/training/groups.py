@@ -1,7 +1,7 @@
-"""Preference pairs gathered by their prompt: the unit that is trained on.
+"""Groups: a prompt with its candidates and the preferences among them.
 
-Invariant: the token ids are those that were sampled. Nothing here decodes or encodes text, and no pair is lost:
-every row of `pairs.parquet` is one pair of exactly one group.
+Invariant: the token ids are those that were sampled; nothing here decodes or encodes text. Every row of `pairs.parquet`
+is one pair of exactly one group.
 """
 
 import math
@@ -17,8 +17,8 @@ class Pair:
     Attributes:
         id: the pair's id, for messages.
         chosen, rejected: indices into the group's candidates.
-        ref_chosen_logp, ref_rejected_logp: summed log-probability of each under the reference model, in nats; NaN
-            where nobody has computed it yet.
+        ref_chosen_logp, ref_rejected_logp: summed log-probability of each under the reference policy, in nats; NaN
+            until it is computed.
         weight: of its loss among the pairs of its step.
     """
 
@@ -38,7 +38,7 @@ class Group:
         prompt_token_ids: the prompt.
         candidates: distinct answers to it.
         pairs: preferences among them.
-        policy: id of the policy that sampled them, "" where none is known.
+        policy: id of the policy that sampled them, "" if unknown.
     """
 
     prompt_token_ids: tuple[int, ...]
@@ -48,7 +48,7 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        """Tokens that a forward pass reads of it: the prompt once, each candidate without its last token."""
+        """Tokens of a forward pass: the prompt once, each candidate without its last token."""
         return len(self.prompt_token_ids) + sum(max(len(candidate) - 1, 0) for candidate in self.candidates)
 
 
@@ -59,7 +59,7 @@ def group_pairs(
 
     Args:
         rows: with `pair_id`, the three `..._token_ids`, the two `ref_..._logp` and `policy`, which may be null.
-        weight: gives a row's weight; None weighs all alike.
+        weight: returns a row's weight; None weighs all rows equally.
     """
     prompts: dict[tuple[tuple[int, ...], str], tuple[dict[tuple[int, ...], int], list[Pair]]] = {}
     for row in rows:
@@ -78,7 +78,7 @@ def group_pairs(
 
 
 def with_reference(group: Group, logps: Sequence[float]) -> Group:
-    """Return the group with its candidates' log-probabilities as the reference of its pairs."""
+    """Return the group with its candidates' log-probabilities, in nats, as the references of its pairs."""
     pairs = tuple(
         replace(pair, ref_chosen_logp=logps[pair.chosen], ref_rejected_logp=logps[pair.rejected])
         for pair in group.pairs

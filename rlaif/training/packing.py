@@ -1,9 +1,9 @@
-"""Which groups go into which forward pass of which worker.
+"""Plans which groups go into which forward pass of which worker.
 
-Invariant: in every epoch each group stands in exactly one pack, and every optimizer step has the same number of
-packs for each worker, so that workers never wait for a gradient that does not come. Workers get equal tokens, as far
-as whole groups allow, and each pack knows what the pairs of its whole step weigh: the loss of a step is the weighted
-mean over its pairs, however they were spread.
+Invariant: in every epoch each group is in exactly one pack, and every optimizer step has the same number of packs for
+each worker, so that no worker waits for a gradient exchange in vain. Workers get equal tokens as far as whole groups
+allow. Each pack knows the weight of its whole step: a step's loss is the weighted mean over its pairs, however they
+were spread.
 """
 
 import math
@@ -19,7 +19,7 @@ class Pack:
     """Groups of one forward pass.
 
     Attributes:
-        groups: indices of groups; empty where a worker has nothing to do in this turn.
+        groups: indices of groups; empty where a worker has nothing to do.
         step_weight: summed weight of the pairs of the whole optimizer step, over all packs and workers.
     """
 
@@ -29,31 +29,31 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All packs of a training, in the order that `Trainer` reads them: by step, then turn, then worker.
+    """All packs of a training, in the order that `Trainer` reads them: by step, then pass, then worker.
 
     Attributes:
-        packs: `steps * turns * workers` of them.
+        packs: `steps * accumulation * workers` of them.
         steps: optimizer steps.
-        turns: forward passes of each worker in a step (gradient accumulation).
+        accumulation: forward passes of each worker in a step (gradient accumulation).
         workers: data-parallel workers.
     """
 
     packs: tuple[Pack, ...]
     steps: int
-    turns: int
+    accumulation: int
     workers: int
 
 
 def plan_training(
     groups: Sequence[Group], *, epochs: int, groups_per_step: int, max_tokens: int, workers: int, seed: int
 ) -> Plan:
-    """Lay out a training.
+    """Plan a training.
 
     Args:
-        groups: what to train on.
+        groups: to train on.
         epochs: passes over the groups, each in a new seeded order.
         groups_per_step: groups of one optimizer step over all workers; the last step of an epoch may have fewer.
-        max_tokens: token budget of a pack; a group that is larger alone gets a pack of its own.
+        max_tokens: token budget of a pack; a larger group gets a pack of its own.
         workers: data-parallel workers.
         seed: of the orders.
     """
@@ -64,16 +64,16 @@ def plan_training(
         order.shuffle(indices)
         steps += [indices[start : start + groups_per_step] for start in range(0, len(indices), groups_per_step)]
     binned = [_bins(groups, step, max_tokens) for step in steps]
-    turns = max((math.ceil(len(bins) / workers) for bins in binned), default=1)
+    accumulation = max((math.ceil(len(bins) / workers) for bins in binned), default=1)
     packs: list[Pack] = []
     for step in steps:
         weight = sum(pair.weight for index in step for pair in groups[index].pairs)
-        packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, turns * workers)]
-    return Plan(tuple(packs), len(steps), turns, workers)
+        packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, accumulation * workers)]
+    return Plan(tuple(packs), len(steps), accumulation, workers)
 
 
 def pack_in_order(groups: Sequence[Group], max_tokens: int) -> list[list[int]]:
-    """Return runs of neighbouring groups that fit the token budget; a larger group stands alone."""
+    """Return runs of neighbouring groups that fit the token budget; a larger group is a run of its own."""
     runs: list[list[int]] = []
     room = 0
     for index, group in enumerate(groups):
@@ -86,18 +86,18 @@ def pack_in_order(groups: Sequence[Group], max_tokens: int) -> list[list[int]]:
 
 
 def _bins(groups: Sequence[Group], step: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """First-fit-decreasing, to learn how many packs the largest step needs."""
+    """First-fit-decreasing: how many packs a step needs."""
     bins: list[list[int]] = []
     room: list[int] = []
     for index in sorted(step, key=lambda index: (-groups[index].tokens, index)):
         tokens = groups[index].tokens
-        place = next((i for i, free in enumerate(room) if tokens <= free), None)
-        if place is None:
+        index_of_bin = next((i for i, free in enumerate(room) if tokens <= free), None)
+        if index_of_bin is None:
             bins.append([index])
             room.append(max_tokens - tokens)
         else:
-            bins[place].append(index)
-            room[place] -= tokens
+            bins[index_of_bin].append(index)
+            room[index_of_bin] -= tokens
     return bins
 
 

@@ -1,8 +1,10 @@
-"""One prompt, once: a prompt and all its candidates as one sequence, several groups in one row.
+"""Packs groups into one row: a prompt once, then all its candidates.
 
-Position ids restart at the prompt's end for each candidate, and attention lets a candidate see its prompt and itself,
-nothing else; so every candidate has the log-probability that it has alone behind its prompt, exactly. Logits are
-computed only where an answer token is predicted. A candidate's last token predicts nothing and stands nowhere.
+Position ids restart at the prompt's end for each candidate, and attention lets a candidate see its prompt and itself
+alone, so its log-probability is exactly the one that it has by itself. Logits are computed only where an answer token
+is predicted. A candidate's last token predicts nothing and is left out of the row.
+
+Suffixes name axes: T tokens of the row, A answer tokens, C candidates.
 """
 
 from collections.abc import Sequence
@@ -12,20 +14,20 @@ from typing import Any
 import torch
 
 from rlaif.training.groups import Group
-from rlaif.training.kernels.attention import Kind, Layout, Span, flex_filler
+from rlaif.training.kernels.attention import AttentionKind, Layout, Span, flex_filler
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """Tensors of one forward pass over T tokens, of which A are answer tokens, and C candidates.
+    """The tensors of one forward pass.
 
     Attributes:
         input_ids: [1, T] int64.
         position_ids: [1, T] int64.
-        layout: which token belongs to which group and candidate.
+        layout: the group and the candidate of each token.
         predicted_from: [A] int64, the position whose logits predict each answer token.
-        targets: [A] int64, the answer tokens, all of them.
-        owner: [A] int64, index in [0, C) of the candidate that each answer token belongs to.
+        targets: [A] int64, all answer tokens.
+        owner: [A] int64, index in [0, C) of each answer token's candidate.
         lengths: [C] int64, tokens of each candidate.
     """
 
@@ -87,24 +89,24 @@ def row_to(row: PackedRow, device: torch.device) -> PackedRow:
     return replace(row, **{name: getattr(row, name).to(device) for name in names})
 
 
-def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: Kind) -> torch.Tensor:
+def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:
     """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats.
 
     Args:
-        model: a causal language model of `load_model`; an adapter or a wrapper around it is welcome.
+        model: a causal language model of `load_model`, with or without an adapter or a wrapper.
         row: the packed groups.
-        attention: what `set_attention` chose for the model.
+        attention: the choice of `set_attention` for the model.
     """
-    # A row without answers still runs, so that every worker takes part in every gradient exchange.
+    # A row without answers still runs: every worker must take part in every gradient exchange.
     nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     keep, targets = (row.predicted_from, row.targets) if len(row.targets) else (nothing, nothing)
     inputs = _inputs(row, attention)
-    logps = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
-    sums = torch.zeros(len(row.lengths), dtype=torch.float32, device=logps.device)
-    return sums.index_add(0, row.owner, logps) if len(row.targets) else sums + 0.0 * logps.sum()
+    logps_A = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
+    sums_C = torch.zeros(len(row.lengths), dtype=torch.float32, device=logps_A.device)
+    return sums_C.index_add(0, row.owner, logps_A) if len(row.targets) else sums_C + 0.0 * logps_A.sum()
 
 
-def _inputs(row: PackedRow, attention: Kind) -> dict[str, Any]:
+def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
     inputs = {"input_ids": row.input_ids, "position_ids": row.position_ids}
     if attention == "groups":
         return {**inputs, "layout": row.layout}

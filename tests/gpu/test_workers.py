@@ -12,8 +12,9 @@ from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.training.dpo.job import TrainingResult
-from rlaif.training.dpo.launch import train
+from rlaif.training.dpo.result import DpoResult
+from rlaif.training.dpo.train import train_dpo
+from rlaif.training.job import StartingWeights
 from rlaif.training.workers import TrainingWorkers
 from tests.gpu import needs_cuda
 from tests.integration.test_training import job, write_pairs
@@ -32,13 +33,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("full", [False, True])
 def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
     name = f"{strategy}-{full}"
-    base = job(folder, name, gpu=True, strategy=strategy, dtype="auto")
+    section = TrainersSection(workers=1, strategy=strategy)
+    start = StartingWeights("builtin:smollm2-135m", None, "auto")
+    base = job(folder, name, gpu=True, workers=section, start=start)
     if full:
-        base = replace(base, training=base.training.model_copy(update={"lora": None}))
+        base = replace(base, settings=base.settings.model_copy(update={"lora": None}))
 
-    async def work() -> TrainingResult:
-        async with TrainingWorkers(TrainersSection(workers=1, strategy=strategy), gpu=True) as workers:
-            return await train(workers, base, lambda entry: None)
+    async def work() -> DpoResult:
+        async with TrainingWorkers(section, gpu=True) as workers:
+            return await workers.run(train_dpo, base, lambda entry: None)
 
     result = asyncio.run(work())
     assert result.steps == 2
@@ -46,7 +49,7 @@ def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
     assert asyncio.run(probe_difference(base.out, result, full)) < 0.25
 
 
-async def probe_difference(out: str, result: TrainingResult, full: bool) -> float:
+async def probe_difference(out: str, result: DpoResult, full: bool) -> float:
     """Give the policy to an engine, which holds its own log-probabilities against the trainer's."""
     section = EnginesSection(gpu_memory=0.4)
     spec = EngineSpec(

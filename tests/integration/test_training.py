@@ -15,8 +15,9 @@ from rlaif.models.resolve import weights_id
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
-from rlaif.training.dpo.job import TrainingJob, TrainingResult
-from rlaif.training.dpo.launch import train
+from rlaif.training.dpo.result import DpoResult
+from rlaif.training.dpo.train import train_dpo
+from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.workers import TrainingWorkers
 
 pytestmark = pytest.mark.usefixtures("ray_here")
@@ -44,15 +45,14 @@ def write_pairs(path: Path, logp: float = -100.0) -> None:
     write_table(str(path), pa.Table.from_pylist(rows, schema=PAIRS))
 
 
-def job(folder: Path, name: str, **changes: object) -> TrainingJob:
+def job(folder: Path, name: str, **changes: object) -> TrainingJob[TrainingSection]:
     training = TrainingSection(
         learning_rate=1e-4, schedule="constant", warmup=0.0, questions_per_step=3, reference="initial",
         max_tokens_per_pack=120, nll=0.1, lora=LoraSection(rank=4),
     )  # fmt: skip
     base = TrainingJob(
-        base="builtin:smollm2-135m", revision=None, start="", start_id="", pairs=str(folder / "pairs.parquet"),
-        out=str(folder / name), training=training, seed=3, dtype="float32", gpu=False, strategy="ddp", threads=None,
-        checkpoints=None,
+        start=StartingWeights("builtin:smollm2-135m", None, "float32"), rows=str(folder / "pairs.parquet"),
+        out=str(folder / name), settings=training, seed=3, gpu=False, workers=TrainersSection(),
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -64,14 +64,14 @@ class Driver:
         self._runner = asyncio.Runner()
         self.group = TrainingWorkers(TrainersSection(workers=workers), gpu=False)
 
-    def run(self, job: TrainingJob) -> TrainingResult:
+    def run(self, job: TrainingJob[TrainingSection]) -> DpoResult:
         steps: list[dict[str, float]] = []
         result = self.watch(job, steps.append)
         assert [step["step"] for step in steps] == list(range(1, result.steps + 1))
         return result
 
-    def watch(self, job: TrainingJob, on_step: Callable[[dict[str, float]], None]) -> TrainingResult:
-        return self._runner.run(train(self.group, job, on_step))
+    def watch(self, job: TrainingJob[TrainingSection], on_step: Callable[[dict[str, float]], None]) -> DpoResult:
+        return self._runner.run(self.group.run(train_dpo, job, on_step))
 
     def stop(self) -> None:
         self._runner.run(self.group.stop())
@@ -99,11 +99,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(folder: Path, driver: Driver) -> TrainingResult:
+def alone(folder: Path, driver: Driver) -> DpoResult:
     return driver.run(job(folder, "alone"))
 
 
-def test_starts_at_log_two_from_the_initial_reference(alone: TrainingResult) -> None:
+def test_starts_at_log_two_from_the_initial_reference(alone: DpoResult) -> None:
     """Policy and reference are one model at first, so every margin is zero and DPO's loss is log 2 and the NLL."""
     assert abs(alone.log[0]["margin"]) < 1e-4
     assert alone.pairs == 14
@@ -111,7 +111,7 @@ def test_starts_at_log_two_from_the_initial_reference(alone: TrainingResult) -> 
     assert alone.steps == 2
 
 
-def test_saved_policy_is_the_one_whose_id_is_reported(alone: TrainingResult, folder: Path) -> None:
+def test_saved_policy_is_the_one_whose_id_is_reported(alone: DpoResult, folder: Path) -> None:
     assert weights_id(str(folder / "alone")) == alone.policy_id
     assert set(alone.files) == {path.name for path in (folder / "alone").iterdir()}
 
@@ -119,28 +119,28 @@ def test_saved_policy_is_the_one_whose_id_is_reported(alone: TrainingResult, fol
 def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkpoint(
     driver: Driver, folder: Path, tmp_path: Path
 ) -> None:
-    wild = job(folder, "wild").training.model_copy(
+    wild = job(folder, "wild").settings.model_copy(
         update={"learning_rate": 1e30, "checkpoint_steps": 1, "max_grad_norm": 1e30}
     )
     with pytest.raises(WorkError, match=r"the loss of step 2 is (nan|inf); its pairs: \d-\d-\d"):
-        driver.run(job(folder, "wild", training=wild, checkpoints=str(tmp_path / "checkpoints")))
+        driver.run(job(folder, "wild", settings=wild, checkpoints=str(tmp_path / "checkpoints")))
     assert not (folder / "wild").exists()
     assert (tmp_path / "checkpoints" / "checkpoint-1" / "trainer_state.json").is_file()
 
 
-def test_an_engine_that_drifts_is_not_trained_against(driver: Driver, folder: Path, tmp_path: Path) -> None:
+def test_an_engine_with_a_large_mismatch_is_not_the_reference(driver: Driver, folder: Path, tmp_path: Path) -> None:
     """References of -100 nats, whatever the answer: the trainer sees that they are not its own, and computes them."""
     write_pairs(tmp_path / "pairs.parquet", logp=-100.0)
-    previous = job(folder, "drift").training.model_copy(update={"reference": "previous"})
-    result = driver.run(job(folder, "drift", pairs=str(tmp_path / "pairs.parquet"), training=previous))
+    previous = job(folder, "mismatch").settings.model_copy(update={"reference": "previous"})
+    result = driver.run(job(folder, "mismatch", rows=str(tmp_path / "pairs.parquet"), settings=previous))
     assert result.reference == "trainer"
-    assert result.drift_p99 is not None
-    assert result.drift_p99 > 1
+    assert result.mismatch_p99 is not None
+    assert result.mismatch_p99 > 1
     assert abs(result.log[0]["margin"]) < 1e-4
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_reference_stored(
-    driver: Driver, alone: TrainingResult, folder: Path
+    driver: Driver, alone: DpoResult, folder: Path
 ) -> None:
     assert alone.reference == "trainer"
     again = driver.run(job(folder, "stored"))
@@ -150,8 +150,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_referenc
 
 def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, folder: Path, tmp_path: Path) -> None:
     """Killed after its third step of eight: the weights are those of a training that nobody disturbed, bit for bit."""
-    long = job(folder, "long").training.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
-    undisturbed = driver.run(job(folder, "undisturbed", training=long))
+    long = job(folder, "long").settings.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
+    undisturbed = driver.run(job(folder, "undisturbed", settings=long))
     seen: list[float] = []
     killed: list[int] = []
 
@@ -164,19 +164,19 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, fol
                 worker.kill()
 
     # As in an object store: what the killed worker had on its disk is of no use to the next one.
-    disturbed = job(folder, "disturbed", training=long, checkpoints=f"local://{tmp_path}/checkpoints")
+    disturbed = job(folder, "disturbed", settings=long, checkpoints=f"local://{tmp_path}/checkpoints")
     result = driver.watch(disturbed, on_step)
     assert len(killed) == 1
     assert set(seen) == set(range(1, 9))
     assert result.policy_id == undisturbed.policy_id
 
 
-def test_two_workers_train_what_one_does(driver: Driver, alone: TrainingResult, folder: Path, tmp_path: Path) -> None:
+def test_two_workers_train_what_one_does(driver: Driver, alone: DpoResult, folder: Path, tmp_path: Path) -> None:
     """The reference pass, too, is shared out between them: no reference is stored beside these pairs."""
     driver.stop()  # It has a CPU that the two need.
     write_pairs(tmp_path / "pairs.parquet")
     two = Driver(workers=2)
-    together = two.run(job(folder, "together", pairs=str(tmp_path / "pairs.parquet")))
+    together = two.run(job(folder, "together", rows=str(tmp_path / "pairs.parquet")))
     two.stop()
     assert together.reference == "trainer"
     for one, both in zip(alone.log, together.log, strict=True):

@@ -12,8 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from rlaif.training.dpo.trainer import GroupDPOTrainer
 from rlaif.training.groups import Group, Pair
-from rlaif.training.kernels.cpu_gradients import hold_gradients
-from rlaif.training.kernels.cpu_layers import make_lean
+from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
+from rlaif.training.kernels.cpu_layers import use_cpu_layers
 from rlaif.training.packing import plan_training
 from tests.tiny import arguments, tiny_llama, tiny_tokenizer
 
@@ -64,8 +64,8 @@ def test_are_the_sum_of_autograds(name: str, lean: bool) -> None:
     plain = MODELS[name]()
     ours = copy.deepcopy(plain)
     if lean:
-        make_lean(ours)
-    hold_gradients(ours)
+        use_cpu_layers(ours)
+    hold_cpu_gradients(ours)
     backward(plain)
     backward(ours)
     expected, found = held(plain), held(ours)
@@ -77,7 +77,7 @@ def test_are_the_sum_of_autograds(name: str, lean: bool) -> None:
 def test_the_row_of_padding_is_not_trained() -> None:
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SIZES, pad_token_id=PADDING, tie_word_embeddings=False))
-    hold_gradients(model)
+    hold_cpu_gradients(model)
     backward(model)
     gradient = model.model.embed_tokens.weight.grad
     assert not gradient[PADDING].any()
@@ -87,7 +87,7 @@ def test_the_row_of_padding_is_not_trained() -> None:
 def test_stay_where_they_are_and_come_back_the_same() -> None:
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SIZES))
-    hold_gradients(model)
+    hold_cpu_gradients(model)
     backward(model)
     places = {name: gradient.data_ptr() for name, gradient in held(model).items()}
     first = {name: gradient.clone() for name, gradient in held(model).items()}
@@ -108,11 +108,11 @@ def test_a_step_of_several_packs_is_a_step_of_one(tmp_path: Path) -> None:
         plan = plan_training(groups, epochs=2, groups_per_step=4, max_tokens=max_tokens, workers=1, seed=0)
         trainer = GroupDPOTrainer(
             tiny_llama(),
-            args=arguments(tmp_path, gradient_accumulation_steps=plan.turns, remove_unused_columns=False),
+            args=arguments(tmp_path, gradient_accumulation_steps=plan.accumulation, remove_unused_columns=False),
             processing_class=tiny_tokenizer(), groups=groups, plan=plan, loss="sigmoid",
         )  # fmt: skip
         trainer.train()
-        return plan.turns, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return plan.accumulation, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
     one, several = losses(100), losses(7)
     assert (one[0], several[0]) == (1, 4)
@@ -129,7 +129,7 @@ def test_no_pack_makes_a_matrix_as_large_as_a_weight() -> None:
     def largest(hold: bool) -> int:
         model = LlamaForCausalLM(LlamaConfig(**sizes))
         if hold:
-            hold_gradients(model)
+            hold_cpu_gradients(model)
         loss = model(input_ids=row, labels=row).loss
         with torch.profiler.profile(profile_memory=True) as profile:
             loss.backward()

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from rlaif.training.kernels.answer_head import add_answer_head
-from rlaif.training.kernels.cpu_layers import make_lean
+from rlaif.training.kernels.cpu_layers import use_cpu_layers
 
 SIZES = {
     "hidden_size": 32,
@@ -51,7 +51,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 def test_gradients_are_the_same(name: str) -> None:
     plain = made(name)
     lean = copy.deepcopy(plain)
-    assert make_lean(lean) == MODELS[name][1]
+    assert use_cpu_layers(lean) == MODELS[name][1]
     theirs, ours = gradients(plain), gradients(lean)
     assert ours.keys() == theirs.keys()
     for weight, gradient in theirs.items():
@@ -64,7 +64,7 @@ def test_a_norm_with_weights_of_nothing_is_the_same_too() -> None:
         plain.model.layers[0].input_layernorm.weight[3] = 0.0
         plain.model.layers[1].input_layernorm.weight[5] = 1e-9
     lean = copy.deepcopy(plain)
-    make_lean(lean)
+    use_cpu_layers(lean)
     theirs, ours = gradients(plain), gradients(lean)
     for weight, gradient in theirs.items():
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
@@ -75,7 +75,7 @@ def test_what_has_an_adapter_is_left_alone() -> None:
     torch.manual_seed(1)
     plain = get_peft_model(made("llama"), config)
     lean = copy.deepcopy(plain)
-    assert make_lean(lean) == 5  # The norms.
+    assert use_cpu_layers(lean) == 5  # The norms.
     theirs, ours = gradients(plain), gradients(lean)
     assert len(theirs) == 4
     for weight, gradient in theirs.items():
@@ -88,17 +88,17 @@ def test_the_last_mlp_stays_narrow() -> None:
     plain = made("llama")
     expected = plain(input_ids=TOKENS).logits[0].log_softmax(-1)[kept, targets]
     add_answer_head(plain)
-    make_lean(plain)
+    use_cpu_layers(plain)
     narrow = plain.model.layers[-1].mlp.forward
     torch.testing.assert_close(plain(input_ids=TOKENS, logits_to_keep=kept, answer_targets=targets).logps, expected)
     assert narrow.positions.tolist() == [3, 5]
-    assert narrow.whole.__func__.__module__ == make_lean.__module__
+    assert narrow.whole.__func__.__module__ == use_cpu_layers.__module__
 
 
 def test_another_formula_is_left_alone() -> None:
     """Gemma's norm multiplies by one plus its weight, and its MLP uses tanh's GELU."""
     model = Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8))
-    assert make_lean(model) == 0
+    assert use_cpu_layers(model) == 0
 
 
 def test_a_dropout_is_left_alone() -> None:
@@ -106,8 +106,8 @@ def test_a_dropout_is_left_alone() -> None:
     model = made("llama").eval()
     for layer in model.model.layers:
         layer.mlp.dropout = nn.Dropout(0.5)
-    assert make_lean(model) == 5
+    assert use_cpu_layers(model) == 5
 
 
 def test_half_precision_is_left_alone() -> None:
-    assert make_lean(made("llama").to(torch.bfloat16)) == 0
+    assert use_cpu_layers(made("llama").to(torch.bfloat16)) == 0

@@ -99,7 +99,7 @@ def group_of(size: int, pairs: int = 1, weight: float = 1.0) -> Group:
 
 def by_step(plan: Plan) -> list[list[tuple[int, ...]]]:
     """The groups of each pack, step by step."""
-    size = plan.turns * plan.workers
+    size = plan.accumulation * plan.workers
     return [[pack.groups for pack in plan.packs[start : start + size]] for start in range(0, len(plan.packs), size)]
 
 
@@ -115,7 +115,7 @@ def test_every_group_stands_once_in_each_epoch(
         groups, epochs=epochs, groups_per_step=per_step, max_tokens=budget, workers=workers, seed=seed
     )  # fmt: skip
     # Every worker has the same number of turns in every step, so none waits for a gradient that does not come.
-    assert len(plan.packs) == plan.steps * plan.turns * plan.workers
+    assert len(plan.packs) == plan.steps * plan.accumulation * plan.workers
     steps = by_step(plan)
     assert len(steps) == plan.steps == epochs * math.ceil(len(groups) / per_step)
     each = plan.steps // epochs
@@ -154,14 +154,14 @@ def test_each_epoch_has_its_own_order() -> None:
 def test_workers_get_equal_tokens_as_far_as_whole_groups_allow() -> None:
     groups = [group_of(size) for size in (50, 30, 20, 40, 35, 25)]
     plan = plan_training(groups, epochs=1, groups_per_step=6, max_tokens=1000, workers=2, seed=0)
-    assert (plan.steps, plan.turns) == (1, 1)
+    assert (plan.steps, plan.accumulation) == (1, 1)
     assert [sum(groups[index].tokens for index in pack.groups) for pack in plan.packs] == [100, 100]
 
 
 def test_a_group_larger_than_the_budget_is_trained_all_the_same() -> None:
     groups = [group_of(500), group_of(10)]
     plan = plan_training(groups, epochs=1, groups_per_step=2, max_tokens=64, workers=1, seed=0)
-    assert (plan.steps, plan.turns) == (1, 2)
+    assert (plan.steps, plan.accumulation) == (1, 2)
     assert sorted(pack.groups for pack in plan.packs) == [(0,), (1,)]
 
 

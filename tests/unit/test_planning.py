@@ -141,7 +141,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     from rlaif.training.kernels.attention import Layout, Span, set_attention
-    from rlaif.training.kernels.cpu_layers import make_lean
+    from rlaif.training.kernels.cpu_layers import use_cpu_layers
 
     config = LlamaConfig(
         num_hidden_layers=layers,
@@ -157,7 +157,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     if lora:
         model = get_peft_model(model, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"))
     if not autocast:
-        make_lean(model)
+        use_cpu_layers(model)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 

@@ -24,12 +24,13 @@ from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
+from rlaif.training.job import StartingWeights, TrainingJob, Worker
 from rlaif.training.reward.encode import encode_pairs
 from rlaif.training.reward.heldout import score_chats, tally
-from rlaif.training.reward.job import RewardJob, RewardResult
 from rlaif.training.reward.pairs import RewardPair, pairs_sha, read_pairs
-from rlaif.training.reward.settings import RewardSettings
+from rlaif.training.reward.settings import RewardSettings, RewardTrainingSection
 from rlaif.training.reward.split import held_out
+from rlaif.training.reward.train import RewardResult, train_reward_model
 from tests.tiny import save_chat_model
 
 torch = pytest.importorskip("torch")
@@ -62,19 +63,20 @@ def write(folder: Path, given: list[Label]) -> str:
     return str(path)
 
 
-def job(folder: Path, base: str, pairs: list[RewardPair], *overrides: str) -> RewardJob:
+def job(folder: Path, base: str, pairs: list[RewardPair], *overrides: str) -> TrainingJob[RewardTrainingSection]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
     rows = encode_pairs(pairs, tokenizer, 128).rows
     write_table(str(folder / "pairs.parquet"), pa.Table.from_pylist(rows))
-    return RewardJob(
-        base, str(folder / "pairs.parquet"), str(folder / "model"), parse_overrides(RewardSettings, overrides), False
-    )
+    settings = parse_overrides(RewardSettings, overrides)
+    return TrainingJob(
+        start=StartingWeights(base, settings.revision, settings.dtype), rows=str(folder / "pairs.parquet"),
+        out=str(folder / "model"), settings=settings.training, seed=settings.seed, gpu=False,
+        workers=settings.cluster.training,
+    )  # fmt: skip
 
 
 def trained(folder: Path, base: str, pairs: list[RewardPair], *overrides: str) -> RewardResult:
-    from rlaif.training.reward.trainer import train_reward_model
-
-    return train_reward_model(job(folder, base, pairs, *overrides))
+    return train_reward_model(job(folder, base, pairs, *overrides), Worker())
 
 
 def test_labels_become_pairs_and_ties_are_counted(tmp_path: Path) -> None:
@@ -211,7 +213,9 @@ def test_the_judge_scores_the_very_tokens_that_were_trained_on(tmp_path: Path, b
     assert [reward.score for reward in rewards] == pytest.approx(expected, abs=1e-5)
     assert [reward.tokens for reward in rewards] == list(map(len, ids))
     threads = torch.get_num_threads()
-    assert [reward.score for reward in score_chats(folder, chats, False, 4, 1)] == pytest.approx(expected, abs=1e-5)
+    assert [reward.score for reward in score_chats(folder, chats, False, batch_size=4, threads=1)] == pytest.approx(
+        expected, abs=1e-5
+    )
     torch.set_num_threads(threads)
 
 
@@ -253,7 +257,7 @@ def test_the_hash_of_pairs_is_of_what_they_say(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("training.beta=1", "training.beta: unknown key"),
-        ("training.pairs_per_step=6", r"training.pairs_per_step \(6\) is no multiple of"),
+        ("training.pairs_per_step=6", r"training.pairs_per_step \(6\) is not a multiple of"),
         ("training.max_length=2", "training.max_length: input should be greater than or equal to 16"),
         ("policy.model=x", "policy: unknown key"),
     ],

@@ -1,1 +1,1 @@
-"""Direct preference optimization on groups."""
+"""Direct preference optimization on groups of candidates."""

@@ -1,6 +1,6 @@
-"""From the texts of preferences to the token ids that are trained on, as TRL encodes them.
+"""Encodes the texts of preferences as TRL does.
 
-Invariant: no answer is cut. A pair that is longer than the model's context is left out, and its id is given back.
+Invariant: no answer is cut. A pair longer than the model's context is left out and reported by its id.
 """
 
 from collections.abc import Sequence
@@ -12,55 +12,51 @@ from rlaif.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """Rows for `pairs.parquet`, and what did not become one.
+class EncodedPreferences:
+    """Rows for `pairs.parquet`, and the pairs left out.
 
     Attributes:
         rows: one for each preference that fits.
         too_long: ids of pairs with more tokens than the model's context.
-        sampled: rows whose token ids are those that a run sampled.
     """
 
     rows: list[dict[str, Any]]
     too_long: list[str]
-    sampled: int
 
 
 def encode_preferences(
     preferences: Sequence[Preference], tokenizer: Any, context: int | None, policy_id: str
-) -> Encoded:
+) -> EncodedPreferences:
     """Encode preferences with a policy's tokenizer.
 
-    A chat is rendered by the chat template, a plain text ends with the end token. The prompt ends where prompt and
-    prompt with answer begin to differ, since a template may render a prompt's end otherwise once an answer follows.
-    Token ids that a run sampled are taken as they are where the tokenizer renders their prompt to the same ids, and
-    their reference log-probabilities where this very policy sampled them.
+    The chat template renders a chat; a plain text ends with the end token. The prompt ends where the ids of the prompt
+    and of prompt with answer begin to differ, since a template may render a prompt's end differently once an answer
+    follows. A run's sampled token ids are kept where the tokenizer gives their prompt the same ids, and their
+    log-probabilities where this policy sampled them.
 
     Args:
         preferences: of `read_preferences`.
         tokenizer: of the policy.
-        context: tokens that the policy can see, None for any number.
+        context: the policy's longest sequence, in tokens; None is unlimited.
         policy_id: id of the policy's weights.
 
     Raises:
-        UserError: no token of a prompt stays apart from the answers, so that nothing predicts their first.
+        UserError: all tokens of a prompt merge with the answers', so that nothing predicts their first token.
     """
-    rows, too_long, sampled = [], [], 0
+    rows, too_long = [], []
     for preference in preferences:
-        tokens = _as_sampled(preference, tokenizer, policy_id)
-        sampled += tokens is not None
-        tokens = tokens or _as_text(preference, tokenizer)
+        tokens = _as_sampled(preference, tokenizer, policy_id) or _as_text(preference, tokenizer)
         if not tokens["prompt_token_ids"]:
             raise UserError(
-                f"{preference.id}: prompt: its tokens merge with those of the answers, and none is left; "
-                f"expected one that ends with its last token, such as a line break, got {preference.prompt!r}"
+                f"{preference.id}: prompt: all of its tokens merge with those of the answers; "
+                f"end it with a token of its own, such as a line break; got {preference.prompt!r}"
             )
         longest = max(len(tokens["chosen_token_ids"]), len(tokens["rejected_token_ids"]))
         if context is not None and len(tokens["prompt_token_ids"]) + longest > context:
             too_long.append(preference.id)
             continue
         rows.append({"pair_id": preference.id, "margin": preference.margin, "source": preference.source, **tokens})
-    return Encoded(rows, too_long, sampled)
+    return EncodedPreferences(rows, too_long)
 
 
 def _as_sampled(preference: Preference, tokenizer: Any, policy_id: str) -> dict[str, Any] | None:
@@ -76,7 +72,7 @@ def _as_sampled(preference: Preference, tokenizer: Any, policy_id: str) -> dict[
 def _as_text(preference: Preference, tokenizer: Any) -> dict[str, Any]:
     prompt = _prompt_ids(preference.prompt, tokenizer)
     whole = [_whole_ids(preference.prompt, answer, tokenizer) for answer in (preference.chosen, preference.rejected)]
-    shared = min(_common(prompt, ids) for ids in whole)
+    shared = min(_shared_prefix(prompt, ids) for ids in whole)
     return {
         "prompt_token_ids": prompt[:shared],
         "chosen_token_ids": whole[0][shared:],
@@ -101,11 +97,12 @@ def _whole_ids(prompt: Text, answer: Text, tokenizer: Any) -> list[int]:
 
 
 def _chat_ids(tokenizer: Any, messages: Sequence[Any], *, add_generation_prompt: bool) -> list[int]:
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=add_generation_prompt)
-    # The template writes the special tokens itself.
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = tokenizer.apply_chat_template(
+        list(messages), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
+    )
+    return list(ids)
 
 
-def _common(one: list[int], other: list[int]) -> int:
+def _shared_prefix(one: list[int], other: list[int]) -> int:
     most = min(len(one), len(other))
     return next((index for index in range(most) if one[index] != other[index]), most)

@@ -1,6 +1,7 @@
-"""The losses of direct preference optimization, one value a pair.
+"""The losses of direct preference optimization.
 
 Each is TRL's loss of the same name, formula for formula; `sigmoid` also takes a label smoothing, which TRL's ignores.
+The suffix P marks a value for each pair.
 """
 
 from typing import Literal
@@ -13,11 +14,12 @@ LossName = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]
 
 def pair_losses(
     loss: LossName,
-    chosen_ratio: torch.Tensor,
-    rejected_ratio: torch.Tensor,
-    chosen_length: torch.Tensor,
-    rejected_length: torch.Tensor,
+    chosen_ratio_P: torch.Tensor,
+    rejected_ratio_P: torch.Tensor,
+    chosen_length_P: torch.Tensor,
+    rejected_length_P: torch.Tensor,
     beta: float,
+    *,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Return each pair's loss.
@@ -33,23 +35,26 @@ def pair_losses(
             `hinge` is SLiC's max(0, 1 - d) on DPO's margin (Zhao et al. 2023, arXiv:2305.10425);
             `ipo` is equation 17 of Azar et al. 2023 (arXiv:2310.12036) on ratios averaged over tokens, as its authors
             computed it.
-        chosen_ratio, rejected_ratio: [P] log(policy / reference) of the whole answer, in nats.
-        chosen_length, rejected_length: [P] tokens of each answer; an empty answer counts as one token.
-        beta: strength of the pull to the reference; for `ipo` the paper's tau.
-        label_smoothing: e, the share of labels held to be wrong, in [0, 0.5); of use to `sigmoid` and `robust` alone.
+        chosen_ratio_P, rejected_ratio_P: log(policy / reference policy) of the whole answer, in nats.
+        chosen_length_P, rejected_length_P: tokens of each answer; an empty answer counts as one token.
+        beta: strength of the pull to the reference policy; for `ipo` the paper's tau.
+        label_smoothing: e, the assumed share of wrong preferences, in [0, 0.5); only `sigmoid` and `robust` use it.
+
+    Returns:
+        [P], one value a pair.
     """
     if loss in ("ipo", "sigmoid_norm"):
-        chosen_ratio = chosen_ratio / chosen_length.clamp(min=1)
-        rejected_ratio = rejected_ratio / rejected_length.clamp(min=1)
-    difference = chosen_ratio - rejected_ratio
+        chosen_ratio_P = chosen_ratio_P / chosen_length_P.clamp(min=1)
+        rejected_ratio_P = rejected_ratio_P / rejected_length_P.clamp(min=1)
+    difference_P = chosen_ratio_P - rejected_ratio_P
     if loss == "ipo":
-        return (difference - 1 / (2 * beta)) ** 2
-    margin = beta * difference
+        return (difference_P - 1 / (2 * beta)) ** 2
+    margin_P = beta * difference_P
     if loss == "hinge":
-        return torch.relu(1 - margin)
-    right, wrong = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+        return torch.relu(1 - margin_P)
+    right_P, wrong_P = -F.logsigmoid(margin_P), -F.logsigmoid(-margin_P)
     if loss == "robust":
-        return ((1 - label_smoothing) * right - label_smoothing * wrong) / (1 - 2 * label_smoothing)
+        return ((1 - label_smoothing) * right_P - label_smoothing * wrong_P) / (1 - 2 * label_smoothing)
     if loss == "sigmoid" and label_smoothing:
-        return (1 - label_smoothing) * right + label_smoothing * wrong
-    return right
+        return (1 - label_smoothing) * right_P + label_smoothing * wrong_P
+    return right_P

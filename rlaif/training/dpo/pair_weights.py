@@ -1,20 +1,20 @@
-"""How much a pair counts among the pairs of its step."""
+"""The weight of a pair among the pairs of its step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlaif.recipe import TrainingSection
 
-COLUMNS = ("margin", "source")
-"""Columns of `pairs.parquet` that a weight depends on."""
+WEIGHT_COLUMNS = ("margin", "source")
+"""The columns of `pairs.parquet` that a weight depends on."""
 
 
 def pair_weight(training: TrainingSection) -> Callable[[Mapping[str, Any]], float]:
-    """Return what gives a row of `pairs.parquet` its weight.
+    """Return the function from a row of `pairs.parquet` to its weight.
 
-    With `weights: margin` it is the pair's margin, |2p - 1| of a judge's soft preference p: the difference of the
-    chances that the judge gives the two answers, so that a pair it is unsure of moves the policy little. A difference
-    of scores counts as one from one up. A person's pair has `human_weight`, whatever its margin.
+    With `weights: margin` the weight is the pair's margin, at most 1: |2p - 1| for a judge's preference p, the
+    difference of the probabilities that it gives the two answers, or a difference of scores. A pair that a judge is
+    unsure of so moves the policy little. A person's pair has `human_weight`, whatever its margin.
     """
 
     def weight(row: Mapping[str, Any]) -> float:

@@ -1,8 +1,10 @@
-"""TRL's `DPOTrainer` on groups instead of rows: what is overridden, and nothing else.
+"""TRL's `DPOTrainer` on packs of groups instead of rows.
 
-TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from text. Ours gets packs of groups, as
-sampled token ids with the reference's log-probabilities beside them, and keeps TRL's optimizer, schedule, callbacks,
-checkpoints and logging.
+TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from text. Here a row is a pack of groups, as
+sampled token ids with their log-probabilities under the reference policy. Optimizer, schedule, callbacks, checkpoints
+and logging remain TRL's.
+
+Suffixes name axes: P pairs, C candidates of a pack.
 """
 
 import math
@@ -19,24 +21,24 @@ from rlaif.errors import WorkError
 from rlaif.training.dpo.losses import LossName, pair_losses
 from rlaif.training.groups import Group, Pair
 from rlaif.training.kernels.attention import attention_of
-from rlaif.training.kernels.cpu_gradients import hold_gradients
-from rlaif.training.kernels.cpu_layers import make_lean
+from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
+from rlaif.training.kernels.cpu_layers import use_cpu_layers
 from rlaif.training.packing import Plan
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
 
-# Sums over pairs that are kept between two log entries; the last is their number.
+# Sums over pairs between two log entries; the last is the number of pairs.
 _SUMS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One pack as tensors, with the pairs among its P preferences.
+    """One pack as tensors, with its P pairs.
 
     Attributes:
-        row: the forward pass over all candidates.
+        row: the forward pass over all C candidates.
         pairs: the pairs, for messages.
         chosen, rejected: [P] int64, indices of candidates in the row.
-        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference, in nats.
+        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference policy, in nats.
         weights: [P] float32, each pair's share of the whole optimizer step's weight.
     """
 
@@ -75,11 +77,11 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
     """TRL's DPO over packs of groups.
 
     Args:
-        groups: all groups of the training, with their reference log-probabilities.
-        plan: which groups stand in which pack.
+        groups: all groups of the training, with their references.
+        plan: which groups are in which pack.
         loss, label_smoothing: as of `pair_losses`.
-        nll: weight of the chosen answer's mean negative log-likelihood beside the loss.
-        rest: as of `DPOTrainer`; `args.precompute_ref_log_probs` must be set, `data_collator` and data sets not.
+        sft_weight: weight of the chosen answer's mean negative log-likelihood, added to the loss.
+        rest, named: of `DPOTrainer`, without collator and data sets; `args.precompute_ref_log_probs` must be set.
     """
 
     def __init__(
@@ -89,23 +91,23 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         plan: Plan,
         loss: LossName,
         label_smoothing: float = 0.0,
-        nll: float = 0.0,
+        sft_weight: float = 0.0,
         **named: Any,
     ) -> None:
         self._groups, self._plan = groups, plan
-        self._loss, self._label_smoothing, self._nll = loss, label_smoothing, nll
+        self._loss, self._label_smoothing, self._sft_weight = loss, label_smoothing, sft_weight
         self._sums = [0.0] * _SUMS
         rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
         super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
-        # TRL keeps a copy of the adapter to compute the reference with; ours comes with the pairs.
+        # TRL copies the adapter to compute the reference with; here the pairs bring it.
         if "ref" in getattr(self.model, "peft_config", {}):
             self.model.delete_adapter("ref")
         self._attention = attention_of(self.model)
         if self.args.device.type == "cpu" and not self.is_fsdp_enabled:
-            make_lean(self.model)
-            # A step of one pack has no sum to hold, and one that is shared must leave autograd's to the exchange.
-            if plan.turns > 1 and plan.workers == 1:
-                hold_gradients(self.model)
+            use_cpu_layers(self.model)
+            # A step of one pack sums nothing; data parallelism needs the gradients of autograd.
+            if plan.accumulation > 1 and plan.workers == 1:
+                hold_cpu_gradients(self.model)
 
     def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
         (row,) = rows
@@ -129,43 +131,47 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
     ) -> torch.Tensor:
         batch = inputs["batch"]
-        logps = candidate_logps(model, batch.row, self._attention)
-        chosen, rejected = logps[batch.chosen], logps[batch.rejected]
-        chosen_length, rejected_length = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
-        ratios = chosen - batch.ref_chosen, rejected - batch.ref_rejected
-        losses = pair_losses(self._loss, *ratios, chosen_length, rejected_length, self.beta, self._label_smoothing)
-        if self._nll:
-            losses = losses - self._nll * chosen / chosen_length.clamp(min=1)
+        logps_C = candidate_logps(model, batch.row, self._attention)
+        chosen_P, rejected_P = logps_C[batch.chosen], logps_C[batch.rejected]
+        chosen_length_P, rejected_length_P = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
+        ratios = chosen_P - batch.ref_chosen, rejected_P - batch.ref_rejected
+        losses_P = pair_losses(
+            self._loss, *ratios, chosen_length_P, rejected_length_P, self.beta, label_smoothing=self._label_smoothing
+        )
+        if self._sft_weight:
+            losses_P = losses_P - self._sft_weight * chosen_P / chosen_length_P.clamp(min=1)
         # The empty sum keeps the graph whole where a pack has no pairs.
-        loss = (losses * batch.weights).sum() + 0.0 * logps.sum()
-        self._check(loss, losses, batch)
-        self._record(losses, *ratios)
-        # Trainer divides by the turns and the gradient exchange by the workers; the mean over the step is taken here.
-        return loss * self._plan.turns * self._plan.workers
+        loss = (losses_P * batch.weights).sum() + 0.0 * logps_C.sum()
+        self._check(loss, losses_P, batch)
+        self._record(losses_P, *ratios)
+        # `Trainer` divides by the packs of a step, the gradient exchange by the workers; the weights already average.
+        return loss * self._plan.accumulation * self._plan.workers
 
-    def _check(self, loss: torch.Tensor, losses: torch.Tensor, batch: Batch) -> None:
-        """Stop before a loss that is no number reaches the weights."""
+    def _check(self, loss: torch.Tensor, losses_P: torch.Tensor, batch: Batch) -> None:
+        """Stop before a loss that is not finite reaches the weights."""
         if torch.isfinite(loss):
             return
-        wrong = [pair.id for pair, value in zip(batch.pairs, losses.tolist(), strict=True) if not math.isfinite(value)]
+        wrong = [
+            pair.id for pair, value in zip(batch.pairs, losses_P.tolist(), strict=True) if not math.isfinite(value)
+        ]
         ids = ", ".join(wrong or [pair.id for pair in batch.pairs])
         raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
 
-    def _record(self, losses: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> None:
-        chosen, rejected = chosen.detach(), rejected.detach()
+    def _record(self, losses_P: torch.Tensor, chosen_P: torch.Tensor, rejected_P: torch.Tensor) -> None:
+        chosen_P, rejected_P = chosen_P.detach(), rejected_P.detach()
         sums = [
-            losses.detach().sum(),
-            (self.beta * (chosen - rejected)).sum(),
-            (chosen > rejected).sum().float(),
-            (self.beta * chosen).sum(),
-            (self.beta * rejected).sum(),
-            torch.tensor(float(len(losses)), device=losses.device),
+            losses_P.detach().sum(),
+            (self.beta * (chosen_P - rejected_P)).sum(),
+            (chosen_P > rejected_P).sum().float(),
+            (self.beta * chosen_P).sum(),
+            (self.beta * rejected_P).sum(),
+            torch.tensor(float(len(losses_P)), device=losses_P.device),
         ]
         everywhere = self.accelerator.gather(torch.stack(sums)[None]).sum(dim=0).tolist()
         self._sums = [old + new for old, new in zip(self._sums, everywhere, strict=True)]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log Trainer's figures with the means over the pairs since the last time; see `Trainer`."""
+        """Log `Trainer`'s figures, and the means over the pairs since the last entry."""
         if pairs := self._sums[-1]:
             names = ("pair_loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
             logs |= {name: value / pairs for name, value in zip(names, self._sums, strict=False)}

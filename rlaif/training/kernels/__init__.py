@@ -1,1 +1,4 @@
-"""Tensor code of the trainer."""
+"""The trainer's tensor code; what `cpu_` begins is for CPUs alone.
+
+Suffixes name the axes of a tensor, in their order; each module lists its letters.
+"""

@@ -1,7 +1,8 @@
-"""A model that answers with log-probabilities of answer tokens, and computes at their positions alone what it can.
+"""Makes a model return log-probabilities of answer tokens, computing logits and its last MLP at their positions alone.
 
-The logits, and the MLP of the last layer: of all that a layer computes at a position, only its keys and values are
-looked at from elsewhere, and after the last layer nothing looks anywhere.
+Other positions read only the keys and values of a layer, and after the last layer nothing reads another position.
+
+Suffixes name axes: A answer tokens, T tokens of the row, D the model's width.
 """
 
 import functools
@@ -17,7 +18,7 @@ from rlaif.training.kernels.token_logps import token_logps
 
 @dataclass
 class AnswerLogps(ModelOutput):  # type: ignore[misc]
-    """What `add_answer_head` makes a model return.
+    """The output of a model with an answer head.
 
     Attributes:
         logps: [A] float32, log-probability of each target, in nats.
@@ -27,10 +28,10 @@ class AnswerLogps(ModelOutput):  # type: ignore[misc]
 
 
 def add_answer_head(model: Any) -> None:
-    """Let a bare model answer `model(..., logits_to_keep=[A], answer_targets=[A])` with `AnswerLogps` for its logits.
+    """Make a bare model return `AnswerLogps` for `model(..., logits_to_keep=positions_A, answer_targets=targets_A)`.
 
-    Inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism) ever
-    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is as it was.
+    The head is inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism)
+    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged.
     """
     plain = model.forward
     last = _last_mlp(model)
@@ -38,7 +39,7 @@ def add_answer_head(model: Any) -> None:
     @functools.wraps(type(model).forward)
     def forward(self: Any, *args: Any, answer_targets: torch.Tensor | None = None, **named: Any) -> Any:
         if last is not None:
-            # Left as it is until the next forward pass: gradient checkpointing computes this one again.
+            # Kept until the next forward pass: gradient checkpointing repeats this one.
             last.positions = None if answer_targets is None else torch.unique(named["logits_to_keep"])
         output = plain(*args, **named)
         return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
@@ -47,27 +48,27 @@ def add_answer_head(model: Any) -> None:
 
 
 class NarrowMlp:
-    """The forward pass of an MLP at some positions of [1, T, H] alone, with zeros at the others.
+    """The forward pass of an MLP at some positions of [1, T, D] alone, with zeros at the others.
 
     Attributes:
-        whole: the forward pass that is narrowed.
-        positions: where; None is everywhere.
+        whole: the forward pass at all positions.
+        positions: the distinct positions; None is all.
     """
 
     def __init__(self, forward: Any) -> None:
         self.whole = forward
         self.positions: torch.Tensor | None = None
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden_1TD: torch.Tensor) -> torch.Tensor:
         if self.positions is None:
-            everywhere: torch.Tensor = self.whole(x)
+            everywhere: torch.Tensor = self.whole(hidden_1TD)
             return everywhere
-        found: torch.Tensor = self.whole(x[:, self.positions])
-        return found.new_zeros(*x.shape[:-1], found.shape[-1]).index_copy(1, self.positions, found)
+        found: torch.Tensor = self.whole(hidden_1TD[:, self.positions])
+        return found.new_zeros(*hidden_1TD.shape[:-1], found.shape[-1]).index_copy(1, self.positions, found)
 
 
 def _last_mlp(model: Any) -> NarrowMlp | None:
-    """Make the last layer's MLP one that can be narrowed; None where it has none that treats each position alone."""
+    """Replace the last layer's MLP by a narrow one; None where it has no MLP that treats each position by itself."""
     layers = getattr(getattr(model, model.base_model_prefix, None), "layers", None)
     mlp = getattr(layers[-1], "mlp", None) if isinstance(layers, torch.nn.ModuleList) else None
     if mlp is None:
@@ -78,7 +79,7 @@ def _last_mlp(model: Any) -> NarrowMlp | None:
         if not _agree(plain, narrow, model):
             return None
     except (AttributeError, TypeError, ValueError, RuntimeError):
-        # Called with more than a tensor, or no answer in one.
+        # It takes more than a tensor, or returns something else.
         return None
     finally:
         narrow.positions = None
@@ -89,8 +90,8 @@ def _last_mlp(model: Any) -> NarrowMlp | None:
 def _agree(plain: Any, narrow: NarrowMlp, model: Any) -> bool:
     weight = next(model.parameters())
     width = model.config.get_text_config().hidden_size
-    x = torch.linspace(-1.0, 1.0, 3 * width, device=weight.device, dtype=weight.dtype).view(1, 3, width)
+    hidden_1TD = torch.linspace(-1.0, 1.0, 3 * width, device=weight.device, dtype=weight.dtype).view(1, 3, width)
     narrow.positions = torch.tensor([0, 1], device=weight.device)
     with torch.no_grad():
-        whole, part = plain(x), narrow(x)
+        whole, part = plain(hidden_1TD), narrow(hidden_1TD)
     return torch.allclose(part[:, :2], whole[:, :2], rtol=1e-2, atol=1e-3) and not part[:, 2].any()

@@ -1,9 +1,11 @@
-"""Attention over packed groups: a candidate sees its prompt and itself, and no work is spent on what it may not see.
+"""Attention over packed groups: a candidate sees its prompt and itself alone.
 
-Three ways compute the same. `groups` takes a group's tokens block by block, each with the group's tokens up to its own,
-so that its cost does not grow with the other groups of a row and little is spent on what comes later; `flex` is
-FlexAttention with a block mask (Dong et al. 2024, arXiv:2412.05496), on CUDA; `mask` is the model's own attention under
-a dense mask, for models that take nothing else. Which of them a model can use is tried out, never assumed.
+Three kinds compute the same. `groups` attends block by block within each group, so that its cost does not grow with
+the other groups of a row; `flex` is FlexAttention with a block mask (Dong et al. 2024, arXiv:2412.05496), on CUDA;
+`mask` is the model's own attention under a dense mask, for all other models. Which kind a model supports is tested, not
+assumed.
+
+Suffixes name axes: T tokens of the row, H heads, D width of a head, Q and K tokens of a block that look and are seen.
 """
 
 from collections.abc import Sequence
@@ -13,18 +15,18 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-Kind = Literal["groups", "flex", "mask"]
+AttentionKind = Literal["groups", "flex", "mask"]
 
 _NAME = "rlaif_groups"
-# FlexAttention compiles for a length once; rows are filled up to a multiple of this.
+# FlexAttention compiles once for each length, so rows are padded to a multiple of this.
 _FLEX_BLOCK = 128
-# Tokens whose attention is one call of `groups`; of 64 to 256 none is faster for every shape.
+# Tokens in one attention call of `groups`; no size from 64 to 256 is fastest for every shape.
 _QUERY_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a group lies in a row: [start, end), its prompt first."""
+    """The positions [start, end) of a group in a row, its prompt first."""
 
     start: int
     end: int
@@ -32,11 +34,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Tokens of a group that look at it together.
+    """Q tokens of a group that attend in one call.
 
     Attributes:
-        size: how many they are.
-        mask: [1, 1, size, K] over the group's first K tokens, 0 where they may look and -inf elsewhere.
+        size: Q.
+        mask: [1, 1, Q, K] over the group's first K tokens, 0 where a token may look and -inf elsewhere.
     """
 
     size: int
@@ -45,13 +47,13 @@ class Block:
 
 @dataclass(slots=True)
 class Layout:
-    """Which token of a row belongs to what.
+    """The group and the candidate of each token of a row.
 
     Attributes:
-        spans: of the groups, side by side, without gaps; together they are the row.
+        spans: of the groups, in order, without gaps; together they cover the row.
         group: [T] int64, index of each token's group.
         candidate: [T] int64, index of each token's candidate, -1 in a prompt.
-        visits: attention calls that used this layout; 0 after a forward pass tells that the model ignored it.
+        visits: attention calls that used this layout; 0 after a forward pass means that the model ignored it.
     """
 
     spans: Sequence[Span]
@@ -65,25 +67,25 @@ class Layout:
         return Layout(self.spans, self.group.to(device), self.candidate.to(device))
 
     def visible(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Whether the tokens at positions `query` may look at those at `key`: causal, own group, prompt or itself."""
+        """Whether tokens at positions `query` may look at those at `key`: earlier ones of its prompt and candidate."""
         same_group = self.group[query] == self.group[key]
         reach = (self.candidate[key] == -1) | (self.candidate[key] == self.candidate[query])
         return (query >= key) & same_group & reach
 
     def dense_mask(self) -> torch.Tensor:
-        """[1, 1, T, T] bool, True where row may look at column."""
+        """[1, 1, T, T] bool, True where the row's token may look at the column's."""
         every = torch.arange(len(self.group), device=self.group.device)
         return self.visible(every[:, None], every[None, :])[None, None]
 
     def block_mask(self) -> Any:
-        """The same for FlexAttention, over T tokens filled up to whole blocks."""
+        """The dense mask for FlexAttention, over T tokens padded to whole blocks."""
         from torch.nn.attention.flex_attention import create_block_mask
 
         length = len(self.group)
         last = length - 1
 
         def visible(batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-            # Filler looks at itself, so that no row of the softmax is empty.
+            # Padding looks at itself, so that no row of the softmax is empty.
             inside = (query < length) & (key < length)
             return (inside & self.visible(query.clamp(max=last), key.clamp(max=last))) | (query == key)
 
@@ -91,7 +93,7 @@ class Layout:
         return create_block_mask(visible, None, None, filled, filled, device=self.group.device)
 
     def blocks(self, dtype: torch.dtype) -> list[list[Block]]:
-        """The blocks of each span, made once for all layers."""
+        """The blocks of each span, built once for all layers."""
         if not self._blocks or self._blocks[0][0].mask.dtype != dtype:
             self._blocks = [
                 [self._block(span, start, dtype) for start in range(span.start, span.end, _QUERY_BLOCK)]
@@ -108,19 +110,19 @@ class Layout:
 
 
 def flex_filler(length: int) -> int:
-    """Tokens that fill a row of `length` up to whole blocks of FlexAttention."""
+    """Tokens that pad a row of `length` to whole blocks of FlexAttention."""
     return -length % _FLEX_BLOCK
 
 
-def set_attention(model: Any, on_gpu: bool) -> Kind:
-    """Choose how a model computes attention over packed groups, and set it so.
+def set_attention(model: Any, on_gpu: bool) -> AttentionKind:
+    """Choose and set the kind of a model's attention over packed groups.
 
     Args:
         model: a causal language model, bare, without an adapter or a wrapper.
-        on_gpu: whether it is about to run on CUDA.
+        on_gpu: whether it will run on CUDA.
 
     Returns:
-        `flex` on CUDA where the model has it; `groups` where the model hands its attention what it is called with;
+        `flex` on CUDA where the model supports it; `groups` where the model passes its arguments on to its attention;
         else `mask`.
     """
     if on_gpu and getattr(model, "_supports_flex_attn", False):
@@ -132,23 +134,23 @@ def set_attention(model: Any, on_gpu: bool) -> Kind:
         if _reaches_attention(model):
             return "groups"
     except (ValueError, TypeError):
-        # A model whose attention is its own code says so here.
+        # The model has its own attention code.
         pass
     model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
     return "mask"
 
 
-def attention_of(model: Any) -> Kind:
-    """Return what `set_attention` chose for a model; an adapter around it is welcome."""
+def attention_of(model: Any) -> AttentionKind:
+    """Return the choice of `set_attention` for a model, with or without an adapter around it."""
     chosen = model.config._attn_implementation
     return "groups" if chosen == _NAME else "flex" if chosen == "flex_attention" else "mask"
 
 
 def longest_context(config: Any) -> int | None:
-    """Return the tokens that every layer of a model sees, None for all; None too where nothing limits them.
+    """Return the smallest attention window of a model's layers, in tokens; None without any.
 
     Raises:
-        ValueError: a layer is no attention, or not one that a candidate can be kept apart in.
+        ValueError: a layer is not attention, or cannot separate candidates.
     """
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ("full_attention",))
@@ -179,9 +181,9 @@ def _register() -> None:
 
 def _attend(
     module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    query_1HTD: torch.Tensor,
+    key_1HTD: torch.Tensor,
+    value_1HTD: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
     scaling: float | None = None,
@@ -191,27 +193,27 @@ def _attend(
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """One layer's attention, as transformers calls it: [1, H, T, D] to [1, T, H, D]."""
+    """One layer's attention, called by transformers; returns [1, T, H, D]."""
     if softcap is not None or s_aux is not None:
         raise ValueError("attention with a soft cap or sinks")
-    shared = query.shape[1] != key.shape[1]  # Heads of keys and values that several heads of queries look at.
+    shared = query_1HTD.shape[1] != key_1HTD.shape[1]  # Several heads of queries share one of keys and values.
     if layout is None:
         # An ordinary sequence without padding, such as a probe's.
         plain = F.scaled_dot_product_attention(
-            query, key, value, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared
+            query_1HTD, key_1HTD, value_1HTD, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared
         )
         return plain.transpose(1, 2).contiguous(), None
     layout.visits += 1
     lengths = [span.end - span.start for span in layout.spans]
     parts = []
     # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
-    for blocks, q, k, v in zip(
-        layout.blocks(query.dtype), *(torch.split(part, lengths, 2) for part in (query, key, value)), strict=True
-    ):
-        for block, rows in zip(blocks, torch.split(q, [block.size for block in blocks], 2), strict=True):
+    groups = (torch.split(tensor, lengths, 2) for tensor in (query_1HTD, key_1HTD, value_1HTD))
+    for blocks, query, key, value in zip(layout.blocks(query_1HTD.dtype), *groups, strict=True):
+        for block, query_1HQD in zip(blocks, torch.split(query, [block.size for block in blocks], 2), strict=True):
             seen = block.mask.shape[-1]
-            part = F.scaled_dot_product_attention(
-                rows, k[:, :, :seen], v[:, :, :seen], block.mask, dropout, scale=scaling, enable_gqa=shared
+            key_1HKD, value_1HKD = key[:, :, :seen], value[:, :, :seen]
+            part_1HQD = F.scaled_dot_product_attention(
+                query_1HQD, key_1HKD, value_1HKD, block.mask, dropout, scale=scaling, enable_gqa=shared
             )
-            parts.append(part.transpose(1, 2))
+            parts.append(part_1HQD.transpose(1, 2))
     return torch.cat(parts, 1), None

@@ -1,12 +1,13 @@
-"""Gradients that stay where they are from pack to pack, and are added to in place.
+"""Gradients on a CPU that keep their memory from pack to pack and are added to in place.
 
-A step of several packs sums their gradients. Autograd makes each pack's anew, as large as the weights, and adds it to
-the sum; and the sum itself comes to lie in gaps of the first pack's activations, which the next pack's then no longer
-fit. Here the sum is one block, laid out before the first pack, and the matrix product that gives a weight's gradient
-adds to it, as Megatron-LM's fused gradient accumulation does on GPUs. What autograd still makes by itself, such as a
-norm's gradient, it adds to the same place.
+Autograd allocates each pack's gradients anew, as large as the weights, and adds them to the step's sum, which itself is
+allocated between the first pack's activations and so fragments memory. Here the sum is one block, allocated before the
+first pack, and the matrix product of a weight's gradient adds to it, as in Megatron-LM's fused gradient accumulation on
+GPUs. Gradients that autograd still makes, such as a norm's, are added to the same block.
 
-For one worker alone: data parallelism exchanges what autograd hands it, and here that is nothing.
+For a single worker: data parallelism exchanges the gradients that autograd returns, and these functions return none.
+
+Suffixes name axes: N rows, I and O inputs and outputs of a layer.
 """
 
 import types
@@ -16,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Numbers between the starts of two gradients: of a cache line, which a tensor of its own is aligned to.
+# Gradients start at multiples of this many numbers: a cache line, as a tensor of its own would.
 _ALIGNED = 16
 
 
-def hold_gradients(model: nn.Module) -> None:
-    """Give the trained weights of a model their gradients for good, zero, and let its layers add to them.
+def hold_cpu_gradients(model: nn.Module) -> None:
+    """Allocate the gradients of a model's trained weights, zero, and make its layers add to them.
 
-    `model.zero_grad()` sets them to zero from here on, and leaves them in place.
+    `model.zero_grad()` then sets them to zero in place.
 
     Args:
-        model: whose trained weights are all of one type, on one device.
+        model: on a CPU, with trained weights of one type.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     rooms = [-(-weight.numel() // _ALIGNED) * _ALIGNED for weight in weights]
@@ -46,18 +47,18 @@ def hold_gradients(model: nn.Module) -> None:
             module.forward = types.MethodType(_embedding, module)
 
 
-def weight_gradient(weight: torch.Tensor, upstream: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-    """Return the gradient of `weight` in `rows @ weight.T`, or add it to the one that is held and return nothing.
+def weight_gradient(weight_OI: torch.Tensor, upstream_NO: torch.Tensor, rows_NI: torch.Tensor) -> torch.Tensor | None:
+    """Return the gradient of the weight in `rows_NI @ weight_OI.T`, or add it to the held one and return None.
 
     Args:
-        weight: [O, I].
-        upstream: [N, O], the gradient of the product.
-        rows: [N, I].
+        weight_OI: the weight.
+        upstream_NO: the gradient of the product.
+        rows_NI: the other factor.
     """
-    if getattr(weight, "held", False) and weight.grad is not None:
-        weight.grad.addmm_(upstream.t(), rows)
+    if getattr(weight_OI, "held", False) and weight_OI.grad is not None:
+        weight_OI.grad.addmm_(upstream_NO.t(), rows_NI)
         return None
-    return upstream.t() @ rows
+    return upstream_NO.t() @ rows_NI
 
 
 def _is_plain_embedding(module: nn.Module) -> bool:
@@ -91,14 +92,14 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        gradient = upstream[0].flatten(0, -2)
-        to_x = (gradient @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
-        to_bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
-        return to_x, weight_gradient(weight, gradient, x.flatten(0, -2)), to_bias
+        upstream_NO = upstream[0].flatten(0, -2)
+        to_x = (upstream_NO @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
+        to_bias = upstream_NO.sum(0) if ctx.needs_input_grad[2] else None
+        return to_x, weight_gradient(weight, upstream_NO, x.flatten(0, -2)), to_bias
 
 
 class _Embedding(torch.autograd.Function):
-    """Rows of a weight, without a matrix as large as the vocabulary for each pack's gradient."""
+    """Rows of a weight; a pack's gradient takes no matrix as large as the vocabulary."""
 
     @staticmethod
     def forward(ctx: Any, ids: torch.Tensor, weight: torch.Tensor, padding: int | None) -> torch.Tensor:
@@ -110,7 +111,7 @@ class _Embedding(torch.autograd.Function):
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[None, torch.Tensor | None, None]:
         ids, weight = ctx.saved_tensors
         ids, gradient = ids.flatten(), upstream[0].flatten(0, -2)
-        if ctx.padding is not None:  # Whose row an embedding never trains.
+        if ctx.padding is not None:  # An embedding never trains the row of its padding.
             real = ids != ctx.padding
             ids, gradient = ids[real], gradient[real]
         if weight.grad is None:

@@ -1,16 +1,16 @@
-"""Layers that keep less for the backward pass: what is cheap to compute again is not kept.
+"""Layers for a CPU that keep less for the backward pass and recompute the rest cheaply.
 
 Of a gated MLP (Shazeer 2020, arXiv:2002.05202) autograd keeps four tensors as wide as the MLP: gate, silu(gate), up,
-and their product, which goes into the projection down. Here it keeps gate and up. What is computed again are products
-element by element, and of the exponentials, which are what costs, none: the backward pass of silu needs the same one.
+and their product. Here it keeps gate and up, and recomputes products element by element; silu's backward pass needs the
+one exponential anyway.
 
-Of a root mean square norm (Zhang and Sennrich 2019, arXiv:1910.07467) it keeps the input and the normalized input. Here
-it keeps the result, which the linear layers behind it keep anyway, and divides the weight out again (as the norms of
-NVIDIA's Apex do with `memory_efficient`); a norm with a weight too near to zero for that keeps its input.
+Of a root mean square norm (Zhang and Sennrich 2019, arXiv:1910.07467) autograd keeps the input and the normalized
+input. Here it keeps the result, which the next linear layers keep anyway, and divides the weight out again (as NVIDIA's
+Apex does with `memory_efficient`); a norm with a weight too close to zero keeps its input.
 
-In float32 the two together are almost half of what a layer's activations take.
+In float32 the two save almost half of a layer's activations. A module is changed only if its output stays the same.
 
-A module is changed only if it then gives what it gave.
+Suffixes name axes: N rows, D the model's width, M the MLP's width.
 """
 
 import inspect
@@ -25,15 +25,15 @@ from rlaif.training.kernels.answer_head import NarrowMlp
 from rlaif.training.kernels.cpu_gradients import weight_gradient
 
 _TRIAL_ROWS = 3
-# Dividing a float32 by one above this gives back what was multiplied, to a rounding error.
+# Above this, dividing a float32 by the weight undoes the multiplication up to rounding.
 _LEAST_WEIGHT = 1e-12
 
 
-def make_lean(model: nn.Module) -> int:
-    """Change a model's norms and gated MLPs in place, where they are of the usual kind, and return how many.
+def use_cpu_layers(model: nn.Module) -> int:
+    """Replace the forward pass of a model's norms and gated MLPs of the usual kind, and return how many.
 
     Args:
-        model: with all the adapters that it is to have; what has one is left alone, and so is all but float32.
+        model: on a CPU, with all its adapters; modules with an adapter, and all but float32, are left unchanged.
     """
     return sum(_change(module) for module in model.modules())
 
@@ -71,7 +71,7 @@ def _is_norm(module: Any) -> bool:
 def _is_gated_mlp(module: Any) -> bool:
     parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     if any(isinstance(part, nn.Dropout) for part in module.modules()):
-        return False  # Which a trial of a model that is not in training would not see.
+        return False  # A trial outside of training would not show it.
     return _takes_one_tensor(module) and all(
         type(part) is nn.Linear
         and part.bias is None
@@ -82,7 +82,7 @@ def _is_gated_mlp(module: Any) -> bool:
 
 
 def _takes_one_tensor(module: nn.Module) -> bool:
-    return len(inspect.signature(type(module).forward).parameters) == 2  # Itself, and the tensor.
+    return len(inspect.signature(type(module).forward).parameters) == 2  # `self` and the tensor.
 
 
 def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -120,29 +120,29 @@ class _RMSNorm(torch.autograd.Function):
 
 
 class _GatedMlp(torch.autograd.Function):
-    """(silu(x @ gate.T) * (x @ up.T)) @ down.T, for x of [..., N, H]."""
+    """(silu(x @ gate.T) * (x @ up.T)) @ down.T, for x of [..., D]."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, to_gate: torch.Tensor, to_up: torch.Tensor, down: torch.Tensor
+        ctx: Any, x: torch.Tensor, to_gate_MD: torch.Tensor, to_up_MD: torch.Tensor, down_DM: torch.Tensor
     ) -> torch.Tensor:
-        gate, up = F.linear(x, to_gate), F.linear(x, to_up)
-        ctx.save_for_backward(x, gate, up, to_gate, to_up, down)
-        return F.linear(F.silu(gate).mul_(up), down)
+        gate, up = F.linear(x, to_gate_MD), F.linear(x, to_up_MD)
+        ctx.save_for_backward(x, gate, up, to_gate_MD, to_up_MD, down_DM)
+        return F.linear(F.silu(gate).mul_(up), down_DM)
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, gate, up, to_gate, to_up, down = ctx.saved_tensors
-        gradient, rows, gate, up = (part.flatten(0, -2) for part in (upstream[0], x, gate, up))
-        sigmoid = torch.sigmoid(gate)
-        silu = gate * sigmoid
-        product = silu * up
-        of_down = weight_gradient(down, gradient, product)
-        of_product = torch.mm(gradient, down, out=product)
-        of_up = weight_gradient(to_up, (up_side := of_product * silu), rows)
+        x, gate, up, to_gate_MD, to_up_MD, down_DM = ctx.saved_tensors
+        upstream_ND, x_ND, gate_NM, up_NM = (part.flatten(0, -2) for part in (upstream[0], x, gate, up))
+        sigmoid_NM = torch.sigmoid(gate_NM)
+        silu_NM = gate_NM * sigmoid_NM
+        product_NM = silu_NM * up_NM
+        of_down = weight_gradient(down_DM, upstream_ND, product_NM)
+        of_product_NM = torch.mm(upstream_ND, down_DM, out=product_NM)
+        of_up = weight_gradient(to_up_MD, (up_side_NM := of_product_NM * silu_NM), x_ND)
         # silu'(z) = sigmoid(z) + silu(z) * (1 - sigmoid(z)), written over the sigmoid
-        slope = sigmoid.addcmul_(sigmoid, silu, value=-1).add_(silu)
-        gate_side = of_product.mul_(up).mul_(slope)
-        of_gate = weight_gradient(to_gate, gate_side, rows)
-        to_x = torch.mm(gate_side, to_gate).addmm_(up_side, to_up).view(x.shape)
+        slope_NM = sigmoid_NM.addcmul_(sigmoid_NM, silu_NM, value=-1).add_(silu_NM)
+        gate_side_NM = of_product_NM.mul_(up_NM).mul_(slope_NM)
+        of_gate = weight_gradient(to_gate_MD, gate_side_NM, x_ND)
+        to_x = torch.mm(gate_side_NM, to_gate_MD).addmm_(up_side_NM, to_up_MD).view(x.shape)
         return to_x, of_gate, of_up, of_down

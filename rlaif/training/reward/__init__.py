@@ -1,1 +1,1 @@
-"""Reward models: sequence classifiers with one output, trained on what people or judges preferred."""
+"""Reward models: sequence classifiers with one output, trained on preferred answers."""

@@ -1,7 +1,7 @@
-"""From pairs to the token ids that a reward model is trained on: those that it will be asked to score.
+"""Encodes pairs as a reward model's judge will encode what it scores.
 
-Invariant: both conversations of a pair have the same question, to the last character; no answer is cut, and every pair
-whose context is cut or that is left out is named.
+Invariant: both conversations of a pair have the same question and context; no answer is cut; every pair whose context
+is cut or that is left out is reported.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Ids = tuple[list[int], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class EncodedPairs:
-    """Rows to train on, and what became of the pairs that are too long.
+    """Rows to train on, and the pairs that were too long.
 
     Attributes:
         rows: `id`, `chosen_ids` and `rejected_ids`, as TRL's `RewardTrainer` takes them.
@@ -54,13 +54,13 @@ def encode_pairs(pairs: Sequence[RewardPair], tokenizer: Any, max_length: int) -
 
 
 def _shortened(pair: RewardPair, tokenizer: Any, ids: Ids, max_length: int) -> Ids | None:
-    """Return the pair's conversations with as little of the context's beginning cut as makes both fit, or None."""
+    """Cut as little of the context's beginning as makes both conversations fit; None if nothing does."""
     if not pair.context:
         return None
     starts = [start for start, _ in _offsets(tokenizer, pair.context)]
     drop = 0
     while (excess := _longest(ids) - max_length) > 0:
-        # A cut can change how its neighbours are encoded, so that one step need not be enough.
+        # A cut can change how neighbouring characters are encoded, so one step may not be enough.
         drop += excess
         if drop >= len(starts):
             ids = _ids(pair, tokenizer, "")

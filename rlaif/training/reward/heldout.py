@@ -1,22 +1,22 @@
-"""How often a reward model prefers the answer that was preferred, on questions that it was not trained on.
+"""How often a reward model prefers the preferred answer, on questions that it was not trained on.
 
-Invariant: the scores are those of the reward-model judge itself, of whole conversations: one that is longer than the
-model takes has none and is counted as failed, and two equal scores prefer nothing.
+Invariant: the scores are those of the reward-model judge. A conversation longer than the model's context counts as
+failed, and two equal scores prefer neither answer.
 """
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlaif.chat import Messages
 from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.training.reward.pairs import RewardPair
+from rlaif.training.worker import set_threads
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What a reward model made of pairs that it was not trained on.
+    """A reward model's preferences on held-out pairs.
 
     Attributes:
         questions, pairs: how many.
@@ -37,25 +37,25 @@ class HeldOut:
         return self.right / self.pairs
 
 
-def score_chats(model: str, chats: Sequence[Messages], gpu: bool, batch_size: int, threads: int | None) -> list[Reward]:
-    """Return the rewards of conversations, in order.
+def score_chats(
+    model: str, chats: Sequence[Messages], gpu: bool, *, batch_size: int, threads: int | None
+) -> list[Reward]:
+    """Return the rewards of conversations, in order; for a process of its own.
 
     Args:
         model: folder of the reward model.
         chats: conversations that end with the answer.
         gpu: whether this process has a GPU.
-        batch_size: conversations that are scored at once.
+        batch_size: conversations in a forward pass.
         threads: on a CPU; None takes all cores.
     """
-    import torch
-
     if not gpu:
-        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+        set_threads(threads)
     return asyncio.run(RewardModel(model, batch_size, "cuda" if gpu else "cpu").rewards(chats))
 
 
 def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward]) -> HeldOut:
-    """Count what rewards, of each pair's chosen and then its rejected answer, say of the pairs."""
+    """Compare the rewards of each pair's chosen and then its rejected answer."""
     right = tied = 0
     failed = []
     for pair, chosen, rejected in zip(pairs, rewards[::2], rewards[1::2], strict=True):

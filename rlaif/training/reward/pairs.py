@@ -1,9 +1,8 @@
-"""What a reward model learns from: label files, preference files and the `pairs.parquet` of a run.
+"""The pairs that a reward model learns from: of label files, preference files and a run's `pairs.parquet`.
 
-Invariant: every row becomes one pair, a tie that is counted, or one message that names its place; nothing is skipped.
+Invariant: every row becomes one pair, a counted tie, or an error with its file and line; no row is skipped.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from rlaif.errors import UserError
 from rlaif.io.rows import read_file
 from rlaif.prompts.conversation import conversation, question_chat
 from rlaif.prompts.template import PromptTemplate
+from rlaif.training.standalone import sha256_of
 
 Form = Literal["labels", "preferences"]
 
@@ -26,9 +26,9 @@ class RewardPair:
 
     Attributes:
         id: of the label or pair.
-        question: what the pair belongs to; pairs of one question are trained on or held out together.
-        context: the text in the question's chat that may lose its beginning where the conversation is too long.
-        put: gives the question's chat for a context.
+        question: pairs of one question are trained on or held out together.
+        context: the text in the question's chat that loses its beginning if the conversation is too long.
+        render: returns the question's chat for a context.
         chosen, rejected: the answers.
         source: `human` or `ai`.
     """
@@ -36,18 +36,18 @@ class RewardPair:
     id: str
     question: str
     context: str
-    put: Callable[[str], Messages] = field(repr=False, compare=False)
+    render: Callable[[str], Messages] = field(repr=False, compare=False)
     chosen: str
     rejected: str
     source: str
 
     def conversations(self, context: str | None = None) -> tuple[Messages, Messages]:
-        """Return what the reward model reads of the chosen and of the rejected answer.
+        """Return the conversations with the chosen and with the rejected answer.
 
         Args:
-            context: in place of the whole one.
+            context: replaces the whole one.
         """
-        chat = self.put(self.context if context is None else context)
+        chat = self.render(self.context if context is None else context)
         return conversation(chat, self.chosen), conversation(chat, self.rejected)
 
 
@@ -56,10 +56,10 @@ class RewardPairs:
     """All pairs of a file.
 
     Attributes:
-        form: what the file was.
+        form: of the file.
         pairs: in the file's order.
-        ties: labels on which people see none better; they teach nothing here.
-        labels: of a label file, all of it, ties too; else empty.
+        ties: labels without a better answer; no pair comes from them.
+        labels: all of a label file, with ties; else empty.
     """
 
     form: Form
@@ -68,33 +68,30 @@ class RewardPairs:
     labels: tuple[Label, ...]
 
 
-def read_pairs(path: str, prompt: PromptTemplate) -> RewardPairs:
-    """Read a file of labels or of preferences; its columns tell which.
+def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
+    """Read a file of labels or of preferences, distinguished by its columns.
 
     Args:
         path: JSONL, CSV or Parquet, a path or fsspec URL; see `load_labels` and `read_preferences`.
-        prompt: puts the question of a label, or of a preference whose prompt is a text; of kind `answer`. A prompt that
-            is a chat is taken as it is.
+        template: renders the question of a label, or of a preference whose prompt is a text; of kind `answer`. A
+            prompt that is a chat is used as it is.
 
     Raises:
         UserError: with the file, the line or row, and what was expected.
     """
     if _form(path) == "preferences":
-        pairs = tuple(_of_preference(preference, prompt) for preference in read_preferences(path))
+        pairs = tuple(_of_preference(preference, template) for preference in read_preferences(path))
         return RewardPairs("preferences", pairs, 0, ())
     labels = tuple(load_labels(path))
-    pairs = tuple(_of_label(label, prompt) for label in labels if label.human != "tie")
+    pairs = tuple(_of_label(label, template) for label in labels if label.human != "tie")
     if not pairs:
-        raise UserError(f"{path}: people see a tie in every label; expected some on which they prefer an answer")
+        raise UserError(f"{path}: people see a tie in every label; expected some with a preferred answer")
     return RewardPairs("labels", pairs, len(labels) - len(pairs), labels)
 
 
 def pairs_sha(pairs: Sequence[RewardPair]) -> str:
-    """Return the sha256 of what pairs say, in their order: ids and conversations."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(json.dumps([pair.id, *pair.conversations()]).encode() + b"\n")
-    return digest.hexdigest()
+    """Return the sha256 of the ids and conversations of pairs, in their order."""
+    return sha256_of([pair.id, *pair.conversations()] for pair in pairs)
 
 
 def _form(path: str) -> Form:
@@ -102,21 +99,21 @@ def _form(path: str) -> Form:
     return "preferences" if row is not None and {"chosen", "rejected"} & set(row.columns) else "labels"
 
 
-def _of_label(label: Label, prompt: PromptTemplate) -> RewardPair:
+def _of_label(label: Label, template: PromptTemplate) -> RewardPair:
     chosen, rejected = label.answers if label.human == "a" else label.answers[::-1]
     question = label.question
     return RewardPair(
-        label.id, question, label.context, lambda context: question_chat(prompt, question, context), chosen, rejected,
+        label.id, question, label.context, lambda context: question_chat(template, question, context), chosen, rejected,
         "human",
     )  # fmt: skip
 
 
-def _of_preference(preference: Preference, prompt: PromptTemplate) -> RewardPair:
+def _of_preference(preference: Preference, template: PromptTemplate) -> RewardPair:
     chosen, rejected = _answer(preference, "chosen"), _answer(preference, "rejected")
     if isinstance(preference.prompt, str):
         question = preference.prompt
         return RewardPair(
-            preference.id, question, "", lambda _: question_chat(prompt, question, ""), chosen.strip(),
+            preference.id, question, "", lambda _: question_chat(template, question, ""), chosen.strip(),
             rejected.strip(), preference.source,
         )  # fmt: skip
     *before, last = preference.prompt

@@ -1,4 +1,4 @@
-"""How a reward model is trained, and where."""
+"""The settings of a reward-model training."""
 
 from typing import Literal
 
@@ -28,7 +28,7 @@ class RewardTrainingSection(OptimizerSection):
 
 
 class RewardClusterSection(Section):
-    """Where it is trained."""
+    """Placement of the training."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto` takes GPUs where the Ray cluster has them."""
@@ -37,10 +37,10 @@ class RewardClusterSection(Section):
 
 
 class RewardSettings(Section):
-    """What `rlaif train-reward --set` sets."""
+    """The settings of `rlaif train-reward --set`."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Of the questions that are held out, of the order, and of the new output's initial weights."""
+    """Seed of the held-out questions, of the order, and of the new output's initial weights."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; null is its default branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -53,8 +53,8 @@ class RewardSettings(Section):
         step, workers = self.training.pairs_per_step, self.cluster.training.workers
         if step % (self.training.pairs_per_pass * workers):
             raise ValueError(
-                f"training.pairs_per_step ({step}) is no multiple of training.pairs_per_pass "
-                f"({self.training.pairs_per_pass}) times cluster.training.workers ({workers}); expected one"
+                f"training.pairs_per_step ({step}) is not a multiple of training.pairs_per_pass "
+                f"({self.training.pairs_per_pass}) times cluster.training.workers ({workers}); expected a multiple"
             )
         if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
             raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")

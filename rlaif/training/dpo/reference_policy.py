@@ -1,0 +1,136 @@
+"""Log-probabilities under the reference policy: the engine's where they match, else the trainer's own.
+
+Invariant: every pair that is trained on has a reference, and the result says where it came from. The trainer's own take
+one pass without gradients, shared among the workers and stored beside the pairs.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlaif.io.files import join, names
+from rlaif.models.dtype import weights_dtype
+from rlaif.recipe import TrainingSection
+from rlaif.training.dpo.mismatch import Mismatch, measure_mismatch, mismatch_limit
+from rlaif.training.groups import Group, with_reference
+from rlaif.training.job import TrainingJob
+from rlaif.training.scoring import score_groups
+
+Origin = Literal["engine", "trainer", "stored"]
+
+_STORED = "reference.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Groups that are ready to train on.
+
+    Attributes:
+        groups: with a reference for every pair.
+        origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training.
+        mismatch: of the engine's, where there were any to compare.
+    """
+
+    groups: list[Group]
+    origin: Origin
+    mismatch: Mismatch | None
+
+
+def settle_reference(groups: Sequence[Group], model: Any, base: str, job: TrainingJob[TrainingSection]) -> Reference:
+    """Give every pair its reference. Every worker calls, and all get the same.
+
+    Args:
+        groups: all groups of the training.
+        model: the policy before its first update.
+        base: local folder of the initial policy.
+        job: the training.
+    """
+    start, max_tokens = job.start, job.settings.max_tokens_per_pack
+    mismatch, wanted = None, list(groups)
+    if job.settings.reference == "previous":
+        if _complete(groups):
+            # Only the engine knows the log-probabilities of what an earlier policy sampled.
+            wanted = [group for group in groups if group.policy in ("", start.id)]
+            if wanted:
+                limit = mismatch_limit(job.settings.max_drift, weights_dtype(start.dtype, job.gpu))
+                mismatch = measure_mismatch(wanted, model, limit, max_tokens=max_tokens, gpu=job.gpu)
+            if mismatch is None or not mismatch.too_large:
+                return Reference(list(groups), "engine", mismatch)
+        scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
+    elif job.settings.lora is None:
+        from rlaif.training.models import load_model
+
+        scored, context, name = load_model(base, "float32", job.gpu), nullcontext(), f"initial {start.base}"
+    else:
+        scored, context, name = model, model.disable_adapter(), f"initial {start.base}"
+    origin: Origin = "stored"
+    folder = job.rows.rsplit("/", 1)[0]
+    if (found := _read(wanted, folder, name)) is None:
+        origin, found = "trainer", _score_together(scored, wanted, max_tokens, job.gpu, context=context)
+        _write(found, folder, name)
+    # A prompt and a policy identify a group.
+    own = {(group.prompt_token_ids, group.policy): group for group in found}
+    return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, mismatch)
+
+
+def _complete(groups: Sequence[Group]) -> bool:
+    return not any(math.isnan(p.ref_chosen_logp) or math.isnan(p.ref_rejected_logp) for g in groups for p in g.pairs)
+
+
+def _score_together(
+    model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool, *, context: AbstractContextManager[Any]
+) -> list[Group]:
+    """Score every n-th group in each of n workers, longest first, and exchange the scores."""
+    import torch.distributed as dist
+
+    workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
+    mine = order[rank::workers]
+    scores = score_groups(model, [groups[index] for index in mine], max_tokens, gpu, context=context)
+    own = list(zip(mine, scores, strict=True))
+    parts: list[Any] = [own]
+    if workers > 1:
+        parts = [None] * workers
+        dist.all_gather_object(parts, own)
+    found = dict(entry for part in parts for entry in part)
+    return [with_reference(group, found[index]) for index, group in enumerate(groups)]
+
+
+def _read(groups: Sequence[Group], folder: str, name: str) -> list[Group] | None:
+    """Return the groups with the stored reference; None unless one is stored for exactly these pairs and model."""
+    from rlaif.store.shards import read_table
+
+    if _STORED not in names(folder, ".parquet"):
+        return None
+    table = read_table(join(folder, _STORED))
+    if (table.schema.metadata or {}).get(b"model") != name.encode():
+        return None
+    rows = {row["pair_id"]: row for row in table.to_pylist()}
+    if set(rows) != {pair.id for group in groups for pair in group.pairs}:
+        return None
+    found = []
+    for group in groups:
+        logps = [math.nan] * len(group.candidates)
+        for pair in group.pairs:
+            logps[pair.chosen] = rows[pair.id]["ref_chosen_logp"]
+            logps[pair.rejected] = rows[pair.id]["ref_rejected_logp"]
+        found.append(with_reference(group, logps))
+    return found
+
+
+def _write(groups: Sequence[Group], folder: str, name: str) -> None:
+    import pyarrow as pa
+    import torch.distributed as dist
+
+    from rlaif.store.shards import write_table
+
+    if dist.is_initialized() and dist.get_rank() != 0:
+        return
+    rows = [
+        {"pair_id": pair.id, "ref_chosen_logp": pair.ref_chosen_logp, "ref_rejected_logp": pair.ref_rejected_logp}
+        for group in groups
+        for pair in group.pairs
+    ]
+    write_table(join(folder, _STORED), pa.Table.from_pylist(rows).replace_schema_metadata({"model": name}))

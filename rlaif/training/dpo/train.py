@@ -1,0 +1,126 @@
+"""The DPO training that each worker runs.
+
+Invariant: the policy's folder is complete before its hashes are reported, and the saved weights are those that the
+probe was computed with.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rlaif.recipe import TrainingSection
+from rlaif.store.policy_weights import Probe
+from rlaif.training.dpo.pair_weights import WEIGHT_COLUMNS, pair_weight
+from rlaif.training.dpo.result import DpoResult
+from rlaif.training.job import TrainingJob, Worker
+from rlaif.training.packing import Plan
+
+_PROBE_TOKENS = 256
+_COLUMNS = [
+    "pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp",
+    "policy", *WEIGHT_COLUMNS,
+]  # fmt: skip
+
+
+def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
+    """Train and save a policy; every worker calls, the first writes."""
+    from transformers import AutoTokenizer, set_seed
+
+    from rlaif.models.resolve import resolve_model
+    from rlaif.store.shards import read_table
+    from rlaif.training.checkpoints import Checkpoints
+    from rlaif.training.dpo.reference_policy import settle_reference
+    from rlaif.training.dpo.trainer import GroupDPOTrainer
+    from rlaif.training.groups import group_pairs
+    from rlaif.training.models import check_lengths, load_policy, save_model
+    from rlaif.training.step_log import step_callback, step_entries
+    from rlaif.training.trainer import fit
+
+    settings = job.settings
+    set_seed(job.seed)
+    base = resolve_model(job.start.base, job.start.revision)
+    groups = group_pairs(read_table(job.rows, columns=_COLUMNS).to_pylist(), pair_weight(settings))
+    model = load_policy(job.start, base, settings.lora, gpu=job.gpu)
+    check_lengths(groups, model)
+    reference = settle_reference(groups, model, base, job)
+    groups = reference.groups
+    plan = _plan(job, groups, worker.count)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank)
+        trainer = GroupDPOTrainer(
+            model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
+            loss=settings.loss, label_smoothing=settings.label_smoothing, sft_weight=settings.nll,
+            callbacks=[step_callback(worker), *checkpoints.callbacks()],
+        )  # fmt: skip
+        seconds = fit(trainer, checkpoints.last())
+        probe = _probe(trainer, [*groups[0].prompt_token_ids, *groups[0].candidates[groups[0].pairs[0].chosen]])
+        trained = Path(scratch) / "policy"
+        trainer.save_model(str(trained))
+        files, policy_id = save_model(trained, tokenizer, job.out) if worker.rank == 0 else ({}, "")
+    log = step_entries(trainer)
+    return DpoResult(
+        policy_id=policy_id,
+        files=files,
+        probe=probe,
+        steps=plan.steps,
+        pairs=sum(len(group.pairs) for group in groups),
+        groups=len(groups),
+        tokens=sum(groups[index].tokens for pack in plan.packs for index in pack.groups),
+        seconds=seconds,
+        loss=log[-1]["loss"] if log else 0.0,
+        reference=reference.origin,
+        mismatch=reference.mismatch.mean if reference.mismatch else None,
+        mismatch_p99=reference.mismatch.p99 if reference.mismatch else None,
+        log=log,
+    )
+
+
+def _plan(job: TrainingJob[TrainingSection], groups: Any, workers: int) -> Plan:
+    from rlaif.training.packing import plan_training
+
+    settings = job.settings
+    return plan_training(
+        groups,
+        epochs=settings.epochs,
+        groups_per_step=settings.questions_per_step,
+        max_tokens=settings.max_tokens_per_pack,
+        workers=workers,
+        seed=job.seed,
+    )
+
+
+def _arguments(job: TrainingJob[TrainingSection], plan: Plan, folder: str) -> Any:
+    from trl import DPOConfig
+
+    from rlaif.training.checkpoints import KEPT
+    from rlaif.training.trainer import trainer_arguments
+
+    return trainer_arguments(
+        DPOConfig,
+        job,
+        folder,
+        steps=plan.steps,
+        beta=job.settings.beta,
+        num_train_epochs=1,  # The plan holds all epochs.
+        per_device_train_batch_size=1,  # A row is a pack.
+        gradient_accumulation_steps=plan.accumulation,
+        precompute_ref_log_probs=True,  # The pairs bring their reference.
+        remove_unused_columns=False,
+        save_steps=job.settings.checkpoint_steps or 500,
+        save_total_limit=KEPT,
+    )
+
+
+def _probe(trainer: Any, token_ids: list[int]) -> Probe:
+    """Return the trained policy's log-probabilities of a sequence that it was trained on."""
+    import torch
+
+    token_ids = token_ids[-_PROBE_TOKENS:]
+    ids_1T = torch.tensor([token_ids], device=trainer.args.device)
+    model = trainer.model_wrapped
+    model.eval()
+    with torch.no_grad(), trainer.compute_loss_context_manager():
+        logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
+    logps_T = logits_TV.log_softmax(-1).gather(1, ids_1T[0, 1:, None])[:, 0]
+    return Probe(token_ids, [float(logp) for logp in logps_T])

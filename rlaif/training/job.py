@@ -1,0 +1,89 @@
+"""A training as plain data: what it starts from, what it learns from, where the result goes, and what came of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from rlaif.recipe import OptimizerSection, TrainersSection
+
+S = TypeVar("S", bound=OptimizerSection)
+
+OnStep = Callable[[dict[str, float]], None]
+"""Takes the log entry of each step as it happens; see `step_log.log_entry`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartingWeights:
+    """The weights that a training starts from.
+
+    Attributes:
+        base, revision: the model, as `resolve_model` takes it.
+        dtype: of a frozen base, as in a recipe; weights that are trained are float32.
+        path: folder or URL of an adapter on the base, or of full weights trained from it; "" is the base itself.
+        id: sha256 of these weights.
+    """
+
+    base: str
+    revision: str | None
+    dtype: str
+    path: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob(Generic[S]):
+    """One training; every worker gets the same.
+
+    Attributes:
+        start: the weights to start from.
+        rows: path or URL of the Parquet file with the encoded rows.
+        out: path or URL of the folder for the trained model.
+        settings: of the objective.
+        seed: of the order, of new weights and of dropout.
+        gpu: whether each worker has a GPU.
+        workers: number, strategy and threads of the workers.
+        checkpoints: path or URL of the folder for checkpoints; None writes none.
+    """
+
+    start: StartingWeights
+    rows: str
+    out: str
+    settings: S
+    seed: int
+    gpu: bool
+    workers: TrainersSection
+    checkpoints: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process among those that train together.
+
+    Attributes:
+        rank, count: which one, of how many.
+        on_step: takes the log entries; None on all but the first.
+    """
+
+    rank: int = 0
+    count: int = 1
+    on_step: OnStep | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What every kind of training reports.
+
+    Attributes:
+        files: sha256 of each file of the trained model's folder; empty on all workers but the first.
+        steps, pairs: optimizer steps; pairs trained on.
+        tokens: tokens of a pass over the data, or of all passes where the objective packs them.
+        seconds: of the training loop alone.
+        log: one entry a step: step, loss, margin, accuracy, grad_norm, lr.
+    """
+
+    files: dict[str, str]
+    steps: int
+    pairs: int
+    tokens: int
+    seconds: float
+    log: list[dict[str, float]] = field(default_factory=list)
