@@ -1,10 +1,54 @@
-"""The exceptions that stop at the edge, where a person can act on their message.
+"""The exceptions that stop at the edge, where a person can act on their message, and the faults that they carry.
 
-The command line turns a `UserError` into exit code 2 and a `WorkError` into exit code 1, each with
-its one message and no traceback. Whatever else is raised is a defect of ours and keeps its traceback.
+The command line turns a `UserError` into exit code 2 and a `WorkError` into exit code 1, each as one message without
+a traceback. Any other exception is a defect and keeps its traceback.
 """
 
 import errno
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with an input, as a value; `str` words it for a person.
+
+    >>> str(Fault("mine.yaml", line=3, field="training.beta", expected="greater than 0", found="-1"))
+    'mine.yaml:3: training.beta: expected greater than 0 (got -1)'
+
+    Attributes:
+        path: the file, dataset or option, or "" where there is none.
+        problem: what is wrong, where `expected` alone does not say it.
+        line: of the file, from 1.
+        row: of a Parquet file or a dataset, from 1.
+        field: dotted key or column.
+        expected: what would be right.
+        found: what is there instead, as `shown` returns it; "" leaves it out.
+    """
+
+    path: str
+    problem: str = ""
+    line: int | None = None
+    row: int | None = None
+    field: str = ""
+    expected: str = ""
+    found: str = ""
+
+    @property
+    def place(self) -> str:
+        """The path with its line or row."""
+        if self.row is not None:
+            return f"{self.path}: row {self.row}"
+        return self.path if self.line is None else f"{self.path}:{self.line}"
+
+    @property
+    def message(self) -> str:
+        """The fault without its place."""
+        said = "; ".join(filter(None, (self.problem, f"expected {self.expected}" if self.expected else "")))
+        found = f" (got {self.found})" if self.found else ""
+        return ": ".join(filter(None, (self.field, f"{said}{found}")))
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.place, self.message)))
 
 
 class RlaifError(Exception):
@@ -12,23 +56,41 @@ class RlaifError(Exception):
 
 
 class UserError(RlaifError):
-    """What was asked cannot be done as asked: a recipe, a file, a name or a setting is wrong."""
+    """The request cannot be carried out: a recipe, a file, a name or a setting is wrong.
+
+    Attributes:
+        faults: those of the arguments that are values; a plain text has none.
+    """
+
+    def __init__(self, *faults: Fault | str) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(fault for fault in faults if isinstance(fault, Fault))
 
 
 class WorkError(RlaifError):
-    """What was asked was right, but the work failed on the way."""
+    """The request was right, but the work failed."""
 
 
 class Interrupted(RlaifError):
-    """A person or the system asked the run to stop; what is committed stays."""
+    """A person or the system asked the run to stop; committed work is kept."""
+
+
+class RenamedWarning(UserWarning):
+    """An input uses an old name, which is still accepted; the message names the new one."""
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a write failed for want of room: on the disk, in a quota, or under a limit on a file's size."""
+    """Return whether a write failed for lack of space: on the disk, in a quota, or under a file size limit."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or its class's name where it has none."""
+    """Return the first line of an exception's message, or its class's name if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Return a value's `repr` for a message, cut after 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

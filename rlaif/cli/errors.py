@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
+from rlaif.cli.renamed import renamed_shown
 from rlaif.errors import Interrupted, RlaifError, WorkError, is_disk_full
 
 P = ParamSpec("P")
@@ -25,7 +26,8 @@ def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with renamed_shown():
+                return command(*args, **kwargs)
         except (RlaifError, KeyboardInterrupt, OSError) as error:
             if isinstance(error, OSError) and not is_disk_full(error):
                 raise

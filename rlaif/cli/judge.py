@@ -67,13 +67,12 @@ def list_(json_: _Json = False) -> None:
 
 def show(name: _Name, json_: _Json = False) -> None:
     """Show a judge as it is resolved: where it was found, what it is made of, and its identity."""
-    import yaml
-
+    from rlaif.io.yaml_file import dump_yaml
     from rlaif.judges.judge_file import load_judge_file
 
     spec = load_judge_file(name)
     facts = {"path": str(spec.path), **spec.describe()}
-    typer.echo(json.dumps(facts) if json_ else yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip())
+    typer.echo(json.dumps(facts) if json_ else dump_yaml(facts).rstrip())
 
 
 def check(

@@ -24,7 +24,7 @@ from rlaif.recipe import (
     SamplingSection,
     TrainingSection,
     parse_overrides,
-    parse_recipe,
+    stored_recipe,
 )
 from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import check_lengths
@@ -83,7 +83,7 @@ def predict_with_run(
     text = directory.recipe_text()
     if text is None:
         raise UserError(f"{directory.root}: has no recipe.yaml; expected a run that `rlaif run` has begun")
-    recipe = parse_recipe(text, directory.path("recipe.yaml"), overrides)
+    recipe = stored_recipe(text, directory.path("recipe.yaml"), overrides)
     source = recipe.questions.test or recipe.questions.heldout
     columns = source.columns if isinstance(source, FileQuestions) else Columns()
     settings = PredictSettings(

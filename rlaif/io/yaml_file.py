@@ -1,50 +1,129 @@
-"""YAML that a person writes, held to a pydantic model: one message with the file, the line and the key of a fault."""
+"""YAML 1.2 that a person writes, checked by a pydantic model; every fault names the file, the line and the key.
 
-from collections.abc import Mapping, Sequence
+Invariant: a duplicate key is an error, and each key keeps the place where it was written, be it a file or `--set`.
+"""
+
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from rlaif.errors import UserError
+from rlaif import errors
+from rlaif.errors import Fault, UserError
+from rlaif.io.renamed import Renamed, new_name, warn_renamed
+from rlaif.io.validation import pydantic_fault
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
-
-
-class FileFaults(UserError):
-    """All that is wrong with a file, as far as it could be read.
-
-    Attributes:
-        faults: `file:line: ...` each.
-    """
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = tuple(faults)
+Place = tuple[str, int | None]
+"""A file or an option, and the line, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class YamlMapping:
-    """A mapping as it stands in a file.
+    """A mapping and where it was written.
 
     Attributes:
-        origin: the file, for messages.
-        tree: the mapping's values.
-        lines: line of the file on which each key stands, from 1; `()` is the mapping itself.
+        tree: the values.
+        places: of each key; `()` is the mapping itself.
+        renamed: new names by dotted old key; see `rename`.
     """
 
-    origin: str
     tree: dict[str, Any]
-    lines: Mapping[KeyPath, int]
+    places: dict[KeyPath, Place]
+    renamed: Mapping[str, Renamed]
 
-    def at(self, path: KeyPath) -> str:
-        """Return `file:line` of a key, or of the nearest one above it that the file has."""
-        while path not in self.lines:
-            path = path[:-1]
-        return f"{self.origin}:{self.lines[path]}"
+    def fault(self, key: KeyPath, problem: str = "", expected: str = "", found: str = "") -> Fault:
+        """Return a fault of a key, at the place of the key or of the nearest section above it."""
+        path, line = self._place(key)
+        return Fault(path, problem, line, field=".".join(map(str, key)), expected=expected, found=found)
+
+    def at(self, key: KeyPath) -> str:
+        """Return `file:line` of a key or of the nearest section above it."""
+        return self.fault(key).place
+
+    def override(self, setting: str) -> None:
+        """Set `a.b=value`, the value in YAML, and create the sections on the way.
+
+        Raises:
+            UserError: the setting is malformed, or goes through a value that is not a section.
+        """
+        dotted, equals, text = setting.partition("=")
+        parts = tuple(part.strip() for part in dotted.strip().split("."))
+        if not equals or not all(parts):
+            raise UserError(f"--set {setting}: expected KEY=VALUE with a dotted key, such as training.beta=0.2")
+        try:
+            value = _yaml().load(text)
+        except (YAMLError, ValueError, RecursionError):
+            raise UserError(f"--set {setting}: the value is not YAML") from None
+        node, key = self.tree, tuple[str, ...]()
+        for index, part in enumerate(parts):
+            if renamed := new_name((*key, part), self.renamed):
+                warn_renamed("--set", ".".join((*key, part)), ".".join((*key, renamed.name)))
+                if index == len(parts) - 1:
+                    value = renamed.value(value, Fault("--set", field=dotted))
+                part = renamed.name
+            key = (*key, part)
+            if index == len(parts) - 1:
+                node[part] = value
+                self._move(key, None)
+                self.places[key] = ("--set", None)
+                self.rename(key, value)
+                return
+            if node.get(part) is None:
+                node[part] = {}
+            if not isinstance(node[part], dict):
+                raise UserError(f"--set {setting}: {part} holds a value, not a section")
+            node = node[part]
+
+    def replace(self, section: str, other: "YamlMapping") -> None:
+        """Take a section of another mapping, with its places, instead of this mapping's own."""
+        self._move((section,), None)
+        self.tree[section] = other.tree[section]
+        self.places.update({key: place for key, place in other.places.items() if key[:1] == (section,)})
+
+    def rename(self, key: KeyPath = (), node: Any = None) -> None:
+        """Replace the old names of keys by the new ones, below a key, with a `RenamedWarning` for each.
+
+        Raises:
+            UserError: a section has both names of a key, or an old value has no new one.
+        """
+        node = self.tree if not key else node
+        if isinstance(node, list):
+            for index, item in enumerate(node):
+                self.rename((*key, index), item)
+        if not isinstance(node, dict):
+            return
+        for old in list(node):
+            path = (*key, old)
+            if renamed := new_name(tuple(map(str, path)), self.renamed):
+                if renamed.name in node:
+                    problem = f"is the old name of {renamed.name}, which is given too"
+                    raise UserError(self.fault(path, problem, "one of the two"))
+                new = (*key, renamed.name)
+                warn_renamed(self.at(path), ".".join(map(str, path)), ".".join(map(str, new)))
+                node[renamed.name] = renamed.value(node.pop(old), self.fault(path))
+                self._move(path, new)
+                path, old = new, renamed.name
+            self.rename(path, node[old])
+
+    def _place(self, key: KeyPath) -> Place:
+        while key not in self.places:
+            key = key[:-1]
+        return self.places[key]
+
+    def _move(self, old: KeyPath, new: KeyPath | None) -> None:
+        """Give the places below one key to another, or drop them."""
+        for key in [key for key in self.places if key[: len(old)] == old]:
+            place = self.places.pop(key)
+            if new is not None:
+                self.places[(*new, *key[len(old) :])] = place
 
 
 def read_text(path: Path) -> str:
@@ -52,113 +131,131 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise UserError(Fault(str(path), f"not UTF-8 at byte {error.start}")) from None
+    except FileNotFoundError:
+        raise UserError(Fault(str(path), "no such file")) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(Fault(str(path), f"cannot be read: {error.strerror}")) from None
 
 
-def parse_mapping(text: str, origin: str, first_line: int = 1) -> YamlMapping:
+def parse_mapping(
+    text: str, origin: str, first_line: int = 1, renamed: Mapping[str, Renamed] | None = None
+) -> YamlMapping:
     """Parse a YAML mapping.
 
     Args:
         text: the YAML.
         origin: names the file in messages.
         first_line: line of the file on which `text` begins.
+        renamed: new names by dotted old key, `*` for any one part; they replace the old ones.
 
     Raises:
-        UserError: not YAML, not a mapping, or a key that stands twice.
+        UserError: not YAML, not a mapping, or a duplicate key.
     """
+    yaml = _yaml()
+    places: dict[KeyPath, Place] = {(): (origin, first_line)}
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = first_line + (mark.line if mark else 0)
-        raise UserError(f"{origin}:{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+        node = yaml.compose(text)
+        _collect(node, (), places, first_line)
+        tree = yaml.constructor.construct_document(node) if isinstance(node, MappingNode) else None
+    except YAMLError as error:
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or errors.first_line(error)
+        raise UserError(Fault(origin, f"not YAML: {problem}", first_line + (mark.line if mark else 0))) from None
     except (ValueError, RecursionError) as error:
-        # A date that does not exist, or brackets without end.
-        raise UserError(f"{origin}:{first_line}: not YAML: {error}") from None
-    if not isinstance(node, yaml.MappingNode) or not isinstance(tree, dict):
-        raise UserError(f"{origin}:{first_line}: expected keys with values, such as kind: ...")
-    lines: dict[KeyPath, int] = {(): first_line}
-    _collect(node, (), lines, origin, first_line)
-    return YamlMapping(origin, tree, lines)
+        # A date that does not exist, or endless brackets.
+        raise UserError(Fault(origin, f"not YAML: {errors.first_line(error)}", first_line)) from None
+    if tree is None:
+        raise UserError(Fault(origin, line=first_line, expected="keys with values: a YAML mapping"))
+    mapping = YamlMapping(tree, places, renamed or {})
+    mapping.rename()
+    return mapping
+
+
+def read_mapping(path: Path, renamed: Mapping[str, Renamed] | None = None) -> YamlMapping:
+    """Read a file that holds a YAML mapping; see `parse_mapping`."""
+    return parse_mapping(read_text(path), str(path), renamed=renamed)
+
+
+def load_yaml(text: str) -> Any:
+    """Return the values of a YAML text that the project wrote."""
+    return _yaml().load(text)
+
+
+def dump_yaml(value: Any) -> str:
+    """Return a value of plain types as YAML that readers of versions 1.1 and 1.2 understand alike."""
+    yaml, stream = _yaml(), io.StringIO()
+    yaml.version = (1, 1)  # Writes 1.0e-06, not 1e-06, and quotes words such as yes.
+    yaml.dump(value, stream)
+    return stream.getvalue().removeprefix("%YAML 1.1\n---\n")
 
 
 def validated(adapter: TypeAdapter[T], mapping: YamlMapping, context: Any = None) -> T:
-    """Hold a mapping to a model or a union of models told apart by a key, such as `kind`, or by several in turn.
+    """Check a mapping against a model, or a union of models that a key such as `kind` discriminates.
 
-    `context` is the models' validation context.
+    Args:
+        adapter: of the model or union.
+        mapping: to check.
+        context: the models' validation context.
 
     Raises:
-        FileFaults: one `file:line: key: what was expected` for each fault.
+        UserError: with every fault.
     """
     try:
         return adapter.validate_python(mapping.tree, context=context)
     except ValidationError as error:
-        raise FileFaults([_message(mapping, _path(mapping, item["loc"]), item) for item in error.errors()]) from None
+        raise UserError(*(_fault(mapping, item) for item in error.errors())) from None
 
 
-def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], origin: str, first_line: int) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*path, str(key.value))
-            line = first_line + key.start_mark.line
-            if inner in lines:
-                raise UserError(f"{origin}:{line}: {'.'.join(map(str, inner))}: stands twice")
-            lines[inner] = line
-            _collect(value, inner, lines, origin, first_line)
-    elif isinstance(node, yaml.SequenceNode):
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True  # `_collect` refuses them, with the whole key.
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # Typed as None there.
+    yaml.allow_unicode = True
+    return yaml
+
+
+def _collect(node: Node | None, key: KeyPath, places: dict[KeyPath, Place], first_line: int) -> None:
+    """Record the place of each key below a node; raise UserError for a duplicate key."""
+    origin = places[()][0]
+    if isinstance(node, MappingNode):
+        for name, value in node.value:
+            inner, line = (*key, str(name.value)), first_line + name.start_mark.line
+            if inner in places:
+                raise UserError(Fault(origin, "duplicate key", line, field=".".join(map(str, inner))))
+            places[inner] = (origin, line)
+            _collect(value, inner, places, first_line)
+    elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
-            lines[(*path, index)] = first_line + value.start_mark.line
-            _collect(value, (*path, index), lines, origin, first_line)
+            places[(*key, index)] = (origin, first_line + value.start_mark.line)
+            _collect(value, (*key, index), places, first_line)
 
 
-# The keys that tell the models of a union apart, in the order in which unions of unions do.
+def _fault(mapping: YamlMapping, item: Any) -> Fault:
+    words, key = pydantic_fault(item), _without_tags(mapping, item["loc"])
+    if words.field:
+        key = (*key, words.field)
+    return mapping.fault(key, words.problem, words.expected, words.found)
+
+
+# The discriminators, in the order in which unions of unions use them.
 _TAG_KEYS = ("kind", "verdict", "type")
 
 
-def _path(mapping: YamlMapping, loc: KeyPath) -> KeyPath:
-    """Return a fault's place without the tags that discriminated unions put into it; the file has no such keys."""
-    path: KeyPath = ()
+def _without_tags(mapping: YamlMapping, loc: KeyPath) -> KeyPath:
+    """Return a location without the tags that pydantic adds for discriminated unions."""
+    key: KeyPath = ()
     rest, node = list(loc), mapping.tree
     while True:
-        for key in _TAG_KEYS:
-            if rest and isinstance(node, dict) and rest[0] == node.get(key):
+        for tag in _TAG_KEYS:
+            if rest and isinstance(node, dict) and rest[0] == node.get(tag):
                 rest.pop(0)
         if not rest:
-            return path
+            return key
         part: Any = rest.pop(0)
-        path = (*path, part)
+        key = (*key, part)
         try:
             node = node[part]
         except (KeyError, IndexError, TypeError):
-            return (*path, *rest)
-
-
-def _message(mapping: YamlMapping, path: KeyPath, item: Any) -> str:
-    given = f" (got {item['input']!r})" if not isinstance(item["input"], dict) else ""
-    if item["type"] == "union_tag_invalid":
-        expected, tag = item["ctx"]["expected_tags"], item["ctx"]["tag"]
-        key, tag_path = _tag_key(path, item)
-        return f"{mapping.at(tag_path)}: {key}: expected {'one of ' if ',' in expected else ''}{expected} (got {tag!r})"
-    if item["type"] == "union_tag_not_found":
-        return f"{mapping.at(path)}: {_tag_key(path, item)[0]}: missing; expected a value"
-    key = ".".join(map(str, path))
-    where = f"{mapping.at(path)}: {key}: " if key else f"{mapping.at(path)}: "
-    if item["type"] == "extra_forbidden":
-        return f"{where}unknown key"
-    if item["type"] == "missing":
-        return f"{where}missing; expected a value"
-    if isinstance(item["input"], bool) and item["type"] == "string_type":
-        return f"{where}YAML reads yes, no, on and off as true or false; expected a text in quotes{given}"
-    text = str(item["msg"]).removeprefix("Value error, ")
-    if text.startswith("Input should be "):
-        text = "expected " + text.removeprefix("Input should be ")
-    return f"{where}{text[:1].lower()}{text[1:]}{given}"
-
-
-def _tag_key(path: KeyPath, item: Any) -> tuple[str, KeyPath]:
-    """Return the key that tells a union's models apart, dotted and as a path."""
-    tag_path = (*path, str(item["ctx"]["discriminator"]).strip("'"))
-    return ".".join(map(str, tag_path)), tag_path
+            return (*key, *rest)

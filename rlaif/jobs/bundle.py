@@ -44,9 +44,9 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
         if isinstance(source, FileQuestions) and "://" not in source.path and not Path(source.path).is_absolute():
             place = _take(Path(source.path), f"questions.{role}.path", role, folder)
             tree["questions"][role]["path"] = str(place)
-    gold_set = recipe.judge.canaries
+    gold_set = recipe.judge.gold_set
     if gold_set is not None and "://" not in gold_set.path and not Path(gold_set.path).is_absolute():
-        tree["judge"]["canaries"]["path"] = str(_take(Path(gold_set.path), "judge.canaries.path", "gold-set", folder))
+        tree["judge"]["gold_set"]["path"] = str(_take(Path(gold_set.path), "judge.gold_set.path", "gold-set", folder))
     moved = Recipe.model_validate(tree)
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
     _check(moved, judge.sha, prompt.sha, folder)

@@ -10,12 +10,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from rlaif.errors import UserError
 from rlaif.io.resources import resource_folders
+from rlaif.io.yaml_file import read_mapping, validated
 from rlaif.jobs.manifest_values import Kind, Values
-from rlaif.recipe.load import apply_override, parse_yaml, read_utf8, validation_message
 
 TEMPLATES: dict[Kind, str] = {
     "kuberay-job": "kuberay/rayjob.yaml.j2",
@@ -38,15 +38,10 @@ def load_values(path: str | None, overrides: list[str] | None = None) -> Values:
     file = Path(path) if path is not None else _find("values.yaml")
     if not file.is_file():
         raise UserError(f"--values {path}: no such file")
-    tree = parse_yaml(read_utf8(file), str(file))
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected a mapping, as in cluster/values.yaml")
+    mapping = read_mapping(file)
     for override in overrides or []:
-        apply_override(tree, override)
-    try:
-        return Values.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{file}: " + "; ".join(validation_message(item) for item in error.errors())) from None
+        mapping.override(override)
+    return validated(TypeAdapter(Values), mapping)
 
 
 def render(kind: Kind, values: Values) -> str:

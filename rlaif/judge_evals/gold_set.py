@@ -18,7 +18,7 @@ from rlaif.judge_evals.outcomes import Judged
 from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Verdict
 from rlaif.progress import Progress
-from rlaif.recipe import CanariesSection
+from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
@@ -97,7 +97,7 @@ class GoldSetResult:
         return cls(**{**own, "disagreeing": tuple(GoldSetDisagreement(**item) for item in value["disagreeing"])})
 
 
-def load_gold_set(section: CanariesSection | None) -> tuple[Label, ...]:
+def load_gold_set(section: GoldSetSection | None) -> tuple[Label, ...]:
     """Return the labels of the gold set on which people prefer one answer; none without a section.
 
     Raises:
@@ -231,7 +231,7 @@ def _require_passed(result: GoldSetResult, directory: RoundDir) -> None:
     named = [f"{item.id} (people {item.people}, judge {item.judge})" for item in result.disagreeing]
     more = len(named) - _DISAGREEMENTS_NAMED
     raise WorkError(
-        f"{result.summary} (judge.canaries.min_agreement). Nothing was sampled or trained on. It disagrees on "
+        f"{result.summary} (judge.gold_set.min_agreement). Nothing was sampled or trained on. It disagrees on "
         f"{', '.join(named[:_DISAGREEMENTS_NAMED])}{f' and {more} more' if more > 0 else ''}: "
         f"see {directory.path(GOLD_SET_FILE)}"
     )

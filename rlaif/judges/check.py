@@ -12,7 +12,7 @@ from pathlib import Path
 from rlaif.chat import Messages
 from rlaif.errors import UserError
 from rlaif.io.resources import find_resource
-from rlaif.io.yaml_file import FileFaults, read_text
+from rlaif.io.yaml_file import read_text
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import AnswerFrontMatter, PairwiseLabel, captured_part
@@ -85,15 +85,12 @@ def _check_prompt(path: Path) -> list[Finding]:
 
 
 def _findings(error: UserError, path: Path) -> list[Finding]:
-    faults = error.faults if isinstance(error, FileFaults) else (str(error),)
-    findings = []
-    for fault in faults:
-        place = re.match(r"(.*?):(\d+): ", fault, re.DOTALL)
-        if place:
-            findings.append(Finding(place.group(1), int(place.group(2)), fault[place.end() :]))
-        else:
-            findings.append(Finding(str(path), 1, fault.removeprefix(f"{path}: ")))
-    return findings
+    if error.faults:
+        return [Finding(fault.path, fault.line or 1, fault.message) for fault in error.faults]
+    text = str(error)
+    if place := re.match(r"(.*?):(\d+): ", text, re.DOTALL):
+        return [Finding(place.group(1), int(place.group(2)), text[place.end() :])]
+    return [Finding(str(path), 1, text.removeprefix(f"{path}: "))]
 
 
 def _rendering_faults(prompt: PromptTemplate, rubric: str, principles: tuple[str, ...]) -> list[Finding]:

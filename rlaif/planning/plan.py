@@ -103,8 +103,8 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         *efficiency(hardware).lines(gpu),
         *_remote_lines(judge_spec, sum(entry.tokens.questions for entry in rounds), recipe.sampling.candidates, sets),
     ]
-    if recipe.judge.canaries is not None:
-        assumptions.append(f"the gold set {recipe.judge.canaries.path}, judged once a round, is not counted")
+    if recipe.judge.gold_set is not None:
+        assumptions.append(f"the gold set {recipe.judge.gold_set.path}, judged once a round, is not counted")
     if recipe.rounds.staleness:
         assumptions.append(f"each round is sampled while the one before trains: {saved:,.0f} s less in all")
     return Plan(

@@ -17,9 +17,9 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from rlaif.chat import Messages
-from rlaif.errors import UserError
+from rlaif.errors import Fault, UserError
 from rlaif.io.resources import find_resource
-from rlaif.io.yaml_file import FileFaults, parse_mapping, read_text, validated
+from rlaif.io.yaml_file import parse_mapping, read_text, validated
 from rlaif.prompts.front_matter import FRONT_MATTER, FrontMatter
 from rlaif.prompts.quoting import quoted, without_role_markers
 
@@ -150,40 +150,43 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
         raise UserError(f"{origin}:{error.lineno}: {error.message}") from None
     faults = _block_faults(tree.body, origin)
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-        faults.append(f"{origin}:{node.lineno}: a prompt is one file; include, import and extends are not known here")
+        problem = "a prompt is one file; include, import and extends are not known here"
+        faults.append(Fault(origin, problem, node.lineno))
     if "user" not in template.blocks:
-        faults.append(f"{origin}:{first_line}: no block user; expected {{% block user %}} ... {{% endblock %}}")
+        expected = "{% block user %} ... {% endblock %}"
+        faults.append(Fault(origin, "no block user", first_line, expected=expected))
     used, known = meta.find_undeclared_variables(tree), VARIABLES[kind]
     names = known.required + known.optional
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name in used and name.name not in names:
             has = f"a prompt of kind {kind} has {', '.join(names)}"
-            faults.append(f"{origin}:{name.lineno}: unknown variable {name.name}; {has}")
+            faults.append(Fault(origin, f"unknown variable {name.name}; {has}", name.lineno))
     if missing := [name for name in known.required if name not in used]:
-        faults.append(f"{origin}:{first_line}: {', '.join(missing)} never shown; a prompt of kind {kind} shows each")
+        problem = f"{', '.join(missing)} never shown; a prompt of kind {kind} shows each"
+        faults.append(Fault(origin, problem, first_line))
     if faults:
-        raise FileFaults(faults)
+        raise UserError(*faults)
     return template, frozenset(used)
 
 
-def _block_faults(body: Sequence[nodes.Node], origin: str) -> list[str]:
+def _block_faults(body: Sequence[nodes.Node], origin: str) -> list[Fault]:
     """Return what would never be rendered: text outside the two blocks, and blocks of another name."""
     faults = []
     for node in body:
         if isinstance(node, nodes.Block):
             wrong = [node] if node.name not in _BLOCKS else list(node.find_all(nodes.Block))
             faults += [
-                f"{origin}:{block.lineno}: block {block.name}; expected blocks system and user, side by side"
+                Fault(origin, f"block {block.name}", block.lineno, expected="blocks system and user, side by side")
                 for block in wrong
             ]
         elif isinstance(node, nodes.Output):
             faults += [
-                f"{origin}:{_text_line(part)}: text outside the blocks system and user"
+                Fault(origin, "text outside the blocks system and user", _text_line(part))
                 for part in node.nodes
                 if not isinstance(part, nodes.TemplateData) or part.data.strip()
             ]
         else:
-            faults.append(f"{origin}:{node.lineno}: a statement outside the blocks system and user")
+            faults.append(Fault(origin, "a statement outside the blocks system and user", node.lineno))
     return faults
 
 

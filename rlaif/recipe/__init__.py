@@ -1,8 +1,8 @@
 """The pydantic tree of a recipe: all of a run in one YAML file. Imports neither torch, vllm nor ray."""
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
-from rlaif.recipe.judge import CanariesSection, JudgeSection, PairsSection
-from rlaif.recipe.load import dump_recipe, load_recipe, parse_overrides, parse_recipe
+from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
+from rlaif.recipe.load import dump_recipe, load_recipe, parse_overrides, parse_recipe, stored_recipe, stored_tree
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import (
     Columns,
@@ -17,9 +17,9 @@ from rlaif.recipe.rounds import EvaluationSection, GateSection, RoundsSection
 from rlaif.recipe.training import LoraSection, OptimizerSection, TrainingSection
 
 __all__ = [
-    "CanariesSection", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
-    "EvaluationSection", "FileQuestions", "GateSection", "JudgeSection", "LoraSection", "OptimizerSection",
-    "PairsSection", "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection", "SamplingSection",
-    "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides",
-    "parse_recipe",
+    "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",
+    "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection",
+    "PairsSection", "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection",
+    "SamplingSection", "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides",
+    "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

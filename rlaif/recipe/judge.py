@@ -7,14 +7,14 @@ from pydantic import Field
 from rlaif.recipe.base import Section
 
 
-class CanariesSection(Section):
+class GoldSetSection(Section):
     """Pairs that people decided, judged along with every round."""
 
     path: str = Field(min_length=1)
     """A label file; see `rlaif judge labels`. Labels on which people see a tie are left out."""
     min_agreement: float = Field(default=0.7, gt=0, le=1)
-    """Share of the canaries that the judge must decide as people did; below it the round stops before it samples. What
-    the judge ties, cannot be read on or fails on is not agreed."""
+    """Share of the labels that the judge must decide as people did; below it the round stops before it samples. Ties,
+    unreadable verdicts and errors count as disagreement."""
     limit: int | None = Field(default=None, ge=1)
     """Take only the first so many labels; null takes all."""
 
@@ -27,7 +27,7 @@ class JudgeSection(Section):
     max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Money, in the currency of the judge file's prices, at which the run stops before it asks an endpoint again. Raise
     it and run the same command to go on; null sets no limit."""
-    canaries: CanariesSection | None = None
+    gold_set: GoldSetSection | None = None
     """Pairs that people decided, on which the judge is checked in every round; null checks none."""
 
 

@@ -56,12 +56,12 @@ class TrainingSection(OptimizerSection):
     """`margin` weighs each pair by its margin, at most 1, so that a pair the judge was unsure of counts less."""
     human_weight: float = Field(default=1.0, gt=0)
     """Weight of a pair that a person decided."""
-    nll: float = Field(default=0.0, ge=0)
+    sft_weight: float = Field(default=0.0, ge=0)
     """Weight of the chosen answer's mean negative log-likelihood beside the loss (RPO, arXiv:2404.19733)."""
     reference: Literal["previous", "initial"] = "previous"
     """`previous`: the policy that sampled the round, by vLLM's own log-probabilities; `initial`: the initial policy, by
     one more pass."""
-    max_drift: float | None = Field(default=None, gt=0)
+    max_mismatch: float | None = Field(default=None, gt=0)
     """Largest distance (99th percentile, nats a token) of vLLM's log-probabilities from the trainer's; past it the
     trainer computes the reference itself. Null is 0.02 in float32, 0.25 in bfloat16, 0.1 in float16."""
     questions_per_step: int = Field(default=8, ge=1)

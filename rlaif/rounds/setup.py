@@ -89,7 +89,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
     if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.canaries))
+    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
 
 
 def _check_context(recipe: Recipe) -> None:

@@ -81,8 +81,8 @@ class Work:
 async def sample_and_judge(work: Work, directory: RoundDir) -> None:
     """Check the judge on the gold set; then sample candidates for the round's prompts and judge them by shards."""
     recipe = work.setup.recipe
-    if recipe.judge.canaries is not None:
-        limit = recipe.judge.canaries.min_agreement
+    if recipe.judge.gold_set is not None:
+        limit = recipe.judge.gold_set.min_agreement
         await judge_gold_set(work.judge, work.setup.gold_set, directory, limit, progress=work.progress, emit=work.emit)
     prompts = round_questions(work.setup.train, recipe.rounds, directory.number, recipe.seed)
     sink = RoundSink(directory, recipe.sampling.shard_questions)

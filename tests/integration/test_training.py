@@ -48,7 +48,7 @@ def write_pairs(path: Path, logp: float = -100.0) -> None:
 def job(folder: Path, name: str, **changes: object) -> TrainingJob[TrainingSection]:
     training = TrainingSection(
         learning_rate=1e-4, schedule="constant", warmup=0.0, questions_per_step=3, reference="initial",
-        max_tokens_per_pack=120, nll=0.1, lora=LoraSection(rank=4),
+        max_tokens_per_pack=120, sft_weight=0.1, lora=LoraSection(rank=4),
     )  # fmt: skip
     base = TrainingJob(
         start=StartingWeights("builtin:smollm2-135m", None, "float32"), rows=str(folder / "pairs.parquet"),

@@ -55,9 +55,9 @@ def assert_refused(result: Result, *parts: str) -> None:
 
 def test_a_recipe_with_an_unknown_key(here: Path) -> None:
     write_recipe(here, colour="red")
-    assert_refused(run(), "mine.yaml: colour: unknown key")
+    assert_refused(run(), "mine.yaml:1: colour: unknown key")
     write_recipe(here)
-    assert_refused(run("--set", "training.bata=3"), "training.bata: unknown key")
+    assert_refused(run("--set", "training.bata=3"), "--set: training.bata: unknown key")
 
 
 def test_settings_that_cannot_work_together(here: Path) -> None:

@@ -33,8 +33,8 @@ def test_a_setting_on_the_command_line_outweighs_it(here: Path) -> None:
     [
         ("policy: {engines: 2}", "one section, `cluster:`"),
         ("cluster: {}\nname: x", "one section, `cluster:`"),
-        ("cluster: {policy: {engine: 2}}", "ours.yaml: cluster.policy.engine: unknown key"),
-        ("cluster: {policy: {engines: 0}}", "ours.yaml: cluster.policy.engines"),
+        ("cluster: {policy: {engine: 2}}", "ours.yaml:1: cluster.policy.engine: unknown key"),
+        ("cluster: {policy: {engines: 0}}", "ours.yaml:1: cluster.policy.engines"),
         ("cluster: [", "ours.yaml:1: not YAML"),
     ],
 )

@@ -20,7 +20,7 @@ from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.progress import Silent
-from rlaif.recipe import CanariesSection, parse_recipe
+from rlaif.recipe import GoldSetSection, parse_recipe
 from rlaif.reporting.html import render_page
 from rlaif.rounds import run as rounds
 from rlaif.rounds.identity import differing_keys
@@ -164,30 +164,30 @@ def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
 def test_labels_without_a_preference_are_not_of_the_gold_set(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     path.write_bytes(labels_jsonl([label("1", "tie"), label("2"), label("3", "b")]))
-    assert [item.id for item in load_gold_set(CanariesSection(path=str(path)))] == ["2", "3"]
-    assert [item.id for item in load_gold_set(CanariesSection(path=str(path), limit=2))] == ["2"]
+    assert [item.id for item in load_gold_set(GoldSetSection(path=str(path)))] == ["2", "3"]
+    assert [item.id for item in load_gold_set(GoldSetSection(path=str(path), limit=2))] == ["2"]
     assert load_gold_set(None) == ()
     with pytest.raises(UserError, match="people see a tie in every label"):
-        load_gold_set(CanariesSection(path=str(path), limit=1))
+        load_gold_set(GoldSetSection(path=str(path), limit=1))
     with pytest.raises(UserError, match=r"none\.jsonl"):
-        load_gold_set(CanariesSection(path=str(tmp_path / "none.jsonl")))
+        load_gold_set(GoldSetSection(path=str(tmp_path / "none.jsonl")))
 
 
 BASE = """
 policy: {model: m}
 questions: {train: {type: demo}, heldout: {type: demo, split: heldout}}
-judge: {name: reference, canaries: %s}
+judge: {name: reference, gold_set: %s}
 """
 
 
 @pytest.mark.parametrize(
     ("canaries", "message"),
     [
-        ("{min_agreement: 0.5}", "judge.canaries.path: missing"),
-        ("{path: x, min_agreement: 0}", "judge.canaries.min_agreement: input should be greater than 0"),
-        ("{path: x, min_agreement: 1.1}", "judge.canaries.min_agreement: input should be less than or equal to 1"),
-        ("{path: x, limit: 0}", "judge.canaries.limit: input should be greater than or equal to 1"),
-        ("{path: x, agreement: 1}", "judge.canaries.agreement: unknown key"),
+        ("{min_agreement: 0.5}", "judge.gold_set.path: missing"),
+        ("{path: x, min_agreement: 0}", "judge.gold_set.min_agreement: expected greater than 0"),
+        ("{path: x, min_agreement: 1.1}", "judge.gold_set.min_agreement: expected less than or equal to 1"),
+        ("{path: x, limit: 0}", "judge.gold_set.limit: expected greater than or equal to 1"),
+        ("{path: x, agreement: 1}", "judge.gold_set.agreement: unknown key"),
     ],
 )
 def test_a_recipe_s_gold_set_is_held_to_its_keys(canaries: str, message: str) -> None:
@@ -204,10 +204,10 @@ def test_a_job_takes_its_gold_set_along(tmp_path: Path, monkeypatch: pytest.Monk
         path.write_bytes(labels_jsonl([label("1")]))
     for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/gold-set-outside.jsonl")):
         moved = make_bundle(parse_recipe(BASE % f"{{path: {given}}}", "recipe.yaml"), job)
-        assert moved.judge.canaries is not None
-        assert moved.judge.canaries.path == place
+        assert moved.judge.gold_set is not None
+        assert moved.judge.gold_set.path == place
         assert (job / place).read_bytes() == (here / given).read_bytes()
-    with pytest.raises(UserError, match=r"none\.jsonl: no such file \(judge\.canaries\.path\)"):
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file \(judge\.gold_set\.path\)"):
         make_bundle(parse_recipe(BASE % "{path: none.jsonl}", "recipe.yaml"), job)
 
 

@@ -182,10 +182,10 @@ def test_all_that_differs_is_named_at_once(here: Path) -> None:
 def test_a_key_that_an_earlier_version_did_not_know_counts_as_its_default(here: Path) -> None:
     run, _ = begun()
     older = yaml.safe_load(run.recipe_text() or "")
-    del older["training"]["nll"], older["evaluation"]
+    del older["training"]["sft_weight"], older["evaluation"]
     run.write_recipe(yaml.safe_dump(older))
     assert check_same_run(run, setup_of())
-    assert refusal(run, setup_of("training.nll=0.1")) == "training.nll (0.0 -> 0.1)"
+    assert refusal(run, setup_of("training.sft_weight=0.1")) == "training.sft_weight (0.0 -> 0.1)"
 
 
 def test_a_key_that_a_later_version_knows_is_named(here: Path) -> None:

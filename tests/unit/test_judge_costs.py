@@ -64,7 +64,7 @@ def test_a_run_may_go_on_under_another_limit() -> None:
     [
         ("  prices: {prompt: 1, completion: 1}\n", "1", "", "OPENAI_API_KEY, which is not set"),
         ("", "1", "sk-x", r"judge\.max_cost: .*remote\.yaml has no backend\.prices"),
-        ("", "0", "sk-x", r"judge\.max_cost: input should be greater than 0"),
+        ("", "0", "sk-x", r"judge\.max_cost: expected greater than 0"),
     ],
 )
 def test_a_key_that_is_missing_or_a_limit_that_cannot_be_held_is_said_before_anything_starts(

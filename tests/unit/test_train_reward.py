@@ -258,7 +258,7 @@ def test_the_hash_of_pairs_is_of_what_they_say(tmp_path: Path) -> None:
     [
         ("training.beta=1", "training.beta: unknown key"),
         ("training.pairs_per_step=6", r"training.pairs_per_step \(6\) is not a multiple of"),
-        ("training.max_length=2", "training.max_length: input should be greater than or equal to 16"),
+        ("training.max_length=2", "training.max_length: expected greater than or equal to 16"),
         ("policy.model=x", "policy: unknown key"),
     ],
 )

@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rlaif.data.labels import Label, labels_jsonl
 from rlaif.errors import UserError
 from rlaif.io.files import read_bytes
+from rlaif.io.yaml_file import dump_yaml
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
@@ -202,7 +201,7 @@ def _write_judge(trained: Path, out: str, prompt: str, template: PromptTemplate)
         "model": str(Path(out).resolve()),
         "prompt": str(template.path.resolve()) if by_path else prompt,
     }
-    (trained / "judge.yaml").write_text(yaml.safe_dump(judge, sort_keys=False), encoding="utf-8")
+    (trained / "judge.yaml").write_text(dump_yaml(judge), encoding="utf-8")
 
 
 def _write_labels(trained: Path, labels: Sequence[Label], pairs: Sequence[RewardPair]) -> None:

@@ -1,0 +1,112 @@
+"""Old names of keys are read as the new ones; one line on standard error names both, and giving both is an error."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
+
+from rlaif.cli.main import app
+from rlaif.errors import RenamedWarning, UserError
+from rlaif.io.renamed import Renamed
+from rlaif.io.yaml_file import parse_mapping, validated
+from rlaif.recipe import Recipe, parse_overrides, parse_recipe, stored_recipe
+from rlaif.recipe.base import Section
+
+BASE = """policy: {model: m}
+questions: {train: {type: demo}, heldout: {type: demo, split: heldout}}
+judge: {name: reference}
+"""
+OLD = BASE.replace("name: reference", "name: reference, canaries: {path: gold.jsonl}") + (
+    "training:\n  nll: 0.1\n  max_drift: 0.3\n"
+)
+
+
+def test_a_recipe_with_old_keys_is_the_recipe_with_the_new_ones() -> None:
+    new = OLD.replace("canaries", "gold_set").replace("nll", "sft_weight").replace("max_drift", "max_mismatch")
+    with pytest.warns(RenamedWarning) as caught:
+        recipe = parse_recipe(OLD, "mine.yaml")
+    assert recipe == parse_recipe(new, "mine.yaml")
+    assert [str(warning.message) for warning in caught] == [
+        "mine.yaml:3: judge.canaries is now called judge.gold_set; the old name still works",
+        "mine.yaml:5: training.nll is now called training.sft_weight; the old name still works",
+        "mine.yaml:6: training.max_drift is now called training.max_mismatch; the old name still works",
+    ]
+
+
+def test_the_recipe_of_an_older_run_is_read_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stored_recipe(OLD, "recipe.yaml").training.sft_weight == 0.1
+
+
+def test_both_names_at_once_are_refused_with_the_line() -> None:
+    with pytest.raises(UserError) as refused:
+        parse_recipe(BASE + "training:\n  sft_weight: 0.2\n  nll: 0.1\n", "mine.yaml")
+    assert str(refused.value) == (
+        "mine.yaml:6: training.nll: is the old name of sft_weight, which is given too; expected one of the two"
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.nll=0.1", "judge.canaries.path=gold.jsonl", "training.max_drift=0.3"],
+        ["training={nll: 0.1, max_drift: 0.3}", "judge.canaries={path: gold.jsonl}"],
+        ["judge={name: reference, canaries: {path: x}}", "training.sft_weight=9", "training.nll=0.1",
+         "training.max_drift=0.3", "judge.gold_set.path=gold.jsonl"],
+    ],
+)  # fmt: skip
+def test_set_takes_old_names(overrides: list[str]) -> None:
+    with pytest.warns(RenamedWarning, match=r"^--set: training\.nll is now called training\.sft_weight"):
+        recipe = parse_recipe(BASE, "mine.yaml", overrides)
+    assert (recipe.training.sft_weight, recipe.training.max_mismatch) == (0.1, 0.3)
+    assert recipe.judge.gold_set is not None
+    assert recipe.judge.gold_set.path == "gold.jsonl"
+
+
+def test_a_fault_under_an_old_key_has_its_line() -> None:
+    with pytest.warns(RenamedWarning), pytest.raises(UserError, match=r"^mine\.yaml:5: training\.sft_weight: expected"):
+        parse_recipe(BASE + "training:\n  nll: -1\n", "mine.yaml")
+
+
+class Asked(Section):
+    swap_positions: bool = True
+
+
+@pytest.mark.parametrize(("old", "swap"), [("both", True), ("given", False)])
+def test_a_renamed_key_may_have_other_values(old: str, swap: bool) -> None:
+    table = {"orders": Renamed("swap_positions", {"both": True, "given": False})}
+    with pytest.warns(RenamedWarning, match="orders is now called swap_positions"):
+        assert validated(TypeAdapter(Asked), parse_mapping(f"orders: {old}", "j.yaml", renamed=table)) == Asked(
+            swap_positions=swap
+        )
+    for wrong in ("one", "[both]"):
+        with (
+            pytest.warns(RenamedWarning),
+            pytest.raises(UserError, match=r"^j\.yaml:1: orders: expected 'both' or 'given' \(got .*one|both"),
+        ):
+            parse_mapping(f"orders: {wrong}", "j.yaml", renamed=table)
+
+
+def test_overrides_alone_take_old_names() -> None:
+    overrides = ["policy.model=m", "questions.train.type=demo", "questions.heldout.type=demo", "judge.name=x"]
+    with pytest.warns(RenamedWarning):
+        assert parse_overrides(Recipe, [*overrides, "training.nll=0.1"]).training.sft_weight == 0.1
+
+
+def test_the_command_line_names_each_old_key_once_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        BASE.replace("model: m", 'model: "builtin:smollm2-135m"') + "training: {nll: 0.1}\n"
+    )
+    planned = CliRunner().invoke(app, ["plan", "mine.yaml", "--json"])
+    assert planned.exit_code == 0, planned.output
+    assert planned.stderr.splitlines() == [
+        f"rlaif: {tmp_path}/mine.yaml:4: training.nll is now called training.sft_weight; the old name still works"
+    ]
+    assert json.loads(planned.stdout)
