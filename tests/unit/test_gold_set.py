@@ -212,8 +212,8 @@ def test_a_job_takes_its_gold_set_along(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_run_may_go_on_under_another_gold_set() -> None:
-    old = {"judge": {"name": "x", "canaries": None}}
-    assert differing_keys(old, {"judge": {"name": "x", "canaries": {"path": "y", "min_agreement": 0.5}}}) == []
+    old = {"judge": {"name": "x", "gold_set": None}}
+    assert differing_keys(old, {"judge": {"name": "x", "gold_set": {"path": "y", "min_agreement": 0.5}}}) == []
 
 
 def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
