@@ -54,7 +54,7 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
             # Only the engine knows the log-probabilities of what an earlier policy sampled.
             wanted = [group for group in groups if group.policy in ("", start.id)]
             if wanted:
-                limit = mismatch_limit(job.settings.max_drift, weights_dtype(start.dtype, job.gpu))
+                limit = mismatch_limit(job.settings.max_mismatch, weights_dtype(start.dtype, job.gpu))
                 mismatch = measure_mismatch(wanted, model, limit, max_tokens=max_tokens, gpu=job.gpu)
             if mismatch is None or not mismatch.too_large:
                 return Reference(list(groups), "engine", mismatch)

@@ -50,7 +50,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank)
         trainer = GroupDPOTrainer(
             model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
-            loss=settings.loss, label_smoothing=settings.label_smoothing, sft_weight=settings.nll,
+            loss=settings.loss, label_smoothing=settings.label_smoothing, sft_weight=settings.sft_weight,
             callbacks=[step_callback(worker), *checkpoints.callbacks()],
         )  # fmt: skip
         seconds = fit(trainer, checkpoints.last())
