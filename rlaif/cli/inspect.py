@@ -1,6 +1,6 @@
-"""`rlaif trace`, `report` and `runs`: what a person reads of a run, while it runs or after.
+"""`rlaif trace`, `report` and `runs`: show runs, in progress or finished.
 
-Invariant: these commands read what is there and change nothing but `report.html`.
+Invariant: these commands write nothing but `report.html`.
 """
 
 import json
@@ -8,18 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from rlaif.cli.options import Json, Runs
+
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
-_Runs = Annotated[str, typer.Option(help="Folder or URL that holds the runs.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def trace(
     run: _Run,
-    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The pair's id, or the beginning of it.")],
-    runs: _Runs = "runs",
-    json_: _Json = False,
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The pair's id, or its beginning.")],
+    runs: Runs = "runs",
+    json_: Json = False,
 ) -> None:
-    """Show where a preference pair came from: prompt, candidates, policy, verdicts, and what it trained."""
+    """Show the history of a preference pair: prompt, candidates, policy, verdicts, and the policy that it trained."""
     from dataclasses import asdict
 
     from rlaif.store.runs import find_run
@@ -36,11 +36,11 @@ def trace(
 
 def report(
     run: _Run,
-    runs: _Runs = "runs",
-    out: Annotated[str | None, typer.Option(help="Page to write; report.html in the run if left out.")] = None,
-    json_: _Json = False,
+    runs: Runs = "runs",
+    out: Annotated[str | None, typer.Option(help="Page to write; the run's report.html if left out.")] = None,
+    json_: Json = False,
 ) -> None:
-    """Show what a run's policies do on the held-out questions, and write report.html."""
+    """Show how a run's policies do on the held-out questions, and write report.html."""
     from rlaif.reporting.html import write_report
     from rlaif.reporting.summary import summarize
     from rlaif.store.runs import find_run
@@ -62,8 +62,8 @@ def report(
     console.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
-def runs(runs: _Runs = "runs", json_: _Json = False) -> None:
-    """List the runs in a folder: how far each is, and its current policy against its initial one."""
+def runs(runs: Runs = "runs", json_: Json = False) -> None:
+    """List the runs in a folder: their progress, and each current policy against its initial one."""
     from rlaif.errors import UserError
     from rlaif.reporting.summary import summarize
     from rlaif.store.runs import list_runs

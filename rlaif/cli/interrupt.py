@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run cleanly: what is gathered is committed, and one line says how to go on."""
+"""Ctrl-C and SIGTERM end a command cleanly: it commits what it has, and one line says how to resume."""
 
 import signal
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from rlaif.errors import Interrupted
 
 @contextmanager
 def stop_signals(message: str) -> Iterator[None]:
-    """Turn SIGTERM into a KeyboardInterrupt for the length of a block, and either into `Interrupted`."""
+    """Turn Ctrl-C and SIGTERM within a block into `Interrupted` with a message."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        # As Ctrl-C does it: asyncio then cancels what runs instead of dropping it.
+        # Like Ctrl-C, so that asyncio cancels running tasks instead of dropping them.
         signal.raise_signal(signal.SIGINT)
 
-    # A shell without job control starts what runs in the background with SIGINT ignored, and then it would do nothing.
+    # A shell without job control starts background processes with SIGINT ignored.
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
         signal.SIGTERM: signal.signal(signal.SIGTERM, stop),

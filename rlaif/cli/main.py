@@ -1,7 +1,7 @@
-"""The `rlaif` command: its verbs, each in a small module of its own.
+"""The `rlaif` command and its subcommands.
 
-Invariant: nothing that is imported here needs more than typer, so that `rlaif --help` answers at once; a command
-imports what it works with when it is called.
+Invariant: this module and its imports need only typer, so that `rlaif --help` is fast; a command imports what it uses
+when it is called.
 """
 
 from collections.abc import Callable

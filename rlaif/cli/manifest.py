@@ -1,4 +1,4 @@
-"""`rlaif manifest`: what a cluster's own tools take to start Ray and a run, from one small file of values."""
+"""`rlaif manifest`: files that start Ray and a run with a cluster's own tools, made from one small file of values."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +11,19 @@ from rlaif.errors import UserError
 def manifest(
     kind: Annotated[str, typer.Argument(help="kuberay-job, kuberay-cluster, slurm or ray-up.")],
     values: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The values; those of cluster/values.yaml if left out.")
+        str | None, typer.Option(metavar="FILE", help="File of values; cluster/values.yaml if left out.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value.")] = None,
     out: Annotated[
-        str | None, typer.Option("--out", "-o", metavar="FILE", help="Write there instead of to standard output.")
+        str | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of standard output.")
     ] = None,
 ) -> None:
-    """Print a Kubernetes manifest, a Slurm script or a file for `ray up`, filled in from values."""
+    """Print a Kubernetes manifest, a Slurm script or a file for `ray up`, filled in with values."""
     from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
     known = next((name for name in TEMPLATES if name == kind), None)
     if known is None:
-        raise UserError(f"{kind}: no such kind of manifest; expected one of {', '.join(TEMPLATES)}")
+        raise UserError(f"{kind}: unknown kind of manifest; expected one of {', '.join(TEMPLATES)}")
     text = render(known, load_values(values, set_))
     if out is None:
         typer.echo(text, nl=False)

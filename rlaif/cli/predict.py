@@ -1,8 +1,10 @@
-"""`rlaif predict`: answer a file of questions with a run's current policy, or with any model."""
+"""`rlaif predict`: answer a file of questions with a run's current policy or with any model."""
 
 from typing import Annotated
 
 import typer
+
+from rlaif.cli.options import Overrides, RayAddress, Runs
 
 
 def predict(
@@ -12,11 +14,11 @@ def predict(
         str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
-    runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
+    runs: Runs = "runs",
+    address: RayAddress = None,
+    set_: Overrides = None,
 ) -> None:
-    """Answer questions greedily, each with the passage of its context that supports the answer best."""
+    """Answer questions greedily, each with the passage of its context that best supports the answer."""
     from rich.console import Console
 
     from rlaif.cli.interrupt import stop_signals

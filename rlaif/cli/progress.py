@@ -1,4 +1,4 @@
-"""The run's progress in a terminal: a bar with rate and time left, or plain lines where output is no terminal."""
+"""Progress in a terminal: a bar with rate and remaining time, or plain lines if the output is not a terminal."""
 
 import time
 from types import TracebackType
@@ -18,11 +18,7 @@ _PLAIN_EVERY = 15.0
 
 
 class TerminalProgress:
-    """Shows a run's stages on the console; see `rlaif.progress.Progress`.
-
-    Args:
-        console: where to.
-    """
+    """Shows the stages of a run on a console; implements `rlaif.progress.Progress`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -56,7 +52,7 @@ class TerminalProgress:
         self._bar.stop()
 
     def stage(self, title: str, total: int, done: int = 0) -> None:
-        """Begin a stage, and leave one line for the one before."""
+        """Begin a stage, and leave one line for the stage before."""
         self._finish()
         self._title, self._total, self._done, self._before = title, total, done, done
         self._began = self._shown = time.monotonic()

@@ -1,4 +1,4 @@
-"""`rlaif run`: run a recipe, or go on with a run that was interrupted."""
+"""`rlaif run`: run a recipe, or resume its run."""
 
 import json
 import sys
@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
+from rlaif.cli.options import Cluster, OutcomeJson, Overrides, RayAddress, Recipe, Runs
+
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one in recipes/.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = None,
-    cluster: Annotated[str | None, typer.Option(metavar="FILE", help="A `cluster:` section of its own.")] = None,
-    runs: Annotated[str, typer.Option(help="Folder or URL that holds the runs.")] = "runs",
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if left out.")] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option(help="Show what the engines and workers print.")] = False,
+    recipe: Recipe,
+    set_: Overrides = None,
+    cluster: Cluster = None,
+    runs: Runs = "runs",
+    address: RayAddress = None,
+    json_: OutcomeJson = False,
+    verbose: Annotated[bool, typer.Option(help="Show the output of engines and workers.")] = False,
 ) -> None:
-    """Run a recipe: sample, judge, pair, train, evaluate, promote, round by round. The same command resumes."""
+    """Run a recipe: sample, judge, pair, train, evaluate and promote, round by round. The same command resumes it."""
     from rich.console import Console
 
     from rlaif.cli.interrupt import stop_signals
@@ -30,7 +30,7 @@ def run(
     console = Console(stderr=json_)
     resolved = load_recipe(recipe, set_, cluster)
     setup = prepare(resolved, runs)
-    with stop_signals(f"{setup.path}: stopped; what is committed stays. The same command goes on from here."):
+    with stop_signals(f"{setup.path}: stopped; the run keeps what is committed. The same command resumes it."):
         console.print(
             f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="", highlight=False
         )

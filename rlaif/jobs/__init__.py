@@ -1,1 +1,1 @@
-"""Runs as jobs of a cluster."""
+"""Runs on a cluster: as jobs of Ray, and from manifests for the cluster's own tools."""

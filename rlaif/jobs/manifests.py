@@ -1,14 +1,12 @@
-"""From values and a template of `cluster/` to a manifest.
+"""Renders a manifest from values and a template in `cluster/`.
 
-Invariant: every value stands in the manifest as data, quoted for the language that it stands in; a value that a
-template names and that there is not is an error.
+Invariant: every value is quoted for the manifest's language (YAML or shell); an undefined value is an error.
 """
 
 import importlib.metadata
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -29,11 +27,11 @@ def load_values(path: str | None, overrides: list[str] | None = None) -> Values:
     """Read and check the values of a cluster.
 
     Args:
-        path: of a YAML file; None takes `cluster/values.yaml`.
+        path: of a YAML file; None for `cluster/values.yaml`.
         overrides: `a.b=value` each, the value in YAML; later ones win.
 
     Raises:
-        UserError: with the file, the key and what was expected.
+        UserError: names the file, the key and the expected value.
     """
     file = Path(path) if path is not None else _find("values.yaml")
     if not file.is_file():
@@ -48,19 +46,19 @@ def render(kind: Kind, values: Values) -> str:
     """Return a manifest.
 
     Raises:
-        UserError: the values do not make sense for this kind.
+        UserError: the values do not suit this kind of manifest.
     """
     if kind == "ray-up" and values.aws.security_group is None:
         raise UserError(
-            "aws.security_group: missing; expected the id of one (sg-...), since the one that Ray makes lets everyone "
-            "reach port 22"
+            "aws.security_group: missing; expected the id of a security group (sg-...): the group that Ray would "
+            "create opens port 22 to everyone"
         )
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     if kind.startswith("kuberay") and "://" not in values.runs and values.kubernetes.volume is None:
         raise UserError(
-            f"runs: {values.runs} is a folder, and kubernetes.volume is null: pods share no folder; "
-            "expected a PersistentVolumeClaim, or a URL such as s3://bucket/runs"
+            f"runs: {values.runs} is a folder, but without kubernetes.volume pods share no folder; "
+            "expected kubernetes.volume (a PersistentVolumeClaim), or a URL such as s3://bucket/runs"
         )
     environment = Environment(
         loader=FileSystemLoader([str(folder) for folder in resource_folders("cluster")]),
@@ -69,15 +67,14 @@ def render(kind: Kind, values: Values) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
-        # Bash has `${#array[@]}`.
+        # Jinja's default, `{#`, occurs in bash: `${#array[@]}`.
         comment_start_string="{##",
         comment_end_string="##}",
     )
-    # A YAML scalar in double quotes is JSON; a word of a shell is what shlex makes of it.
+    # JSON strings are YAML scalars.
     environment.filters["y"] = lambda value: json.dumps(value, ensure_ascii=False)
     environment.filters["sh"] = lambda value: shlex.quote(str(value))
-    facts: dict[str, Any] = {"v": values, "ray_version": importlib.metadata.version("ray")}
-    return environment.get_template(TEMPLATES[kind]).render(facts)
+    return environment.get_template(TEMPLATES[kind]).render(v=values, ray_version=importlib.metadata.version("ray"))
 
 
 def _find(name: str) -> Path:

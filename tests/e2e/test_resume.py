@@ -96,7 +96,7 @@ def test_interrupted_by_hand_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on from here" in errors
+    assert "The same command resumes it" in errors
     assert "Traceback" not in errors
     assert json.loads((run / "run.json").read_text(encoding="utf-8"))["state"] == "interrupted"
     # What was sampled and not yet in a full shard is committed on the way out.
