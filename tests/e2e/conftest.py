@@ -13,4 +13,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("undisturbed")
     done = command.run("run", str(command.RECIPE), "--runs", str(runs))
     assert done.returncode == 0, done.stdout + done.stderr
+    (runs / "printed.txt").write_text(done.stdout, encoding="utf-8")
     return runs / "small"

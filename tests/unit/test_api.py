@@ -27,6 +27,15 @@ def test_examples_in_docstrings_hold(module: object) -> None:
     assert failed == 0
 
 
+def test_examples_in_the_readme_hold() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in text.split("```pycon\n")[1:]]
+    assert blocks
+    for block in blocks:
+        test = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
+        assert doctest.DocTestRunner().run(test).failed == 0
+
+
 def test_every_public_name_is_there_and_documented() -> None:
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__doc__, name

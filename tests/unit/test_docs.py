@@ -36,7 +36,7 @@ from rlaif.rounds.identity import differing_keys
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/*.md", "cluster/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "cluster/**/*.md")
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -102,9 +102,6 @@ def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
     wanted = {path for path in free if path.rpartition(".")[0] not in free}
     (sentence,) = re.findall(r"Between two starts of one run, only (.*?) may change", RECIPES, re.DOTALL)
     assert set(re.findall(r"`([^`]+)`", sentence)) == wanted
-    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    (sentence,) = re.findall(r"how long, and when a policy is promoted: (.*?)\. A finished", architecture, re.DOTALL)
-    assert set(re.findall(r"`([^`]+)`", sentence)) == wanted - {"name"}
 
 
 @pytest.mark.parametrize(
@@ -234,6 +231,9 @@ def test_a_shown_command_parses(page: str, line: str, monkeypatch: pytest.Monkey
     assert not hasattr(command, "commands"), where
     # Raises where an option does not exist or an argument is missing; runs nothing.
     context = command.make_context(command.name, words)
+    if "tutorials" in page:
+        # A tutorial writes the recipes and judges that it names; test_shown_outputs.py runs it.
+        return
     overrides = list(context.params.get("set_") or [])
     recipe = context.params.get("recipe")
     # A command about a recipe or a judge of ours must also be right in what it overrides and names.
