@@ -77,13 +77,13 @@ def variables() -> str:
 
 
 def packages() -> str:
-    """Return the table of the packages: the docstring of each, from the edges down."""
+    """Return the table of the packages and modules: the first lines of each docstring, from the edges down."""
     rows = []
-    for package in (name for layer in layer_names() for name in layer):
-        source = ROOT / "rlaif" / package / "__init__.py"
-        if source.is_file():
-            said = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-            rows.append((f"`{package}`", _meaning(said.split("\n\n")[0])))
+    for name in (name for layer in layer_names() for name in layer):
+        files = (ROOT / "rlaif" / name / "__init__.py", ROOT / "rlaif" / f"{name}.py")
+        for source in (file for file in files if file.is_file()):
+            docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+            rows.append((f"`{name}`", _meaning(docstring.split("\n\n")[0])))
     return _table(("package", "owns"), rows)
 
 

@@ -185,6 +185,7 @@ def load_yaml(text: str) -> Any:
 def dump_yaml(value: Any) -> str:
     """Return a value of plain types as YAML that readers of versions 1.1 and 1.2 understand alike."""
     yaml, stream = _yaml(), io.StringIO()
+    yaml.width = 10_000  # A value stays on its key's line.
     yaml.version = (1, 1)  # Writes 1.0e-06, not 1e-06, and quotes words such as yes.
     yaml.dump(value, stream)
     return stream.getvalue().removeprefix("%YAML 1.1\n---\n")

@@ -1,0 +1,1 @@
+"""Decisions of judges to preference pairs."""

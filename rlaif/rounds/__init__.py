@@ -1,0 +1,1 @@
+"""The loop: sample, judge, pair, train, evaluate, promote, and resume."""

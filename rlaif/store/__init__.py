@@ -1,0 +1,1 @@
+"""The run directory: shards, typed records, events, lineage."""

@@ -1,0 +1,1 @@
+"""The training harness (job, workers, packing, checkpoints) and its objectives."""
