@@ -6,13 +6,12 @@ than the recipe requires. A round never asks an answered label again; it asks ag
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
-from rlaif.io.files import write_json
 from rlaif.judge_evals.ask import IN_FLIGHT, ask_labels
 from rlaif.judge_evals.outcomes import Judged
 from rlaif.judges.judge import Judge
@@ -20,6 +19,7 @@ from rlaif.judges.verdict import Verdict
 from rlaif.progress import Progress
 from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged
+from rlaif.store.records.gold_set_record import GoldSetDisagreement, GoldSetRecord
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -28,73 +28,6 @@ GOLD_SET_FILE = "gold_set.json"
 GOLD_SET_TABLE = "gold_set"
 _LABELS_PER_SHARD = 16
 _DISAGREEMENTS_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class GoldSetDisagreement:
-    """A label of the gold set that the judge did not decide as people did.
-
-    Attributes:
-        id: of the label.
-        people: the side that people prefer.
-        judge: the side that the judge prefers, or the outcome without a side: `tie`, `unparsed`, `error`, `silent`.
-        reason: the error's message; "" for other outcomes.
-    """
-
-    id: str
-    people: str
-    judge: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GoldSetResult:
-    """A judge's agreement with people on the gold set, in one round.
-
-    Attributes:
-        round: number of the round.
-        judge: its name.
-        labels: number of labels.
-        agreed: number of labels that the judge decided as people did.
-        by_outcome: number of labels by their `Outcome`.
-        min_agreement: share that must agree.
-        disagreeing: the other labels, in the order of the file.
-    """
-
-    round: int
-    judge: str
-    labels: int
-    agreed: int
-    by_outcome: Mapping[str, int]
-    min_agreement: float
-    disagreeing: tuple[GoldSetDisagreement, ...]
-
-    @property
-    def agreement(self) -> float:
-        """Share of all labels, undecided ones included, on which the judge agrees with people."""
-        return self.agreed / self.labels
-
-    @property
-    def passed(self) -> bool:
-        """Whether the round may go on."""
-        return self.agreement >= self.min_agreement
-
-    @property
-    def summary(self) -> str:
-        """The agreement and its limit in one line."""
-        share = f"{self.agreed} of {self.labels} labels of the gold set ({self.agreement:.3f})"
-        limit = f"at least {self.min_agreement:g} is required"
-        return f"round {self.round}: judge {self.judge} agrees with people on {share}; {limit}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for the round's `gold_set.json`."""
-        return {**asdict(self), "agreement": self.agreement, "passed": self.passed}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "GoldSetResult":
-        """Return the result that `to_json` wrote."""
-        own = {field.name: value[field.name] for field in fields(cls)}
-        return cls(**{**own, "disagreeing": tuple(GoldSetDisagreement(**item) for item in value["disagreeing"])})
 
 
 def load_gold_set(section: GoldSetSection | None) -> tuple[Label, ...]:
@@ -120,7 +53,7 @@ async def judge_gold_set(
     progress: Progress,
     emit: Emit,
     in_flight: int = IN_FLIGHT,
-) -> GoldSetResult:
+) -> GoldSetRecord:
     """Judge the labels that this round has not judged yet, and compare all of them with people.
 
     Args:
@@ -160,7 +93,7 @@ async def judge_gold_set(
     finally:
         commit()
     result = _result(judge, [judged[label.id] for label in labels], directory, min_agreement)
-    write_json(directory.path(GOLD_SET_FILE), result.to_json())
+    result.write(directory.path(GOLD_SET_FILE))
     emit(
         GoldSetJudged(
             round=result.round,
@@ -207,8 +140,8 @@ def _stored(judge: Judge, labels: Sequence[Label], table: ShardTable) -> dict[st
     return found
 
 
-def _result(judge: Judge, judged: Sequence[Judged], directory: RoundDir, min_agreement: float) -> GoldSetResult:
-    return GoldSetResult(
+def _result(judge: Judge, judged: Sequence[Judged], directory: RoundDir, min_agreement: float) -> GoldSetRecord:
+    return GoldSetRecord(
         round=directory.number,
         judge=judge.name,
         labels=len(judged),
@@ -222,10 +155,15 @@ def _result(judge: Judge, judged: Sequence[Judged], directory: RoundDir, min_agr
 def _disagreement(item: Judged) -> GoldSetDisagreement:
     decided = item.side if item.outcome == "ok" else None
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
-    return GoldSetDisagreement(item.label.id, item.label.human, decided or item.outcome, *errors[:1])
+    return GoldSetDisagreement(
+        id=item.label.id,
+        people=item.label.human,
+        judge=decided or item.outcome,
+        reason=errors[0] if errors else "",
+    )
 
 
-def _require_passed(result: GoldSetResult, directory: RoundDir) -> None:
+def _require_passed(result: GoldSetRecord, directory: RoundDir) -> None:
     if result.passed:
         return
     named = [f"{item.id} (people {item.people}, judge {item.judge})" for item in result.disagreeing]

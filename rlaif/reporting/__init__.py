@@ -1,4 +1,4 @@
-"""What a person reads after a run: the table in the terminal, and `report.html`."""
+"""Reports of runs for people: tables in the terminal, and `report.html`."""
 
 from rlaif.reporting.html import write_report
 from rlaif.reporting.terminal import summary_table

@@ -1,6 +1,6 @@
-"""The report's plots: what each shows of a run, drawn with `rlaif.reporting.plots`.
+"""The plots of a run's report, drawn with `rlaif.reporting.plots`.
 
-Invariant: a plot without data is None, so that the page says what is missing rather than showing an empty frame.
+Invariant: a plot without data is None, so that the page names what is missing and shows no empty frame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,22 @@ from rlaif.reporting.summary import PolicyState
 from rlaif.reporting.timeline import Timeline
 
 COLOURS = ("c0", "c1", "c2", "c3", "c4")
-"""CSS variables that tell series apart, readable by people who do not see all colours."""
+"""CSS variables of the series' colours, distinguishable with colour blindness."""
 _CURVE_POINTS = 400
 _ROUND_LABEL = 54.0
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A held-out metric as the report shows it.
+    """A held-out metric in the report.
 
     Attributes:
         name: in `evaluation.json`.
-        label: over a plot.
-        short: over a column.
+        label: title of its plot.
+        short: title of its column.
         unit: after the label, or "".
-        digits: after the decimal point.
-        neutral: value that means no difference to the initial policy; None compares with that policy's own value.
+        digits: digits after the decimal point.
+        neutral: value that means no difference from the initial policy; None is that policy's own value.
     """
 
     name: str
@@ -70,15 +70,15 @@ def metric_chart(metric: Metric, policies: Sequence[PolicyState]) -> Markup | No
     for policy, found in known:
         if found.value is None:
             continue
-        place, low, high = x(policy.number), found.low, found.high
+        centre, low, high = x(policy.number), found.low, found.high
         colour = "c0" if policy.promoted else "faint"
         span = ""
         if low is not None and high is not None:
-            canvas.line(place, y(low), place, y(high), "whisker", colour)
+            canvas.line(centre, y(low), centre, y(high), "whisker", colour)
             span = f" [{low:.{metric.digits}f}, {high:.{metric.digits}f}]"
         state = "" if policy.promoted else ", not promoted"
         hint = f"policy {policy.number}: {found.value:.{metric.digits}f}{span} on {found.n} questions{state}"
-        canvas.dot(place, y(found.value), colour, not policy.promoted, hint)
+        canvas.dot(centre, y(found.value), colour, not policy.promoted, hint)
     return canvas.svg()
 
 
@@ -117,22 +117,22 @@ def length_chart(statistics: Sequence[PairStatistics]) -> Markup | None:
     canvas.x_axis([(x(first + index), str(first + index)) for index in whole_ticks(len(rounds))])
     shift = min(9.0, (x(1) - x(0)) / 5)
     for entry in statistics:
-        for quartiles, place, colour, name in (
+        for quartiles, centre, colour, name in (
             (entry.chosen, x(entry.round) - shift, "c0", "chosen"),
             (entry.rejected, x(entry.round) + shift, "c1", "rejected"),
         ):
-            _quartile_mark(canvas, place, quartiles, y, colour, f"round {entry.round}, {name}")
+            _quartile_mark(canvas, centre, quartiles, y, colour, f"round {entry.round}, {name}")
     return canvas.svg()
 
 
-def _quartile_mark(canvas: Canvas, place: float, quartiles: Quartiles, y: Scale, colour: str, name: str) -> None:
-    canvas.line(place, y(quartiles.low), place, y(quartiles.high), "thick", colour)
+def _quartile_mark(canvas: Canvas, centre: float, quartiles: Quartiles, y: Scale, colour: str, name: str) -> None:
+    canvas.line(centre, y(quartiles.low), centre, y(quartiles.high), "thick", colour)
     hint = f"{name}: median {quartiles.median:g} tokens, half of them from {quartiles.low:g} to {quartiles.high:g}"
-    canvas.dot(place, y(quartiles.median), colour, True, hint)
+    canvas.dot(centre, y(quartiles.median), colour, True, hint)
 
 
 def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[Markup, int] | None:
-    """Draw a figure of all steps of all trainings, one after another, and say how many steps a point is the mean of."""
+    """Draw a figure of all steps of all trainings; also return the number of steps that a point is the mean of."""
     series = [(log.round, column) for log in logs if (column := log.column(name))]
     total = sum(len(values) for _, values in series)
     if not total:
@@ -158,11 +158,11 @@ def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[
 
 
 def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Mapping[str, str]) -> Markup | None:
-    """Draw when each stage was at work, a row a stage.
+    """Draw the spans of each stage in a row of its own.
 
     Args:
         times: the run's time.
-        stages: the rows, a stage's name and label each.
+        stages: the rows: name and label of each stage.
         duration: text beside each stage's row.
     """
     rows = [(name, label) for name, label in stages if any(span.stage == name for span in times.spans)]
@@ -193,7 +193,7 @@ def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Map
 
 
 def _round_labels(canvas: Canvas, times: Timeline, x: Scale) -> None:
-    """Mark where rounds begin, and name those that are wide enough for it."""
+    """Mark the beginnings of the rounds, and label those that are wide enough."""
     starts: dict[int | None, float] = {}
     for span in times.spans:
         starts.setdefault(span.round, span.start)

@@ -1,6 +1,6 @@
-"""All that a report shows beyond a run's summary, read from its tables: pairs, answers, failures, training, time.
+"""The parts of a report beyond the summary, read from a run's tables: pairs, answers, failures and training.
 
-Invariant: each part is read on its own and is empty where its files are not there; nothing is estimated.
+Invariant: each part is read on its own, and is empty if its files are missing.
 """
 
 import math
@@ -42,10 +42,10 @@ class PairStatistics:
     Attributes:
         round: its number.
         pairs: how many.
-        edges: the bins' edges of the margins; the same in all rounds.
+        edges: edges of the margins' bins, the same in all rounds.
         margins: pairs in each bin, by the judge that decided.
-        chosen, rejected: lengths of the answers in tokens.
-        longer_chosen: share of pairs whose chosen answer is the longer one, equal lengths counting half.
+        chosen, rejected: lengths of the candidates in tokens.
+        longer_chosen: share of pairs whose chosen candidate is the longer one; equal lengths count half.
     """
 
     round: int
@@ -63,8 +63,8 @@ class ChangedAnswer:
 
     Attributes:
         id, question, context, reference: of the question.
-        before, after: the two answers; "" for a question that could not be answered.
-        score_before, score_after: against the reference, where there is one.
+        before, after: the two answers; "" if there is none.
+        score_before, score_after: against the gold answer; None without one.
     """
 
     id: str
@@ -79,16 +79,16 @@ class ChangedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChanges:
-    """What a policy answers otherwise than the initial one.
+    """The answers of a policy compared with those of the initial one.
 
     Attributes:
         policy: its number.
         scored: questions with a score of both.
-        improved, worsened: how many scored higher, and lower.
-        rewritten: how many have another text.
-        questions: how many both were asked.
-        best, worst: those whose scores rose and fell most.
-        others: where nothing is scored, some whose text is another.
+        improved, worsened: questions with a higher and with a lower score.
+        rewritten: questions with another text.
+        questions: questions that both were asked.
+        best, worst: the questions whose scores rose and fell most.
+        others: without scores, some questions with another text.
     """
 
     policy: int
@@ -117,29 +117,28 @@ class TrainingLog:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Prompts of a round that failed for one reason, figures in it aside.
+    """Questions of a round that failed for the same reason, up to the numbers in it.
 
     Attributes:
-        round, stage: where.
-        reason: of the first of them, word for word.
-        prompts: how many.
+        reason: that of the first question, verbatim.
+        questions: how many.
         examples: a few of their ids.
     """
 
     round: int
     stage: str
     reason: str
-    prompts: int
+    questions: int
     examples: tuple[str, ...]
 
 
 def pair_statistics(rounds: Sequence[RoundDir]) -> tuple[PairStatistics, ...]:
-    """Measure the pairs of the rounds that have any."""
+    """Return the statistics of the rounds that have pairs."""
     read = [(directory.number, *_read_pairs(directory)) for directory in rounds if _has(directory, "pairs.parquet")]
     read = [entry for entry in read if entry[2].size]
     if not read:
         return ()
-    # Preferences have margins up to 1; judges that rate may use a wider scale.
+    # The margin of a preference is at most 1; that of two ratings may be larger.
     widest = max(float(margins.max()) for _, _, margins, _, _ in read)
     edges = np.linspace(0.0, max(1.0, widest), _BINS + 1)
     return tuple(_pair_statistics(*entry, edges) for entry in read)
@@ -148,7 +147,7 @@ def pair_statistics(rounds: Sequence[RoundDir]) -> tuple[PairStatistics, ...]:
 def _read_pairs(
     directory: RoundDir,
 ) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return each pair's judge, margin and two lengths, holding a few thousand pairs' tokens in memory at once."""
+    """Return each pair's judge, margin and two lengths, with the tokens of a few thousand pairs in memory at once."""
     judges: list[str] = []
     figures: list[NDArray[np.float64]] = []
     system, path = filesystem(directory.path("pairs.parquet"))
@@ -192,10 +191,10 @@ def _quartiles(values: NDArray[np.int64]) -> Quartiles:
 
 
 def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
-    """Compare the initial policy's answers with the current one's; where none was promoted, with the last measured.
+    """Compare the initial policy's answers with the current one's, or without a promotion with the last measured ones.
 
     Returns:
-        None where either is missing.
+        None if either is missing.
     """
     measured = [policy for policy in summary.policies[1:] if policy.questions is not None]
     later = summary.current if summary.current.number else measured[-1] if measured else None
@@ -251,12 +250,12 @@ def training_logs(rounds: Sequence[RoundDir]) -> tuple[TrainingLog, ...]:
 
 
 def failure_groups(rounds: Sequence[RoundDir]) -> tuple[FailureGroup, ...]:
-    """Return the prompts that could not be sampled, gathered by reason, most first within a round."""
+    """Return the questions that could not be sampled, grouped by reason, the largest group of a round first."""
     groups: list[FailureGroup] = []
     for directory in rounds:
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in _failures(directory):
-            # Prompts too long by different figures failed for one reason.
+            # Questions that are too long by different numbers of tokens failed for the same reason.
             found.setdefault((row["stage"], re.sub(r"\d+", "0", row["reason"] or "")), []).append(row)
         groups += [
             FailureGroup(

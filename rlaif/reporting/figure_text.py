@@ -1,6 +1,6 @@
-"""How a run's figures are written out, the same in the terminal and on the page.
+"""The text of a run's figures, the same in the terminal and on the page.
 
-Invariant: a figure that is not known is a dash, and a difference is never called a gain while its interval holds zero.
+Invariant: an unknown figure is a dash, and a difference whose interval includes zero is never called a gain.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _SHORT_ID = 12
 
 
 def figure(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Return a number with so many digits after the point."""
+    """Return a number with `digits` digits after the point."""
     return DASH if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
 
 
@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(time: str | None) -> str:
-    """Return an ISO time as `2026-01-31 12:34:56 UTC`; a text that is none as it is."""
+    """Return an ISO time as `2026-01-31 12:34:56 UTC`; a malformed time is returned unchanged."""
     if not time:
         return DASH
     try:
@@ -59,7 +59,7 @@ def moment(time: str | None) -> str:
 
 
 def ago(time: str | None) -> str:
-    """Return how long ago an ISO time was, in its largest unit; a dash for none."""
+    """Return how long ago an ISO time was, in its largest unit; a dash if it is malformed."""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(time or "").astimezone(UTC)).total_seconds()
     except ValueError:
@@ -76,7 +76,7 @@ def short_id(sha: str | None) -> str:
 
 
 def promotion(policy: PolicyState) -> str:
-    """Return whether a policy was promoted, or why it is not there."""
+    """Return whether a policy was promoted, or why there is none."""
     if policy.number == 0:
         return "start"
     if policy.promoted is None:
@@ -85,7 +85,7 @@ def promotion(policy: PolicyState) -> str:
 
 
 def headline(summary: RunSummary) -> list[str]:
-    """Return what came of the run: one sentence, and what keeps it from being more, if anything does."""
+    """Return the outcome of the run in one sentence, with a caveat if the change may be chance."""
     initial, current = summary.initial, summary.current
     if initial.questions is None:
         return ["The initial policy has not been measured on the held-out questions yet."]
@@ -120,4 +120,4 @@ def _nothing_promoted(summary: RunSummary, questions: str) -> str:
 def _chance(found: Estimate | None, neutral: float, name: str) -> list[str]:
     if found is None or found.low is None or found.high is None or not found.low <= neutral <= found.high:
         return []
-    return [f"The interval includes {name}: this many questions cannot tell the change from chance."]
+    return [f"The interval includes {name}: with this many questions, the change may be chance."]

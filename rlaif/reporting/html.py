@@ -1,7 +1,6 @@
-"""`report.html`: a run on one page that needs no network and no script.
+"""`report.html`: a run on one page, without network access and scripts.
 
-Invariant: the template escapes every value; only the plots of `rlaif.reporting.plots`, which escape their own, are
-put in as they are.
+Invariant: the page's template escapes every value except the plots of `rlaif.reporting.plots`, which escape their own.
 """
 
 import math
@@ -37,7 +36,7 @@ STAGES = (
     ("evaluate", "evaluate"),
     ("promote", "promote"),
 )
-"""The rows of the time plot: what the run times, and how the page names it."""
+"""The rows of the time plot: each stage of the events and its label."""
 _TRAINING = (
     ("loss", "loss"),
     ("margin", "reward margin"),
@@ -61,27 +60,25 @@ class Figure:
 
 
 def write_report(run: str, out: str | None = None) -> str:
-    """Write a run's page and return its place.
+    """Write a run's page and return its path.
 
     Args:
         run: path or URL of the run.
         out: path or URL of the page; `report.html` in the run if None.
 
     Raises:
-        UserError: there is no such run, one of its files is broken, or the page cannot be written.
+        UserError: there is no such run, one of its files cannot be read, or the page cannot be written.
     """
     directory = RunDir(run)
-    place = out or directory.path("report.html")
+    path = out or directory.path("report.html")
     page = render_page(directory)
     try:
-        write_bytes(place, page.encode("utf-8", errors="replace"))
+        write_bytes(path, page.encode("utf-8", errors="replace"))
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise UserError(
-            f"{place}: cannot be written: {error.strerror or error}; expected --out FILE in another place"
-        ) from None
-    return place
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}; give another path with --out") from None
+    return path
 
 
 def render_page(run: RunDir) -> str:
@@ -126,10 +123,10 @@ def render_page(run: RunDir) -> str:
 
 
 def page_environment(*folders: Path) -> Environment:
-    """Return what renders a page: values escaped, a missing one an error, templates from `folders` and from here."""
-    places = [*folders, Path(__file__).parent]
+    """Return an environment that escapes values and rejects missing ones, with templates of `folders` and this one."""
+    searched = [*folders, Path(__file__).parent]
     return Environment(
-        loader=FileSystemLoader(places),
+        loader=FileSystemLoader(searched),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -138,7 +135,7 @@ def page_environment(*folders: Path) -> Environment:
 
 
 def _columns(summary: RunSummary) -> list[charts.Metric]:
-    """Return the metrics that any policy has, in the order in which the page shows them."""
+    """Return the metrics that any policy has, in the page's order."""
     return [metric for metric in charts.METRICS if any(metric.name in policy.metrics for policy in summary.policies)]
 
 
@@ -172,7 +169,7 @@ def _training_figures(logs: Sequence[TrainingLog]) -> list[Figure]:
 
 
 def _decided_by(summary: RunSummary) -> dict[str, int]:
-    """Return how many pairs each judge decided, over all rounds."""
+    """Return the number of pairs that each judge decided, over all rounds."""
     totals: dict[str, int] = {}
     for record in summary.rounds:
         for judge, count in (record.stages.pairs.by_judge if record.stages.pairs else {}).items():

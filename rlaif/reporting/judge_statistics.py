@@ -1,6 +1,6 @@
-"""What a run's verdicts say of its judges: how often they decided, agreed with themselves, and what they cost.
+"""Statistics of a run's judges over its verdicts: statuses, agreement of the two orders, position bias and cost.
 
-Invariant: every verdict of the store is counted once, under the judge that gave it and the status that it had.
+Invariant: every verdict of the run is counted once, under its judge and its status.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlaif.judge_evals.gold_set import GOLD_SET_FILE, GoldSetResult
-from rlaif.store.records.record import load_json
+from rlaif.judge_evals.gold_set import GOLD_SET_FILE
+from rlaif.store.records.gold_set_record import GoldSetRecord
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -24,17 +24,17 @@ _COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha",
 
 @dataclass(slots=True)
 class JudgeStatistics:
-    """What one judge did over a whole run.
+    """Statistics of one judge over a whole run.
 
     Attributes:
         judge: its name.
         by_status: its verdicts by status.
         both_orders: comparisons with an `ok` verdict in each order.
-        orders_agree: those of them in which both orders preferred the same answer.
+        orders_agree: those of them whose orders prefer the same candidate.
         decided: `ok` verdicts on two candidates.
-        shown_first: those of them that preferred the answer that was shown first.
-        prompt_tokens, completion_tokens, seconds: what its verdicts cost together.
-        paid: verdicts that cost anything; a repeated question is answered once.
+        shown_first: those of them that prefer the candidate shown first.
+        prompt_tokens, completion_tokens, seconds: cost of all its verdicts.
+        paid: verdicts that cost anything; a repeated request is answered from the cache.
     """
 
     judge: str
@@ -55,18 +55,18 @@ class JudgeStatistics:
 
     @property
     def agreement(self) -> float | None:
-        """Share of comparisons asked in both orders whose orders agree; None without any."""
+        """Share of the comparisons decided in both orders whose orders agree; None without any."""
         return self.orders_agree / self.both_orders if self.both_orders else None
 
     @property
     def first_share(self) -> float | None:
-        """Share of decided comparisons won by the answer shown first; 0.5 is a judge without a preferred place."""
+        """Share of the decided verdicts that prefer the candidate shown first; 0.5 means no position bias."""
         return self.shown_first / self.decided if self.decided else None
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadVerdict:
-    """A verdict that was no answer: `unparsed` or `error`, with the judge's own words."""
+    """A verdict that is `unparsed` or an `error`, with the judge's reply."""
 
     round: int
     prompt_id: str
@@ -77,7 +77,7 @@ class UnreadVerdict:
 
 @dataclass(frozen=True, slots=True)
 class JudgeReport:
-    """Statistics of all judges, most verdicts first, and a few of the verdicts that could not be read."""
+    """Statistics of all judges, most verdicts first, and a few of the verdicts that could not be used."""
 
     judges: tuple[JudgeStatistics, ...]
     unread: tuple[UnreadVerdict, ...]
@@ -88,7 +88,7 @@ def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
     found: dict[str, JudgeStatistics] = {}
     unread: list[UnreadVerdict] = []
     for directory, shard in _shards(rounds):
-        # A prompt's verdicts all stand in one shard, so both orders of a comparison do.
+        # One shard holds all verdicts on a question, so it holds both orders of a comparison.
         orders: dict[tuple[str, str, int, int], list[bool]] = {}
         for row in shard.select(_COLUMNS).to_pylist():
             _count(found.setdefault(row["judge"], JudgeStatistics(row["judge"])), row, orders)
@@ -106,10 +106,10 @@ def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
     return JudgeReport(tuple(judges), tuple(unread))
 
 
-def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetResult, ...]:
+def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetRecord, ...]:
     """Return the judge's agreement with people on the gold set, of the rounds that have it."""
-    values = [load_json(directory.path(GOLD_SET_FILE)) for directory in rounds]
-    return tuple(GoldSetResult.from_json(value) for value in values if value is not None)
+    records = [GoldSetRecord.read(directory.path(GOLD_SET_FILE)) for directory in rounds]
+    return tuple(record for record in records if record is not None)
 
 
 def _shards(rounds: Sequence[RoundDir]) -> Iterator[tuple[RoundDir, pa.Table]]:

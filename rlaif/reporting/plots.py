@@ -1,6 +1,6 @@
-"""Inline SVG: scales, axes and marks, small and without scripts, coloured by the page's CSS variables.
+"""Inline SVG: scales, axes and marks without scripts, in the colours of the page's CSS variables.
 
-Invariant: every text that comes from a run is escaped, and every coordinate is finite.
+Invariant: every text of a run is escaped, and every coordinate is finite.
 """
 
 import math
@@ -15,7 +15,7 @@ _LABEL_WIDTH = 7.0
 
 
 def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Return round numbers in [low, high], about as many as wanted, by steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Return about `wanted` round numbers in [low, high], in steps of 1, 2, 2.5 or 5 times a power of ten."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low] if math.isfinite(low) else []
     raw = (high - low) / max(wanted, 1)
@@ -23,18 +23,18 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= raw * 0.999), 10 * power)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    # Where the range is narrower than the digits kept, several indices give the same number.
+    # Several indices give the same number if the range is narrower than the kept digits.
     return list(dict.fromkeys(float(f"{index * step:.10g}") for index in range(first, last + 1)))
 
 
 def whole_ticks(count: int, wanted: int = 8) -> list[int]:
-    """Return some of 0 .. count - 1, evenly spaced, all of them where they are few."""
+    """Return evenly spaced numbers of 0 .. count - 1; all of them if they are few."""
     step = max(1, math.ceil(count / wanted))
     return list(range(0, count, step))
 
 
 def short(value: float) -> str:
-    """Return a number as short as an axis wants it."""
+    """Return a number in the short form of an axis."""
     size = abs(value)
     if size >= 1e6:
         return f"{value / 1e6:g}M"
@@ -63,12 +63,12 @@ class Scale:
 
 @dataclass(slots=True)
 class Canvas:
-    """A plot in the making: axes first, then marks in the order in which they are drawn.
+    """A plot under construction; later marks are drawn over earlier ones.
 
     Attributes:
-        title: says what the plot shows to who cannot see it.
+        title: description of the plot for screen readers.
         width, height: in CSS pixels at the plot's natural size.
-        left: room for the y axis's labels.
+        left: width of the y axis's labels.
     """
 
     title: str
@@ -93,7 +93,7 @@ class Canvas:
             self.text(self.left - 6, y + 3.5, short(tick), "end")
 
     def x_axis(self, labels: Sequence[tuple[float, str]]) -> None:
-        """Draw the base line with labels below; one that would touch its neighbour is left out."""
+        """Draw the base line with labels below, without those that would touch their neighbour."""
         base = self.height - _BOTTOM
         self.line(self.left, base, self.width - _RIGHT, base, "axis")
         taken = -math.inf
@@ -104,7 +104,7 @@ class Canvas:
                 taken = x + half
 
     def line(self, x1: float, y1: float, x2: float, y2: float, style: str, colour: str = "") -> None:
-        """Draw a straight line of a CSS class, in a colour of the page where one is named."""
+        """Draw a straight line of a CSS class, optionally in a colour of the page."""
         ink = f' style="stroke:var(--{colour})"' if colour else ""
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"{ink}/>')
 
@@ -118,7 +118,7 @@ class Canvas:
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>')
 
     def dot(self, x: float, y: float, colour: str, hollow: bool, hint: str, radius: float = 4.0) -> None:
-        """Draw a point, with what it says on hovering."""
+        """Draw a point with a text on hovering."""
         fill = "var(--paper)" if hollow else f"var(--{colour})"
         self.parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{fill};stroke:var(--{colour})" '
@@ -126,7 +126,7 @@ class Canvas:
         )
 
     def bar(self, x: float, y: float, width: float, height: float, colour: str, hint: str, style: str = "") -> None:
-        """Draw a rectangle, with what it says on hovering."""
+        """Draw a rectangle with a text on hovering."""
         kind = f' class="{style}"' if style else ""
         self.parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}"{kind} '
@@ -134,7 +134,7 @@ class Canvas:
         )
 
     def path(self, points: Sequence[tuple[float, float]], colour: str) -> None:
-        """Draw a line through points; one that is not finite breaks it."""
+        """Draw a line through points, broken at those that are not finite."""
         commands, pen_up = [], True
         for x, y in points:
             if not (math.isfinite(x) and math.isfinite(y)):
@@ -154,7 +154,7 @@ class Canvas:
 
 
 def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
-    """Return a range that holds the finite values with some air; (0, 1) where there are none."""
+    """Return a range around the finite values with a margin; (0, 1) without any."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 1.0
@@ -164,7 +164,7 @@ def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
 
 
 def thinned(values: Sequence[float], limit: int) -> tuple[list[float], int]:
-    """Return at most `limit` values, each the mean of so many neighbours, and how many those are."""
+    """Return at most `limit` means of neighbouring values, and the number of values in each mean."""
     every = max(1, math.ceil(len(values) / limit))
     groups = [values[start : start + every] for start in range(0, len(values), every)]
     return [sum(group) / len(group) for group in groups], every

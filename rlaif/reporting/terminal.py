@@ -1,7 +1,6 @@
-"""Runs, their policies and a pair's provenance as the terminal shows them.
+"""Tables of runs and policies, and the view of a pair's provenance, for the terminal.
 
-Invariant: what a model or a file has written is printed as text alone: no markup, and no control character reaches
-the terminal.
+Invariant: text of a model or a file is printed without markup, and no control character of it reaches the terminal.
 """
 
 import unicodedata
@@ -31,7 +30,7 @@ _CONTEXT_SHOWN = 400
 
 
 def plain(text: object) -> Text:
-    """Return foreign text for the terminal, control characters replaced."""
+    """Return text of a model or a file for the terminal, with control characters replaced."""
     shown = "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" else letter
         for letter in str(text)
@@ -40,7 +39,7 @@ def plain(text: object) -> Text:
 
 
 def _table(*columns: str, figures: Sequence[str] = ()) -> Table:
-    """Return a table whose columns of figures stay on one line, as eighty columns allow."""
+    """Return a table whose columns of figures never wrap."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
     for column in columns:
         figure_ = column in figures
@@ -49,7 +48,7 @@ def _table(*columns: str, figures: Sequence[str] = ()) -> Table:
 
 
 def summary_table(run: str) -> Table:
-    """Return a run's policies with what the held-out questions say of each, and the run's outcome below.
+    """Return a table of a run's policies with their figures on the held-out questions, and the outcome below.
 
     Args:
         run: the run's path or URL.
@@ -61,7 +60,7 @@ def summary_table(run: str) -> Table:
 
 
 def policies_table(summary: RunSummary) -> Table:
-    """Return the table of `summary_table` of a run that is read already."""
+    """Return `summary_table` of a summary."""
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
     table = _table("policy", *figures, "promoted", figures=figures)
@@ -88,7 +87,7 @@ def _mean(found: Estimate | None, digits: int = 3) -> str:
 
 
 def runs_table(summaries: Sequence[RunSummary]) -> Table:
-    """Return one row a run: its state, rounds, pairs, and its current policy against its initial one."""
+    """Return a table of runs: state, rounds, pairs, and the scores of the current and the initial policy."""
     figures = ["rounds", "pairs", "current", "initial"]
     table = _table("run", "state", *figures, "last event", figures=figures)
     for summary in summaries:
@@ -127,7 +126,7 @@ Facts = Sequence[tuple[str, object]]
 
 
 def _section(title: str, facts: Facts) -> list[RenderableType]:
-    """Return labelled lines; labels are short, so that a sha256 fits into eighty columns."""
+    """Return labelled lines. Labels must be short: a sha256 beside one has to fit into eighty columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -141,7 +140,7 @@ def _prompt(prompt: TracedQuestion) -> list[RenderableType]:
     if prompt.question is None:
         facts += [(message["role"], _shortened(message["content"])) for message in prompt.messages]
     else:
-        facts += [("question", prompt.question), ("reference", prompt.reference)]
+        facts += [("question", prompt.question), ("gold answer", prompt.reference)]
         facts += [("document", prompt.doc_link)] if prompt.doc_link else []
         facts += [("context", _shortened(prompt.context))] if prompt.context else []
     return _section(f"prompt, {prompt.tokens} tokens", facts)
@@ -168,7 +167,7 @@ def _decision(decision: TracedDecision) -> list[RenderableType]:
     facts: list[tuple[str, object]] = [("source", decision.source)]
     if decision.source != "human":
         facts += [("judge", decision.judge), ("sha256", decision.judge_sha)]
-        facts += [("prompt", decision.prompt), ("sha256", decision.prompt_sha)] if decision.prompt_sha else []
+        facts += [("template", decision.prompt), ("sha256", decision.prompt_sha)] if decision.prompt_sha else []
         facts += [("model", decision.model)] if decision.model else []
     facts += [("margin", figure(decision.margin, 4))]
     if decision.score_chosen is not None and decision.score_rejected is not None:
@@ -204,7 +203,7 @@ def _training(training: TracedTraining) -> list[RenderableType]:
 
 def _missing(missing: Sequence[str]) -> list[RenderableType]:
     lines = [Padding(plain(line), (0, 0, 0, 2)) for line in missing]
-    return [Text("\nnot there", style="bold"), *lines] if lines else []
+    return [Text("\nmissing", style="bold"), *lines] if lines else []
 
 
 def _shortened(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Where a run's time went: its stages on one axis, the pauses between two starts cut out.
+"""The time of a run: its stages on one axis, without the pauses between two starts.
 
-Invariant: a span ends when the run says so; one that a kill cut off ends with the last event before the next start.
+Invariant: a span ends with its stage's event; one that a kill cut off ends with the last event before the next start.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ _NOTES_KEPT = 40
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stage at work.
+    """One stage of a round at work.
 
     Attributes:
         stage: its name.
         round: its round; None for the initial policy.
         start, end: seconds since the run began, pauses left out.
-        cut: whether it did not end by itself: broken, killed, or still at work.
+        cut: whether it failed, was killed, or is still at work.
     """
 
     stage: str
@@ -42,11 +42,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The run stood still.
+    """The time between an end of the run and its next start.
 
     Attributes:
         at: seconds since the run began, pauses left out.
-        seconds: how long it stood.
+        seconds: its length.
     """
 
     at: float
@@ -55,12 +55,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An event that is no stage: a start, an end, a lost engine, a wait.
+    """An event beside the stages: a start, an end, a lost engine, a wait.
 
     Attributes:
         time: ISO 8601.
         event: its name.
-        text: its fields, or how often it came.
+        text: its fields; of retries their number and reason.
     """
 
     time: str
@@ -75,8 +75,8 @@ class Timeline:
     Attributes:
         seconds: at work, from the first event to the last, pauses left out.
         spans: the stages, in the order in which they began.
-        pauses: between an end and the next start.
-        notes: events that are no stages, retries of one reason gathered.
+        pauses: those between an end and the next start.
+        notes: the other events; retries for one reason are one note.
     """
 
     seconds: float
@@ -86,7 +86,7 @@ class Timeline:
 
     @property
     def cut(self) -> bool:
-        """Whether any span did not end by itself."""
+        """Whether any span is cut."""
         return any(span.cut for span in self.spans)
 
     def by_stage(self) -> dict[str, float]:
@@ -98,7 +98,7 @@ class Timeline:
 
 
 def timeline(events: Sequence[AnyEvent]) -> Timeline:
-    """Lay a run's events out in time; those without a readable time are left out."""
+    """Return the timeline of a run's events, without those whose time is malformed."""
     timed = [(moment, event) for event in events if (moment := _moment(event)) is not None]
     if not timed:
         return Timeline(0.0, (), (), ())
@@ -134,7 +134,7 @@ def _moment(event: AnyEvent) -> float | None:
 
 
 def _notes(events: Sequence[AnyEvent]) -> tuple[Note, ...]:
-    """Return every event that is no stage; retries for one reason are one note."""
+    """Return the events beside the stages; retries for one reason are one note."""
     notes: list[Note] = []
     retries: dict[str, list[Retry]] = {}
     for event in events:

@@ -1,8 +1,8 @@
-"""Where sampled and judged prompts end: committed shards.
+"""Commits the sampled and judged questions of a round as shards.
 
-Invariant: a prompt's verdicts are never committed before its candidates, so that a verdict always speaks of
-candidates that are in the store; and each prompt is committed once, as candidates or as a failure. One shard at a time
-is written, by a thread, while the event loop goes on; what gathers meanwhile is the next one.
+Invariant: a question's verdicts are never committed before its candidates, and each question is committed once, as
+candidates or as a failure. A thread writes one shard at a time while the event loop goes on; the results that arrive
+meanwhile are the next shard.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from rlaif.store.shards import ShardTable
 
 @dataclass
 class _Gathered:
-    """What is not committed yet."""
+    """Results that are not committed yet."""
 
     candidates: list[SampleReply] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -28,7 +28,7 @@ class _Gathered:
     judged: int = 0
 
     @property
-    def prompts(self) -> int:
+    def questions(self) -> int:
         return max(len(self.candidates), len(self.failures), self.judged)
 
 
@@ -37,11 +37,11 @@ class RoundSink:
 
     Args:
         directory: the round's folder.
-        shard_prompts: prompts a shard holds before it is committed; it gets more while another is being written.
+        shard_questions: questions of a shard; it gets more while another one is written.
     """
 
-    def __init__(self, directory: RoundDir, shard_prompts: int) -> None:
-        self._shard = shard_prompts
+    def __init__(self, directory: RoundDir, shard_questions: int) -> None:
+        self._shard = shard_questions
         self.candidates = ShardTable(directory.path("candidates"), CANDIDATES)
         self.failures = ShardTable(directory.path("failures"), FAILURES)
         self.verdicts = ShardTable(directory.path("verdicts"), VERDICTS)
@@ -51,44 +51,44 @@ class RoundSink:
         self._written: asyncio.Future[None] | None = None
 
     async def add_candidates(self, reply: SampleReply) -> None:
-        """Take a prompt's candidates; returns when there is room for more."""
+        """Take a question's candidates; returns when there is room for more."""
         self._gathered.candidates.append(reply)
         await self._settle()
 
     async def add_failure(self, prompt_id: str, stage: str, reason: str, attempts: int) -> None:
-        """Take a prompt that could not be sampled; returns when there is room for more."""
+        """Take a question that could not be sampled; returns when there is room for more."""
         self._gathered.failures.append({"prompt_id": prompt_id, "stage": stage, "reason": reason, "attempts": attempts})
         await self._settle()
 
     async def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Take all verdicts on one prompt; returns when there is room for more."""
+        """Take all verdicts on one question; returns when there is room for more."""
         self._gathered.verdicts += verdicts
         self._gathered.judged += 1
         await self._settle()
 
     def flush(self) -> None:
-        """Commit all that is gathered, candidates first, before this returns."""
+        """Commit all results, candidates first, before this returns."""
         if self._writing is not None:
             wait([self._writing])
-        # What a failed write has left is tried once more; what it had committed is no longer there.
+        # Retries the rest of a failed write; the committed part is already removed from it.
         self._commit(self._leaving)
         self._commit(self._gathered)
 
     async def _settle(self) -> None:
-        """Wait while a full shard finds another being written, once: so at most one more prompt a waiter gathers."""
-        if self._gathered.prompts >= self._shard and self._written is not None:
-            # The write goes on where a waiter is cancelled; only its own end says what is committed.
+        """Wait once while the shard is full and another is written, so that each waiter adds at most one question."""
+        if self._gathered.questions >= self._shard and self._written is not None:
+            # A cancelled waiter must not cancel the write.
             await asyncio.shield(self._written)
-        if self._gathered.prompts >= self._shard and (self._written is None or self._written.done()):
+        if self._gathered.questions >= self._shard and (self._written is None or self._written.done()):
             self._leaving, self._gathered = self._gathered, _Gathered()
             self._writing = self._writer.submit(self._commit, self._leaving)
-            # One for all who wait: a wake-up from another thread costs a system call.
+            # One future for all waiters, since each wake-up from another thread costs a system call.
             self._written = asyncio.wrap_future(self._writing)
-            # Where nobody waits any more, `flush` finds what a failed write has left.
+            # Without waiters, `flush` retries a failed write.
             self._written.add_done_callback(lambda written: written.cancelled() or written.exception())
 
     def _commit(self, gathered: _Gathered) -> None:
-        # Each part is let go once it is committed, so that a second try writes none twice.
+        # Each part is dropped once it is committed, so that a retry does not write it twice.
         self.candidates.append_columns(_candidate_columns(gathered.candidates))
         gathered.candidates = []
         self.failures.append(gathered.failures)

@@ -1,7 +1,7 @@
-"""Which questions a round takes.
+"""The questions of each round.
 
-Invariant: a round's questions depend on the recipe, its seed and the train set alone, so that a run that starts
-again finds the same ones; and no question comes once more before every other has come as often.
+Invariant: a round's questions depend only on the recipe, its seed and the train set, so a run that starts again finds
+the same ones. No question is taken again before all others have been taken as often.
 """
 
 import random
@@ -13,38 +13,39 @@ from rlaif.recipe import RoundsSection
 
 
 def round_size(section: RoundsSection, number: int, available: int) -> int:
-    """Return how many questions round `number` takes of a train set of `available`."""
+    """Return the number of questions that round `number` takes from `available` ones."""
     amount = section.questions[number] if isinstance(section.questions, list) else section.questions
     wanted = max(1, round(amount * available)) if isinstance(amount, float) else amount
     return min(wanted, available)
 
 
-def round_questions(prompts: Sequence[Question], section: RoundsSection, number: int, seed: int) -> list[Question]:
-    """Return the prompts of round `number`, in order.
+def round_questions(questions: Sequence[Question], section: RoundsSection, number: int, seed: int) -> list[Question]:
+    """Return the questions of round `number`, in order.
 
-    The train set is dealt in a seeded order; when it is used up it is dealt again in another order. A round that
-    spans two deals takes no prompt twice: those of the second that it has already are the next round's first.
+    Rounds take questions from a seeded shuffle of the train set; when it is used up, from another shuffle. A round
+    that spans two shuffles takes no question twice: questions of the second that it already has are the first of the
+    next round.
     """
-    deal = 0
-    line: deque[Question] = deque()
+    shuffles = 0
+    left: deque[Question] = deque()
     taken: dict[str, Question] = {}
     for each in range(number + 1):
-        wanted = round_size(section, each, len(prompts))
+        wanted = round_size(section, each, len(questions))
         taken, passed = {}, []
         while len(taken) < wanted:
-            if not line:
-                line.extend(_deal(prompts, deal, seed))
-                deal += 1
-            prompt = line.popleft()
-            if prompt.id in taken:
-                passed.append(prompt)
+            if not left:
+                left.extend(_shuffled(questions, shuffles, seed))
+                shuffles += 1
+            question = left.popleft()
+            if question.id in taken:
+                passed.append(question)
             else:
-                taken[prompt.id] = prompt
-        line.extendleft(reversed(passed))
+                taken[question.id] = question
+        left.extendleft(reversed(passed))
     return list(taken.values())
 
 
-def _deal(prompts: Sequence[Question], deal: int, seed: int) -> list[Question]:
-    order = list(prompts)
-    random.Random(f"questions-{seed}-{deal}").shuffle(order)
+def _shuffled(questions: Sequence[Question], shuffle: int, seed: int) -> list[Question]:
+    order = list(questions)
+    random.Random(f"questions-{seed}-{shuffle}").shuffle(order)
     return order

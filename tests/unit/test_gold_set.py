@@ -14,7 +14,7 @@ from rlaif.data.labels import Label, labels_jsonl
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
-from rlaif.judge_evals.gold_set import GoldSetResult, check_stored, judge_gold_set, load_gold_set, stored_id
+from rlaif.judge_evals.gold_set import check_stored, judge_gold_set, load_gold_set, stored_id
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.judge_file import load_judge_file
@@ -26,6 +26,7 @@ from rlaif.rounds import run as rounds
 from rlaif.rounds.identity import differing_keys
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.gold_set_record import GoldSetRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -66,7 +67,7 @@ class Watched:
 
 def judged(
     judge: Judge, labels: Sequence[Label], directory: RoundDir, limit: float = 0.7, events: list[Any] | None = None
-) -> GoldSetResult:
+) -> GoldSetRecord:
     emit = ignore_event if events is None else events.append
     return asyncio.run(judge_gold_set(judge, labels, directory, limit, progress=Silent(), emit=emit))
 
@@ -87,7 +88,7 @@ def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
     ]
     stored = ShardTable(directory.path("gold_set"), VERDICTS)
     assert stored.prompt_ids() == {stored_id(label) for label in labels}
-    assert GoldSetResult.from_json(json.loads(Path(directory.path("gold_set.json")).read_text())) == result
+    assert GoldSetRecord.read(directory.path("gold_set.json")) == result
 
 
 def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory: RoundDir) -> None:

@@ -223,7 +223,7 @@ def test_margins_and_lengths_are_those_of_the_pairs(small: SmallRun) -> None:
 
 
 def test_failures_of_one_reason_are_gathered(small: SmallRun) -> None:
-    assert [(group.round, group.prompts) for group in failure_groups(small.run.rounds())] == [(0, 1), (1, 1)]
+    assert [(group.round, group.questions) for group in failure_groups(small.run.rounds())] == [(0, 1), (1, 1)]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -271,13 +271,13 @@ def test_a_running_run_is_told_from_a_killed_one_by_its_lock(copied: RunDir, tmp
     assert summarize(copied).state == "killed"
 
 
-def test_without_references_policies_are_compared_by_win_rate(tmp_path: Path) -> None:
+def test_without_gold_answers_policies_are_compared_by_win_rate(tmp_path: Path) -> None:
     small = SmallRun(tmp_path / "run", prompts=2, heldout=12, references=False)
     assert summarize(small.run).metric == "win_rate"
     wins = evaluation(small.run, "round-000")["metrics"]["win_rate"]
     assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(summary_table(small.run.root))
     text = render_page(small.run)
-    assert "None has a reference" in text
+    assert "None has a gold answer" in text
     assert Page(text).open == []
 
 

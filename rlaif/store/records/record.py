@@ -30,7 +30,7 @@ class Record(RecordPart):
         Raises:
             UserError: the file is not JSON, has another layout, or lacks a field.
         """
-        value = load_json(path)
+        value = _load_json(path)
         if value is None:
             return None
         expected = cls.model_fields["layout"].default
@@ -52,7 +52,7 @@ class Record(RecordPart):
         write_json(path, self.model_dump(mode="json"))
 
 
-def load_json(path: str) -> Any:
+def _load_json(path: str) -> Any:
     """Return the value of a JSON file, or None if there is no such file.
 
     Raises:
