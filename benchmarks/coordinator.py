@@ -171,13 +171,15 @@ def renderer() -> Callable[[Question], Messages]:
 
 
 async def drive(options: argparse.Namespace, place: str, prompts: list[Question], watch: Watch) -> InstantEngines:
-    """Take the prompts through one round, as `rlaif.rounds.stages` does."""
+    """Take the prompts through one round, as a run does."""
     engines = InstantEngines(options.tokens)
     sampling = SamplingSection(
         candidates=options.candidates, in_flight=options.in_flight, shard_questions=options.shard_questions
     )
     sink = RoundSink(RunDir(place).round(0), sampling.shard_questions)
-    dispatcher = Dispatcher(engines, judge_of(options), sink, sampling, renderer(), 0, 0, watch)
+    dispatcher = Dispatcher(
+        engines, judge_of(options), sink, sampling, render=renderer(), seed=0, round_number=0, progress=watch
+    )
     await dispatcher.run(round_questions(prompts, RoundsSection(count=1), 0, 0))
     watch.note()
     return engines

@@ -66,6 +66,11 @@ class Pools:
             raise errors.exceptions[0] from None
 
     @property
+    def gpu(self) -> bool:
+        """Whether engines and training workers run on GPUs."""
+        return self._demand.gpu
+
+    @property
     def beside_training(self) -> bool:
         """Whether engines and training workers may be there at once; on shared GPUs they take turns."""
         return not self._demand.takes_turns

@@ -91,10 +91,10 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
         work.judge,
         sink,
         recipe.sampling,
-        work.setup.render,
-        recipe.seed,
-        directory.number,
-        work.progress,
+        render=work.setup.render,
+        seed=recipe.seed,
+        round_number=directory.number,
+        progress=work.progress,
     )
     counts = await dispatcher.run(prompts)
     for prompt_id, reason in counts.failures:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ from rlaif.store.rundir import RunDir
 from rlaif.store.shards import joined
 
 CANDIDATES = 2
+ROUND: Any = {"render": lambda question: [], "seed": 0, "round_number": 0, "progress": Silent()}
 
 
 class Engines:
@@ -77,7 +79,7 @@ def prompts(count: int) -> list[Question]:
 def dispatch(place: str, count: int, engines: Engines, judge: Judge, in_flight: int = 6, shard: int = 3) -> None:
     sampling = SamplingSection(candidates=CANDIDATES, in_flight=in_flight, shard_questions=shard)
     sink = RoundSink(RunDir(place).round(0), shard)
-    dispatcher = Dispatcher(engines, judge, sink, sampling, lambda prompt: [], 0, 0, Silent())
+    dispatcher = Dispatcher(engines, judge, sink, sampling, **ROUND)
     asyncio.run(dispatcher.run(prompts(count)))
 
 
@@ -154,7 +156,7 @@ def test_a_start_that_is_cancelled_commits_what_it_has(
     async def cancelled() -> None:
         sampling = SamplingSection(candidates=CANDIDATES, in_flight=4, shard_questions=2)
         sink = RoundSink(RunDir(place).round(0), 2)
-        dispatcher = Dispatcher(engines, judge, sink, sampling, lambda prompt: [], 0, 0, Silent())
+        dispatcher = Dispatcher(engines, judge, sink, sampling, **ROUND)
         task = asyncio.ensure_future(dispatcher.run(prompts(20)))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -194,7 +196,7 @@ def test_what_gathers_is_bounded_while_a_shard_is_written(tmp_path: Path, monkey
 
 def test_a_prompt_of_another_round_is_refused(tmp_path: Path) -> None:
     dispatch(str(tmp_path), 5, Engines(), Judge())
-    with pytest.raises(WorkError, match="none of this round's"):
+    with pytest.raises(WorkError, match="not one of this round's"):
         dispatch(str(tmp_path), 3, Engines(), Judge())
 
 

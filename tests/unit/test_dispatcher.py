@@ -123,12 +123,15 @@ def dispatch(
 ) -> RoundCounts:
     section = SamplingSection(candidates=CANDIDATES, in_flight=in_flight, shard_questions=shard)
     engine: Any = engines  # What it needs of a pool is `sample`.
-    dispatcher = Dispatcher(engine, judge, sink_of(place, shard), section, _render, 7, 0, progress or Seen())
+    dispatcher = Dispatcher(engine, judge, sink_of(place, shard), section, progress=progress or Seen(), **ROUND)
     return asyncio.run(dispatcher.run(todo))
 
 
 def _render(prompt: Question) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt.question}]
+
+
+ROUND: Any = {"render": _render, "seed": 7, "round_number": 0}
 
 
 def assert_once(place: Path, todo: Sequence[Question]) -> None:
@@ -239,7 +242,7 @@ def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
     async def cancel() -> None:
         section = SamplingSection(candidates=CANDIDATES, in_flight=4, shard_questions=3)
         engine: Any = Engines()
-        dispatcher = Dispatcher(engine, CountedJudge(), sink_of(tmp_path, 3), section, _render, 7, 0, Seen())
+        dispatcher = Dispatcher(engine, CountedJudge(), sink_of(tmp_path, 3), section, progress=Seen(), **ROUND)
         task = asyncio.ensure_future(dispatcher.run(numbered(20)))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -287,14 +290,14 @@ def test_a_disk_with_room_again_at_the_end_doubles_nothing(
 
 def test_prompts_of_another_round_are_refused(tmp_path: Path) -> None:
     dispatch(tmp_path, numbered(5), Engines(), CountedJudge())
-    with pytest.raises(WorkError, match=r"prompt q3 is none of this round's"):
+    with pytest.raises(WorkError, match=r"question q3 is not one of this round's"):
         dispatch(tmp_path, numbered(3), Engines(), CountedJudge())
 
 
 def test_a_prompt_with_candidates_and_a_failure_is_refused(tmp_path: Path) -> None:
     dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
     sink_of(tmp_path).failures.append([{"prompt_id": "q1", "stage": "sample", "reason": "?", "attempts": 1}])
-    with pytest.raises(WorkError, match=r"prompt q1 has candidates and a failure"):
+    with pytest.raises(WorkError, match=r"question q1 has candidates and a failure"):
         dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
 
 

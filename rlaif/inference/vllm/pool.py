@@ -42,7 +42,8 @@ class EnginePool:
         emit: takes events.
 
     Attributes:
-        policy: what the engines answer with.
+        base: the model that the engines start with.
+        policy: what they answer with.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class EnginePool:
             EngineSlot(number, spec, demand, shortage, weights=lambda: self.policy, emit=emit)
             for number in range(spec.section.engines)
         ]
-        self.policy = PolicyWeights(spec.base_id, "base")
+        self.base = self.policy = PolicyWeights(spec.base_id, "base")
 
     @property
     def running(self) -> bool:
