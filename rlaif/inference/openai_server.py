@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.spending import Spending
+from rlaif.recipe.backend import OpenAIBackend
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

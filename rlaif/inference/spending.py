@@ -7,7 +7,7 @@ and no request is sent once the limit is reached. What is on its way by then is 
 from dataclasses import dataclass
 
 from rlaif.errors import WorkError
-from rlaif.inference.backends import Prices
+from rlaif.recipe.backend import Prices
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     """
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
-    judge, template = load_judge_file(recipe.judge.name), load_template(recipe.policy.prompt)
+    judge, template = load_judge_file(recipe.judge.name, recipe.judge), load_template(recipe.policy.prompt)
     for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
         _refuse_local_folder(f"judge {judge.name}: model", model)
     for kind, path in {*judge.files, ("prompts", template.path)}:
@@ -90,7 +90,7 @@ def _refuse_local_folder(key: str, value: str) -> None:
 def _check_same(recipe: Recipe, judge_sha: str, template_sha: str, folder: Path) -> None:
     """Check that the judge and the template in the job's folder are the same as here."""
     with contextlib.chdir(folder):
-        same = load_judge_file(recipe.judge.name).sha == judge_sha
+        same = load_judge_file(recipe.judge.name, recipe.judge).sha == judge_sha
         same = same and load_template(recipe.policy.prompt).sha == template_sha
     if not same:
         raise UserError(f"judge {recipe.judge.name}: one of its files names a different file in the job's folder")

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlaif.data.labels import Side
-from rlaif.inference.backends import Prices
 from rlaif.judge_evals.calibration import (
     CalibrationFigures,
     calibration_figures,
@@ -18,6 +17,7 @@ from rlaif.judge_evals.calibration import (
 )
 from rlaif.judge_evals.metrics import confusion, decision_figures, length_bins, order_figures, verdict_figures
 from rlaif.judge_evals.outcomes import Judged, Spoken, speakers, spoken
+from rlaif.recipe.backend import Prices
 from rlaif.stats.bootstrap import Estimate, Figure, estimates
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.data.labels import Side
-from rlaif.inference.backends import Prices
 from rlaif.judge_evals.outcomes import OUTCOMES, Judged, Spoken
 from rlaif.judges.verdict import Order, Status, Verdict
+from rlaif.recipe.backend import Prices
 from rlaif.stats.agreement import kappa
 from rlaif.stats.bootstrap import Figure, ratio
 

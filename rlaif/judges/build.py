@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.model_backend import Backends, ModelBackend
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
@@ -21,6 +20,7 @@ from rlaif.judges.reward_model import RewardModelJudge, RewardModelSpec
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.vote import Vote
+from rlaif.recipe.backend import OpenAIBackend
 
 
 def build_judge(

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlaif.chat import Messages
-from rlaif.errors import UserError
+from rlaif.errors import Fault, UserError
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import AnswerFrontMatter, PairwiseLabel, captured_part
 from rlaif.prompts.parsing import choices_of
-from rlaif.prompts.template import PromptTemplate, load_template
+from rlaif.prompts.template import PromptTemplate, load_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,22 @@ def check_judge(name: str) -> list[Finding]:
     Raises:
         UserError: there is no such file.
     """
-    path = _find(name)
-    if path.suffix == ".md":
-        return _check_prompt(path)
+    file, _, overrides = name.partition(":")
+    path = _find(file)
     try:
-        spec = load_judge_file(str(path.absolute()))
+        if path.suffix == ".md":
+            findings = [finding for form in load_forms(path.absolute()) for finding in _rendering_faults(form, "R", ())]
+        else:
+            spec = load_judge_file(f"{path.absolute()}:{overrides}")
+            findings = [
+                finding
+                for leaf in spec.leaves
+                if isinstance(leaf, LlmSpec)
+                for form in load_forms(leaf.template.path)
+                for finding in _rendering_faults(form, leaf.rubric or "R", leaf.all_principles)
+            ]
     except UserError as error:
         return _findings(error, path)
-    findings = [
-        finding
-        for leaf in spec.leaves
-        if isinstance(leaf, LlmSpec)
-        for finding in _rendering_faults(leaf.template, leaf.rubric or "R", leaf.all_principles)
-    ]
     return list(dict.fromkeys(findings))
 
 
@@ -76,21 +79,9 @@ def _find(name: str) -> Path:
             raise error from None
 
 
-def _check_prompt(path: Path) -> list[Finding]:
-    try:
-        prompt = load_template(str(path.absolute()))
-    except UserError as error:
-        return _findings(error, path)
-    return _rendering_faults(prompt, "R", ())
-
-
 def _findings(error: UserError, path: Path) -> list[Finding]:
-    if error.faults:
-        return [Finding(fault.path, fault.line or 1, fault.message) for fault in error.faults]
-    text = str(error)
-    if place := re.match(r"(.*?):(\d+): ", text, re.DOTALL):
-        return [Finding(place.group(1), int(place.group(2)), text[place.end() :])]
-    return [Finding(str(path), 1, text.removeprefix(f"{path}: "))]
+    faults = error.faults or (Fault(str(path), str(error)),)
+    return [Finding(fault.path, fault.line or 1, fault.message) for fault in faults]
 
 
 def _rendering_faults(prompt: PromptTemplate, rubric: str, principles: tuple[str, ...]) -> list[Finding]:

@@ -1,9 +1,10 @@
 """Reads a judge file, `judges/NAME.yaml`: a checked `JudgeSpec`, or one message with the file, the line and the key."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rlaif.errors import UserError
 from rlaif.io.resources import find_resource
@@ -13,40 +14,91 @@ from rlaif.judges.panel import PanelSpec
 from rlaif.judges.reference import ReferenceSpec
 from rlaif.judges.reward_model import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec, KeyFault, Origin
+from rlaif.recipe.judge_overrides import JudgeOverrides, merged, split_judge_name
 
 _FILE: TypeAdapter[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec] = TypeAdapter(
     Annotated[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec, Field(discriminator="kind")]
 )
 
 
-def load_judge_file(name: str) -> JudgeSpec:
+def load_judge_file(name: str, overrides: JudgeOverrides | None = None) -> JudgeSpec:
     """Read and check a judge file with its prompt, and a panel's with its members'.
 
     Args:
-        name: its path, or the name of a judge in `./judges` or the installed ones.
+        name: its path, or the name of a judge in `./judges` or the installed ones; either with overrides, such as
+            `finance-grounded:reasoning` or `finance-panel:model=some/model`.
+        overrides: more of them, which win.
 
     Raises:
         UserError: with the file, the line, the key and what was expected.
     """
-    return _load(find_resource("judges", name), ())
+    file, given = _named(name)
+    given = merged(given, overrides.given() if overrides is not None else {})
+    spec = _load(find_resource("judges", file), _plain_name(name), given, ())
+    for key in given:
+        fits = isinstance(spec, PanelSpec) if key == "skip_when_both_below" else _asks_a_model(spec)
+        if not fits:
+            kind = "is no panel" if key == "skip_when_both_below" else "asks no model of kind llm"
+            raise UserError(f"{spec.path}: {key} has no effect: the judge {kind}")
+    return spec
 
 
-def _load(path: Path, above: tuple[Path, ...]) -> JudgeSpec:
+def _load(path: Path, name: str, overrides: Mapping[str, Any], above: tuple[Path, ...]) -> JudgeSpec:
     chain = (*above, path.resolve())
+    passed_on = {key: value for key, value in overrides.items() if key != "skip_when_both_below"}
 
-    def load_member(name: str, key: str) -> JudgeSpec:
+    def load_member(member_name: str, key: str) -> JudgeSpec:
         try:
-            member = find_resource("judges", name, path)
+            file, given = _named(member_name)
+            member = find_resource("judges", file, path)
         except UserError as error:
             raise KeyFault(key, str(error)) from None
         if member.resolve() in chain:
             circle = [*chain[chain.index(member.resolve()) :], member.resolve()]
             raise KeyFault(key, f"a panel that asks itself: {' -> '.join(path.stem for path in circle)}")
-        return _load(member, chain)
+        return _load(member, _plain_name(member_name), merged(given, passed_on), chain)
 
     mapping = parse_mapping(read_text(path), str(path))
+    _override(mapping.tree, overrides)
     try:
-        return validated(_FILE, mapping, Origin(path, load_member))
+        return validated(_FILE, mapping, Origin(path, name, load_member))
     except KeyFault as fault:
         key = tuple(int(part) if part.isdecimal() else part for part in fault.key.split("."))
-        raise UserError(f"{mapping.at(key)}: {fault}") from None
+        raise UserError(mapping.fault(key, fault.problem)) from None
+
+
+def _named(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the file that a judge's name is of, and the overrides in the name, checked."""
+    file, given = split_judge_name(name)
+    try:
+        return file, JudgeOverrides.model_validate(given).given()
+    except ValidationError as error:
+        item = error.errors()[0]
+        raise UserError(
+            f"{name}: {'.'.join(map(str, item['loc']))}: {item['msg']}; expected NAME:KEY=VALUE,..."
+        ) from None
+
+
+def _plain_name(name: str) -> str:
+    """Return what a judge is called: its name as given, without folders and ending."""
+    file, colon, suffix = name.partition(":")
+    return f"{Path(file).name.removesuffix('.yaml')}{colon}{suffix}"
+
+
+def _override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Replace a file's values, of the keys that its kind has."""
+    if tree.get("kind") == "panel" and "skip_when_both_below" in overrides:
+        tree["skip_when_both_below"] = overrides["skip_when_both_below"]
+    if tree.get("kind") != "llm":
+        return
+    if "reasoning" in overrides:
+        tree["reasoning"] = overrides["reasoning"]
+    if "backend" in overrides:
+        tree["backend"] = overrides["backend"].model_dump(exclude_unset=True)
+    elif "model" in overrides:
+        backend = tree.get("backend")
+        tree["backend"] = {**(backend if isinstance(backend, dict) else {"type": "vllm"}), "model": overrides["model"]}
+
+
+def _asks_a_model(spec: JudgeSpec) -> bool:
+    return any(isinstance(leaf, LlmSpec) for leaf in spec.leaves)

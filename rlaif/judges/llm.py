@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, StringConstraints
 
-from rlaif.inference.backends import Backend, OpenAIBackend, Prices, VllmBackend
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter
 from rlaif.prompts.template import PromptTemplate
+from rlaif.recipe.backend import Backend, OpenAIBackend, Prices, VllmBackend
 
 Orders = Literal["both", "given"]
 
@@ -35,6 +35,9 @@ class LlmSpec(JudgeSpec):
     """A model that compares two answers, or rates one."""
 
     kind: Literal["llm"]
+    reasoning: bool = False
+    """Whether the model gives its reasons before the verdict, at some hundred tokens instead of one. For prompts that
+    have a form with reasons; `temperature`, `max_tokens` and `samples` then apply."""
     prompt: str = Field(min_length=1)
     """A template of kind `pairwise` or `pointwise`: its name in `prompts/`, or its path from the judge file or the
     working directory."""
@@ -65,7 +68,7 @@ class LlmSpec(JudgeSpec):
     _all_principles: tuple[str, ...] = PrivateAttr(default=())
 
     def _resolve(self) -> None:
-        self._template = self._load_template(self.prompt)
+        self._template = self._load_template(self.prompt, reasoning=self.reasoning)
         if isinstance(self._template.front_matter, AnswerFrontMatter):
             raise KeyFault("prompt", f"{self._template.path} is of kind answer; expected pairwise or pointwise")
         self._front_matter = self._template.front_matter
@@ -81,7 +84,8 @@ class LlmSpec(JudgeSpec):
             raise KeyFault("orders", f"{template.path} rates one answer at a time; expected no orders")
         if isinstance(front_matter, LogprobFrontMatter):
             for key in ("temperature", "max_tokens", "samples"):
-                if key in self.model_fields_set:
+                # A file that mentions `reasoning` may say how the reasons are asked for.
+                if key in self.model_fields_set and "reasoning" not in self.model_fields_set:
                     raise KeyFault(key, "the prompt is read from log-probabilities (verdict: logprob); remove this key")
             if front_matter.prefix and isinstance(self.backend, OpenAIBackend):
                 raise KeyFault("backend", f"{template.path} has a prefix, which no endpoint supports")

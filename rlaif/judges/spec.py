@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from rlaif.errors import UserError
-from rlaif.inference.backends import Prices
 from rlaif.prompts.template import PromptTemplate, load_template
+from rlaif.recipe.backend import Prices
 from rlaif.recipe.base import Section
 
 
@@ -38,10 +38,12 @@ class Origin:
 
     Attributes:
         path: of the judge file; the files that it names may lie beside it.
+        name: of the judge, as it was asked for.
         load_member: reads a judge that a panel names, given its name and the key that names it.
     """
 
     path: Path
+    name: str
     load_member: "Callable[[str, str], JudgeSpec] | None" = None
 
 
@@ -51,6 +53,7 @@ class JudgeSpec(Section):
     The defaults here are those of a judge that asks no model of our engines.
     """
 
+    kind: str
     _origin: Origin = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
@@ -59,15 +62,15 @@ class JudgeSpec(Section):
         Raises:
             KeyFault: a key whose value does not fit.
         """
-        self._origin = context if isinstance(context, Origin) else Origin(Path(f"{type(self).__name__}.yaml"))
+        self._origin = context if isinstance(context, Origin) else Origin(Path(f"{self.kind}.yaml"), self.kind)
         self._resolve()
 
     def _resolve(self) -> None:
         """Load what the file names; for the kinds that name files."""
 
-    def _load_template(self, name: str) -> PromptTemplate:
+    def _load_template(self, name: str, *, reasoning: bool = False) -> PromptTemplate:
         try:
-            return load_template(name, beside=self.path)
+            return load_template(name, beside=self.path, reasoning=reasoning)
         except UserError as error:
             raise KeyFault("prompt", str(error)) from None
 
@@ -78,8 +81,8 @@ class JudgeSpec(Section):
 
     @property
     def name(self) -> str:
-        """Name of the judge: that of its file, without the ending."""
-        return self.path.stem
+        """Name of the judge: that of its file, with the overrides that it was named with."""
+        return self._origin.name
 
     @property
     def sha(self) -> str:

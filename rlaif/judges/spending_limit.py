@@ -1,10 +1,10 @@
 """The limit on what a judge's endpoints may charge."""
 
 from rlaif.errors import UserError
-from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.spending import Spending
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
+from rlaif.recipe.backend import OpenAIBackend
 
 
 def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from rlaif.inference.backends import OpenAIBackend, VllmBackend
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
+from rlaif.recipe.backend import OpenAIBackend, VllmBackend
 
 # The template and the rubric are prose.
 _CHARACTERS_PER_TOKEN = 4

@@ -19,6 +19,7 @@ from rlaif.planning.seats import Seats, check_seats, gpus_needed
 from rlaif.planning.tokens import QuestionSets, judged_tokens, round_tokens
 from rlaif.prompts.template import load_template
 from rlaif.recipe import Recipe
+from rlaif.recipe.backend import OpenAIBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         UserError: a file, model or setting is wrong, or the recipe does not fit the machines.
     """
     gpu, why_gpu = wants_gpus(recipe.cluster, options.hardware)
-    judge_spec = load_judge_file(recipe.judge.name)
+    judge_spec = load_judge_file(recipe.judge.name, recipe.judge)
     judges = judge_calls(judge_spec)
     needed = gpus_needed(recipe.cluster, len(own_judge_models(recipe, judges)))
     hardware = describe_hardware(options.hardware, gpu, needed)

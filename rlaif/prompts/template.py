@@ -18,8 +18,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from rlaif.chat import Messages
 from rlaif.errors import Fault, UserError
+from rlaif.io.former_names import current_name
 from rlaif.io.resources import find_resource
-from rlaif.io.yaml_file import parse_mapping, read_text, validated
+from rlaif.io.yaml_file import YamlMapping, parse_mapping, read_text, validated
+from rlaif.prompts.forms import REASONING, front_matter_of, lines_of, without_comments
 from rlaif.prompts.front_matter import FRONT_MATTER, FrontMatter
 from rlaif.prompts.quoting import quoted, without_role_markers
 
@@ -48,7 +50,7 @@ class PromptTemplate:
     """A checked prompt file.
 
     Attributes:
-        name: the file's name without its ending.
+        name: the file's name without its ending, and `:reasoning` for its form with reasons.
         path: of the file.
         front_matter: how it is used.
         sha: sha256 of what decides its output: front matter and template, not YAML comments or the name.
@@ -98,36 +100,69 @@ class PromptTemplate:
             # The innermost frame of the compiled template tells the line of the file.
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
             line = self._template.get_corresponding_lineno(frames[-1].lineno or 1) if frames else 1
-            raise UserError(f"{self.path}:{line}: block {role}: {error}") from None
+            raise UserError(Fault(str(self.path), f"block {role}: {error}", line)) from None
 
 
-def load_template(name: str, beside: Path | None = None) -> PromptTemplate:
+def load_template(name: str, beside: Path | None = None, *, reasoning: bool = False) -> PromptTemplate:
     """Read and check a prompt file.
 
     Args:
-        name: its path, or the name of a prompt in `./prompts` or the installed ones.
+        name: its path, or the name of a prompt in `./prompts` or the installed ones; with `:reasoning`, its form with
+            reasons before the verdict.
         beside: a file whose folder a relative path may also start from.
+        reasoning: whether that form is wanted, whatever the name says.
 
     Raises:
         UserError: with the file, the line and what was expected.
     """
-    path = find_resource("prompts", name, beside)
+    name = current_name("prompts", name)
+    file = name.removesuffix(f":{REASONING}")
+    path = find_resource("prompts", file, beside)
+    forms = load_forms(path)
+    if file == name and not reasoning:
+        return forms[0]
+    if len(forms) == 1:
+        expected = f"a section `{REASONING}` in its front matter"
+        raise UserError(Fault(str(path), "asks for no reasons", expected=expected))
+    return forms[1]
+
+
+def load_forms(path: Path) -> list[PromptTemplate]:
+    """Read and check a prompt file; returns its forms: without reasons, and with them where it has that form."""
     origin = str(path)
     lines = read_text(path).split("\n")
     if lines[0].rstrip() != _FENCE:
-        raise UserError(f"{origin}:1: no front matter; expected --- on the first line, then kind: answer or the like")
+        expected = "--- on the first line, then kind: answer or the like"
+        raise UserError(Fault(origin, "no front matter", 1, expected=expected))
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
-        raise UserError(f"{origin}:1: the front matter has no end; expected a second line of ---")
-    front_matter = validated(FRONT_MATTER, parse_mapping("\n".join(lines[1:end]), origin, first_line=2))
-    body = "\n".join(lines[end + 1 :]).strip("\n")
-    # Empty lines in the front matter's place: Jinja then counts the lines of the file.
-    template, used = _compile("\n" * (end + 1) + "\n".join(lines[end + 1 :]), front_matter.kind, origin, end + 2)
+        raise UserError(Fault(origin, "the front matter has no end", 1, expected="a second line of ---"))
+    mapping, body = parse_mapping("\n".join(lines[1:end]), origin, first_line=2), lines[end + 1 :]
+    if REASONING not in mapping.tree:
+        return [_make(path, path.stem, mapping, body, end + 2)]
+    return [
+        _make(
+            path,
+            f"{path.stem}:{REASONING}" if reasoning else path.stem,
+            front_matter_of(mapping, reasoning=reasoning),
+            lines_of(body, reasoning=reasoning),
+            end + 2,
+        )
+        for reasoning in (False, True)
+    ]
+
+
+def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], first_line: int) -> PromptTemplate:
+    front_matter = validated(FRONT_MATTER, mapping)
+    # Empty lines in the front matter's place, so that Jinja counts the lines of the file.
+    source = "\n" * (first_line - 1) + "\n".join(body)
+    template, used = _compile(source, front_matter.kind, str(path), first_line)
     # Without defaults, so that a field that a later version adds leaves the sha256 of today's files as it is.
     fields = json.dumps(front_matter.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False)
-    sha = hashlib.sha256(f"{fields}\0{body}".encode()).hexdigest()
-    prompt = PromptTemplate(path.stem, path, front_matter, sha, used, template)
-    _try_out(prompt, end + 2)
+    text = "\n".join(without_comments(body)).strip("\n")
+    sha = hashlib.sha256(f"{fields}\0{text}".encode()).hexdigest()
+    prompt = PromptTemplate(name, path, front_matter, sha, used, template)
+    _try_out(prompt, first_line)
     return prompt
 
 

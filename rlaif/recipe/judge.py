@@ -1,10 +1,11 @@
 """Which judge a run uses, how far it must agree with people, and how its verdicts become preference pairs."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlaif.recipe.base import Section
+from rlaif.recipe.judge_overrides import JudgeOverrides, merged, split_judge_name
 
 
 class GoldSetSection(Section):
@@ -19,16 +20,25 @@ class GoldSetSection(Section):
     """Take only the first so many labels; null takes all."""
 
 
-class JudgeSection(Section):
+class JudgeSection(JudgeOverrides):
     """The judge of a run."""
 
     name: str = Field(min_length=1)
-    """A name in `judges/`, or the path of a judge file."""
+    """A name in `judges/`, or the path of a judge file; `NAME:reasoning` and `NAME:model=MODEL` set those keys too."""
     max_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Money, in the currency of the judge file's prices, at which the run stops before it asks an endpoint again. Raise
     it and run the same command to go on; null sets no limit."""
     gold_set: GoldSetSection | None = None
     """Pairs that people decided, on which the judge is checked in every round; null checks none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_name(cls, tree: Any) -> Any:
+        """Give a name's overrides keys of their own, where the section does not set them."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("name"), str):
+            return tree
+        name, overrides = split_judge_name(tree["name"])
+        return {**merged(overrides, {key: value for key, value in tree.items() if value is not None}), "name": name}
 
 
 class PairsSection(Section):

@@ -75,7 +75,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     answer_template = load_template(recipe.policy.prompt)
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
-    judge = load_judge_file(recipe.judge.name)
+    judge = load_judge_file(recipe.judge.name, recipe.judge)
     check_model(recipe.policy.model)
     own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
     for model in sorted((judge.models | own) - {"policy"}):

@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from rlaif.io.resources import list_resources
+from rlaif.io.resources import find_resource, list_resources
 from rlaif.judge_evals.attacks import ATTACKS
 from rlaif.prompts.front_matter import AnswerFrontMatter, LogprobFrontMatter
 from rlaif.prompts.parsing import UNPARSED
 from rlaif.prompts.quoting import quoted, without_role_markers
-from rlaif.prompts.template import PromptTemplate, load_template
+from rlaif.prompts.template import PromptTemplate, load_forms
 
-LOADED = [load_template(name) for name in list_resources("prompts")]
+LOADED = [form for name in list_resources("prompts") for form in load_forms(find_resource("prompts", name))]
 PROMPTS = [prompt for prompt in LOADED if not isinstance(prompt.front_matter, AnswerFrontMatter)]
 ANSWER = "Sales were $7 million.\nThey rose by 3%."
 MARKER = re.compile(r"<[|｜]|[|｜]>|</?s>|\[/?INST\]|<(?:start|end)_of_turn>")

@@ -22,7 +22,7 @@ def findings(folder: Path, prompt: str, judge: str | None = None) -> list[str]:
     return [str(finding).replace(f"{folder}/", "") for finding in check_judge(str(name))]
 
 
-@pytest.mark.parametrize("name", list_resources("judges"))
+@pytest.mark.parametrize("name", [*list_resources("judges"), "finance-grounded:reasoning", "finance-panel:model=m"])
 def test_our_own_judges_have_no_fault(name: str) -> None:
     assert check_judge(name) == []
 

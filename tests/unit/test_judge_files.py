@@ -9,6 +9,9 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
+from rlaif.recipe import JudgeSection
+from rlaif.recipe.backend import OpenAIBackend
+from rlaif.recipe.judge_overrides import JudgeOverrides
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
 OPENAI = LLM + "backend:\n  type: openai\n  model: m"
@@ -142,3 +145,105 @@ def test_a_panels_sha_is_of_its_members_and_their_order(tmp_path: Path) -> None:
     assert judge(tmp_path, PANEL + "judges: [reference, finance-grounded]").sha == sha
     assert judge(tmp_path, PANEL + "judges: [finance-grounded, reference]").sha != sha
     assert judge(tmp_path, PANEL + "judges: [reference, finance-grounded]\nskip_when_both_below: 0.5").sha != sha
+
+
+# The sha256 of each judge that runs may have recorded, by the name that it had then.
+RECORDED = {
+    "constitution": "7df48e1a8c12a651722bcaf7ead4c384ea2fb184fada9534d6329ebad2eb6bd0",
+    "constitution-reasoning": "dc5dcf3cdc9ab862bc3a6eb306d1bf6601a569960a9602333c5418729ee2f3d6",
+    "finance-correctness": "a8f6b7143f2f2fcaad438d57e00d341cba80845e47f4f30e77b3ce3c81e83151",
+    "finance-correctness-reasoning": "de24670ead822110b0125ba19969ac2bf0015727f69ade27c1d61d5077cf50e8",
+    "finance-grounded": "42a1456a5c443ebf400b7ebbde8e1bdec6fc36cabb1beb44717fcc60fc44689d",
+    "finance-grounded-32b": "b4c0d5f489b44694760095232c46cad42749327d383bd2cb26cb06f6cc6ad1e4",
+    "finance-grounded-openai": "1017be829c3a87acfa4f6c6395c843807f03758a34a2e74affb91fe490343d8f",
+    "finance-grounded-reasoning": "8d47436d6d217419ab6b62625f28ffe8fe54000620eae83bccfa5e14f24a1186",
+    "finance-panel": "2c73a3bcfcbd95c025e017c176a67a7abb9b9b3813683362821b2c10a438aba9",
+    "finance-panel-32b": "29bec7b86ac114ecef67ea35e85094a954a379a94f9ef37be3542c080a9e5a59",
+    "finance-panel-small": "3b1e02c5f76937e1f56bf9fe298939fe3e4d44548477b16ebc82ca8148214f90",
+    "helpfulness": "b353ae6b1133f8da1930cbee0fb85b1924b7a939d7f88b0984d97f1220c944e9",
+    "helpfulness-reasoning": "261f1c3bba95d29d2859e9d1e3c5ff6ee5c01b58cc2c8698a58c9f8b3ef9a5bb",
+    "reference": "02f4d1824d2d3f2c8ce10085785b820b8d4a885dcf204d2c34d745f0bf6223a7",
+    "rubric": "26e109f4b35537c322edec3d87a4f281810660f945baf7389624ef61a5e753f1",
+    "rubric-reasoning": "1b054bc78156bd0c51dd5f0e51bf4fec80c4f4e23ae8bbfd97f84d3597a1f4bf",
+}
+
+
+@pytest.mark.filterwarnings("ignore:judge. .* is now called")
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_judges_that_runs_have_recorded_keep_their_names_and_shas(name: str) -> None:
+    assert load_judge_file(name).sha == RECORDED[name]
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("finance-grounded-reasoning", "finance-grounded:reasoning"),
+        ("finance-panel-32b", "finance-panel:model=Qwen/Qwen2.5-32B-Instruct"),
+        ("finance-panel-small", "finance-panel:skip_when_both_below=0.5"),
+    ],
+)
+def test_a_former_name_still_works_and_says_the_new_one(former: str, now: str) -> None:
+    with pytest.warns(UserWarning, match=f"judge: {former} is now called {now}"):
+        judge = load_judge_file(former)
+    assert judge.sha == load_judge_file(now).sha
+    section = JudgeSection.model_validate({"name": now})
+    with pytest.warns(UserWarning, match=f"judge: {former} is now called {now}"):
+        assert JudgeSection.model_validate({"name": former}) == section
+    assert load_judge_file(section.name, section).sha == judge.sha
+
+
+def test_a_file_of_the_working_directory_goes_before_a_former_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "judges").mkdir()
+    (tmp_path / "judges" / "finance-panel-small.yaml").write_text("kind: reference", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_judge_file("finance-panel-small").sha == load_judge_file("reference").sha
+
+
+def test_a_recipe_replaces_the_model_the_backend_and_the_reasoning_of_a_panels_judge(tmp_path: Path) -> None:
+    panel = load_judge_file("finance-panel", JudgeOverrides(model="some/model", reasoning=True))
+    assert panel.models == {"some/model"}
+    assert panel.answer_tokens == 512
+    member = panel.leaves[1]
+    assert isinstance(member, LlmSpec)
+    assert member.template.name == "finance-grounded:reasoning"
+    assert load_judge_file("finance-panel:model=some/model,reasoning=true").sha == panel.sha
+    named = judge(tmp_path, PANEL + "judges: [reference, 'finance-grounded:model=some/model,reasoning']")
+    assert [leaf.sha for leaf in named.leaves] == [leaf.sha for leaf in panel.leaves]
+    assert named.leaves[1].name == "finance-grounded:model=some/model,reasoning"
+    endpoint = JudgeOverrides(backend=OpenAIBackend(type="openai", model="gpt-4.1-mini"))
+    assert load_judge_file("finance-grounded:model=m", endpoint).sha == load_judge_file("finance-grounded-openai").sha
+    path = tmp_path / "own.yaml"
+    path.write_text(OPENAI, encoding="utf-8")
+    mine = load_judge_file(f"{path}:model=other")
+    assert mine.describe()["model"] == "other"
+    assert mine.describe()["base_url"] == "https://api.openai.com/v1"
+    assert mine.name == "own:model=other"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("reference:reasoning", "reasoning has no effect: the judge asks no model of kind llm"),
+        ("finance-grounded:skip_when_both_below=0.5", "skip_when_both_below has no effect: the judge is no panel"),
+        ("finance-grounded:resoning", "finance-grounded:resoning: resoning: "),
+        ("finance-grounded:reasoning=perhaps", "finance-grounded:reasoning=perhaps: reasoning: "),
+        ("nonesuch:reasoning", "nonesuch: no judge by that name"),
+    ],
+)
+def test_an_override_that_does_not_fit_is_refused(name: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_judge_file(name)
+    assert message in str(error.value)
+
+
+def test_a_prompt_without_reasons_cannot_be_asked_for_them(tmp_path: Path) -> None:
+    (tmp_path / "plain.md").write_text(
+        "---\nkind: pairwise\nverdict: logprob\nlabels: [A, B]\n---\n"
+        "{% block user %}{{ question }}{{ answer_a | quoted }}{{ answer_b | quoted }}{% endblock %}",
+        encoding="utf-8",
+    )
+    message = fault(tmp_path, "kind: llm\nprompt: ./plain.md\nreasoning: true")
+    assert message.startswith("mine.yaml:2: prompt: ")
+    assert "expected a section `reasoning`" in message

@@ -17,7 +17,6 @@ from rlaif.data.label_conversion import convert_labels
 from rlaif.data.labels import Label, Side
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.inference.backends import Prices
 from rlaif.judge_evals.ask import ask_labels
 from rlaif.judge_evals.attack_resistance import measure_attacks
 from rlaif.judge_evals.comparison import compare
@@ -26,6 +25,7 @@ from rlaif.judge_evals.outcomes import Judged
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Verdict
+from rlaif.recipe.backend import Prices
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import estimates, ratio
 

@@ -18,7 +18,6 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.backends import OpenAIBackend
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
@@ -26,6 +25,7 @@ from rlaif.inference.spending import Spending
 from rlaif.judges.build import build_judge, open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spending_limit import limited_spending
+from rlaif.recipe.backend import OpenAIBackend
 from tests.endpoint import Endpoint, Exchange, endpoint
 
 KEY = "sk-do-not-tell-4711"

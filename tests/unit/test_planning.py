@@ -312,7 +312,7 @@ def test_a_judge_in_the_policys_name_gets_engines_of_its_own_only_with_full_weig
 
 def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_said(files: Path) -> None:
     (files / "remote.yaml").write_text(
-        "kind: llm\nprompt: finance-grounded-reasoning\nmax_tokens: 100\nsamples: 2\ntemperature: 1\n"
+        "kind: llm\nprompt: finance-grounded:reasoning\nmax_tokens: 100\nsamples: 2\ntemperature: 1\n"
         "backend: {type: openai, model: m, prices: {prompt: 1, completion: 1000}}\n",
         encoding="utf-8",
     )

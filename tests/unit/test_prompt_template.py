@@ -249,3 +249,56 @@ def test_the_shipped_answer_prompt_puts_the_context_before_the_question() -> Non
     system, user = load_template("answer").render(question="How much?", context="Sales were 7.")
     assert system["role"] == "system"
     assert user["content"] == "Sales were 7.\n\nQuestion: How much?"
+
+
+BOTH = PAIRWISE + "\nreasoning:\n  verdict: label\n  labels: [A, B]\n  label: '\\[\\[([AB])\\]\\]'"
+TWO_FORMS = (
+    "{% block user %}\n{% if context %}\n{{ context }}\n{% if reasoning %}\n{% if rubric %}\nR\n{% else %}\nN\n"
+    "{% endif %}\n{% endif %}\n{% endif %}\n{{ question }}{% if reference %}!{% endif %}\n{% if not reasoning %}\n"
+    "Short.\n{% else %}\nThink.\n{% endif %}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n"
+)
+SHORT_FORM = (
+    "{% block user %}\n{% if context %}\n{{ context }}\n{% endif %}\n{{ question }}{% if reference %}!{% endif %}\n"
+    "Short.\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n"
+)
+LONG_FORM = (
+    "{% block user %}\n{% if context %}\n{{ context }}\n{% if rubric %}\nR\n{% else %}\nN\n{% endif %}\n{% endif %}\n"
+    "{{ question }}{% if reference %}!{% endif %}\nThink.\n{{ answer_a | quoted }}\n"
+    "{{ answer_b | quoted }}\n{% endblock %}\n"
+)
+
+
+def test_each_form_of_a_file_is_the_file_that_holds_it_alone(tmp_path: Path) -> None:
+    short, long = prompt(tmp_path, TWO_FORMS, BOTH), load_template(f"{tmp_path / 'mine.md'}:reasoning")
+    assert load_template(str(tmp_path / "mine.md"), reasoning=True).sha == long.sha
+    assert (short.name, long.name) == ("mine", "mine:reasoning")
+    alone = (prompt(tmp_path, SHORT_FORM, PAIRWISE), prompt(tmp_path, LONG_FORM, LABEL + "label: '\\[\\[([AB])\\]\\]'"))
+    values = {"question": "Q", "answer_a": "{% if reasoning %}", "answer_b": "b"}
+    for form, file in zip((short, long), alone, strict=True):
+        assert (form.sha, form.uses, form.front_matter) == (file.sha, file.uses, file.front_matter)
+        for extra in ({}, {"context": "C", "rubric": "x", "reference": "y"}):
+            assert form.render(**values, **extra) == file.render(**values, **extra)
+
+
+@pytest.mark.parametrize(
+    ("front", "body", "message"),
+    [
+        (BOTH.replace("[A, B]\n  label", "[A, A]\n  label"), TWO_FORMS, "mine.md:7: labels: "),
+        (BOTH, TWO_FORMS.replace("Think.", "{{ thought }}"), "mine.md:25: unknown variable thought"),
+        (BOTH, TWO_FORMS.replace("Short.", "{{ thought }}"), "mine.md:23: unknown variable thought"),
+        (BOTH, TWO_FORMS.replace("{{ answer_b", "{% if reasoning %}!{% endif %}{{ answer_b"), "mine.md:28: unknown"),
+        (PAIRWISE, TWO_FORMS, "mine.md:9: unknown variable reasoning"),
+        (PAIRWISE + "\nreasoning: true", TWO_FORMS, "mine.md:5: reasoning: expected keys such as verdict"),
+    ],
+)
+def test_a_fault_of_either_form_is_found_with_its_line(tmp_path: Path, front: str, body: str, message: str) -> None:
+    assert fault(tmp_path, body, front).startswith(message)
+
+
+def test_a_former_name_and_a_form_that_is_not_there() -> None:
+    with pytest.warns(UserWarning, match="prompt: rubric-reasoning is now called rubric:reasoning"):
+        assert load_template("rubric-reasoning").sha == load_template("rubric", reasoning=True).sha
+    with pytest.raises(UserError, match=r"answer\.md: asks for no reasons; expected a section `reasoning`"):
+        load_template("answer:reasoning")
+    with pytest.raises(UserError, match=r"rubric:short: no prompt"):
+        load_template("rubric:short")
