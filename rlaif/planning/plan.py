@@ -19,7 +19,6 @@ from rlaif.planning.seats import Seats, check_seats, gpus_needed
 from rlaif.planning.tokens import QuestionSets, judged_tokens, round_tokens
 from rlaif.prompts.template import load_template
 from rlaif.recipe import Recipe
-from rlaif.recipe.backend import OpenAIBackend
 
 
 @dataclass(frozen=True, slots=True)

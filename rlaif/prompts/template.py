@@ -182,7 +182,7 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
         tree = environment.parse(source)
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
-        raise UserError(f"{origin}:{error.lineno}: {error.message}") from None
+        raise UserError(Fault(origin, error.message or "not Jinja2", error.lineno)) from None
     faults = _block_faults(tree.body, origin)
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         problem = "a prompt is one file; include, import and extends are not known here"
@@ -239,4 +239,5 @@ def _try_out(prompt: PromptTemplate, first_line: int) -> None:
     for names in (known.required, known.required + known.optional):
         messages = prompt.render(**dict.fromkeys(names, "x"))
         if not messages or messages[-1]["role"] != "user":
-            raise UserError(f"{prompt.path}:{first_line}: block user renders to nothing; expected the question in it")
+            problem = "block user renders to nothing"
+            raise UserError(Fault(str(prompt.path), problem, first_line, expected="the question in it"))
