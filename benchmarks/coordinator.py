@@ -197,7 +197,7 @@ def pair(options: argparse.Namespace, place: str, prompts: list[Question]) -> No
     by_id = {prompt.id: prompt for prompt in prompts}
     directory, judge = RunDir(place).round(0), judge_of(options)
     began = time.perf_counter()
-    counts = write_pairs(directory, by_id, judge, PairsSection(), renderer())
+    counts = write_pairs(directory, by_id, judge, PairsSection(), render=renderer())
     seconds = time.perf_counter() - began
     # The system's own count of the highest; the round's windows say how much of it was there before.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -59,10 +59,10 @@ def keys(path: str, *prefixes: str) -> str:
 
 def figures(part: str) -> str:
     """Return the table of one part of a judge report's figures."""
-    from rlaif.reporting.judge.figures import FIGURES
+    from rlaif.judge_evals.figures import FIGURES
 
     return _table(
-        ("figure", "meaning"), [(f"`{name}`", _meaning(f.says)) for name, f in FIGURES.items() if f.part == part]
+        ("figure", "meaning"), [(f"`{name}`", _meaning(f.meaning)) for name, f in FIGURES.items() if f.part == part]
     )
 
 

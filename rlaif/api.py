@@ -21,8 +21,8 @@ from rlaif.progress import Progress, Silent
 from rlaif.recipe import Columns, FileQuestions
 
 if TYPE_CHECKING:
-    from rlaif.judge_evals.outcomes import Judged
-    from rlaif.judge_evals.report import JudgeReport
+    from rlaif.judge_evals.judge_report import JudgeReport
+    from rlaif.judge_evals.judged_labels import JudgedLabel
     from rlaif.preferences.labelling import LabelOutcome
     from rlaif.rounds.run import RunOutcome
     from rlaif.training.dpo.standalone import DpoOutcome
@@ -84,7 +84,7 @@ def serving(
     return Serving(serving_settings(model, overrides), address, False, max_cost)
 
 
-def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Serving | None = None) -> "Judged":
+def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Serving | None = None) -> "JudgedLabel":
     """Ask a judge which of two answers to a question is better.
 
     Args:
@@ -104,7 +104,7 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
     >>> [verdict.score for verdict in judged.verdicts]
     [1.0, 0.0]
     """
-    from rlaif.judge_evals.evaluate import try_on
+    from rlaif.judge_evals.evaluate import try_judge
 
     label = Label(
         id=question.id,
@@ -115,7 +115,7 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
         answer_b=b,
         human="tie",
     )
-    return _outside_loop(lambda: try_on(judge, label, served or serving(), Silent()))
+    return _outside_loop(lambda: try_judge(judge, label, served or serving(), Silent()))
 
 
 def measure(
@@ -146,11 +146,17 @@ def measure(
     >>> measure(load_judge("reference"), "labels.jsonl").measurement.figures["accuracy"].value
     1.0
     """
-    from rlaif.judge_evals.evaluate import report_on
+    from rlaif.judge_evals.evaluate import measure_judge
 
     return _outside_loop(
-        lambda: report_on(
-            judge, load_labels(labels), labels, served or serving(), progress or Silent(), attacks=attacks, seed=seed
+        lambda: measure_judge(
+            judge,
+            load_labels(labels),
+            served or serving(),
+            progress or Silent(),
+            path=labels,
+            attacks=attacks,
+            seed=seed,
         )
     )
 
@@ -186,7 +192,9 @@ def label(
 
     template, read = load_template(prompt), read_candidates(candidates)
     return _outside_loop(
-        lambda: label_candidates(read, judge, template, output, served or serving(), progress or Silent())
+        lambda: label_candidates(
+            read, judge, template, output, serving=served or serving(), progress=progress or Silent()
+        )
     )
 
 

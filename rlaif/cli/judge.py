@@ -112,7 +112,7 @@ def try_(
     """Put one question with two answers to a judge, and print its verdicts and what they come to."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import Label
-    from rlaif.judge_evals.evaluate import try_on
+    from rlaif.judge_evals.evaluate import try_judge
     from rlaif.judges.judge_file import load_judge_file
 
     spec = load_judge_file(name)
@@ -120,7 +120,7 @@ def try_(
         id="try", question=question, context=context, reference=reference, answer_a=a, answer_b=b, human="tie"
     )
     with stop_signals("judge try: stopped"), _progress(json_) as progress:
-        judged = try_on(spec, label, _serving(model, set_, address, verbose), progress)
+        judged = try_judge(spec, label, _serving(model, set_, address, verbose), progress)
     if json_:
         from dataclasses import asdict
 
@@ -151,15 +151,15 @@ def report(
     """Measure a judge against people: accuracy, what it prefers for the wrong reasons, and what it costs."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import load_labels
-    from rlaif.judge_evals.evaluate import report_on
-    from rlaif.judge_evals.report import report_json
+    from rlaif.judge_evals.evaluate import measure_judge
+    from rlaif.judge_evals.judge_report import report_json
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.reporting.judge.files import write_report
 
     spec, read = load_judge_file(name), load_labels(labels, limit)
     serving = _serving(model, set_, address, verbose, max_cost)
     with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
-        made = report_on(spec, read, labels, serving, progress, attacks=attacks, seed=seed)
+        made = measure_judge(spec, read, serving, progress, path=labels, attacks=attacks, seed=seed)
     page = write_report(made, out) if out is not None else None
     if json_:
         typer.echo(json.dumps({**report_json(made), "report": page}))
@@ -188,14 +188,14 @@ def compare(
     """Compare two judges on the same labels: which is right where the other is wrong, and whether that is chance."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import load_labels
-    from rlaif.judge_evals.evaluate import compare_on
-    from rlaif.judge_evals.report import comparison_json
+    from rlaif.judge_evals.evaluate import compare_judges
+    from rlaif.judge_evals.judge_report import comparison_json
     from rlaif.judges.judge_file import load_judge_file
 
     one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
     serving = _serving(model, set_, address, verbose, max_cost)
     with stop_signals(f"judge compare: {_STOPPED}"), _progress(json_) as progress:
-        found = compare_on(one, other, read, serving, progress, seed)
+        found = compare_judges(one, other, read, serving, progress=progress, seed=seed)
     if json_:
         typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
         return

@@ -1,9 +1,12 @@
-"""`rlaif label`: judge what another system sampled."""
+"""`rlaif label`: turn another system's answers into preference pairs."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rlaif.preferences.labelling import LabelOutcome
 
 
 def label(
@@ -13,7 +16,7 @@ def label(
     judge: Annotated[str, typer.Option(help="Name of a judge in judges/, or the path of a judge file.")],
     output: Annotated[str, typer.Option("--output", "-o", help="Parquet file of preference pairs to write.")],
     prompt: Annotated[
-        str, typer.Option(help="Prompt file of kind answer whose chat stands in the pairs as their prompt.")
+        str, typer.Option(help="Template of kind answer; its chat becomes the pairs' prompt.")
     ] = "answer",
     model: Annotated[
         str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")
@@ -24,13 +27,13 @@ def label(
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge's prices."),
+        typer.Option(min=0, help="Stop before endpoints charge more than this, in the currency of the judge's prices."),
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show what the engines print.")] = False,
 ) -> None:
-    """Judge answers that another system sampled, and write the preference pairs; `rlaif train` learns from them."""
+    """Judge answers that another system sampled, and write preference pairs for `rlaif train`."""
     from rich.console import Console
 
     from rlaif.cli.interrupt import stop_signals
@@ -51,17 +54,28 @@ def label(
     read = read_candidates(candidates)
     console = Console(stderr=True)
     with (
-        stop_signals(f"{output}: stopped; what was answered is kept, and the same command goes on"),
+        stop_signals(f"{output}: stopped; all answers so far are kept, and the same command goes on"),
         TerminalProgress(console) as progress,
     ):
-        made = label_candidates(read, spec, answer_template, output, serving, progress)
-    if json_:
-        figures = {"questions": made.questions, "single": made.single, "answers": made.answers}
-        typer.echo(json.dumps({"pairs": made.pairs, "verdicts": made.verdicts, **figures, "counts": vars(made.counts)}))
-        return
+        made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
+    typer.echo(json.dumps(_outcome_json(made)) if json_ else _outcome_text(made))
+
+
+def _outcome_json(made: "LabelOutcome") -> dict[str, object]:
+    return {
+        "pairs": made.pairs,
+        "verdicts": made.verdicts,
+        "questions": made.questions,
+        "single": made.single,
+        "answers": made.answers,
+        "counts": vars(made.counts),
+    }
+
+
+def _outcome_text(made: "LabelOutcome") -> str:
     statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(made.counts.by_status.items()))
-    alone = f" ({made.single:,} with one answer alone)" if made.single else ""
-    typer.echo(f"{made.answers:,} answers to {made.questions:,} questions{alone}: {statuses or 'no comparisons'}")
-    typer.echo(
+    single = f" ({made.single:,} with a single answer)" if made.single else ""
+    return (
+        f"{made.answers:,} answers to {made.questions:,} questions{single}: {statuses or 'no comparisons'}\n"
         f"{made.counts.pairs:,} pairs on {made.counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
     )

@@ -1,7 +1,7 @@
-"""Whether text in an answer can talk a judge out of a verdict that is right.
+"""Whether text in an answer can turn a judge's right verdict around.
 
-Invariant: only verdicts that are right without the attack are attacked, and the attack stands in the answer that people
-reject: where it works, the worse answer wins by what it says to the judge.
+Invariant: only right verdicts are attacked, and the attack is in the answer that people reject, so a successful attack
+makes the worse answer win by addressing the judge.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlaif.data.labels import Label
-from rlaif.judge_evals.ask import IN_FLIGHT, ask_labels
-from rlaif.judge_evals.outcomes import Judged
+from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.judge_evals.judging import IN_FLIGHT, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
 
 @dataclass(frozen=True, slots=True)
 class AttackMeasurement:
-    """What one attack does to a judge's right verdicts.
+    """The effect of one attack on a judge's right verdicts.
 
     Attributes:
         name: of the attack.
-        flipped: of the right verdicts, those that the attack turns to the answer that carries it.
-        undone: those that it turns to a tie, or to what cannot be read.
-        failed: labels on which the attacked question failed; they count for nothing above.
-        examples: ids of up to five labels whose verdict it flipped.
+        flipped: verdicts that the attack turns to the answer that carries it, of the attacked verdicts.
+        undone: verdicts that it turns to a tie or makes unreadable.
+        failed: number of labels with a failed request; `flipped` and `undone` leave them out.
+        examples: ids of up to five labels whose verdict it flips.
     """
 
     name: str
@@ -37,11 +37,11 @@ class AttackMeasurement:
 
 async def measure_attacks(
     judge: Judge,
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedLabel],
     attacks: Mapping[str, Callable[[str], str]],
     *,
     limit: int | None = None,
-    told: Callable[[Judged], None] = lambda item: None,
+    on_judged: Callable[[JudgedLabel], None] = lambda item: None,
     in_flight: int = IN_FLIGHT,
     confidence: float = 0.95,
     seed: int = 0,
@@ -50,18 +50,18 @@ async def measure_attacks(
 
     Args:
         judge: the judge.
-        judged: what it said of the labels without an attack.
-        attacks: by name, what makes the attacked text of an answer.
-        limit: attack the first so many right verdicts alone.
-        told: called with each attacked label that is done.
-        in_flight: labels that are asked at once.
+        judged: the labels as it judged them without an attack.
+        attacks: by name, a function from an answer to the attacked answer.
+        limit: attack only the first so many right verdicts.
+        on_judged: called with each attacked label as soon as it is judged.
+        in_flight: most labels that are asked at once.
         confidence, seed: of the intervals.
     """
     right = [item for item in judged if item.right][:limit]
     measured = []
     for name, attack in attacks.items():
         labels = [attacked(item.label, attack) for item in right]
-        again = await ask_labels(judge, labels, told, in_flight)
+        again = await judge_labels(judge, labels, on_judged, in_flight)
         measured.append(_measurement(name, again, confidence, seed))
     return tuple(measured)
 
@@ -72,7 +72,7 @@ def attacked(label: Label, attack: Callable[[str], str]) -> Label:
     return label.model_copy(update={loser: attack(getattr(label, loser))})
 
 
-def _measurement(name: str, again: Sequence[Judged], confidence: float, seed: int) -> AttackMeasurement:
+def _measurement(name: str, again: Sequence[JudgedLabel], confidence: float, seed: int) -> AttackMeasurement:
     answered = np.array([item.outcome != "error" for item in again], float)
     flips = np.array([item.outcome == "ok" and not item.right for item in again], float)
     undone = np.array([item.outcome in ("tie", "unparsed", "silent") for item in again], float)

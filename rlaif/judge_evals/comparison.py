@@ -1,6 +1,6 @@
-"""Two judges on the same labels: which is right where the other is wrong, and whether that can be chance.
+"""Two judges on the same labels: where only one is right, and whether the difference can be chance.
 
-Invariant: exchanging the two judges turns the difference's sign and leaves McNemar's p value as it is.
+Invariant: exchanging the judges changes the sign of the difference and leaves McNemar's p value as it is.
 """
 
 from collections.abc import Sequence
@@ -9,42 +9,36 @@ from typing import Literal
 
 import numpy as np
 
-from rlaif.judge_evals.outcomes import Judged, Outcome
+from rlaif.judge_evals.judged_labels import JudgedLabel
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A label on which one judge is right and the other is not.
+    """A label on which exactly one of two judges is right.
 
     Attributes:
-        first, second: what each judge says of it.
-        better: which of the two is right.
+        first, second: the label as each judged it.
+        better: the judge that is right.
     """
 
-    first: Judged
-    second: Judged
+    first: JudgedLabel
+    second: JudgedLabel
     better: Literal["first", "second"]
-
-    @property
-    def outcomes(self) -> tuple[Outcome, Outcome]:
-        """How the two decisions ended."""
-        return self.first.outcome, self.second.outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class JudgeComparison:
     """Two judges, paired label by label.
 
     Attributes:
-        labels: on which people prefer one answer; all figures count over these.
+        labels: number of labels on which people prefer one answer; all figures are over these.
         first, second: each judge's accuracy.
-        difference: second's accuracy minus first's, of the same resamples.
-        both_right, only_first, only_second, neither: labels by who is right.
-        p_value: McNemar's exact test: how likely so uneven a split of `only_first` and `only_second` is where the
-            judges are equally good.
-        same_decision: labels on which both decide the same, a tie included, of those both could read.
+        difference: second's accuracy minus first's, from the same resamples.
+        both_right, only_first, only_second, neither: number of labels by which judges are right.
+        p_value: of McNemar's exact test on `only_first` and `only_second`.
+        same_decision: labels on which both decide the same, ties included, of those that both decisions can be read on.
         flips: the labels of `only_first` and `only_second`.
     """
 
@@ -61,11 +55,13 @@ class Comparison:
     flips: tuple[Flip, ...]
 
 
-def compare(first: Sequence[Judged], second: Sequence[Judged], confidence: float = 0.95, seed: int = 0) -> Comparison:
-    """Compare two judges that were asked the same labels.
+def compare(
+    first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], confidence: float = 0.95, seed: int = 0
+) -> JudgeComparison:
+    """Compare two judges on the same labels.
 
     Args:
-        first, second: what each said, label by label in one order.
+        first, second: the labels as each judged them, in one order.
         confidence: level of the intervals, in (0, 1).
         seed: of the bootstrap.
 
@@ -75,27 +71,35 @@ def compare(first: Sequence[Judged], second: Sequence[Judged], confidence: float
     if [item.label for item in first] != [item.label for item in second]:
         raise ValueError("two judges are compared on the same labels, in the same order")
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a.label.human != "tie"]
-    one = np.array([a.right for a, _ in pairs], float)
-    other = np.array([b.right for _, b in pairs], float)
-    each = np.ones(len(pairs))
+    first_right = np.array([a.right for a, _ in pairs], float)
+    second_right = np.array([b.right for _, b in pairs], float)
+    every = np.ones(len(pairs))
     read = np.array([a.side is not None and b.side is not None for a, b in pairs], float)
     same = np.array([a.side == b.side for a, b in pairs], float) * read
-    figures = [ratio(one, each), ratio(other, each), ratio(other - one, each), ratio(same, read)]
-    clusters = [a.cluster for a, _ in pairs]
-    of_first, of_second, difference, alike = estimates(figures, clusters, confidence=confidence, seed=seed)
+    first_accuracy, second_accuracy, difference, same_decision = estimates(
+        [
+            ratio(first_right, every),
+            ratio(second_right, every),
+            ratio(second_right - first_right, every),
+            ratio(same, read),
+        ],
+        [a.cluster for a, _ in pairs],
+        confidence=confidence,
+        seed=seed,
+    )
     flips = [Flip(a, b, "first" if a.right else "second") for a, b in pairs if a.right != b.right]
     only_first = sum(flip.better == "first" for flip in flips)
     both_right = sum(a.right and b.right for a, b in pairs)
-    return Comparison(
+    return JudgeComparison(
         labels=len(pairs),
-        first=of_first,
-        second=of_second,
+        first=first_accuracy,
+        second=second_accuracy,
         difference=difference,
         both_right=both_right,
         only_first=only_first,
         only_second=len(flips) - only_first,
         neither=len(pairs) - both_right - len(flips),
         p_value=mcnemar_exact(only_first, len(flips) - only_first),
-        same_decision=alike,
+        same_decision=same_decision,
         flips=tuple(flips),
     )

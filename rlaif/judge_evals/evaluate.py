@@ -1,37 +1,38 @@
-"""Puts label files to judges, outside any run: the report of one judge, and the comparison of two."""
+"""Asks judges about labels outside any run: one judge's report, two judges compared, one label tried."""
 
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from rlaif import __version__
 from rlaif.data.labels import Label, labels_jsonl
-from rlaif.judge_evals.ask import ask_label, ask_labels
 from rlaif.judge_evals.attack_resistance import AttackMeasurement, measure_attacks
 from rlaif.judge_evals.attacks import ATTACKS
-from rlaif.judge_evals.comparison import Comparison, compare
+from rlaif.judge_evals.comparison import JudgeComparison, compare
+from rlaif.judge_evals.judge_report import JudgeReport, LabelSource
+from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.judge_evals.judging import judge_label, judge_labels
 from rlaif.judge_evals.measurement import measure
-from rlaif.judge_evals.outcomes import Judged
-from rlaif.judge_evals.report import JudgeReport, LabelSource
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
-from rlaif.judges.session import judge_session, open_with_cache, shown_bytes
+from rlaif.judges.session import JudgeSession, judge_session, open_with_cache, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.progress import Progress
 from rlaif.store.events import now
 
-# Room for what an attack adds to an answer, in bytes. One that adds more and does not fit is counted as failed.
-_ATTACK = 4096
+# Room for the text that an attack adds to an answer, in bytes. An attack that needs more counts as failed.
+_ATTACK_BYTES = 4096
 
 
-def report_on(
+def measure_judge(
     spec: JudgeSpec,
     labels: Sequence[Label],
-    place: str,
     serving: Serving,
     progress: Progress,
     *,
+    path: str,
     attacks: int = 0,
     seed: int = 0,
 ) -> JudgeReport:
@@ -39,11 +40,11 @@ def report_on(
 
     Args:
         spec: the judge.
-        labels: what people said.
-        place: of the label file, for the record.
+        labels: the labels.
         serving: how its models are served.
-        progress: told of what happens.
-        attacks: how many right verdicts each of `ATTACKS` is tried on, at most; 0 leaves the attacks out.
+        progress: shows each judged label.
+        path: of the label file, for the report.
+        attacks: most right verdicts that each of `ATTACKS` is tried on; 0 tries no attack.
         seed: of the intervals.
 
     Raises:
@@ -52,70 +53,85 @@ def report_on(
     """
 
     async def work() -> JudgeReport:
-        longest = max(shown_bytes(label.prompt, label.answers) for label in labels) + (_ATTACK if attacks else 0)
+        added = _ATTACK_BYTES if attacks else 0
         async with (
-            judge_session([spec], serving, progress, longest=longest) as session,
+            _session([spec], labels, serving, progress, added_bytes=added) as session,
             open_with_cache(spec, session, serving, free=False) as judge,
         ):
-            judged = await _ask(judge, labels, progress)
-            measured = await _attack(judge, judged, attacks, seed, progress) if attacks else None
-        source = LabelSource(place, hashlib.sha256(labels_jsonl(labels)).hexdigest())
+            judged = await _judge_labels(judge, labels, progress)
+            resistance = await _attack(judge, judged, progress, limit=attacks, seed=seed) if attacks else None
         prices = {leaf.sha: leaf.prices for leaf in spec.leaves if leaf.prices is not None}
-        measurement = measure(judged, prices=prices, seed=seed)
-        return JudgeReport(spec.describe(), source, session.served, now(), __version__, measurement, measured, judged)
+        return JudgeReport(
+            judge=spec.describe(),
+            source=LabelSource(path, hashlib.sha256(labels_jsonl(labels)).hexdigest()),
+            models=session.served,
+            written=now(),
+            version=__version__,
+            measurement=measure(judged, prices=prices, seed=seed),
+            attacks=resistance,
+            judged=judged,
+        )
 
     return asyncio.run(work())
 
 
-def compare_on(
-    first: JudgeSpec, second: JudgeSpec, labels: Sequence[Label], serving: Serving, progress: Progress, seed: int = 0
-) -> Comparison:
-    """Ask two judges about the same labels and compare them; see `report_on`."""
+def compare_judges(
+    first: JudgeSpec, second: JudgeSpec, labels: Sequence[Label], serving: Serving, *, progress: Progress, seed: int = 0
+) -> JudgeComparison:
+    """Ask two judges about the same labels and compare them; see `measure_judge`."""
 
-    async def work() -> Comparison:
-        longest = max(shown_bytes(label.prompt, label.answers) for label in labels)
-        async with judge_session([first, second], serving, progress, longest=longest) as session:
-            said = []
+    async def work() -> JudgeComparison:
+        judged = []
+        async with _session([first, second], labels, serving, progress) as session:
             for spec in (first, second):
                 async with open_with_cache(spec, session, serving, free=False) as judge:
-                    said.append(await _ask(judge, labels, progress))
-        return compare(said[0], said[1], seed=seed)
+                    judged.append(await _judge_labels(judge, labels, progress))
+        return compare(judged[0], judged[1], seed=seed)
 
     return asyncio.run(work())
 
 
-def try_on(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) -> Judged:
-    """Ask a judge about one pair of answers; see `report_on`."""
+def try_judge(spec: JudgeSpec, label: Label, serving: Serving, progress: Progress) -> JudgedLabel:
+    """Ask a judge about one label; see `measure_judge`."""
 
-    async def work() -> Judged:
-        longest = shown_bytes(label.prompt, label.answers)
+    async def work() -> JudgedLabel:
         async with (
-            judge_session([spec], serving, progress, longest=longest) as session,
+            _session([spec], [label], serving, progress) as session,
             open_with_cache(spec, session, serving, free=False) as judge,
         ):
-            return await ask_label(judge, label)
+            return await judge_label(judge, label)
 
     return asyncio.run(work())
+
+
+@asynccontextmanager
+async def _session(
+    specs: Sequence[JudgeSpec], labels: Sequence[Label], serving: Serving, progress: Progress, *, added_bytes: int = 0
+) -> AsyncIterator[JudgeSession]:
+    longest = max(shown_bytes(label.prompt, label.answers) for label in labels) + added_bytes
+    async with judge_session(specs, serving, progress, longest=longest) as session:
+        yield session
 
 
 async def _attack(
-    judge: Judge, judged: Sequence[Judged], limit: int, seed: int, progress: Progress
+    judge: Judge, judged: Sequence[JudgedLabel], progress: Progress, *, limit: int, seed: int
 ) -> tuple[AttackMeasurement, ...]:
     right = min(limit, sum(item.right for item in judged))
     progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(ATTACKS))
-    return await measure_attacks(judge, judged, ATTACKS, limit=limit, told=_teller(progress), seed=seed)
+    return await measure_attacks(judge, judged, ATTACKS, limit=limit, on_judged=_shows(progress), seed=seed)
 
 
-async def _ask(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[Judged]:
+async def _judge_labels(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[JudgedLabel]:
     progress.stage(f"{judge.name}: judge labels", len(labels))
-    return await ask_labels(judge, labels, _teller(progress))
+    return await judge_labels(judge, labels, _shows(progress))
 
 
-def _teller(progress: Progress) -> Callable[[Judged], None]:
+def _shows(progress: Progress) -> Callable[[JudgedLabel], None]:
+    """Return a callback that counts judged labels by outcome on a progress bar."""
     outcomes: Counter[str] = Counter()
 
-    def told(item: Judged) -> None:
+    def on_judged(item: JudgedLabel) -> None:
         outcomes[item.outcome] += 1
         progress.advance(1, **{name: str(count) for name, count in sorted(outcomes.items())})
 
-    return told
+    return on_judged

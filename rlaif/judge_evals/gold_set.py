@@ -12,8 +12,8 @@ from typing import Any
 
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
-from rlaif.judge_evals.ask import IN_FLIGHT, ask_labels
-from rlaif.judge_evals.outcomes import Judged
+from rlaif.judge_evals.judged_labels import JudgedLabel, decide_label
+from rlaif.judge_evals.judging import IN_FLIGHT, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Verdict
 from rlaif.progress import Progress
@@ -74,7 +74,7 @@ async def judge_gold_set(
     by_key = {stored_id(label): label for label in labels if label.id not in judged}
     rows: list[dict[str, Any]] = []
 
-    def keep(item: Judged) -> None:
+    def keep(item: JudgedLabel) -> None:
         label = by_key[item.label.id]
         judged[label.id] = replace(item, label=label)
         if item.outcome != "error":
@@ -88,8 +88,7 @@ async def judge_gold_set(
         rows.clear()
 
     try:
-        left = [label.model_copy(update={"id": key}) for key, label in by_key.items()]
-        await ask_labels(judge, left, keep, in_flight)
+        await judge_labels(judge, [_keyed(label) for label in by_key.values()], keep, in_flight)
     finally:
         commit()
     result = _result(judge, [judged[label.id] for label in labels], directory, min_agreement)
@@ -128,19 +127,22 @@ def stored_id(label: Label) -> str:
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"
 
 
-def _stored(judge: Judge, labels: Sequence[Label], table: ShardTable) -> dict[str, Judged]:
+def _keyed(label: Label) -> Label:
+    return label.model_copy(update={"id": stored_id(label)})
+
+
+def _stored(judge: Judge, labels: Sequence[Label], table: ShardTable) -> dict[str, JudgedLabel]:
     """Return the labels that the round has judged, by their ids."""
     stored = {key: [Verdict(**row) for row in rows] for key, rows in table.by_prompt()}
     found = {}
     for label in labels:
-        key = stored_id(label)
-        if verdicts := stored.get(key):
-            decisions = judge.decide(key, len(label.answers), verdicts)
-            found[label.id] = Judged(label, tuple(verdicts), decisions[0] if decisions else None)
+        keyed = _keyed(label)
+        if verdicts := stored.get(keyed.id):
+            found[label.id] = replace(decide_label(judge, keyed, verdicts), label=label)
     return found
 
 
-def _result(judge: Judge, judged: Sequence[Judged], directory: RoundDir, min_agreement: float) -> GoldSetRecord:
+def _result(judge: Judge, judged: Sequence[JudgedLabel], directory: RoundDir, min_agreement: float) -> GoldSetRecord:
     return GoldSetRecord(
         round=directory.number,
         judge=judge.name,
@@ -152,7 +154,7 @@ def _result(judge: Judge, judged: Sequence[Judged], directory: RoundDir, min_agr
     )
 
 
-def _disagreement(item: Judged) -> GoldSetDisagreement:
+def _disagreement(item: JudgedLabel) -> GoldSetDisagreement:
     decided = item.side if item.outcome == "ok" else None
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
     return GoldSetDisagreement(

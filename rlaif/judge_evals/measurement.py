@@ -1,49 +1,38 @@
-"""From what a judge said of labels to its measurement: every figure with its interval.
+"""Measures a judge: every figure with its interval.
 
-Invariant: all intervals come of the same resamples, and a figure that is undefined on these labels is left out rather
-than shown as a zero.
+Invariant: all intervals come from the same resamples; a figure that is undefined on these labels is left out, not shown
+as zero.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rlaif.data.labels import Side
 from rlaif.judge_evals.calibration import (
-    CalibrationFigures,
-    calibration_figures,
-    preferences_of_decisions,
-    preferences_of_speaker,
+    Calibration,
+    CalibrationBin,
+    calibrate,
+    decision_preferences,
+    member_preferences,
 )
-from rlaif.judge_evals.metrics import confusion, decision_figures, length_bins, order_figures, verdict_figures
-from rlaif.judge_evals.outcomes import Judged, Spoken, speakers, spoken
+from rlaif.judge_evals.judged_labels import JudgedLabel, MemberVerdicts, member_verdicts, members_of
+from rlaif.judge_evals.metrics import (
+    LengthBin,
+    confusion,
+    decision_figures,
+    length_bins,
+    order_figures,
+    verdict_figures,
+)
 from rlaif.recipe.backend import Prices
-from rlaif.stats.bootstrap import Estimate, Figure, estimates
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Labels of about one confidence: its ends, the mean confidence, and the share on which the judge is right."""
-
-    low: float
-    high: float
-    confidence: float
-    right: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class LengthBin:
-    """Labels whose longer answer is so many times as long as the other: how often the judge and people take it."""
-
-    low: float
-    high: float
-    judge: Estimate
-    people: Estimate
+from rlaif.stats.bootstrap import Estimate, Estimator, Figure, estimates
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What verdicts cost together; `money` and `currency` are None where no price is known."""
+    """Total cost of some verdicts; `money` and `currency` are None without prices."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -53,16 +42,16 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakerMeasurement:
-    """How one judge spoke: the judge itself, or one member of a panel.
+class MemberMeasurement:
+    """The verdicts of one judge: a panel's member, or the measured judge itself.
 
     Attributes:
         name, sha: of the judge.
-        labels: on which it gave a verdict.
-        by_status: its verdicts by status.
-        spent: what they cost.
-        figures: see `order_figures`, `verdict_figures` and, of a soft judge, `calibration_figures`.
-        bins: the reliability curve; empty where the judge gives no soft preferences.
+        labels: number of labels with a verdict of it.
+        by_status: number of its verdicts by status.
+        spent: their total cost.
+        figures: see `order_figures`, `verdict_figures` and, for soft preferences, `calibrate`.
+        bins: the reliability curve; empty without soft preferences.
     """
 
     name: str
@@ -76,18 +65,18 @@ class SpeakerMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A judge against people.
+    """A judge compared with people.
 
     Attributes:
-        labels: how many it was asked.
-        preferred: those of them on which people prefer one answer.
-        questions: that the labels are about; the bootstrap draws questions.
-        figures: of its decisions; see `decision_figures`, and `calibration_figures` of a judge whose decisions alone
-            are soft, such as a reward model or a panel.
-        confusion: labels by what people say and what the judge decided.
-        lengths: how it and people take to the longer answer, by how much longer that is.
-        bins: the reliability curve of the decisions, as above.
-        speakers: the judges that spoke.
+        labels: number of labels.
+        preferred: number of labels on which people prefer one answer.
+        questions: number of questions that the labels are about; the bootstrap draws questions.
+        figures: of its decisions; see `decision_figures`. If only the decisions are soft, as those of a reward model or
+            a panel, also those of `calibrate`.
+        confusion: number of labels by people's side and by the judge's.
+        lengths: how often it and people prefer the longer answer, by the ratio of lengths.
+        bins: the reliability curve of the decisions, if only they are soft.
+        members: the judges that gave the verdicts.
         confidence: level of the intervals.
         seed: of the bootstrap.
     """
@@ -99,106 +88,93 @@ class Measurement:
     confusion: Mapping[Side, Mapping[str, int]]
     lengths: tuple[LengthBin, ...]
     bins: tuple[CalibrationBin, ...]
-    speakers: tuple[SpeakerMeasurement, ...]
+    members: tuple[MemberMeasurement, ...]
     confidence: float
     seed: int
 
 
 def measure(
-    judged: Sequence[Judged], *, prices: Mapping[str, Prices] | None = None, confidence: float = 0.95, seed: int = 0
+    judged: Sequence[JudgedLabel],
+    *,
+    prices: Mapping[str, Prices] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Measurement:
     """Measure a judge.
 
     Args:
-        judged: what it said of each label.
-        prices: what verdicts are charged for, by the judge's sha256; None knows none.
+        judged: the labels with its verdicts.
+        prices: of the verdicts, by the judge's sha256, where known.
         confidence: level of the intervals, in (0, 1).
         seed: of the bootstrap.
     """
-    prices = prices or {}
-    voices = speakers(judged)
-    said = {sha: spoken(judged, sha) for _, sha in voices}
-    curves: dict[str, CalibrationFigures | None] = {
-        sha: calibration_figures(preferences_of_speaker(said[sha])) for _, sha in voices
-    }
-    # A single judge of two answers decides by the preferences that its own curve has.
-    if len(voices) != 1 or not any(item.mean_preference is not None for item in said[voices[0][1]]):
-        curves[""] = calibration_figures(preferences_of_decisions(judged))
-    lengths = length_bins(judged)
-    # By who ("" is the judge's decisions), name and bin, so that one pass of the bootstrap serves all.
-    wanted: dict[tuple[str, str, int], Figure] = {("", name, -1): f for name, f in decision_figures(judged).items()}
-    for index, (_, _, judge, people) in enumerate(lengths):
-        wanted["", "longer, judge", index], wanted["", "longer, people", index] = judge, people
-    for _, sha in voices:
-        own = order_figures(said[sha]) | verdict_figures(said[sha], prices.get(sha))
-        wanted |= {(sha, name, -1): figure for name, figure in own.items()}
-    for who, curve in curves.items():
-        if curve is not None:
-            wanted[who, "ece", -1], wanted[who, "brier", -1] = curve.ece, curve.brier
-            wanted |= {(who, "bin", index): bin_.right for index, bin_ in enumerate(curve.bins)}
-    values = estimates(list(wanted.values()), [item.cluster for item in judged], confidence=confidence, seed=seed)
-    found = dict(zip(wanted, values, strict=True))
-
-    def figures(who: str) -> dict[str, Estimate]:
-        own = {name: value for (whose, name, index), value in found.items() if whose == who and index < 0}
-        return {name: value for name, value in own.items() if value.value is not None}
-
-    def bins(who: str) -> tuple[CalibrationBin, ...]:
-        curve = curves.get(who)
-        return tuple(
-            CalibrationBin(bin_.low, bin_.high, bin_.confidence, found[who, "bin", index])
-            for index, bin_ in enumerate(curve.bins if curve else ())
-        )
-
+    clusters = [item.cluster for item in judged]
+    # Each call draws the same resamples: they depend only on the clusters and the seed.
+    estimate = partial(estimates, clusters=clusters, confidence=confidence, seed=seed)
+    by_member = {member: member_verdicts(judged, member[1]) for member in members_of(judged)}
+    curve = None
+    # A single judge that compares decides by the preferences that its own curve shows.
+    if len(by_member) != 1 or all(item.mean_preference is None for item in next(iter(by_member.values()))):
+        curve = calibrate(decision_preferences(judged), estimate)
     return Measurement(
         labels=len(judged),
         preferred=sum(item.label.human != "tie" for item in judged),
-        questions=len({item.cluster for item in judged}),
-        figures=figures(""),
+        questions=len(set(clusters)),
+        figures=_estimated(decision_figures(judged), curve, estimate),
         confusion=confusion(judged),
-        lengths=tuple(
-            LengthBin(low, high, found["", "longer, judge", index], found["", "longer, people", index])
-            for index, (low, high, *_) in enumerate(lengths)
-        ),
-        bins=bins(""),
-        speakers=tuple(
-            SpeakerMeasurement(
-                name,
-                sha,
-                labels=sum(bool(item.verdicts) for item in said[sha]),
-                by_status=Counter(verdict.status for item in said[sha] for verdict in item.verdicts),
-                spent=_spent(said[sha], prices.get(sha)),
-                figures=figures(sha),
-                bins=bins(sha),
-            )
-            for name, sha in voices
+        lengths=length_bins(judged, estimate),
+        bins=curve.bins if curve else (),
+        members=tuple(
+            _measure_member(name, sha, verdicts, prices=(prices or {}).get(sha), estimate=estimate)
+            for (name, sha), verdicts in by_member.items()
         ),
         confidence=confidence,
         seed=seed,
     )
 
 
-def worst_disagreements(judged: Sequence[Judged], count: int = 20) -> list[Judged]:
-    """Return the labels on which the judge decides against people, the surest decisions first.
+def worst_disagreements(judged: Sequence[JudgedLabel], count: int = 20) -> list[JudgedLabel]:
+    """Return the labels on which the judge decides against people, the widest margins first.
 
-    People who prefer the other answer come before people who see a tie; among equals the labels' order stands.
+    Labels on which people prefer the other answer come before those on which people see a tie; equal ones keep their
+    order.
     """
-    against = [item for item in judged if item.side in ("a", "b") and item.side != item.label.human]
-    return sorted(against, key=lambda item: (item.label.human == "tie", -_margin(item)))[:count]
+
+    def key(item: JudgedLabel) -> tuple[bool, float]:
+        return item.label.human == "tie", -((item.decision.margin or 0.0) if item.decision else 0.0)
+
+    return sorted((item for item in judged if item.side in ("a", "b") and item.side != item.label.human), key=key)[
+        :count
+    ]
 
 
-def _margin(item: Judged) -> float:
-    return (item.decision.margin or 0.0) if item.decision else 0.0
-
-
-def _spent(said: Sequence[Spoken], prices: Prices | None) -> Spent:
-    verdicts = [verdict for item in said for verdict in item.verdicts]
+def _measure_member(
+    name: str, sha: str, members: Sequence[MemberVerdicts], *, prices: Prices | None, estimate: Estimator
+) -> MemberMeasurement:
+    verdicts = [verdict for item in members for verdict in item.verdicts]
     prompt = sum(verdict.prompt_tokens for verdict in verdicts)
     completion = sum(verdict.completion_tokens for verdict in verdicts)
-    return Spent(
-        prompt,
-        completion,
-        sum(verdict.seconds for verdict in verdicts),
-        prices.cost(prompt, completion) if prices else None,
-        prices.currency if prices else None,
+    curve = calibrate(member_preferences(members), estimate)
+    return MemberMeasurement(
+        name,
+        sha,
+        labels=sum(bool(item.verdicts) for item in members),
+        by_status=Counter(verdict.status for verdict in verdicts),
+        spent=Spent(
+            prompt,
+            completion,
+            sum(verdict.seconds for verdict in verdicts),
+            prices.cost(prompt, completion) if prices else None,
+            prices.currency if prices else None,
+        ),
+        figures=_estimated(order_figures(members) | verdict_figures(members, prices), curve, estimate),
+        bins=curve.bins if curve else (),
     )
+
+
+def _estimated(figures: Mapping[str, Figure], curve: Calibration | None, estimate: Estimator) -> dict[str, Estimate]:
+    """Return the defined figures, with those of a calibration."""
+    found = dict(zip(figures, estimate(list(figures.values())), strict=True))
+    if curve is not None:
+        found |= {"ece": curve.ece, "brier": curve.brier}
+    return {name: value for name, value in found.items() if value.value is not None}

@@ -1,38 +1,40 @@
-"""Judges a file of answers that another system sampled, outside any run, into preference pairs."""
+"""Judges a file of answers that another system sampled, outside any run, into preference pairs.
+
+Invariant: the pairs have the columns of a run's pairs; tokens, seeds and policy, which nobody knows, are null.
+"""
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from rlaif import __version__
 from rlaif.data.candidates import Candidates
-from rlaif.judge_evals.ask import ask_all
+from rlaif.judge_evals.judging import map_bounded
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.session import judge_session, open_with_cache, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.verdict import Verdict
-from rlaif.preferences.labelled import labelled_rows
-from rlaif.preferences.pairs import PairCounts
+from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
 
 
 @dataclass(frozen=True, slots=True)
 class LabelOutcome:
-    """What became of a file of candidates.
+    """The result of judging a file of candidates.
 
     Attributes:
-        pairs: place of the pairs.
-        verdicts: place of all raw verdicts.
-        questions: in the file.
-        single: those of them with fewer than two answers: nothing to compare.
-        answers: in the file.
-        counts: what the comparisons came to.
+        pairs: path of the pairs.
+        verdicts: path of all raw verdicts.
+        questions: number of questions in the file.
+        single: number of questions with fewer than two answers, which leave nothing to compare.
+        answers: number of answers in the file.
+        counts: of the comparisons.
     """
 
     pairs: str
@@ -48,6 +50,7 @@ def label_candidates(
     spec: JudgeSpec,
     answer_template: PromptTemplate,
     output: str,
+    *,
     serving: Serving,
     progress: Progress,
 ) -> LabelOutcome:
@@ -56,41 +59,57 @@ def label_candidates(
     Args:
         candidates: questions with their answers.
         spec: the judge.
-        answer_template: the prompt file, of kind `answer`, whose chat stands in the pairs as their prompt.
-        output: Parquet file to write; the verdicts go beside it.
-        serving: how the judge's models are served; its settings' `pairs` say which decisions become pairs.
-        progress: told of each question that is done.
+        answer_template: of kind `answer`; its chat becomes the pairs' prompt.
+        output: Parquet file to write; the verdicts are written beside it.
+        serving: how the judge's models are served; its settings' `pairs` select the decisions that become pairs.
+        progress: shows each judged question.
 
     Raises:
         UserError: a model that the judge asks does not exist.
         WorkError: an engine does not start, or the judge cannot go on.
     """
-    asked = [item for item in candidates if len(item.answers) > 1]
+    compared = [item for item in candidates if len(item.answers) > 1]
 
     async def work() -> tuple[Judge, list[list[Verdict]]]:
-        longest = max((shown_bytes(item.prompt, item.answers) for item in asked), default=0)
+        longest = max((shown_bytes(item.prompt, item.answers) for item in compared), default=0)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
             open_with_cache(spec, session, serving, free=True) as judge,
         ):
-            return judge, await _ask(judge, asked, progress)
+            return judge, await _judge_candidates(judge, compared, progress)
 
     judge, verdicts = asyncio.run(work())
     counts = PairCounts()
     rows: list[dict[str, Any]] = []
-    for item, said in zip(asked, verdicts, strict=True):
-        messages = answer_template.render(question=item.prompt.question, context=item.prompt.context)
-        rows += labelled_rows(item, said, messages, judge=judge, section=serving.settings.pairs, counts=counts)
-    place = PurePosixPath(output)
-    beside = output.removesuffix(place.name) + f"{place.stem}.verdicts.parquet"
-    _write(output, beside, rows, [verdict for said in verdicts for verdict in said], spec, answer_template)
-    return LabelOutcome(
-        output, beside, len(candidates), len(candidates) - len(asked), sum(len(c.answers) for c in candidates), counts
+    for item, given in zip(compared, verdicts, strict=True):
+        rows += pair_rows(
+            item.prompt,
+            dict(enumerate(item.answers)),
+            given,
+            answer_template.render(question=item.prompt.question, context=item.prompt.context),
+            judge=judge,
+            section=serving.settings.pairs,
+            source_columns=_text_columns(item),
+            counts=counts,
+        )
+    path = PurePosixPath(output)
+    outcome = LabelOutcome(
+        pairs=output,
+        verdicts=output.removesuffix(path.name) + f"{path.stem}.verdicts.parquet",
+        questions=len(candidates),
+        single=len(candidates) - len(compared),
+        answers=sum(len(item.answers) for item in candidates),
+        counts=counts,
     )
+    # The file alone names what judged it.
+    template = {"prompt": answer_template.name, "prompt_sha": answer_template.sha}
+    made_by = {"rlaif": __version__, "judge": spec.describe(), **template}
+    _write(outcome, rows, [verdict for given in verdicts for verdict in given], made_by)
+    return outcome
 
 
-async def _ask(judge: Judge, asked: Sequence[Candidates], progress: Progress) -> list[list[Verdict]]:
-    progress.stage(f"{judge.name}: judge answers", len(asked))
+async def _judge_candidates(judge: Judge, compared: Sequence[Candidates], progress: Progress) -> list[list[Verdict]]:
+    progress.stage(f"{judge.name}: judge answers", len(compared))
     statuses: Counter[str] = Counter()
 
     async def ask(item: Candidates) -> list[Verdict]:
@@ -99,24 +118,29 @@ async def _ask(judge: Judge, asked: Sequence[Candidates], progress: Progress) ->
         progress.advance(1, **{status: str(count) for status, count in sorted(statuses.items())})
         return verdicts
 
-    return await ask_all(asked, ask)
+    return await map_bounded(compared, ask)
 
 
-def _write(
-    pairs: str,
-    beside: str,
-    rows: list[dict[str, Any]],
-    verdicts: list[Verdict],
-    spec: JudgeSpec,
-    prompt: PromptTemplate,
-) -> None:
+def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
+    """Return the `source_columns` of `pair_rows` for candidates of which only the texts are known.
+
+    A pair's id is the same for the same texts in any file; the answers' numbers distinguish repeated answers.
+    """
+    question, answers = item.prompt, item.answers
+
+    def columns(chosen: int, rejected: int) -> dict[str, Any]:
+        texts = (question.question, question.context, answers[chosen], answers[rejected])
+        return {"pair_id": pair_id(*texts, chosen, rejected)}
+
+    return columns
+
+
+def _write(outcome: LabelOutcome, rows: list[dict[str, Any]], verdicts: list[Verdict], made_by: dict[str, Any]) -> None:
     import pyarrow as pa
 
     from rlaif.store.schemas import PAIRS, VERDICTS
     from rlaif.store.shards import write_table
 
-    # Whoever finds the file alone can see what judged it.
-    made_by = {"rlaif": __version__, "judge": spec.describe(), "prompt": prompt.name, "prompt_sha": prompt.sha}
     schema = PAIRS.with_metadata({"rlaif": json.dumps(made_by)})
-    write_table(beside, pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema=VERDICTS))
-    write_table(pairs, pa.Table.from_pylist(rows, schema=schema))
+    write_table(outcome.verdicts, pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema=VERDICTS))
+    write_table(outcome.pairs, pa.Table.from_pylist(rows, schema=schema))

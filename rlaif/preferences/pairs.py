@@ -1,12 +1,12 @@
-"""From verdicts to preference pairs.
+"""Preference pairs from the verdicts on one question.
 
-Invariant: only a decision whose status is `ok` becomes a pair. A tie, an answer that could not be read and an error
-are counted and shown; none is ever read as a preference, and none as a score.
+Invariant: only a decision of status `ok` becomes a pair. Ties, unreadable verdicts and errors are counted, and none is
+read as a preference or a score.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +19,14 @@ from rlaif.recipe import PairsSection
 
 @dataclass
 class PairCounts:
-    """What the pairing of a round saw.
+    """Counts over the questions that were paired.
 
     Attributes:
-        prompts: prompts with at least one pair.
+        prompts: questions with at least one pair.
         pairs: pairs.
+        below_margin: decided comparisons that `pairs.min_margin` left out.
         by_status: comparisons by the status of their decision.
         by_judge: pairs by the judge that decided.
-        below_margin: decided comparisons that `pairs.min_margin` left out.
     """
 
     prompts: int = 0
@@ -36,14 +36,13 @@ class PairCounts:
     by_judge: Counter[str] = field(default_factory=Counter)
 
 
-def pair_id(round_number: int, prompt_id: str, chosen: int, rejected: int) -> str:
-    """Return a pair's id: the same for the same candidates of the same round, however often the run was killed."""
-    key = f"{round_number}\0{prompt_id}\0{chosen}\0{rejected}"
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def pair_id(*parts: object) -> str:
+    """Return the id of a pair: a hash of the parts that identify it, so that the same pair always has the same id."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 def choose(decisions: Sequence[Decision], section: PairsSection) -> list[Decision]:
-    """Return the decisions on one prompt that become pairs, widest margins first."""
+    """Return the decisions on one question that become pairs, widest margins first."""
     usable = [
         decision
         for decision in decisions
@@ -55,65 +54,55 @@ def choose(decisions: Sequence[Decision], section: PairsSection) -> list[Decisio
 
 
 def pair_rows(
-    prompt: Question,
-    candidates: Sequence[dict[str, Any]],
+    question: Question,
+    answers: Mapping[int, str],
     verdicts: Sequence[Verdict],
+    messages: Messages,
     *,
     judge: Judge,
     section: PairsSection,
-    render: Callable[[Question], Messages],
-    round_number: int,
+    source_columns: Callable[[int, int], dict[str, Any]],
     counts: PairCounts,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `pairs.parquet` for one prompt.
+    """Return the rows of `pairs.parquet` for one question.
 
     Args:
-        prompt: the question.
-        candidates: its rows of the candidates table.
-        verdicts: all verdicts on it.
-        judge: decides what the verdicts come to.
+        question: the question.
+        answers: the candidates' texts by index.
+        verdicts: all verdicts on them.
+        messages: the chat that asks the question.
+        judge: decides comparisons from the verdicts.
         section: which decisions become pairs.
-        render: gives the chat that the policy was asked.
-        round_number: of the round that sampled.
+        source_columns: given the indices of the chosen and the rejected candidate, returns `pair_id` and the columns
+            that depend on where the candidates come from.
         counts: added to.
     """
-    by_index = {row["candidate"]: row for row in candidates}
-    decisions = judge.decide(prompt.id, len(candidates), verdicts)
+    decisions = judge.decide(question.id, len(answers), verdicts)
     counts.by_status.update(decision.status for decision in decisions)
     counts.below_margin += sum(
         decision.status == "ok" and (decision.margin or 0.0) < section.min_margin for decision in decisions
     )
     rows = []
     for decision in choose(decisions, section):
-        if decision.preference is None:
-            continue
-        first_wins = decision.preference > 0.5
-        winner, loser = (decision.first, decision.second) if first_wins else (decision.second, decision.first)
-        scores = (decision.score_first, decision.score_second)
-        chosen, rejected = by_index[winner], by_index[loser]
+        first_wins = (decision.preference or 0.0) > 0.5
+        chosen, rejected = (decision.first, decision.second) if first_wins else (decision.second, decision.first)
+        scores = {decision.first: decision.score_first, decision.second: decision.score_second}
         counts.by_judge[decision.judge] += 1
         rows.append(
             {
-                "pair_id": pair_id(round_number, prompt.id, winner, loser),
-                "prompt": render(prompt),
-                "chosen": [{"role": "assistant", "content": chosen["text"]}],
-                "rejected": [{"role": "assistant", "content": rejected["text"]}],
-                "prompt_id": prompt.id,
-                "chosen_candidate": winner,
-                "rejected_candidate": loser,
-                "prompt_token_ids": chosen["prompt_token_ids"],
-                "chosen_token_ids": chosen["token_ids"],
-                "rejected_token_ids": rejected["token_ids"],
-                "ref_chosen_logp": sum(chosen["logprobs"]),
-                "ref_rejected_logp": sum(rejected["logprobs"]),
-                "score_chosen": scores[0] if first_wins else scores[1],
-                "score_rejected": scores[1] if first_wins else scores[0],
+                **source_columns(chosen, rejected),
+                "prompt": messages,
+                "chosen": [{"role": "assistant", "content": answers[chosen]}],
+                "rejected": [{"role": "assistant", "content": answers[rejected]}],
+                "prompt_id": question.id,
+                "chosen_candidate": chosen,
+                "rejected_candidate": rejected,
+                "score_chosen": scores[chosen],
+                "score_rejected": scores[rejected],
                 "margin": decision.margin,
                 "source": "ai",
                 "judge": decision.judge,
                 "judge_sha": decision.judge_sha,
-                "policy": chosen["policy"],
-                "round": round_number,
             }
         )
     counts.pairs += len(rows)

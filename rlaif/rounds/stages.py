@@ -114,7 +114,7 @@ async def sample_and_judge(work: Work, directory: RoundDir) -> None:
 def make_pairs(work: Work, directory: RoundDir) -> PairCounts:
     """Turn the round's verdicts into `pairs.parquet`."""
     prompts = {prompt.id: prompt for prompt in work.setup.train}
-    counts = write_pairs(directory, prompts, work.judge, work.setup.recipe.pairs, work.setup.render)
+    counts = write_pairs(directory, prompts, work.judge, work.setup.recipe.pairs, render=work.setup.render)
     directory.mark(
         PairsStage(
             questions=counts.prompts,

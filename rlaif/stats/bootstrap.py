@@ -49,6 +49,10 @@ class Figure:
     n: int
 
 
+Estimator = Callable[[Sequence[Figure]], list[Estimate]]
+"""`estimates` with its clusters, level and seed bound."""
+
+
 def ratio(numerator: Sequence[float] | Floats, denominator: Sequence[float] | Floats) -> Figure:
     """Return the figure that divides one sum over items by another; `n` is the denominator's sum."""
     columns = np.column_stack([np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)])

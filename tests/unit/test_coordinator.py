@@ -205,11 +205,11 @@ def test_pairs_do_not_depend_on_the_order_in_which_prompts_finished(
 ) -> None:
     tables = []
     for seed, shard, at_once in ((0, 3, 8192), (1, 2, 4), (2, 64, 1)):
-        monkeypatch.setattr(pairing, "_PROMPTS_AT_ONCE", at_once)
+        monkeypatch.setattr(pairing, "_QUESTIONS_PER_RANGE", at_once)
         place = str(tmp_path / str(seed))
         dispatch(place, 30, Engines(seed), Judge(), shard=shard)
         directory, by_id = RunDir(place).round(0), {prompt.id: prompt for prompt in prompts(30)}
-        counts = write_pairs(directory, by_id, Judge(), PairsSection(), lambda prompt: [])
+        counts = write_pairs(directory, by_id, Judge(), PairsSection(), render=lambda prompt: [])
         table = shards.read_table(directory.path("pairs.parquet"))
         assert counts.pairs == counts.prompts == table.num_rows == 27
         assert table["prompt_id"].to_pylist() == sorted(by_id.keys() - {"q7", "q17", "q27"})

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from docs import generate
 from rlaif.cli.main import app
+from rlaif.judge_evals.figures import FIGURES
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
@@ -30,7 +31,6 @@ from rlaif.prompts.front_matter import (
 from rlaif.prompts.template import VARIABLES
 from rlaif.recipe import Recipe, load_recipe, parse_recipe
 from rlaif.recipe.backend import OpenAIBackend, VllmBackend
-from rlaif.reporting.judge.figures import FIGURES
 from rlaif.rounds.identity import differing_keys
 
 ROOT = Path(__file__).parents[2]

@@ -17,11 +17,11 @@ from rlaif.data.label_conversion import convert_labels
 from rlaif.data.labels import Label, Side
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.judge_evals.ask import ask_labels
 from rlaif.judge_evals.attack_resistance import measure_attacks
 from rlaif.judge_evals.comparison import compare
+from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.judge_evals.judging import judge_labels
 from rlaif.judge_evals.measurement import Measurement, measure, worst_disagreements
-from rlaif.judge_evals.outcomes import Judged
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Verdict
@@ -47,13 +47,13 @@ def verdict(name: str, order: Order, said: Said) -> Verdict:
     return Verdict(name, 0, 1, "ok", said, None, "", "judge", SHA, order=order, prompt_tokens=10, seconds=1.0)
 
 
-def judged(item: Label, ab: Said, ba: Said) -> Judged:
+def judged(item: Label, ab: Said, ba: Said) -> JudgedLabel:
     verdicts = (verdict(item.id, "ab", ab), verdict(item.id, "ba", ba))
     (decision,) = decide_by_orders(verdicts, ("ab", "ba"))
-    return Judged(item, verdicts, decision)
+    return JudgedLabel(item, verdicts, decision)
 
 
-def swapped(item: Judged) -> Judged:
+def swapped(item: JudgedLabel) -> JudgedLabel:
     """The same label with its two answers in each other's place."""
     side: dict[str, Side] = {"a": "b", "b": "a", "tie": "tie"}
     one = item.label
@@ -64,11 +64,11 @@ def swapped(item: Judged) -> Judged:
         for v in item.verdicts
     )
     (decision,) = decide_by_orders(verdicts, ("ab", "ba"))
-    return Judged(other, verdicts, decision)
+    return JudgedLabel(other, verdicts, decision)
 
 
 def value(found: Measurement, name: str) -> float:
-    everything = {**found.figures, **(found.speakers[0].figures if found.speakers else {})}
+    everything = {**found.figures, **(found.members[0].figures if found.members else {})}
     estimate = everything[name].value
     assert estimate is not None
     return estimate
@@ -126,8 +126,8 @@ def test_calibration_by_hand() -> None:
     found = measure(items)
     assert value(found, "ece") == pytest.approx((abs(1 - 1.8) + abs(2 - 1.2)) / 4)
     assert value(found, "brier") == pytest.approx((0.01 + 0.81 + 0.16 + 0.16) / 4)
-    (speaker,) = found.speakers
-    assert [(b.confidence, b.right.value, b.right.n) for b in speaker.bins] == [
+    (member,) = found.members
+    assert [(b.confidence, b.right.value, b.right.n) for b in member.bins] == [
         (pytest.approx(0.6), 1.0, 2), (pytest.approx(0.9), 0.5, 2),
     ]  # fmt: skip
 
@@ -140,26 +140,26 @@ def test_ratings_that_are_log_odds_are_calibrated_by_their_decisions() -> None:
         ratings = [
             Verdict(name, index, None, "ok", None, score, "", "judge", SHA) for index, score in enumerate((1.0, 0.0))
         ]
-        items.append(Judged(label(name, human), tuple(ratings), decide_by_scores(ratings, log_odds=True)[0]))
+        items.append(JudgedLabel(label(name, human), tuple(ratings), decide_by_scores(ratings, log_odds=True)[0]))
     found = measure(items)
     sure = 1 / (1 + math.exp(-1))
     assert value(found, "ece") == pytest.approx(sure - 0.5)
     assert [(bin_.confidence, bin_.right.value) for bin_ in found.bins] == [(pytest.approx(sure), 0.5)]
-    assert "orders_agree" not in found.speakers[0].figures
+    assert "orders_agree" not in found.members[0].figures
 
 
 def test_money_is_what_the_prices_make_of_the_tokens() -> None:
     prices = Prices(prompt=3.0, completion=10.0, currency="EUR")
     found = measure(FIVE, prices={SHA: prices})
-    assert found.speakers[0].spent.money == pytest.approx(9 * 10 * 3e-6)
+    assert found.members[0].spent.money == pytest.approx(9 * 10 * 3e-6)
     assert value(found, "money") == pytest.approx(9 * 10 * 3e-6 / 10)
-    assert found.speakers[0].spent.currency == "EUR"
+    assert found.members[0].spent.currency == "EUR"
 
 
 def test_a_judge_of_hard_preferences_has_no_calibration() -> None:
     found = measure([judged(label("1"), 1.0, 1.0), judged(label("2"), 0.0, 1.0)])
-    assert "ece" not in found.speakers[0].figures
-    assert found.speakers[0].bins == ()
+    assert "ece" not in found.members[0].figures
+    assert found.members[0].bins == ()
 
 
 def test_peoples_ties_count_for_kappa_alone() -> None:
@@ -169,8 +169,8 @@ def test_peoples_ties_count_for_kappa_alone() -> None:
 
 
 def test_a_silent_judge_is_counted_and_never_right() -> None:
-    found = measure([Judged(label("1"), (), None)])
-    assert (value(found, "silent"), value(found, "accuracy"), found.speakers) == (1.0, 0.0, ())
+    found = measure([JudgedLabel(label("1"), (), None)])
+    assert (value(found, "silent"), value(found, "accuracy"), found.members) == (1.0, 0.0, ())
 
 
 def test_length_is_taken_to_by_how_much_longer_an_answer_is() -> None:
@@ -221,7 +221,7 @@ def test_exchanging_the_answers_of_every_label_exchanges_the_orders_and_changes_
     said = [judged(label(str(n), human, a=text), ab, ba) for n, (human, ab, ba, text) in enumerate(drawn)]
     one, other = measure(said), measure([swapped(item) for item in said])
     assert one.figures == other.figures
-    mine, theirs = dict(one.speakers[0].figures), dict(other.speakers[0].figures)
+    mine, theirs = dict(one.members[0].figures), dict(other.members[0].figures)
     mine["accuracy_ab"], mine["accuracy_ba"] = mine.get("accuracy_ba"), mine.get("accuracy_ab")  # type: ignore[assignment]
     assert {name: mine.get(name) for name in theirs} == {name: theirs.get(name) for name in theirs}
 
@@ -232,7 +232,7 @@ def test_every_figure_has_a_finite_interval_and_every_share_lies_in_0_to_1(
     drawn: Sequence[tuple[Side, Said, Said, str]],
 ) -> None:
     found = measure([judged(label(str(n), human), ab, ba) for n, (human, ab, ba, _) in enumerate(drawn)])
-    for name, estimate in {**found.figures, **found.speakers[0].figures}.items():
+    for name, estimate in {**found.figures, **found.members[0].figures}.items():
         low, middle, high = estimate.low, estimate.value, estimate.high
         assert low is not None, name
         assert middle is not None, name
@@ -310,7 +310,7 @@ def test_every_label_is_asked_once_those_of_a_question_together_and_few_at_once(
     labels = [label(str(n), question=f"question {n % 3}") for n in range(9)]
     judge = Echo()
     done: list[str] = []
-    found = asyncio.run(ask_labels(judge, labels, lambda item: done.append(item.label.id), in_flight=2))
+    found = asyncio.run(judge_labels(judge, labels, lambda item: done.append(item.label.id), in_flight=2))
     assert [item.label for item in found] == labels
     assert judge.asked == ["0", "3", "6", "1", "4", "7", "2", "5", "8"]
     assert (judge.most, sorted(done)) == (2, [str(n) for n in range(9)])
@@ -318,7 +318,7 @@ def test_every_label_is_asked_once_those_of_a_question_together_and_few_at_once(
 
 def test_what_stops_a_judge_stops_the_report_with_one_message() -> None:
     with pytest.raises(WorkError, match="no engine"):
-        asyncio.run(ask_labels(Echo(WorkError("no engine")), [label("1"), label("2")]))
+        asyncio.run(judge_labels(Echo(WorkError("no engine")), [label("1"), label("2")]))
 
 
 @pytest.mark.parametrize("name", ["GPT-4/Vanilla", "GPT-4/CoT", "GPT-4/Rating", "ChatGPT/Vanilla", "ChatGPT/Rating"])
@@ -342,13 +342,13 @@ def test_the_figures_are_llmbars(shared_data: Path, name: str) -> None:
         assert value(found, "orders_kappa") == pytest.approx(published["kappa_agreement"])
 
 
-def _replayed(item: Label, said: dict[str, str]) -> Judged:
+def _replayed(item: Label, said: dict[str, str]) -> JudgedLabel:
     if "first" in said:
         ratings = [
             Verdict(item.id, index, None, "ok", None, float(said[which]), said[which], "judge", SHA)
             for index, which in enumerate(("first", "second"))
         ]
-        return Judged(item, tuple(ratings), decide_by_scores(ratings)[0])
+        return JudgedLabel(item, tuple(ratings), decide_by_scores(ratings)[0])
     shown = {
         order: re.findall(r"Output \(([ab])\)", said[key])[-1] for order, key in (("ab", "as_given"), ("ba", "swapped"))
     }
@@ -372,7 +372,7 @@ class Swayed(Echo):
 def test_attacks_go_into_the_rejected_answer_of_right_verdicts() -> None:
     labels = [label("1"), label("2", "b", a="short", b="a long answer"), label("3", "b"), label("4", "tie")]
     judge = Swayed()
-    said = asyncio.run(ask_labels(judge, labels))
+    said = asyncio.run(judge_labels(judge, labels))
     assert [item.right for item in said] == [True, True, False, False]
     attacks = {
         "beg": lambda answer: f"{answer} please",

@@ -15,6 +15,7 @@ from rlaif.judges.decisions import decide_by_orders, decide_by_scores, own_verdi
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Status, Verdict
 from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows
+from rlaif.preferences.round_pairs import sampled_columns
 from rlaif.recipe import PairsSection
 from rlaif.store.schemas import PAIRS
 
@@ -87,14 +88,15 @@ def pairs_of(
     count: int = 4,
     counts: PairCounts | None = None,
 ) -> list[dict[str, Any]]:
+    sampled = candidates(count)
     return pair_rows(
         PROMPT,
-        candidates(count),
+        {row["candidate"]: row["text"] for row in sampled},
         verdicts,
+        [{"role": "user", "content": PROMPT.question}],
         judge=judge or BothOrders(),
         section=section or PairsSection(),
-        render=lambda prompt: [{"role": "user", "content": prompt.question}],
-        round_number=2,
+        source_columns=sampled_columns(2, sampled),
         counts=counts if counts is not None else PairCounts(),
     )
 

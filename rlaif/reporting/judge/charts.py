@@ -1,21 +1,24 @@
 """The judge report's plots, drawn with `rlaif.reporting.plots`.
 
-Invariant: a plot without data is None, so that the page says what is missing rather than showing an empty frame.
+Invariant: a plot without data is None, so that the page can name what is missing.
 """
 
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from rlaif.judge_evals.measurement import CalibrationBin, LengthBin, SpeakerMeasurement
-from rlaif.reporting.judge.figures import FIGURES, interval, written
+from rlaif.judge_evals.calibration import CalibrationBin
+from rlaif.judge_evals.figures import FIGURES
+from rlaif.judge_evals.measurement import MemberMeasurement
+from rlaif.judge_evals.metrics import LengthBin
+from rlaif.reporting.judge.figure_rows import format_interval, format_value
 from rlaif.reporting.plots import Canvas, Scale
 from rlaif.stats.bootstrap import Estimate
 
 _ROW = 30.0
 _COMPARED = ("accuracy", "ties_half", "accuracy_decided", "always_longer")
 _ORDERS = (
-    ("orders_agree", "c0", "both orders say the same"),
+    ("orders_agree", "c0", "both orders agree"),
     ("first_both", "c1", "both prefer the first shown"),
     ("second_both", "c4", "both prefer the second shown"),
 )
@@ -24,7 +27,7 @@ LENGTH_LEGEND = [("c0", "judge"), ("c1", "people")]
 
 
 def accuracy_chart(figures: Mapping[str, Estimate]) -> Markup | None:
-    """Draw the accuracies with their intervals beside a coin's one half, a row each."""
+    """Draw the accuracies with their intervals and a line at chance, a row each."""
     rows = [(FIGURES[name].title, figures[name]) for name in _COMPARED if name in figures]
     if not rows:
         return None
@@ -40,28 +43,28 @@ def accuracy_chart(figures: Mapping[str, Estimate]) -> Markup | None:
         canvas.text(canvas.left - 10, y + 4, title, "end")
         if found.low is not None and found.high is not None:
             canvas.line(x(found.low), y, x(found.high), y, "whisker", colour)
-        canvas.dot(x(found.value or 0.0), y, colour, False, _hint(title, found, "labels"))
+        canvas.dot(x(found.value or 0.0), y, colour, False, _hint(title, found))
     return canvas.svg()
 
 
-def position_chart(speakers: Sequence[SpeakerMeasurement]) -> Markup | None:
-    """Draw how the two orders of each judge fit together, a row each."""
-    rows = [speaker for speaker in speakers if "orders_agree" in speaker.figures]
+def position_chart(members: Sequence[MemberMeasurement]) -> Markup | None:
+    """Draw how often each judge's two orders agree, a row each."""
+    rows = [member for member in members if "orders_agree" in member.figures]
     if not rows:
         return None
     canvas = Canvas("agreement of the two orders", width=640, height=10 + _ROW * len(rows) + 24, left=190)
     x = canvas.x_scale(0.0, 1.0)
     base = canvas.height - 24
-    for index, speaker in enumerate(rows):
+    for index, member in enumerate(rows):
         top, start = 10 + _ROW * index, 0.0
-        canvas.text(canvas.left - 10, top + 18, _shortened(speaker.name), "end")
+        canvas.text(canvas.left - 10, top + 18, _shortened(member.name), "end")
         for name, colour, text in _ORDERS:
-            share = speaker.figures[name].value or 0.0
-            hint = _hint(text, speaker.figures[name], "labels")
+            share = member.figures[name].value or 0.0
+            hint = _hint(text, member.figures[name])
             canvas.bar(x(start), top + 5, x(start + share) - x(start), _ROW - 10, colour, hint)
             start += share
         if start < 1.0 - 1e-9:
-            hint = f"one prefers, the other ties: {written(1.0 - start, 'share')}"
+            hint = f"one prefers, the other ties: {format_value(1.0 - start, 'share')}"
             canvas.bar(x(start), top + 5, x(1.0) - x(start), _ROW - 10, "faint", hint)
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         canvas.line(x(tick), base, x(tick), base + 4, "axis")
@@ -70,10 +73,10 @@ def position_chart(speakers: Sequence[SpeakerMeasurement]) -> Markup | None:
 
 
 def length_chart(lengths: Sequence[LengthBin]) -> Markup | None:
-    """Draw how often judge and people take the longer answer, by how much longer it is."""
+    """Draw how often the judge and people prefer the longer answer, by the ratio of lengths."""
     if not lengths:
         return None
-    canvas = Canvas("share that takes the longer answer, by the ratio of lengths", width=640, height=220)
+    canvas = Canvas("share that prefers the longer answer, by the ratio of lengths", width=640, height=220)
     y = canvas.y_scale(0.0, 1.0)
     x = canvas.x_scale(-0.5, len(lengths) - 0.5)
     canvas.y_axis(y)
@@ -81,12 +84,12 @@ def length_chart(lengths: Sequence[LengthBin]) -> Markup | None:
     canvas.x_axis([(x(index), f"{entry.low:.2g}–{entry.high:.2g} times") for index, entry in enumerate(lengths)])
     for index, entry in enumerate(lengths):
         for found, colour, shift, who in ((entry.judge, "c0", -8.0, "judge"), (entry.people, "c1", 8.0, "people")):
-            _mark(canvas, x(index) + shift, y, found, colour, f"{who} takes the longer")
+            _mark(canvas, (x(index) + shift, y), found, colour=colour, title=f"{who} prefers the longer")
     return canvas.svg()
 
 
 def reliability_chart(bins: Sequence[CalibrationBin]) -> Markup | None:
-    """Draw the share that is right over the confidence; a calibrated judge lies on the dashed line."""
+    """Draw the share that is right by confidence; a calibrated judge follows the dashed line."""
     if not bins:
         return None
     canvas = Canvas("share right by confidence", width=420, height=300)
@@ -96,21 +99,24 @@ def reliability_chart(bins: Sequence[CalibrationBin]) -> Markup | None:
     canvas.line(x(0.5), y(0.5), x(1.0), y(1.0), "rule")
     canvas.path([(x(entry.confidence), y(entry.right.value or 0.0)) for entry in bins], "c0")
     for entry in bins:
-        title = f"confidence {written(entry.confidence, 'share')}, right"
-        _mark(canvas, x(entry.confidence), y, entry.right, "c0", title)
+        title = f"confidence {format_value(entry.confidence, 'share')}, right"
+        _mark(canvas, (x(entry.confidence), y), entry.right, colour="c0", title=title)
     return canvas.svg()
 
 
-def _mark(canvas: Canvas, place: float, y: Scale, found: Estimate, colour: str, title: str) -> None:
+def _mark(canvas: Canvas, at: tuple[float, Scale], found: Estimate, *, colour: str, title: str) -> None:
+    """Draw an estimate with its interval at an x coordinate, on a y scale."""
+    x, y = at
     if found.value is None:
         return
     if found.low is not None and found.high is not None:
-        canvas.line(place, y(found.low), place, y(found.high), "whisker", colour)
-    canvas.dot(place, y(found.value), colour, False, _hint(title, found, "labels"))
+        canvas.line(x, y(found.low), x, y(found.high), "whisker", colour)
+    canvas.dot(x, y(found.value), colour, False, _hint(title, found))
 
 
-def _hint(title: str, found: Estimate, of: str) -> str:
-    return f"{title}: {written(found.value, 'share')} {interval(found, 'share')} of {found.n:,} {of}"
+def _hint(title: str, found: Estimate) -> str:
+    interval = format_interval(found, "share")
+    return f"{title}: {format_value(found.value, 'share')} {interval} of {found.n:,} labels"
 
 
 def _shortened(name: str) -> str:

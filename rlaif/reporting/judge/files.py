@@ -1,16 +1,16 @@
-"""Writes a judge report: `report.json`, `verdicts.parquet` and `report.html` in one folder, the page last."""
+"""Writes a judge report to a folder: `report.json`, `verdicts.parquet`, and last `report.html`."""
 
 from rlaif.errors import UserError
 from rlaif.io.files import FULL, join, write_bytes, write_json
-from rlaif.judge_evals.report import JudgeReport, report_json, verdict_rows
+from rlaif.judge_evals.judge_report import JudgeReport, report_json, verdict_rows
 
 
 def write_report(report: JudgeReport, folder: str) -> str:
-    """Write a report's files and return the page's place.
+    """Write a report's files and return the page's path.
 
     Args:
         report: the report.
-        folder: path or URL; made where it is not there.
+        folder: path or URL; made if it does not exist.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -31,5 +31,5 @@ def write_report(report: JudgeReport, folder: str) -> str:
         if error.errno in FULL:
             raise
         reason = error.strerror or error
-        raise UserError(f"{folder}: cannot be written to: {reason}; expected --out DIR in another place") from None
+        raise UserError(f"{folder}: cannot be written to: {reason}; choose another folder with --out") from None
     return page

@@ -1,7 +1,7 @@
-"""`report.html` of a judge: its figures, what they mean, and its worst disagreements to read, on one page.
+"""`report.html` of a judge: its figures with their meanings, and its worst disagreements, on one page.
 
-Invariant: the page needs no network and no script; the template escapes every value, and only the plots, which escape
-their own, are put in as they are.
+Invariant: the page needs no network and no script; the template escapes every value except the plots, which escape
+their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,35 +11,25 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlaif.judge_evals.measurement import SpeakerMeasurement, worst_disagreements
-from rlaif.judge_evals.outcomes import Judged
-from rlaif.judge_evals.report import JudgeReport
+from rlaif.judge_evals.judge_report import JudgeReport
+from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.judge_evals.measurement import MemberMeasurement, worst_disagreements
 from rlaif.judges.verdict import Verdict
 from rlaif.reporting.figure_text import count, moment, short_id
 from rlaif.reporting.html import page_environment
 from rlaif.reporting.judge import charts
-from rlaif.reporting.judge.figures import FIGURES, FigureText, Part, interval, written
-from rlaif.reporting.judge.terminal import headline
-from rlaif.stats.bootstrap import Estimate
+from rlaif.reporting.judge.figure_rows import FigureRow, figure_rows, format_interval, format_value
+from rlaif.reporting.judge.headline import headline
 
-CONTEXT_SHOWN = 6000
-
-
-@dataclass(frozen=True, slots=True)
-class FigureRow:
-    """A figure as the page's tables show it."""
-
-    text: FigureText
-    value: str
-    interval: str
-    n: int
+_CONTEXT_SHOWN = 6000
+_UNREAD_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakerSection:
-    """One judge that spoke, with its tables and its plot."""
+class MemberSection:
+    """One judge with verdicts: its tables and its plot."""
 
-    speaker: SpeakerMeasurement
+    member: MemberMeasurement
     position: list[FigureRow]
     verdicts: list[FigureRow]
     calibration: list[FigureRow]
@@ -52,32 +42,34 @@ def render_page(report: JudgeReport) -> str:
     found = report.measurement
     lines = headline(report.name, found)
     environment = page_environment(Path(__file__).parent)
-    environment.globals.update(count=count, moment=moment, short_id=short_id, written=written, interval=interval)
+    environment.globals.update(
+        count=count, moment=moment, short_id=short_id, format_value=format_value, format_interval=format_interval
+    )
     return environment.get_template("page.html.j2").render(
         report=report,
         found=found,
         headline=lines[0],
         remarks=lines[1:],
-        people=_rows(found.figures, "people"),
-        length=_rows(found.figures, "length"),
-        calibration=_rows(found.figures, "calibration"),
+        people=figure_rows(found.figures, "people"),
+        length=figure_rows(found.figures, "length"),
+        calibration=figure_rows(found.figures, "calibration"),
         reliability=charts.reliability_chart(found.bins),
-        speakers=[_section(speaker) for speaker in found.speakers],
+        members=[_section(member) for member in found.members],
         accuracy_chart=charts.accuracy_chart(found.figures),
-        position_chart=charts.position_chart(found.speakers),
+        position_chart=charts.position_chart(found.members),
         order_legend=charts.ORDER_LEGEND,
         length_chart=charts.length_chart(found.lengths),
         length_legend=charts.LENGTH_LEGEND,
         worst=worst_disagreements(report.judged),
         unread=_unread(report.judged),
-        said=said,
-        context_shown=CONTEXT_SHOWN,
-        judges=_flat(report.judge),
+        verdict_text=verdict_text,
+        context_shown=_CONTEXT_SHOWN,
+        judges=_with_members(report.judge),
     )
 
 
-def said(verdict: Verdict) -> str:
-    """Return what a verdict says, in words: what was shown first, its status, and its preference or score."""
+def verdict_text(verdict: Verdict) -> str:
+    """Return a verdict in words: the answer shown first, its status, and its preference or score."""
     if verdict.second is None:
         about = f"answer_{'ab'[verdict.first]} alone"
         return f"{about}: {verdict.status if verdict.score is None else f'score {verdict.score:g}'}"
@@ -88,33 +80,22 @@ def said(verdict: Verdict) -> str:
     return f"{about}: answer_{'a' if verdict.preference > 0.5 else 'b'}, {100 * sure:.0f}%"
 
 
-def _rows(figures: Mapping[str, Estimate], part: Part, currency: str | None = None) -> list[FigureRow]:
-    return [
-        FigureRow(
-            text,
-            written(figures[name].value, text.unit, currency),
-            interval(figures[name], text.unit),
-            figures[name].n,
-        )
-        for name, text in FIGURES.items()
-        if text.part == part and name in figures
-    ]
+def _section(member: MemberMeasurement) -> MemberSection:
+    position, verdicts, calibration, cost = (
+        figure_rows(member.figures, part, member.spent.currency)
+        for part in ("position", "verdicts", "calibration", "cost")
+    )
+    return MemberSection(member, position, verdicts, calibration, cost, charts.reliability_chart(member.bins))
 
 
-def _section(speaker: SpeakerMeasurement) -> SpeakerSection:
-    parts: tuple[Part, ...] = ("position", "verdicts", "calibration", "cost")
-    position, verdicts, calibration, cost = (_rows(speaker.figures, part, speaker.spent.currency) for part in parts)
-    return SpeakerSection(speaker, position, verdicts, calibration, cost, charts.reliability_chart(speaker.bins))
-
-
-def _unread(judged: Sequence[Judged], kept: int = 10) -> list[Verdict]:
-    """Return a few of the verdicts that were no answer."""
+def _unread(judged: Sequence[JudgedLabel]) -> list[Verdict]:
+    """Return some of the unreadable and failed verdicts."""
     unread = [verdict for item in judged for verdict in item.verdicts if verdict.status in ("unparsed", "error")]
-    return unread[:kept]
+    return unread[:_UNREAD_SHOWN]
 
 
-def _flat(judge: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
-    """Return a judge and its members, each with its plain facts and how deep it stands."""
+def _with_members(judge: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
+    """Return a judge and its members, each with its plain facts and its depth in the panel."""
     facts = {name: value for name, value in judge.items() if name not in ("members", "name", "kind", "sha")}
-    head = {"name": judge["name"], "kind": judge["kind"], "sha": judge["sha"], "facts": facts, "depth": depth}
-    return [head, *(entry for member in judge.get("members") or [] for entry in _flat(member, depth + 1))]
+    entry = {"name": judge["name"], "kind": judge["kind"], "sha": judge["sha"], "facts": facts, "depth": depth}
+    return [entry, *(found for member in judge.get("members") or [] for found in _with_members(member, depth + 1))]

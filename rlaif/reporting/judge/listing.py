@@ -1,4 +1,4 @@
-"""Judge files and single judgments as the terminal shows them."""
+"""Judge files and single judgments in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,19 +7,19 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from rlaif.judge_evals.outcomes import Judged
-from rlaif.reporting.judge.figures import DASH
-from rlaif.reporting.judge.html import said
+from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.reporting.figure_text import DASH
+from rlaif.reporting.judge.html import verdict_text
 from rlaif.reporting.terminal import plain
 
 _SHA = 8
 
 
 def judges_table(judges: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Return one row a judge, and the faults of files that cannot be read.
+    """Return a row for each judge, and the faults of files that cannot be read.
 
     Args:
-        judges: `JudgeSpec.describe` of each and `own`, whether it stands in `./judges`; or its `name` and `fault`.
+        judges: of each, `JudgeSpec.describe` with `own`, whether its file is in `./judges`; or its `name` and `fault`.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     mixed = len({judge["own"] for judge in judges}) > 1
@@ -37,22 +37,25 @@ def judges_table(judges: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _kind(judge: Mapping[str, Any]) -> str:
-    """Return a judge's kind, with its members or with its prompt where that has another name."""
+    """Return a judge's kind, with its members, or with its prompt if that has another name."""
     members = ", ".join(str(member["name"]) for member in judge.get("members") or [])
     prompt = judge.get("prompt")
     more = members or (prompt if prompt != judge["name"] else None)
     return f"{judge['kind']}: {more}" if more else str(judge["kind"])
 
 
-def judged_view(judged: Judged) -> RenderableType:
-    """Return all verdicts on one question, each with what the judge said, and the decision."""
+def judged_view(judged: JudgedLabel) -> RenderableType:
+    """Return all verdicts on one question, each with its text, and the decision."""
     parts: list[RenderableType] = []
     for verdict in judged.verdicts:
         cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
-        parts += [plain(f"{verdict.judge}, {said(verdict)} ({cost})"), plain(f"  {verdict.text or '(nothing)'}")]
+        parts += [
+            plain(f"{verdict.judge}, {verdict_text(verdict)} ({cost})"),
+            plain(f"  {verdict.text or '(nothing)'}"),
+        ]
     decision = judged.decision
     if decision is None:
-        parts.append(plain("decision: none; the judge says nothing of such a question"))
+        parts.append(plain("decision: none; the judge does not apply to this question"))
     elif decision.preference is None:
         parts.append(plain(f"decision: {decision.status}"))
     else:
