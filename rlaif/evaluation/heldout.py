@@ -1,7 +1,6 @@
-"""How good a policy is on questions that it never trains on.
+"""A policy's greedy answers to questions that it never trains on, and their metrics.
 
-Invariant: every figure has an interval, is computed over all held-out questions that were answered, and a question
-that could not be answered counts as wrong rather than not at all.
+Invariant: every metric has an interval, and a question that could not be answered counts as wrong.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
 from rlaif.grading.match import score_answer
-from rlaif.inference.requests import SampleRequest, ScoreRequest
+from rlaif.inference.requests import SampleRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.progress import Progress
 from rlaif.stats.bootstrap import Estimate
@@ -22,15 +21,16 @@ from rlaif.stats.intervals import mean_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A policy's greedy answer to one question, and what the reference says of it.
+class HeldoutAnswer:
+    """A policy's greedy answer to one question; a row of `answers.parquet`.
 
     Attributes:
-        id, question, context, reference: of the prompt.
+        id, question, context: of the question.
+        reference: its gold answer, or None.
         answer: the text; "" where there is none.
-        score: 1 or 0 for a figure, token F1 for a text; None without a reference.
-        exact: whether it is the reference's figure, or its text but for case, articles and punctuation.
-        f1: token F1 against the reference.
+        score: 1 or 0 for a figure, token F1 for a text; None without a gold answer.
+        exact: whether it is the gold answer's figure, or its text up to case, articles and punctuation.
+        f1: token F1 against the gold answer.
         tokens: length.
         failure: why there is no answer, or None.
     """
@@ -49,76 +49,49 @@ class Answer:
 
 async def answer_questions(
     pool: EnginePool,
-    prompts: Sequence[Question],
+    questions: Sequence[Question],
     render: Callable[[Question], Messages],
     *,
     max_tokens: int,
     progress: Progress,
-) -> list[Answer]:
-    """Answer every prompt once, greedily, with the pool's current policy."""
+) -> list[HeldoutAnswer]:
+    """Answer every question once, greedily, with the pool's current policy."""
 
-    async def answer(prompt: Question) -> Answer:
-        request = SampleRequest(prompt.id, render(prompt), temperature=0.0, max_tokens=max_tokens)
+    async def answer(question: Question) -> HeldoutAnswer:
+        request = SampleRequest(question.id, render(question), temperature=0.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
-        text = reply.candidates[0].text if reply.candidates else ""
-        scored = score_answer(text, prompt.gold_answer) if prompt.gold_answer is not None else None
+        text, tokens = (reply.candidates[0].text, reply.candidates[0].token_ids) if reply.candidates else ("", [])
+        match = score_answer(text, question.gold_answer) if question.gold_answer is not None else None
         progress.advance(1)
-        return Answer(
-            id=prompt.id,
-            question=prompt.question,
-            context=prompt.context,
-            reference=prompt.gold_answer,
+        return HeldoutAnswer(
+            id=question.id,
+            question=question.question,
+            context=question.context,
+            reference=question.gold_answer,
             answer=text,
-            score=scored.score if scored else None,
-            exact=scored.score == 1.0 if scored else None,
-            f1=scored.f1 if scored else None,
-            tokens=len(reply.candidates[0].token_ids) if reply.candidates else 0,
+            score=match.score if match else None,
+            exact=match.score == 1.0 if match else None,
+            f1=match.f1 if match else None,
+            tokens=len(tokens),
             failure=reply.failure,
         )
 
-    return list(await asyncio.gather(*(answer(prompt) for prompt in prompts)))
+    return list(await asyncio.gather(*(answer(question) for question in questions)))
 
 
-def metrics_of(answers: Sequence[Answer], confidence: float, seed: int) -> dict[str, Estimate]:
-    """Return the means of all that can be measured on one set of answers alone, with bootstrap intervals."""
-    known = [answer for answer in answers if answer.score is not None]
-    metrics = {"length": mean_interval([answer.tokens for answer in answers], confidence, seed)}
-    if known:
-        metrics["score"] = mean_interval([float(answer.score or 0.0) for answer in known], confidence, seed)
-        metrics["exact"] = mean_interval([float(answer.exact or 0.0) for answer in known], confidence, seed)
-        metrics["f1"] = mean_interval([float(answer.f1 or 0.0) for answer in known], confidence, seed)
-    return metrics
+def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -> dict[str, Estimate]:
+    """Return the means, with bootstrap intervals, of what can be measured on one policy's answers alone."""
+    scored = [answer for answer in answers if answer.score is not None]
+    values = {"length": [float(answer.tokens) for answer in answers]}
+    if scored:
+        values["score"] = [float(answer.score or 0.0) for answer in scored]
+        values["exact"] = [float(answer.exact or 0.0) for answer in scored]
+        values["f1"] = [float(answer.f1 or 0.0) for answer in scored]
+    return {name: mean_interval(each, confidence, seed) for name, each in values.items()}
 
 
-async def kl_samples(
-    pool: EnginePool, prompts: Sequence[Question], render: Callable[[Question], Messages], *, max_tokens: int, seed: int
-) -> list[tuple[list[int], list[int], float]]:
-    """Sample one answer a prompt at temperature 1: prompt tokens, answer tokens, and the answer's log-probability.
-
-    The difference to the same answer's log-probability under the initial policy has the KL divergence
-    KL(policy || initial), in nats an answer, as its mean (the estimator k1 of Schulman 2020).
-    """
-
-    async def draw(index: int, prompt: Question) -> tuple[list[int], list[int], float] | None:
-        request = SampleRequest(prompt.id, render(prompt), seed=seed + index, temperature=1.0, max_tokens=max_tokens)
-        reply, _ = await pool.sample(request)
-        if not reply.candidates:
-            return None
-        sample = reply.candidates[0]
-        return reply.prompt_token_ids, sample.token_ids, sum(sample.logprobs)
-
-    drawn = await asyncio.gather(*(draw(index, prompt) for index, prompt in enumerate(prompts)))
-    return [entry for entry in drawn if entry is not None]
-
-
-async def initial_logps(pool: EnginePool, samples: Sequence[tuple[list[int], list[int], float]]) -> list[float]:
-    """Return each answer's log-probability under the base model of a pool that serves adapters."""
-    requests = [ScoreRequest(prompt + answer, start=len(prompt), adapter=False) for prompt, answer, _ in samples]
-    return [sum(logprobs) for logprobs in await asyncio.gather(*(pool.score(request) for request in requests))]
-
-
-def predictions_csv(answers: Sequence[Answer]) -> bytes:
-    """Return `id, answer, passage` as CSV: the answers and the passage of the context that supports each best."""
+def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
+    """Return `id, answer, passage` as CSV; the passage is the part of the context that supports the answer best."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "answer", "passage"])

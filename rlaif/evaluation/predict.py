@@ -9,7 +9,7 @@ from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
-from rlaif.evaluation.heldout import Answer, answer_questions, predictions_csv
+from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, predictions_csv
 from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.files import write_bytes
 from rlaif.models.resolve import check_model, resolve_model, weights_id
@@ -121,7 +121,7 @@ def _predict(
         base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
         current = current_policy(run, base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
 
-        async def answer() -> list[Answer]:
+        async def answer() -> list[HeldoutAnswer]:
             gpu = uses_gpus(settings.cluster.device)
             spec = policy_spec(settings.policy, settings.training, settings.cluster, base_id=base_id, gpu=gpu)
             attempts = settings.sampling.attempts

@@ -22,7 +22,7 @@ from rlaif.judges.verdict import Decision, Verdict
 from rlaif.progress import Silent
 from rlaif.recipe import GoldSetSection, parse_recipe
 from rlaif.reporting.html import render_page
-from rlaif.rounds import run as rounds
+from rlaif.rounds import loop
 from rlaif.rounds.identity import differing_keys
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
@@ -220,20 +220,23 @@ def test_a_run_may_go_on_under_another_gold_set() -> None:
 def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     directory: RoundDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def train_policy(*_: object) -> None:
+    async def train_policy(*_: object, **options: object) -> None:
         await asyncio.sleep(60)
 
-    async def sample_ahead(work: Any, following: RoundDir, current: object) -> None:
+    async def sample_ahead(self: object, following: RoundDir, current: object) -> None:
         await judge_gold_set(REFERENCE, [label("1", "b")], following, 0.7, progress=Silent(), emit=ignore_event)
 
-    monkeypatch.setattr(rounds, "train_policy", train_policy)
-    monkeypatch.setattr(rounds, "_sample_ahead", sample_ahead)
-    section = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3))
-    work: Any = SimpleNamespace(
-        setup=SimpleNamespace(recipe=section), run=RunDir(str(Path(directory.root).parent)), progress=Silent()
-    )
+    monkeypatch.setattr(loop, "train_policy", train_policy)
+    monkeypatch.setattr(loop.RoundLoop, "_sample_ahead", sample_ahead)
+    recipe = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3), evaluation=SimpleNamespace(max_tokens=8))
+    setup: Any = SimpleNamespace(recipe=recipe)
+    nothing: Any = None
+    rounds = loop.RoundLoop(
+        setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
+        judge=REFERENCE, progress=Silent(), emit=ignore_event,
+    )  # fmt: skip
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
-        asyncio.run(rounds._train(work, directory, PolicyWeights("base", "base")))
+        asyncio.run(rounds._train(directory, PolicyWeights("base", "base")))
 
 
 def test_the_page_shows_the_gold_set_of_each_round(tmp_path: Path) -> None:

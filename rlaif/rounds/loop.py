@@ -1,0 +1,192 @@
+"""The loop over rounds: sample and judge, pair, train, evaluate, promote.
+
+Invariant: a stage reads only what earlier stages have committed, writes its results whole and is marked last. So a run
+that was killed anywhere continues with the first stage that is not marked.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rlaif.errors import RlaifError
+from rlaif.inference.pools import RunPools
+from rlaif.judge_evals.gold_set import check_stored
+from rlaif.judges.judge import Judge
+from rlaif.preferences.round_pairs import write_pairs
+from rlaif.progress import Ahead, Progress
+from rlaif.rounds.evaluation_stage import PolicyEvaluation
+from rlaif.rounds.sampling_stage import sample_and_judge
+from rlaif.rounds.setup import Setup
+from rlaif.rounds.training_stage import train_policy
+from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
+from rlaif.store.policies import current_policy, trained_policy
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.evaluation_record import EvaluationRecord
+from rlaif.store.records.round_record import EvaluateStage, PairsStage, PromoteStage
+from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.training.workers import TrainingWorkers
+
+
+class RoundLoop:
+    """Does the rounds of a run.
+
+    Args:
+        setup: the recipe with all that it names.
+        run: the run's directory.
+        pools: its engines.
+        workers: its training workers.
+        judge: its judge.
+        progress: shows what happens.
+        emit: takes events.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        run: RunDir,
+        pools: RunPools,
+        workers: TrainingWorkers,
+        *,
+        judge: Judge,
+        progress: Progress,
+        emit: Emit,
+    ) -> None:
+        self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
+        self._judge, self._progress, self._emit = judge, progress, emit
+        self._initial = run.path("initial")
+        self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
+
+    async def run(self) -> RoundDir | None:
+        """Do what is left of the run; returns the round whose policy ended it at the gate, or None."""
+        await self._measure_initial_policy()
+        for number in range(self._recipe.rounds.count):
+            directory = self._run.round(number)
+            if not directory.done("promote"):
+                await self._round(directory)
+            if self._gate_ends_run(directory):
+                return directory
+        return None
+
+    async def _round(self, directory: RoundDir) -> None:
+        """Do what is left of a round."""
+        current, trained_in = current_policy(self._run, self._pools.policy.base.id, directory.number)
+        if not directory.done("judge"):
+            await self._sample(directory, current)
+        if not directory.done("pairs"):
+            self._pair(directory)
+        if not directory.done("train"):
+            await self._train(directory, current)
+        trained = trained_policy(directory)
+        if trained is None:
+            self._progress.say(f"round {directory.number}: nothing to learn from; the policy stays")
+            directory.mark(PromoteStage(promoted=False, reason="no pairs"))
+            return
+        if not directory.done("evaluate"):
+            await self._evaluate(directory, trained, trained_in.root if trained_in else self._initial)
+        self._promote(directory)
+
+    async def _measure_initial_policy(self) -> None:
+        if EvaluationRecord.read(self._run.path("initial", "evaluation.json")) is None:
+            await self._load(self._pools.policy.base, judges=False)
+            with self._timed("evaluate", None):
+                await self._evaluation.evaluate(self._initial, "initial policy: evaluate")
+
+    async def _sample(self, directory: RoundDir, current: PolicyWeights) -> None:
+        if section := self._recipe.judge.gold_set:
+            # A judge that is known to disagree ends the round before engines start.
+            check_stored(self._judge, self._setup.gold_set, directory, section.min_agreement)
+        await self._sample_with(directory, current, self._progress)
+
+    async def _sample_with(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
+        await self._load(policy, judges=True, progress=progress)
+        with self._timed("sample", directory.number):
+            await sample_and_judge(
+                directory, self._setup, self._pools.policy, self._judge, progress=progress, emit=self._emit
+            )
+
+    def _pair(self, directory: RoundDir) -> None:
+        with self._timed("pairs", directory.number):
+            questions = {question.id: question for question in self._setup.train}
+            counts = write_pairs(directory, questions, self._judge, self._recipe.pairs, render=self._setup.render)
+            directory.mark(
+                PairsStage(
+                    questions=counts.prompts,
+                    pairs=counts.pairs,
+                    below_margin=counts.below_margin,
+                    by_status=counts.by_status,
+                    by_judge=counts.by_judge,
+                )
+            )
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.by_status.items()))
+        self._progress.say(
+            f"round {directory.number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})"
+        )
+
+    async def _train(self, directory: RoundDir, current: PolicyWeights) -> None:
+        """Train the round's policy; with `rounds.staleness`, sample the next round meanwhile."""
+        following = self._run.round(directory.number + 1)
+        ahead = self._recipe.rounds.staleness and following.number < self._recipe.rounds.count
+        with self._timed("train", directory.number):
+            training = train_policy(
+                directory, self._recipe, current, pools=self._pools, workers=self._workers,
+                progress=self._progress, emit=self._emit,
+            )  # fmt: skip
+            if not ahead or following.done("judge"):
+                await training
+                return
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(training)
+                    both.create_task(self._sample_ahead(following, current))
+            except* (RlaifError, OSError) as errors:
+                # A person reads one message, as if one task had been at work alone.
+                raise errors.exceptions[0] from None
+
+    async def _sample_ahead(self, directory: RoundDir, current: PolicyWeights) -> None:
+        await self._sample_with(directory, current, Ahead(self._progress))
+        self._progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
+
+    async def _evaluate(self, directory: RoundDir, trained: PolicyWeights, current: str) -> None:
+        # Where a held-out question has no gold answer, the judge says which policy answers better.
+        await self._load(trained, judges=any(question.gold_answer is None for question in self._setup.heldout))
+        with self._timed("evaluate", directory.number):
+            await self._evaluation.evaluate(directory.root, f"round {directory.number}: evaluate", current)
+        directory.mark(EvaluateStage(questions=len(self._setup.heldout)))
+
+    def _promote(self, directory: RoundDir) -> None:
+        with self._timed("promote", directory.number):
+            measured = EvaluationRecord.read(directory.path("evaluation.json"))
+            assert measured is not None
+            directory.mark(PromoteStage(promoted=measured.promoted))
+        if gate := measured.gate:
+            change = " -> ".join("undefined" if mean is None else f"{mean:.3f}" for mean in (gate.before, gate.after))
+            outcome = "promoted" if gate.passed else "not promoted"
+            self._progress.say(f"round {directory.number}: {gate.metric} {change}: {outcome}")
+
+    def _gate_ends_run(self, directory: RoundDir) -> bool:
+        stops = self._recipe.rounds.gate.on_fail == "stop" and not directory.record().promoted
+        return stops and trained_policy(directory) is not None
+
+    async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
+        """Have the engines run and answer with a policy."""
+        started = time.monotonic()
+        pool = self._pools.policy
+        if not pool.running:
+            (progress or self._progress).stage("start engines", 1)
+        await self._pools.start(None if judges else [pool])
+        difference = await pool.update(policy)
+        seconds = time.monotonic() - started
+        self._emit(WeightsLoaded(policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=seconds))
+
+    @contextmanager
+    def _timed(self, stage: str, number: int | None) -> Iterator[None]:
+        """Emit when a stage begins and how it ends."""
+        began = time.monotonic()
+        self._emit(StageStarted(stage=stage, round=number))
+        ended: type[StageDone | StageBroken] = StageBroken
+        try:
+            yield
+            ended = StageDone
+        finally:
+            self._emit(ended(stage=stage, round=number, seconds=round(time.monotonic() - began, 3)))
