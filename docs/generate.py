@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -131,9 +131,11 @@ def default_text(field: FieldInfo) -> str:
 
 def _union(annotation: Any) -> tuple[Any, ...]:
     found = get_origin(annotation)
+    if found is Annotated:
+        return _union(get_args(annotation)[0])
     if found is None or found in (list, tuple, Literal):
         return (annotation,)
-    return tuple(kind for item in get_args(annotation) if not isinstance(item, FieldInfo) for kind in _union(item))
+    return tuple(kind for item in get_args(annotation) for kind in _union(item))
 
 
 def _kind_text(kind: Any) -> str:

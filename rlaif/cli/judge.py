@@ -80,19 +80,17 @@ def check(
     json_: _Json = False,
 ) -> None:
     """Check a judge file with all that it names, or a prompt file; every fault comes with its file and line."""
-    from dataclasses import asdict
-
     from rlaif.judges.check import check_judge
 
-    findings = check_judge(path)
+    faults = check_judge(path)
     if json_:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        typer.echo(json.dumps([{"path": fault.path, "line": fault.line, "message": fault.message} for fault in faults]))
     else:
-        for finding in findings:
-            typer.echo(str(finding))
-        if not findings:
+        for fault in faults:
+            typer.echo(str(fault))
+        if not faults:
             typer.echo(f"{path}: no fault found")
-    if findings:
+    if faults:
         raise typer.Exit(WRONG_USE)
 
 

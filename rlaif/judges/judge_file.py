@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from rlaif.errors import UserError
+from rlaif.io.renamed import Renamed
 from rlaif.io.resources import find_resource
-from rlaif.io.yaml_file import parse_mapping, read_text, validated
+from rlaif.io.yaml_file import read_mapping, validated
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.reference import ReferenceSpec
@@ -19,6 +20,9 @@ from rlaif.recipe.judge_overrides import JudgeOverrides, merged, split_judge_nam
 _FILE: TypeAdapter[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec] = TypeAdapter(
     Annotated[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec, Field(discriminator="kind")]
 )
+
+_RENAMED = {"orders": Renamed("swap_positions", {"both": True, "given": False})}
+"""Old keys that are still accepted. A judge's sha256 is computed with the old names."""
 
 
 def load_judge_file(name: str, overrides: JudgeOverrides | None = None) -> JudgeSpec:
@@ -58,7 +62,7 @@ def _load(path: Path, name: str, overrides: Mapping[str, Any], above: tuple[Path
             raise KeyFault(key, f"a panel that asks itself: {' -> '.join(path.stem for path in circle)}")
         return _load(member, _plain_name(member_name), merged(given, passed_on), chain)
 
-    mapping = parse_mapping(read_text(path), str(path))
+    mapping = read_mapping(path, _RENAMED)
     _override(mapping.tree, overrides)
     try:
         return validated(_FILE, mapping, Origin(path, name, load_member))

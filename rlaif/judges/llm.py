@@ -13,8 +13,6 @@ from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, Logp
 from rlaif.prompts.template import PromptTemplate
 from rlaif.recipe.backend import Backend, OpenAIBackend, Prices, VllmBackend
 
-Orders = Literal["both", "given"]
-
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -43,8 +41,8 @@ class LlmSpec(JudgeSpec):
     working directory."""
     backend: Backend = VllmBackend(type="vllm")
     """What serves the model."""
-    orders: Orders = "both"
-    """`both` asks each comparison in both orders and ties where they disagree; `given` asks once, at half the cost."""
+    swap_positions: bool = True
+    """Whether each comparison is asked in both orders, a tie where they disagree; false asks once, at half the cost."""
     rubric: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
     """Criteria of your own, for prompts that show a rubric."""
     temperature: float | None = Field(default=0.0, ge=0, le=2)
@@ -80,8 +78,8 @@ class LlmSpec(JudgeSpec):
         template, front_matter = self._template, self._front_matter
         if self.rubric and "rubric" not in template.uses:
             raise KeyFault("rubric", f"{template.path} never shows one; expected {{{{ rubric }}}} in it")
-        if "orders" in self.model_fields_set and not self.pairwise:
-            raise KeyFault("orders", f"{template.path} rates one answer at a time; expected no orders")
+        if "swap_positions" in self.model_fields_set and not self.pairwise:
+            raise KeyFault("swap_positions", f"{template.path} rates one answer at a time; remove this key")
         if isinstance(front_matter, LogprobFrontMatter):
             for key in ("temperature", "max_tokens", "samples"):
                 # A file that mentions `reasoning` may say how the reasons are asked for.
@@ -167,7 +165,7 @@ class LlmSpec(JudgeSpec):
             "rubric": self.rubric,
         }
         if self.pairwise:
-            tree["orders"] = self.orders
+            tree["orders"] = "both" if self.swap_positions else "given"
         if self.sampling is not None:
             tree["sampling"] = asdict(self.sampling)
         if self._all_principles:
@@ -201,8 +199,11 @@ class LlmSpec(JudgeSpec):
 
     def describe(self) -> dict[str, Any]:
         """Return plain values for a run's record."""
+        facts = super().describe()
+        if facts.pop("orders", None):
+            facts["swap_positions"] = self.swap_positions
         return {
-            **super().describe(),
+            **facts,
             "prompt": self._template.name,
             "prompt_sha": self._template.sha,
             "backend": self.backend.type,

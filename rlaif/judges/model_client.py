@@ -62,20 +62,22 @@ class LogprobClient:
 
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
         """See `ModelClient`."""
-        labels, prefix = self.front_matter.labels, self.front_matter.prefix
-        replies = await self.backend.choices([ChoiceRequest(messages, labels, prefix) for messages in prompts])
+        choices, prefix = self.front_matter.choices, self.front_matter.prefix
+        replies = await self.backend.choices([ChoiceRequest(messages, choices, prefix) for messages in prompts])
         return [[self._read(reply)] for reply in replies]
 
     def _read(self, reply: ChoiceReply) -> ReadReply:
         cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
-        labels = self.front_matter.labels
+        choices = self.front_matter.choices
         if reply.failure is not None:
             return ReadReply("error", None, reply.failure, *cost)
-        if len(reply.logprobs) != len(labels):
-            return ReadReply("error", None, f"{len(reply.logprobs)} log-probabilities for {len(labels)} labels", *cost)
+        if len(reply.logprobs) != len(choices):
+            return ReadReply(
+                "error", None, f"{len(reply.logprobs)} log-probabilities for {len(choices)} choices", *cost
+            )
         reading = self.front_matter.of_logprobs(reply.logprobs)
-        best = [label for label, value in zip(labels, reply.logprobs, strict=True) if value == max(reply.logprobs)]
-        values = ", ".join(f"{label} {value:.4f}" for label, value in zip(labels, reply.logprobs, strict=True))
+        best = [choice for choice, value in zip(choices, reply.logprobs, strict=True) if value == max(reply.logprobs)]
+        values = ", ".join(f"{choice} {value:.4f}" for choice, value in zip(choices, reply.logprobs, strict=True))
         text = f"{best[0] if len(best) == 1 else 'neither'} ({values})"
         if reading == UNPARSED and reply.text:
             text += f"; it began with {reply.text!r}"

@@ -33,7 +33,7 @@ class PairwiseJudge(SpecJudge):
 
     @property
     def _orders(self) -> tuple[Order, ...]:
-        return ("ab", "ba") if self.spec.orders == "both" else ("ab",)
+        return ("ab", "ba") if self.spec.swap_positions else ("ab",)
 
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None

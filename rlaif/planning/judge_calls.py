@@ -60,7 +60,7 @@ def _calls(spec: LlmSpec, *, settles: bool) -> JudgeCalls:
         name=spec.name,
         model=spec.model,
         answers=2 if spec.pairwise else 1,
-        orders=2 if spec.pairwise and spec.orders == "both" else 1,
+        orders=2 if spec.pairwise and spec.swap_positions else 1,
         samples=spec.sampling.samples if spec.sampling else 1,
         template_tokens=_template_tokens(spec),
         output_tokens=spec.sampling.max_tokens if spec.sampling else 1,

@@ -1,8 +1,8 @@
-"""Reads what a judge's model said: the label, the number or the JSON that it gave as its verdict.
+"""Reads the answer of a judge's model: the choice, the number or the JSON that it gives as its verdict.
 
-Invariant: whatever the text, nothing raises, and what is not plainly a verdict is `unparsed`. A line that begins with
-the mark of a quotation holds an answer's words, repeated by the judge, and is never read; so a label that an answer
-forges cannot come back as the verdict.
+Invariant: no text raises, and a text that is not plainly a verdict is `unparsed`. A line that begins with the mark of a
+quotation holds an answer's words, repeated by the model, and is never read; so a choice that an answer forges cannot
+come back as the verdict.
 """
 
 import math
@@ -18,10 +18,10 @@ ReadStatus = Literal["ok", "tie", "unparsed"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one answer of a judge's model says.
+    """A verdict as read from one answer of a judge's model.
 
     Attributes:
-        status: `ok` has a value, the others have none.
+        status: only `ok` has a value.
         value: of two answers, P(the one shown first is better) in [0, 1], never 0.5; of one, its rating.
     """
 
@@ -34,60 +34,60 @@ TIE, UNPARSED = Reading("tie"), Reading("unparsed")
 
 
 def preference_reading(preference: float) -> Reading:
-    """Return what P(the answer shown first is better) says; NaN is `unparsed` and 0.5 a tie."""
+    """Return the reading of P(the answer shown first is better); NaN is `unparsed` and 0.5 a tie."""
     if math.isnan(preference):
         return UNPARSED
     return TIE if preference == 0.5 else Reading("ok", preference)
 
 
-def choices_of(labels: tuple[str, str], tie_label: str | None) -> dict[str, Reading]:
-    """Return what each label says: that of the answer shown first, that of the second, and that of a tie."""
-    choices = {labels[0]: FIRST, labels[1]: SECOND}
-    return choices if tie_label is None else {**choices, tie_label: TIE}
+def choice_readings(choices: tuple[str, str], tie_choice: str | None) -> dict[str, Reading]:
+    """Return the reading of each choice: of the answer shown first, of the second, and of a tie."""
+    readings = {choices[0]: FIRST, choices[1]: SECOND}
+    return readings if tie_choice is None else {**readings, tie_choice: TIE}
 
 
-def read_label(text: str, expression: re.Pattern[str], choices: Mapping[str, Reading]) -> Reading:
-    """Read the last label of a text.
+def read_choice(text: str, pattern: re.Pattern[str], readings: Mapping[str, Reading]) -> Reading:
+    """Read the last choice in a text.
 
     Args:
-        text: what the judge's model said.
-        expression: finds a label; its one group captures it.
-        choices: what each label says. Case and outer white space count for nothing.
+        text: the answer of the judge's model.
+        pattern: finds a choice; its one group captures it.
+        readings: of each choice; case and outer white space are ignored.
 
     Returns:
-        What the last match says. Where that captured none of the labels it is `unparsed`, never an earlier match: a
-        judge that ends with a label that was not offered has not chosen one that it named on the way.
+        The reading of the last match. If that captured none of the choices it is `unparsed`, never an earlier match: a
+        model that ends with a choice that was not offered has not chosen one that it named on the way.
     """
-    said = _last_match(text, expression)
-    return {label.casefold(): reading for label, reading in choices.items()}.get(said.strip().casefold(), UNPARSED)
+    captured = _last_match(text, pattern).strip().casefold()
+    return {choice.casefold(): reading for choice, reading in readings.items()}.get(captured, UNPARSED)
 
 
-def read_number(text: str, scale: tuple[float, float], expression: re.Pattern[str] | None = None) -> Reading:
+def read_number(text: str, scale: tuple[float, float], pattern: re.Pattern[str] | None = None) -> Reading:
     """Read the rating of one answer.
 
     Args:
-        text: what the judge's model said.
+        text: the answer of the judge's model.
         scale: least and greatest rating.
-        expression: finds the rating, the last match counting; its one group captures it. None takes the last number.
+        pattern: finds the rating, the last match counting; its one group captures it. None takes the last number.
 
     Returns:
-        `unparsed` for a number off the scale, a range, a date, a percentage, or none. "4/5" and "4 out of 5" are 4
-        where 5 is the greatest rating.
+        The rating; `unparsed` for a number off the scale, a range, a date, a percentage, or no number. "4/5" and
+        "4 out of 5" are 4 where 5 is the greatest rating.
     """
-    if expression is not None:
-        said = _last_match(text, expression).strip()
+    if pattern is not None:
+        number = _last_match(text, pattern).strip()
     else:
         greatest = re.escape(f"{scale[1]:g}")
         rest = re.sub(rf"\s*(?:/|\bout\s+of\b)\s*{greatest}(?![\d.,]*\d)", "", _folded(own_words(text)), flags=re.I)
-        said = next(reversed(_NUMBERS.findall(rest)), "")
-    if not _NUMBER.fullmatch(said):
+        number = next(reversed(_NUMBERS.findall(rest)), "")
+    if not _NUMBER.fullmatch(number):
         return UNPARSED
-    value = float(said.replace("−", "-"))
+    value = float(number.replace("−", "-"))
     return Reading("ok", value) if scale[0] <= value <= scale[1] else UNPARSED
 
 
 def read_json(text: str, model: type[BaseModel]) -> BaseModel | None:
-    """Return a text's JSON object, held to a model; None where it is not one. A fence of ``` around it is left out."""
+    """Return a text's JSON object, or None where it does not fit the model. A fence of ``` around it is left out."""
     fenced = _FENCE.fullmatch(text.strip())
     try:
         return model.model_validate_json(fenced.group(1) if fenced else text)
@@ -96,14 +96,14 @@ def read_json(text: str, model: type[BaseModel]) -> BaseModel | None:
 
 
 def expected_rating(logprobs: Sequence[float], ratings: Sequence[float]) -> Reading:
-    """Return the mean rating under the probabilities of the ratings' labels, these made to add up to one.
+    """Return the mean rating under the probabilities of the ratings' choices, scaled to add up to one.
 
     The probability-weighted score of G-Eval (Liu et al. 2023, arXiv:2303.16634, equation 1), from one step's exact
     probabilities rather than from samples.
 
     Args:
-        logprobs: natural log-probability of each label, in [-inf, 0].
-        ratings: what each label stands for, in the same order.
+        logprobs: natural log-probability of each choice, in [-inf, 0].
+        ratings: of each choice, in the same order.
     """
     best = max(logprobs, default=math.nan)
     if not -math.inf < best < math.inf or any(map(math.isnan, logprobs)):
@@ -114,7 +114,7 @@ def expected_rating(logprobs: Sequence[float], ratings: Sequence[float]) -> Read
 
 
 def own_words(text: str) -> str:
-    """Return a judge's text with the lines emptied that quote an answer."""
+    """Return the text of a judge's model with the lines emptied that quote an answer."""
     return "\n".join("" if line.lstrip().startswith(_QUOTES) else line for line in text.splitlines())
 
 
@@ -139,14 +139,14 @@ def _folded(text: str) -> str:
     return text.translate(_FOLDED)
 
 
-def _last_match(text: str, expression: re.Pattern[str]) -> str:
-    """Return what the expression captures last, or "".
+def _last_match(text: str, pattern: re.Pattern[str]) -> str:
+    """Return the last capture of a pattern, or "".
 
-    A judge that writes in another language may put its label in that language's brackets or full-width letters, and an
-    expression may be written so too: the text is searched as it is and folded to ASCII.
+    A model that writes in another language may put its choice in that language's brackets or full-width letters, and so
+    may a pattern: the text is searched as it is and folded to ASCII.
     """
     words = own_words(text)
-    matches = [*expression.finditer(words), *expression.finditer(_folded(words))]
+    matches = [*pattern.finditer(words), *pattern.finditer(_folded(words))]
     if not matches:
         return ""
     last = max(matches, key=lambda match: (match.end(), match.start()))
@@ -154,7 +154,7 @@ def _last_match(text: str, expression: re.Pattern[str]) -> str:
 
 
 def preference_of(first_logprob: float, second_logprob: float) -> float:
-    """Return P(first) among two labels, exp(a) / (exp(a) + exp(b)); NaN where that is undefined.
+    """Return P(first) of two choices, exp(a) / (exp(a) + exp(b)); NaN where that is undefined.
 
     Args:
         first_logprob, second_logprob: natural log-probabilities, in [-inf, 0]; not both -inf.

@@ -22,7 +22,7 @@ from rlaif.io.former_names import current_name
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import YamlMapping, parse_mapping, read_text, validated
 from rlaif.prompts.forms import REASONING, front_matter_of, lines_of, without_comments
-from rlaif.prompts.front_matter import FRONT_MATTER, FrontMatter
+from rlaif.prompts.front_matter import FRONT_MATTER, RENAMED, FrontMatter
 from rlaif.prompts.quoting import quoted, without_role_markers
 
 
@@ -137,7 +137,7 @@ def load_forms(path: Path) -> list[PromptTemplate]:
     end = next((number for number, line in enumerate(lines) if number and line.rstrip() == _FENCE), None)
     if end is None:
         raise UserError(Fault(origin, "the front matter has no end", 1, expected="a second line of ---"))
-    mapping, body = parse_mapping("\n".join(lines[1:end]), origin, first_line=2), lines[end + 1 :]
+    mapping, body = parse_mapping("\n".join(lines[1:end]), origin, 2, RENAMED), lines[end + 1 :]
     if REASONING not in mapping.tree:
         return [_make(path, path.stem, mapping, body, end + 2)]
     return [
@@ -158,7 +158,8 @@ def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], firs
     source = "\n" * (first_line - 1) + "\n".join(body)
     template, used = _compile(source, front_matter.kind, str(path), first_line)
     # Without defaults, so that a field that a later version adds leaves the sha256 of today's files as it is.
-    fields = json.dumps(front_matter.model_dump(mode="json", exclude_defaults=True), sort_keys=True, ensure_ascii=False)
+    tree = front_matter.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    fields = json.dumps(tree, sort_keys=True, ensure_ascii=False)
     text = "\n".join(without_comments(body)).strip("\n")
     sha = hashlib.sha256(f"{fields}\0{text}".encode()).hexdigest()
     prompt = PromptTemplate(name, path, front_matter, sha, used, template)

@@ -24,8 +24,8 @@ from tests.e2e import command
 PAIRWISE = r"""---
 kind: pairwise
 verdict: label
-labels: [a, b]
-label: 'Output \(([ab])\)'
+choices: [a, b]
+pattern: 'Output \(([ab])\)'
 ---
 {% block user %}
 Select the output that executes the instruction better, and end with "Output (a)" or "Output (b)".

@@ -77,7 +77,7 @@ def test_a_judges_samples_repeat_with_their_seed(engine: VllmEngine) -> None:
 
 
 def test_a_judges_json_is_held_to_its_schema_beside_other_requests(engine: VllmEngine) -> None:
-    front = PairwiseJson(kind="pairwise", verdict="json", reason=False, tie_label="neither")
+    front = PairwiseJson(kind="pairwise", verdict="json", reason=False, tie_choice="neither")
     asked = [engine.chat(ChatRequest(MESSAGES, 24, 1.0, seed, front.answer_schema)) for seed in range(6)]
     beside = engine.chat(ChatRequest(MESSAGES, 8))
     for future in asked:

@@ -8,8 +8,8 @@ from rlaif.errors import UserError
 from rlaif.io.resources import list_resources
 from rlaif.judges.check import check_judge
 
-PAIR = "---\nkind: pairwise\nverdict: logprob\nlabels: [A, B]\n---\n"
-LABEL = "---\nkind: pairwise\nverdict: label\nlabels: [A, AB]\nlabel: %s\n---\n"
+PAIR = "---\nkind: pairwise\nverdict: logprob\nchoices: [A, B]\n---\n"
+LABEL = "---\nkind: pairwise\nverdict: label\nchoices: [A, AB]\npattern: %s\n---\n"
 GOOD = "{% block user %}\n{{ context }}\n{{ question }}\n{{ answer_a }}\n{{ answer_b }}\n{% endblock %}\n"
 
 
@@ -46,7 +46,7 @@ def test_all_faults_of_a_part_are_found_each_with_its_line(tmp_path: Path) -> No
         "p.md:8: unknown variable anser_a",
         "p.md:6: question, answer_a never shown",
     ]
-    front = "---\nkind: pairwise\nverdict: label\nlabel: '([AB]'\nlables: x\n---\n"
+    front = "---\nkind: pairwise\nverdict: label\npattern: '([AB]'\nlables: x\n---\n"
     assert [finding.partition(": ")[0] for finding in findings(tmp_path, front + GOOD)] == [
         "p.md:2",
         "p.md:4",
@@ -68,7 +68,7 @@ def test_what_is_shared_must_stand_first(tmp_path: Path) -> None:
         "{% if reference %}\n{{ reference }}\n{% endif %}\n{{ rubric }}\n{% endblock %}\n"
     )
     found = findings(tmp_path, PAIR + body)
-    assert [finding[: finding.index(" stands")] for finding in found] == [
+    assert [finding[: finding.index(" comes")] for finding in found] == [
         "p.md:9: context", "p.md:11: reference", "p.md:14: rubric",
     ]  # fmt: skip
     user = "{% block user %}{{ question }}{% endblock %}\n"
@@ -91,13 +91,13 @@ def test_a_rated_answer_stands_last_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("label", "said"), [("(A|AB)", "AB"), ("'^> (AB?)$'", "> A")])
 def test_a_label_that_is_never_read_is_a_fault(tmp_path: Path, label: str, said: str) -> None:
     found = findings(tmp_path, LABEL % label + GOOD)
-    assert f"p.md:5: label: {said!r} is not read as" in found[0]
+    assert f"p.md:5: pattern: {said!r} is not read as" in found[0]
     assert findings(tmp_path, LABEL % "'(AB|A)'" + GOOD) == []
 
 
 def test_a_judge_files_faults_are_found_with_those_of_its_prompt(tmp_path: Path) -> None:
-    assert findings(tmp_path, PAIR + GOOD, "kind: llm\nprompt: ./p.md\norders: one\nsamples: 0\n") == [
-        "j.yaml:3: orders: expected 'both' or 'given' (got 'one')",
+    assert findings(tmp_path, PAIR + GOOD, "kind: llm\nprompt: ./p.md\nbackend: {type: tgi}\nsamples: 0\n") == [
+        "j.yaml:3: backend.type: expected one of 'vllm', 'openai' (got 'tgi')",
         "j.yaml:4: samples: expected greater than or equal to 1 (got 0)",
     ]
     (found,) = findings(tmp_path, PAIR, "kind: llm\nprompt: ./p.md\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.errors import UserError
+from rlaif.errors import RenamedWarning, UserError
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
@@ -42,7 +42,7 @@ def test_the_shipped_panel_is_the_exact_check_and_then_the_initial_policy() -> N
 def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
     spec = judge(tmp_path, LLM)
     assert isinstance(spec, LlmSpec)
-    assert (spec.model, spec.orders, spec.front_matter.labels) == ("policy", "both", ("A", "B"))
+    assert (spec.model, spec.swap_positions, spec.front_matter.choices) == ("policy", True, ("A", "B"))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,8 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
         ("kind: reference\n\ntolerence: 0.1", "mine.yaml:3: tolerence: unknown key"),
         ("kind: llm", "mine.yaml:1: prompt: missing"),
         (LLM + "orders: one", "mine.yaml:3: orders: expected 'both' or 'given' (got 'one')"),
+        (LLM + "orders: both\nswap_positions: true", "mine.yaml:3: orders: is the old name of swap_positions"),
+        (LLM + "swap_positions: perhaps", "mine.yaml:3: swap_positions: expected a valid boolean"),
         (LLM + "backend:\n  type: tgi", "mine.yaml:4: backend.type: expected one of 'vllm', 'openai' (got 'tgi')"),
         (LLM + "backend:\n  type: openai", "mine.yaml:3: backend.model: missing"),
         (OPENAI + "\n  retry: 3", "mine.yaml:6: backend.retry: unknown key"),
@@ -112,7 +114,7 @@ def test_a_prompt_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_a_rubric_that_the_prompt_never_shows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text(
-        "---\nkind: pairwise\nverdict: logprob\nlabels: [A, B]\n---\n"
+        "---\nkind: pairwise\nverdict: logprob\nchoices: [A, B]\n---\n"
         "{% block user %}{{ question }}{{ answer_a | quoted }}{{ answer_b | quoted }}{% endblock %}",
         encoding="utf-8",
     )
@@ -131,9 +133,9 @@ def test_panels_nest_and_a_circle_of_them_is_refused(tmp_path: Path) -> None:
 
 def test_the_sha_is_of_what_decides_verdicts(tmp_path: Path) -> None:
     sha = judge(tmp_path, LLM).sha
-    written_out = "# mine\n" + LLM + "backend: {model: policy, type: vllm}\norders: both\nrubric: ''\n"
+    written_out = "# mine\n" + LLM + "backend: {model: policy, type: vllm}\nswap_positions: true\nrubric: ''\n"
     assert judge(tmp_path, written_out, "another").sha == sha
-    for change in ("orders: given", "rubric: Prefer brief answers.", "backend: {type: vllm, model: m}"):
+    for change in ("swap_positions: false", "rubric: Prefer brief answers.", "backend: {type: vllm, model: m}"):
         assert judge(tmp_path, LLM + change).sha != sha
     reference = judge(tmp_path, "kind: reference").sha
     assert judge(tmp_path, "kind: reference\ntolerance: 0.005").sha == reference
@@ -240,10 +242,18 @@ def test_an_override_that_does_not_fit_is_refused(name: str, message: str) -> No
 
 def test_a_prompt_without_reasons_cannot_be_asked_for_them(tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text(
-        "---\nkind: pairwise\nverdict: logprob\nlabels: [A, B]\n---\n"
+        "---\nkind: pairwise\nverdict: logprob\nchoices: [A, B]\n---\n"
         "{% block user %}{{ question }}{{ answer_a | quoted }}{{ answer_b | quoted }}{% endblock %}",
         encoding="utf-8",
     )
     message = fault(tmp_path, "kind: llm\nprompt: ./plain.md\nreasoning: true")
     assert message.startswith("mine.yaml:2: prompt: ")
     assert "expected a section `reasoning`" in message
+
+
+@pytest.mark.parametrize(("old", "new"), [("both", "true"), ("given", "false")])
+def test_an_old_key_is_the_same_judge_and_a_warning_says_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.warns(RenamedWarning, match=r"mine\.yaml:3: orders is now called swap_positions"):
+        renamed = judge(tmp_path, LLM + f"orders: {old}")
+    assert renamed.sha == judge(tmp_path, LLM + f"swap_positions: {new}").sha
+    assert renamed.describe()["swap_positions"] is (old == "both")

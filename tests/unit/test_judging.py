@@ -162,7 +162,7 @@ def test_a_failed_reply_is_an_error_with_its_reason_and_takes_no_other_compariso
 
 def test_a_reply_without_a_log_probability_for_each_label_is_an_error() -> None:
     verdicts, _ = asked(judge("finance-grounded", GivenLogprobs(lambda a, b: [-1.0])), ["x", "y"])
-    assert {(verdict.status, verdict.text) for verdict in verdicts} == {("error", "1 log-probabilities for 2 labels")}
+    assert {(verdict.status, verdict.text) for verdict in verdicts} == {("error", "1 log-probabilities for 2 choices")}
 
 
 def test_identical_answers_tie_without_a_question_and_repeated_ones_are_asked_once() -> None:

@@ -24,7 +24,7 @@ from rlaif.judges.vote import Vote
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", gold_answer="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"
 ONE = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
-LABEL = "kind: pairwise\nverdict: label\nlabel: '\\[\\[([ABC])\\]\\]'\nlabels: [A, B]\ntie_label: C\n"
+LABEL = "kind: pairwise\nverdict: label\npattern: '\\[\\[([ABC])\\]\\]'\nchoices: [A, B]\ntie_choice: C\n"
 BY_PRINCIPLE = PAIR.replace("A:\n", "By this: {{ principle }}\nA:\n", 1)
 
 
@@ -116,7 +116,7 @@ def test_a_json_judge_asks_for_its_schema(tmp_path: Path) -> None:
 
 
 def test_samples_are_verdicts_of_their_own_and_their_mean_decides(tmp_path: Path) -> None:
-    spec = files(tmp_path, LABEL, PAIR, "temperature: 0.7\nsamples: 3\nseed: 10\norders: given")
+    spec = files(tmp_path, LABEL, PAIR, "temperature: 0.7\nsamples: 3\nseed: 10\nswap_positions: false")
     said = {10: "[[A]]", 11: "hm", 12: "[[A]]"}
     backend = Speaking(lambda text, request: said[request.seed])
     verdicts, (decision,) = asked(build_judge(spec, backend), ["x", "y"])
@@ -236,9 +236,9 @@ def test_principles_come_from_a_file_with_one_a_line(tmp_path: Path) -> None:
             LABEL, BY_PRINCIPLE, "principles: [x]\nprinciples_file: p.md",
             "j.yaml:4: principles_file: principles is given too",
         ),
-        ("kind: pointwise\nverdict: score\nscale: [1, 5]\n", ONE, "orders: both", "j.yaml:3: orders: "),
+        ("kind: pointwise\nverdict: score\nscale: [1, 5]\n", ONE, "swap_positions: true", "j.yaml:3: swap_positions: "),
         (
-            "kind: pairwise\nverdict: logprob\nlabels: [A, B]\nprefix: 'I say '\n", PAIR,
+            "kind: pairwise\nverdict: logprob\nchoices: [A, B]\nprefix: 'I say '\n", PAIR,
             "backend: {type: openai, model: m}", "j.yaml:3: backend: ",
         ),
     ],
@@ -262,8 +262,16 @@ def test_the_sha_is_of_what_decides_a_text_judges_verdicts(tmp_path: Path) -> No
     ]
     for change in same:
         assert files(tmp_path, LABEL, PAIR, openai + change).sha == base
-    assert files(tmp_path, LABEL, PAIR, openai + "seed: 0\nsamples: 1\nmax_tokens: 1024\norders: both").sha == base
-    for change in ["  base_url: http://localhost:1/v1", "seed: 1", "samples: 2", "max_tokens: 9", "orders: given"]:
+    assert (
+        files(tmp_path, LABEL, PAIR, openai + "seed: 0\nsamples: 1\nmax_tokens: 1024\nswap_positions: true").sha == base
+    )
+    for change in [
+        "  base_url: http://localhost:1/v1",
+        "seed: 1",
+        "samples: 2",
+        "max_tokens: 9",
+        "swap_positions: false",
+    ]:
         assert files(tmp_path, LABEL, PAIR, openai + change).sha != base
     assert files(tmp_path, LABEL, PAIR, openai.replace("0.5", "0.6")).sha != base
     assert files(tmp_path, LABEL, PAIR, openai + "  base_url: https://api.openai.com/v1/").sha == base

@@ -340,7 +340,7 @@ def test_a_limit_needs_an_endpoint_that_says_what_it_charges_for() -> None:
 
 def judge_file(folder: Path, server_url: str, extra: str = "") -> str:
     (folder / "p.md").write_text(
-        "---\nkind: pairwise\nverdict: label\nlabel: '\\[\\[([AB])\\]\\]'\nlabels: [A, B]\n---\n{% block user %}\n"
+        "---\nkind: pairwise\nverdict: label\npattern: '\\[\\[([AB])\\]\\]'\nchoices: [A, B]\n---\n{% block user %}\n"
         "{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n",
         encoding="utf-8",
     )

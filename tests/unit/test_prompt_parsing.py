@@ -16,13 +16,15 @@ from rlaif.prompts.front_matter import (
     PointwiseLogprob,
     PointwiseScore,
 )
-from rlaif.prompts.front_matter import captured_part as captured
 from rlaif.prompts.parsing import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, own_words, read_number
+from rlaif.prompts.pattern import captured_part as captured
 from rlaif.prompts.quoting import quoted
 
-BRACKETS = PairwiseLabel(kind="pairwise", verdict="label", label=r"\[\[([ABC])\]\]", labels=("A", "B"), tie_label="C")
-LLMBAR = PairwiseLabel(kind="pairwise", verdict="label", label=r"Output \((a|b)\)", labels=("a", "b"))
-JSON = PairwiseJson(kind="pairwise", verdict="json", tie_label="neither")
+BRACKETS = PairwiseLabel(
+    kind="pairwise", verdict="label", pattern=r"\[\[([ABC])\]\]", choices=("A", "B"), tie_choice="C"
+)
+LLMBAR = PairwiseLabel(kind="pairwise", verdict="label", pattern=r"Output \((a|b)\)", choices=("a", "b"))
+JSON = PairwiseJson(kind="pairwise", verdict="json", tie_choice="neither")
 SCORE = PointwiseScore(kind="pointwise", verdict="score", scale=(1, 5))
 JSON_SCORE = PointwiseJson(kind="pointwise", verdict="json", scale=(1, 5))
 
@@ -74,7 +76,7 @@ def test_the_words_of_real_judges_are_read() -> None:
 
 
 def test_a_last_label_that_was_not_offered_is_unparsed_and_no_earlier_one_counts() -> None:
-    wide = PairwiseLabel(kind="pairwise", verdict="label", label=r"\[\[(.)\]\]", labels=("A", "B"))
+    wide = PairwiseLabel(kind="pairwise", verdict="label", pattern=r"\[\[(.)\]\]", choices=("A", "B"))
     assert wide.of_text("[[A]] is close, but neither is right: [[D]]") == UNPARSED
 
 
@@ -133,7 +135,7 @@ def test_the_last_number_is_the_rating_if_it_is_on_the_scale(text: str, value: f
 
 
 def test_an_expression_finds_the_rating_among_other_numbers() -> None:
-    front = PointwiseScore(kind="pointwise", verdict="score", scale=(0, 10), label=r"Rating: \[\[([\d.]+)\]\]")
+    front = PointwiseScore(kind="pointwise", verdict="score", scale=(0, 10), pattern=r"Rating: \[\[([\d.]+)\]\]")
     assert front.of_text("Rating: [[2]]? No, 9 of 10 figures hold.\nRating: [[7.5]]\n10 points.") == Reading("ok", 7.5)
     assert front.of_text("Rating: [[11]]") == front.of_text("Rating: [[1.2.3]]") == front.of_text("7") == UNPARSED
 
@@ -187,7 +189,7 @@ def test_the_schema_asks_for_the_reason_before_the_verdict() -> None:
 
 def test_a_rating_by_log_probabilities_is_the_mean_of_the_scale() -> None:
     front = PointwiseLogprob(kind="pointwise", verdict="logprob", scale=(1, 3))
-    assert front.labels == ("1", "2", "3")
+    assert front.choices == ("1", "2", "3")
     reading = front.of_logprobs([math.log(0.1), math.log(0.1), math.log(0.2)])
     assert reading.value == pytest.approx((0.1 + 0.2 + 0.6) / 0.4)
     assert front.of_logprobs([-math.inf, -900.0, -math.inf]) == Reading("ok", 2.0)

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.errors import UserError
+from rlaif.errors import RenamedWarning, UserError
 from rlaif.prompts.quoting import quoted, without_role_markers
 from rlaif.prompts.template import PromptTemplate, load_template
 
-PAIRWISE = "kind: pairwise\nverdict: logprob\nlabels: [A, B]"
+PAIRWISE = "kind: pairwise\nverdict: logprob\nchoices: [A, B]"
 SHIPPED = load_template("finance-grounded")
 BODY = "{% block user %}\n{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n"
 RATED = "{% block user %}\n{{ question }}\n{{ answer | quoted }}\n{% endblock %}\n"
-LABEL = "kind: pairwise\nverdict: label\nlabels: [A, B]\n"
+LABEL = "kind: pairwise\nverdict: label\nchoices: [A, B]\n"
 
 
 def prompt(folder: Path, body: str, front: str = "kind: answer") -> PromptTemplate:
@@ -96,16 +96,16 @@ def test_no_system_message_from_an_empty_or_missing_block(tmp_path: Path, system
             "mine.md:3: verdict: expected one of 'logprob', 'label', 'json' (got 'score')",
         ),
         (BODY, "kind: pairwise", "mine.md:2: verdict: missing"),
-        (BODY, "kind: pairwise\nverdict: label\nlabels: [A, B]", "mine.md:2: label: missing"),
-        (BODY, LABEL + "label: '(A|B'", "mine.md:5: label: not a regular expression: missing )"),
-        (BODY, LABEL + "label: '[[(A|B)]]'", "mine.md:5: label: possible nested set"),
-        (BODY, LABEL + "label: '[AB]'", "mine.md:5: label: 0 groups; expected exactly one"),
-        (BODY, LABEL + "label: '(A)|(B)'", "mine.md:5: label: 2 groups; expected exactly one"),
-        (BODY, LABEL + "label: 'Output ([ac])'", "mine.md:5: label: the group never captures B;"),
-        (BODY, LABEL + "tie_label: C\nlabel: '([AB])'", "mine.md:6: label: the group never captures C;"),
-        (BODY, LABEL + "tie_label: a\nlabel: '([AB])'", "mine.md:5: tie_label: is also one of labels"),
-        (BODY, "kind: pairwise\nverdict: label\nlabels: [a, A]", "mine.md:4: labels: differ by case alone"),
-        (BODY, LABEL + "label: '([AB])'\nprefix: x", "mine.md:6: prefix: unknown key"),
+        (BODY, "kind: pairwise\nverdict: label\nchoices: [A, B]", "mine.md:2: pattern: missing"),
+        (BODY, LABEL + "pattern: '(A|B'", "mine.md:5: pattern: not a regular expression: missing )"),
+        (BODY, LABEL + "pattern: '[[(A|B)]]'", "mine.md:5: pattern: possible nested set"),
+        (BODY, LABEL + "pattern: '[AB]'", "mine.md:5: pattern: 0 groups; expected exactly one"),
+        (BODY, LABEL + "pattern: '(A)|(B)'", "mine.md:5: pattern: 2 groups; expected exactly one"),
+        (BODY, LABEL + "pattern: 'Output ([ac])'", "mine.md:5: pattern: the group never captures B;"),
+        (BODY, LABEL + "tie_choice: C\npattern: '([AB])'", "mine.md:6: pattern: the group never captures C;"),
+        (BODY, LABEL + "tie_choice: a\npattern: '([AB])'", "mine.md:5: tie_choice: is also one of choices"),
+        (BODY, "kind: pairwise\nverdict: label\nchoices: [a, A]", "mine.md:4: choices: differ only by case"),
+        (BODY, LABEL + "pattern: '([AB])'\nprefix: x", "mine.md:6: prefix: unknown key"),
         (BODY, "kind: pairwise\nverdict: json\nscale: [1, 5]", "mine.md:4: scale: unknown key"),
         (RATED, "kind: pointwise\nverdict: score", "mine.md:2: scale: missing"),
         (RATED, "kind: pointwise\nverdict: score\nscale: [5, 1]", "mine.md:4: scale: expected the least and"),
@@ -118,13 +118,17 @@ def test_no_system_message_from_an_empty_or_missing_block(tmp_path: Path, system
         (RATED, "kind: pointwise\nverdict: logprob\nscale: [0, 1.5]", "mine.md:4: scale.1: expected a valid integer"),
         (BODY, "kind: pointwise\nverdict: score\nscale: [1, 5]", "mine.md:8: unknown variable answer_a"),
         (RATED, "kind: pairwise\nverdict: json", "mine.md:7: unknown variable answer;"),
-        (BODY, "kind: pairwise\nverdict: logprob", "mine.md:2: labels: missing"),
-        (BODY, "kind: pairwise\nverdict: logprob\nlabels: [A, A]", "mine.md:4: labels: expected two different labels"),
-        (BODY, "kind: pairwise\nverdict: logprob\nlabels: [A]", "mine.md:4: labels"),
+        (BODY, "kind: pairwise\nverdict: logprob", "mine.md:2: choices: missing"),
         (
             BODY,
-            "kind: pairwise\nverdict: logprob\nlabels: [true, false]",
-            "mine.md:4: labels.0: expected text; put it in quotes (got True)",
+            "kind: pairwise\nverdict: logprob\nchoices: [A, A]",
+            "mine.md:4: choices: expected two different",
+        ),
+        (BODY, "kind: pairwise\nverdict: logprob\nchoices: [A]", "mine.md:4: choices"),
+        (
+            BODY,
+            "kind: pairwise\nverdict: logprob\nchoices: [true, false]",
+            "mine.md:4: choices.0: expected text; put it in quotes (got True)",
         ),
         (BODY, PAIRWISE + "\nlables: x", "mine.md:5: lables: unknown key"),
         (BODY, PAIRWISE + "\nkind: pairwise", "mine.md:5: kind: duplicate key"),
@@ -152,7 +156,7 @@ def test_an_unknown_name_says_which_prompts_there_are() -> None:
 def test_the_sha_is_of_what_decides_the_output(tmp_path: Path) -> None:
     sha = prompt(tmp_path, BODY, PAIRWISE).sha
     assert prompt(tmp_path, BODY, "# Comments decide nothing.\n" + PAIRWISE).sha == sha
-    assert prompt(tmp_path, BODY, "labels:\n- A\n- 'B'\nprefix: ''\nverdict: logprob\nkind: pairwise").sha == sha
+    assert prompt(tmp_path, BODY, "choices:\n- A\n- 'B'\nprefix: ''\nverdict: logprob\nkind: pairwise").sha == sha
     assert prompt(tmp_path, BODY.replace("\n", "\r\n"), PAIRWISE).sha == sha
     assert prompt(tmp_path, BODY, PAIRWISE + "\nprefix: 'Answer: '").sha != sha
     assert prompt(tmp_path, BODY, PAIRWISE.replace("[A, B]", "[B, A]")).sha != sha
@@ -164,10 +168,10 @@ def test_the_shas_of_prompts_that_runs_have_recorded_stand() -> None:
 
 
 def test_a_default_written_out_leaves_the_sha(tmp_path: Path) -> None:
-    label = LABEL + "label: '([AB])'\n"
-    assert prompt(tmp_path, BODY, label + "tie_label: null").sha == prompt(tmp_path, BODY, label).sha
+    label = LABEL + "pattern: '([AB])'\n"
+    assert prompt(tmp_path, BODY, label + "tie_choice: null").sha == prompt(tmp_path, BODY, label).sha
     json = "kind: pairwise\nverdict: json\n"
-    assert prompt(tmp_path, BODY, json + "labels: [A, B]\nreason: true").sha == prompt(tmp_path, BODY, json).sha
+    assert prompt(tmp_path, BODY, json + "choices: [A, B]\nreason: true").sha == prompt(tmp_path, BODY, json).sha
 
 
 def test_variables_of_another_kind_or_missing_ones_are_refused(tmp_path: Path) -> None:
@@ -251,7 +255,7 @@ def test_the_shipped_answer_prompt_puts_the_context_before_the_question() -> Non
     assert user["content"] == "Sales were 7.\n\nQuestion: How much?"
 
 
-BOTH = PAIRWISE + "\nreasoning:\n  verdict: label\n  labels: [A, B]\n  label: '\\[\\[([AB])\\]\\]'"
+BOTH = PAIRWISE + "\nreasoning:\n  verdict: label\n  choices: [A, B]\n  pattern: '\\[\\[([AB])\\]\\]'"
 TWO_FORMS = (
     "{% block user %}\n{% if context %}\n{{ context }}\n{% if reasoning %}\n{% if rubric %}\nR\n{% else %}\nN\n"
     "{% endif %}\n{% endif %}\n{% endif %}\n{{ question }}{% if reference %}!{% endif %}\n{% if not reasoning %}\n"
@@ -272,7 +276,10 @@ def test_each_form_of_a_file_is_the_file_that_holds_it_alone(tmp_path: Path) -> 
     short, long = prompt(tmp_path, TWO_FORMS, BOTH), load_template(f"{tmp_path / 'mine.md'}:reasoning")
     assert load_template(str(tmp_path / "mine.md"), reasoning=True).sha == long.sha
     assert (short.name, long.name) == ("mine", "mine:reasoning")
-    alone = (prompt(tmp_path, SHORT_FORM, PAIRWISE), prompt(tmp_path, LONG_FORM, LABEL + "label: '\\[\\[([AB])\\]\\]'"))
+    alone = (
+        prompt(tmp_path, SHORT_FORM, PAIRWISE),
+        prompt(tmp_path, LONG_FORM, LABEL + "pattern: '\\[\\[([AB])\\]\\]'"),
+    )
     values = {"question": "Q", "answer_a": "{% if reasoning %}", "answer_b": "b"}
     for form, file in zip((short, long), alone, strict=True):
         assert (form.sha, form.uses, form.front_matter) == (file.sha, file.uses, file.front_matter)
@@ -283,7 +290,7 @@ def test_each_form_of_a_file_is_the_file_that_holds_it_alone(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("front", "body", "message"),
     [
-        (BOTH.replace("[A, B]\n  label", "[A, A]\n  label"), TWO_FORMS, "mine.md:7: labels: "),
+        (BOTH.replace("[A, B]\n  pattern", "[A, A]\n  pattern"), TWO_FORMS, "mine.md:7: choices: "),
         (BOTH, TWO_FORMS.replace("Think.", "{{ thought }}"), "mine.md:25: unknown variable thought"),
         (BOTH, TWO_FORMS.replace("Short.", "{{ thought }}"), "mine.md:23: unknown variable thought"),
         (BOTH, TWO_FORMS.replace("{{ answer_b", "{% if reasoning %}!{% endif %}{{ answer_b"), "mine.md:28: unknown"),
@@ -302,3 +309,19 @@ def test_a_former_name_and_a_form_that_is_not_there() -> None:
         load_template("answer:reasoning")
     with pytest.raises(UserError, match=r"rubric:short: no prompt"):
         load_template("rubric:short")
+
+
+def test_old_keys_are_the_same_prompt_and_warnings_say_the_new_ones(tmp_path: Path) -> None:
+    new = "kind: pairwise\nverdict: label\nchoices: [A, B]\ntie_choice: C\npattern: '([ABC])'"
+    old = new.replace("choices", "labels").replace("tie_choice", "tie_label").replace("pattern", "label")
+    with pytest.warns(RenamedWarning) as warned:
+        renamed = prompt(tmp_path, BODY, old)
+    assert [str(warning.message).removeprefix(f"{tmp_path}/") for warning in warned] == [
+        "mine.md:4: labels is now called choices; the old name still works",
+        "mine.md:5: tie_label is now called tie_choice; the old name still works",
+        "mine.md:6: label is now called pattern; the old name still works",
+    ]
+    loaded = prompt(tmp_path, BODY, new)
+    assert (renamed.sha, renamed.front_matter) == (loaded.sha, loaded.front_matter)
+    with pytest.warns(RenamedWarning, match=r"mine\.md:7: reasoning\.labels is now called reasoning\.choices"):
+        prompt(tmp_path, TWO_FORMS, BOTH.replace("  choices", "  labels"))

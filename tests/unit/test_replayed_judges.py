@@ -23,8 +23,8 @@ from rlaif.judges.verdict import Decision, Verdict
 PAIRWISE = """---
 kind: pairwise
 verdict: label
-label: 'Output \\((a|b)\\)'
-labels: [a, b]
+pattern: 'Output \\((a|b)\\)'
+choices: [a, b]
 ---
 {% block user %}
 # Instruction:
