@@ -2,14 +2,14 @@
 
     python benchmarks/gpu.py --model Qwen/Qwen2.5-0.5B-Instruct
 
-Each line is what `benchmarks/trainers.py` measures on made data, with bfloat16 passes on CUDA: ours with FlexAttention,
-TRL with the attention that transformers chooses. Prints a table for `docs/gpu.md`.
+Each line is a measurement of `benchmarks/trainers.py` on random data, with bfloat16 passes on CUDA: ours with
+FlexAttention, TRL with the attention that transformers chooses. Prints a table for `docs/gpu.md`.
 """
 
 import argparse
 from collections.abc import Iterable
 
-from trainers import Measured, Work, in_process
+from trainers import Case, Figures, in_process
 
 # Prompt, answer, candidates, prompts a step, LoRA rank, tokens a row of ours.
 SHAPES = [
@@ -22,7 +22,7 @@ SHAPES = [
 ]
 
 
-def fastest(runs: Iterable[Measured]) -> Measured:
+def fastest(runs: Iterable[Figures]) -> Figures:
     """Return the run with the most pairs a second."""
     return max(runs, key=lambda run: run.pairs / run.seconds)
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The trainer on a GPU against TRL's.")
     parser.add_argument("--model", default="builtin:smollm2-135m")
     parser.add_argument("--batches", type=int, nargs="+", default=[2, 4, 8], help="pairs a forward pass, for TRL")
-    parser.add_argument("--repeats", type=int, default=2, help="of which the faster counts, for both")
+    parser.add_argument("--repeats", type=int, default=2, help="measurements of each; the fastest counts")
     options = parser.parse_args()
     import torch
 
@@ -46,12 +46,12 @@ def main() -> None:
 
 
 def compare(model: str, shape: tuple[int, ...], batches: list[int], repeats: int) -> str:
-    """Return the table's line of a shape."""
+    """Return a shape's line of the table."""
     prompt, answer, candidates, groups, rank, pack = shape
 
-    def measure(trainer: str, batch: int) -> Measured:
-        work = Work(trainer, model, None, prompt, answer, candidates, None, groups, rank, batch, pack, gpu=True)
-        return fastest(in_process(work) for _ in range(repeats))
+    def measure(trainer: str, batch: int) -> Figures:
+        case = Case(trainer, model, None, prompt, answer, candidates, None, groups, rank, batch, pack, gpu=True)
+        return fastest(in_process(case) for _ in range(repeats))
 
     theirs, ours = fastest(measure("trl", batch) for batch in batches), measure("ours", 0)
     speeds = [run.pairs / run.seconds for run in (theirs, ours)]

@@ -3,14 +3,13 @@
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
 
-Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up; the later
-ones are timed, each as one of many in a training. The two take turns, step by step, while the other waits, so that
-whatever else the machine does falls on both, and the ratio is the median of the turns'. TRL is given its fastest
-correct configuration here, found before in the run, in turns too: no gradient checkpointing, no padding to a fixed
-length, and the number of pairs a forward pass that is fastest of those tried; ours against the memory of the others is
+Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up, the later
+ones are timed. The two take turns step by step, so that other load on the machine falls on both; the ratio is the
+median over turns. TRL runs its fastest correct configuration, found before in the same run: no gradient checkpointing,
+no padding to a fixed length, and the fastest number of pairs a forward pass of those tried; the memory of the others is
 printed too. Its time includes its reference pass. Ours trains against the log-probabilities that came with the samples;
-what computing them too would take is printed beside it. The loss is that of the second step, so that the trainers agree
-on it only if the first one moved their weights alike.
+the time of a reference pass is printed beside it. The loss is that of the second step: the trainers agree on it only if
+the first step moved their weights alike.
 """
 
 import argparse
@@ -21,29 +20,29 @@ from dataclasses import asdict
 from math import comb
 from pathlib import Path
 
-from trainers import Contender, Measured, Work
+from trainers import Case, Contender, Figures
 
-# A step of far fewer is measured with what a step costs beside its pairs. Whole batches of 1, 2, 3, 4 and 6: TRL weighs
-# the pairs of a last, smaller one more.
+# With far fewer, the fixed cost of a step dominates. It is a multiple of 1, 2, 3, 4 and 6: TRL gives the pairs of a
+# smaller last batch more weight.
 _PAIRS = 12
 
 
-def take_turns(one: Work, other: Work) -> tuple[Measured, Measured, list[float]]:
-    """Measure two, step by step in turn; the third is the seconds of one over those of the other in each turn."""
+def take_turns(one: Case, other: Case) -> tuple[Figures, Figures, list[float]]:
+    """Measure two, step by step in turn; the third result is the ratio of their seconds in each turn."""
     first, second = Contender(one), Contender(other)
     ratios = [first.step() / second.step() for _ in range(one.steps)]
     return first.result(), second.result(), ratios
 
 
-def fastest(work: Callable[[int], Work], batches: Sequence[int]) -> tuple[int, dict[int, Measured]]:
-    """Return the fastest number of pairs a forward pass, and what each came to in turns with the best so far.
+def fastest(case: Callable[[int], Case], batches: Sequence[int]) -> tuple[int, dict[int, Figures]]:
+    """Return the fastest number of pairs a forward pass, and each one's figures against the best so far.
 
-    Of one alone there is nothing to find out.
+    A single one is not measured.
     """
     best = batches[0]
-    tried: dict[int, Measured] = {}
+    tried: dict[int, Figures] = {}
     for batch in batches[1:]:
-        before, now, (ratio,) = take_turns(work(best), work(batch))
+        before, now, (ratio,) = take_turns(case(best), case(batch))
         tried |= {best: before, batch: now}
         best = batch if ratio > 1 else best
     for batch, run in tried.items():
@@ -51,8 +50,8 @@ def fastest(work: Callable[[int], Work], batches: Sequence[int]) -> tuple[int, d
     return best, tried
 
 
-def line(name: str, run: Measured) -> str:
-    """Return a table's line."""
+def line(name: str, run: Figures) -> str:
+    """Return one trainer's line."""
     speed, computed = run.pairs / run.seconds, f"{run.tokens:,} forward and backward, {run.reference_tokens:,} forward"
     return f"{name:<14} {speed:8.3f} pairs/s  {run.peak_gib:5.2f} GiB peak  loss {run.loss:.4f}  tokens: {computed}"
 
@@ -61,42 +60,42 @@ def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description="Preference training against TRL's DPOTrainer.")
     parser.add_argument("--model", default="builtin:smollm2-135m")
-    parser.add_argument("--pairs", dest="file", help="a pairs.parquet in place of made data")
+    parser.add_argument("--pairs", dest="file", help="a pairs.parquet instead of random data")
     parser.add_argument("--prompt", type=int, default=300, help="tokens of a prompt")
     parser.add_argument("--answer", type=int, default=30, help="tokens of an answer")
     parser.add_argument("--candidates", type=int, default=4, help="candidates of a prompt")
-    parser.add_argument("--pairs-per-prompt", type=int, help="all of them if left out")
+    parser.add_argument("--pairs-per-prompt", type=int, help="default: all")
     parser.add_argument(
-        "--groups", type=int, help=f"prompts; if left out, as many as have {_PAIRS} pairs, or six of a file"
+        "--groups", type=int, help=f"prompts; default: as many as have {_PAIRS} pairs, or six of a file"
     )
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 2, 4],
-        help="pairs a forward pass to try for TRL, one of which is taken as it is; two are in memory at a time, which "
-        "for 2 and 4 takes some 19 GiB",
+        help="pairs a forward pass to try for TRL; a single one is taken untried. Two trainers are in memory at a "
+        "time, for 2 and 4 some 19 GiB",
     )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
-    parser.add_argument("--json", type=Path, help="write all measurements there")
+    parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
 
     pairs_of_one = options.pairs_per_prompt or comb(options.candidates, 2)
     groups = options.groups or (6 if options.file else -(-_PAIRS // pairs_of_one))
 
-    def work(trainer: str, batch: int, steps: int) -> Work:
-        return Work(
+    def case(trainer: str, batch: int, steps: int) -> Case:
+        return Case(
             trainer, options.model, options.file, options.prompt, options.answer, options.candidates,
             options.pairs_per_prompt, groups, options.lora, batch, options.pack, steps,
         )  # fmt: skip
 
-    best, tried = fastest(lambda batch: work("trl", batch, 1), options.batches)
-    theirs, ours, ratios = take_turns(work("trl", best, options.turns), work("ours", 0, options.turns))
+    best, tried = fastest(lambda batch: case("trl", batch, 1), options.batches)
+    theirs, ours, ratios = take_turns(case("trl", best, options.turns), case("ours", 0, options.turns))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
     print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} pairs a step")
     print(line(f"TRL, batch {best}", theirs))
     if left := theirs.pairs % best:
-        print(f"  its loss is no mean over the pairs: {left} in the last pass weigh as much as {best} in the others")
+        print(f"  its loss is not a mean over the pairs: {left} in the last pass weigh as much as {best} elsewhere")
     print(line("rlaif", ours))
     faster = statistics.median(ratios)
     with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)

@@ -9,8 +9,7 @@ from rlaif.store.records.policy_record import BaseModelRecord, PolicyRecord
 from rlaif.store.records.round_record import TrainStage
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir
-from rlaif.training.dpo.result import DpoResult
-from rlaif.training.dpo.train import train_dpo
+from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.step_log import StepProgress
 from rlaif.training.workers import TrainingWorkers

@@ -1,7 +1,7 @@
 """The checkpoints of a training, in the run's own storage: a file system or an object store.
 
-On a file system that all nodes share, the trainer writes there itself. For an object store each worker copies what it
-wrote, and then the first one marks the checkpoint complete; a checkpoint without the mark is ignored.
+On a file system that all nodes share, the trainer writes there itself. For an object store each worker copies its
+files, and then the first one marks the checkpoint complete; a checkpoint without the mark is ignored.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A training as plain data: what it starts from, what it learns from, where the result goes, and what came of it."""
+"""A training as plain data: the weights it starts from, its rows, its destination and its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -7,7 +7,7 @@ hands in one training after another here, and collects their steps and results h
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rlaif.training.job import TrainingJob, Worker
@@ -15,13 +15,7 @@ from rlaif.training.job import TrainingJob, Worker
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One training.
-
-    Attributes:
-        number: of the task, from 1.
-        train: called in each worker; the first worker's result is the task's.
-        job: what to train.
-    """
+    """A training, numbered from 1: each worker calls `train(job, worker)`."""
 
     number: int
     train: Callable[[TrainingJob[Any], Worker], Any]
@@ -30,32 +24,19 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task ended: exactly one field is set.
-
-    Attributes:
-        result: what `Task.train` returned.
-        failure: an error that a person can act on.
-        full_disk: the file that found its disk full.
-    """
+    """How a task ended: with what `Task.train` returned, or with an error that a person can act on."""
 
     result: Any = None
-    failure: str | None = None
-    full_disk: str | None = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskUpdate:
-    """What happened in the current task since the driver last asked.
+    """The log entries since the last update, how often the task's workers have started, and its outcome at the end."""
 
-    Attributes:
-        entries: log entries of its steps.
-        starts: how often its workers have started so far.
-        outcome: set once the task is over.
-    """
-
-    entries: list[dict[str, float]] = field(default_factory=list)
-    starts: int = 0
-    outcome: Outcome | None = None
+    entries: list[dict[str, float]]
+    starts: int
+    outcome: Outcome | None
 
 
 class Mailbox:
@@ -79,7 +60,7 @@ class Mailbox:
             self._changed.notify_all()
 
     async def update(self, seconds: float) -> TaskUpdate:
-        """Return what is new as soon as something is, or after some seconds."""
+        """Return an update as soon as there is one, or after some seconds."""
         async with self._changed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait_for(lambda: self._entries or self._outcome), seconds)

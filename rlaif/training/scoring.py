@@ -29,7 +29,7 @@ def score_groups(
 
     from rlaif.training.kernels.attention import attention_of
     from rlaif.training.packing import pack_in_order
-    from rlaif.training.shared_prompt import candidate_logps, pack_row, row_to
+    from rlaif.training.shared_prompt import candidate_logps, pack_row
 
     device = torch.device("cuda" if gpu else "cpu")
     model.to(device).eval()
@@ -37,7 +37,7 @@ def score_groups(
     with context or nullcontext(), torch.no_grad():
         for indices in pack_in_order(groups, max_tokens):
             part = [groups[index] for index in indices]
-            flat = iter(candidate_logps(model, row_to(pack_row(part), device), attention_of(model)).tolist())
+            flat = iter(candidate_logps(model, pack_row(part).to(device), attention_of(model)).tolist())
             scores += [[next(flat) for _ in group.candidates] for group in part]
     model.train()
     return scores

@@ -8,7 +8,7 @@ Suffixes name axes: T tokens of the row, A answer tokens, C candidates.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,11 @@ class PackedRow:
     targets: torch.Tensor
     owner: torch.Tensor
     lengths: torch.Tensor
+
+    def to(self, device: torch.device) -> "PackedRow":
+        """Return the row on a device."""
+        row: PackedRow = moved(self, device)
+        return row
 
 
 def pack_row(groups: Sequence[Group]) -> PackedRow:
@@ -83,10 +88,10 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
     )
 
 
-def row_to(row: PackedRow, device: torch.device) -> PackedRow:
-    """Return the row with all its tensors on a device."""
-    names = ("input_ids", "position_ids", "layout", "predicted_from", "targets", "owner", "lengths")
-    return replace(row, **{name: getattr(row, name).to(device) for name in names})
+def moved(data: Any, device: torch.device) -> Any:
+    """Return a dataclass with all its tensors on a device."""
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    return replace(data, **{name: value.to(device) for name, value in values.items() if hasattr(value, "to")})
 
 
 def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:

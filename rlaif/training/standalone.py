@@ -29,7 +29,7 @@ def work_folder(out: str, subject: str) -> Path:
 
     Args:
         out: the output folder.
-        subject: what it is for, in the message.
+        subject: of the output folder, for the message.
 
     Raises:
         UserError: the output folder exists.

@@ -1,4 +1,4 @@
-"""A training's steps: what is kept of each, how it leaves the worker, and how a progress shows it."""
+"""The steps of a training: their log entries, from the trainer to the driver's progress."""
 
 from typing import Any
 

@@ -49,16 +49,13 @@ def _work_on(task: Task, mailbox: Any) -> None:
     worker = Worker(context.get_world_rank(), context.get_world_size(), mailbox.put.remote if first else None)
     try:
         result = task.train(task.job, worker)
-    except RlaifError as error:
-        ray.get(mailbox.finish.remote(Outcome(failure=str(error))))
-        return
-    except OSError as error:
-        if not is_disk_full(error):
+    except (RlaifError, OSError) as error:
+        if isinstance(error, OSError) and not is_disk_full(error):
             raise
-        ray.get(mailbox.finish.remote(Outcome(full_disk=str(error.filename))))
+        ray.get(mailbox.finish.remote(Outcome(error=error)))
         return
     if first:
-        ray.get(mailbox.finish.remote(Outcome(result=result)))
+        ray.get(mailbox.finish.remote(Outcome(result)))
 
 
 def set_threads(threads: int | None, sharers: int = 1) -> None:

@@ -5,8 +5,6 @@ group starts once, while the engines start, and waits for trainings.
 """
 
 import asyncio
-import errno
-import os
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -15,10 +13,10 @@ from typing import Any, TypeVar
 
 from rlaif.background import in_background
 from rlaif.cluster.shortage import ResourceWait
-from rlaif.errors import WorkError
+from rlaif.errors import RlaifError, WorkError
 from rlaif.recipe import TrainersSection
 from rlaif.training.job import OnStep, TrainingJob, Worker
-from rlaif.training.mailbox import Mailbox, Outcome, TaskUpdate
+from rlaif.training.mailbox import Mailbox, TaskUpdate
 from rlaif.training.worker import serve
 
 # Ray Train replaces lost workers this often before it gives a group up.
@@ -97,15 +95,19 @@ class TrainingWorkers:
             for entry in update.entries:
                 on_step(entry)
             if update.outcome is not None:
-                result: R = _result(update.outcome)
+                if isinstance(error := update.outcome.error, RlaifError):
+                    raise WorkError(f"the training failed: {error}")
+                if error is not None:
+                    raise error
+                result: R = update.outcome.result
                 return result
             if patience is not None and not update.entries and patience.over():
                 patience = None  # Ray Train continues with the workers that it has.
             if ended:
-                error = group.exception()
+                lost = group.exception()
                 # Losses of an earlier training may have used up Ray Train's replacements.
                 if starts > _FAILURES or starts == starts_of_group:
-                    raise WorkError(f"the training failed: {_reason(error)}") from error
+                    raise WorkError(f"the training failed: {_reason(lost)}") from lost
                 starts_of_group = starts
                 self.start()
 
@@ -130,14 +132,6 @@ class TrainingWorkers:
             await self.stop()
         if self._storage is not None:
             self._storage.cleanup()
-
-
-def _result(outcome: Outcome) -> Any:
-    if outcome.full_disk is not None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), outcome.full_disk)
-    if outcome.failure is not None:
-        raise WorkError(f"the training failed: {outcome.failure}")
-    return outcome.result
 
 
 def _reason(error: BaseException | None) -> str:

@@ -9,7 +9,7 @@ import torch
 from rlaif.training.groups import Group, Pair
 from rlaif.training.kernels.attention import attention_of, set_attention
 from rlaif.training.models import load_model
-from rlaif.training.shared_prompt import candidate_logps, pack_row, row_to
+from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.gpu import needs_cuda
 
 pytestmark = needs_cuda
@@ -31,7 +31,7 @@ def passes(folder: str, flex: bool, groups: list[Group]) -> tuple[torch.Tensor, 
     if not flex:
         set_attention(model, on_gpu=False)
     assert attention_of(model) == ("flex" if flex else "groups")
-    row = row_to(pack_row(groups), torch.device("cuda"))
+    row = pack_row(groups).to(torch.device("cuda"))
     logps = candidate_logps(model, row, attention_of(model))
     firsts = torch.arange(0, len(logps), 4, device="cuda")
     loss = -torch.nn.functional.logsigmoid(0.1 * (logps[firsts] - logps[firsts + 1])).mean()
@@ -58,6 +58,6 @@ def test_a_long_row_is_scored_group_by_group(model_folder: str) -> None:
     model: Any = load_model(model_folder, "float32", on_gpu=True).cuda().eval()
     device = torch.device("cuda")
     with torch.no_grad():
-        together = candidate_logps(model, row_to(pack_row(groups), device), "flex")
-        apart = torch.cat([candidate_logps(model, row_to(pack_row([group]), device), "flex") for group in groups])
+        together = candidate_logps(model, pack_row(groups).to(device), "flex")
+        apart = torch.cat([candidate_logps(model, pack_row([group]).to(device), "flex") for group in groups])
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-2)

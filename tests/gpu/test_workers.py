@@ -12,8 +12,7 @@ from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.training.dpo.result import DpoResult
-from rlaif.training.dpo.train import train_dpo
+from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import StartingWeights
 from rlaif.training.workers import TrainingWorkers
 from tests.gpu import needs_cuda

@@ -15,10 +15,12 @@ from rlaif.cli.main import app
 from rlaif.data.labels import Label, labels_jsonl
 from rlaif.data.question import Question
 from rlaif.errors import UserError
+from rlaif.evaluation.heldout_pairs import score_chats, tally
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.models.resolve import weights_id
+from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
 from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
@@ -26,10 +28,9 @@ from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
 from rlaif.training.reward.encode import encode_pairs
-from rlaif.training.reward.heldout import score_chats, tally
-from rlaif.training.reward.pairs import RewardPair, pairs_sha, read_pairs
 from rlaif.training.reward.settings import RewardSettings, RewardTrainingSection
 from rlaif.training.reward.split import held_out
+from rlaif.training.reward.standalone import pairs_sha
 from rlaif.training.reward.train import RewardResult, train_reward_model
 from tests.tiny import save_chat_model
 

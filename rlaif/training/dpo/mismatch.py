@@ -9,8 +9,8 @@ from rlaif.training.scoring import score_groups
 
 # Compares a tenth of the groups, within these bounds. On a CPU, scoring one costs a third of training on it.
 _FEWEST_GROUPS, _MOST_GROUPS = 4, 16
-# The default limit of the 99th percentile, in nats a token, by the precision that the engine samples in.
-_LIMITS = {"float32": 0.02, "bfloat16": 0.25, "float16": 0.1}
+DEFAULT_LIMITS = {"float32": 0.02, "bfloat16": 0.25, "float16": 0.1}
+"""Limit of the 99th percentile, in nats a token, by the engine's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,6 @@ class Mismatch:
     def too_large(self) -> bool:
         """Whether the engine's log-probabilities must not serve as the reference."""
         return not self.p99 <= self.limit
-
-
-def mismatch_limit(wanted: float | None, dtype: str) -> float:
-    """Return the limit for a dtype, unless one is wanted."""
-    return wanted or _LIMITS[dtype]
 
 
 def measure_mismatch(groups: Sequence[Group], model: Any, limit: float, *, max_tokens: int, gpu: bool) -> Mismatch:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rlaif.io.files import join, names
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import TrainingSection
-from rlaif.training.dpo.mismatch import Mismatch, measure_mismatch, mismatch_limit
+from rlaif.training.dpo.mismatch import DEFAULT_LIMITS, Mismatch, measure_mismatch
 from rlaif.training.groups import Group, with_reference
 from rlaif.training.job import TrainingJob
 from rlaif.training.scoring import score_groups
@@ -51,10 +51,10 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     mismatch, wanted = None, list(groups)
     if job.settings.reference == "previous":
         if _complete(groups):
-            # Only the engine knows the log-probabilities of what an earlier policy sampled.
+            # For candidates of an earlier policy only the engine has its log-probabilities.
             wanted = [group for group in groups if group.policy in ("", start.id)]
             if wanted:
-                limit = mismatch_limit(job.settings.max_mismatch, weights_dtype(start.dtype, job.gpu))
+                limit = job.settings.max_mismatch or DEFAULT_LIMITS[weights_dtype(start.dtype, job.gpu)]
                 mismatch = measure_mismatch(wanted, model, limit, max_tokens=max_tokens, gpu=job.gpu)
             if mismatch is None or not mismatch.too_large:
                 return Reference(list(groups), "engine", mismatch)

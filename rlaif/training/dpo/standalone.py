@@ -14,9 +14,8 @@ from pathlib import Path
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.recipe import TrainingSection
-from rlaif.training.dpo.result import DpoResult
-from rlaif.training.dpo.settings import AdapterFolder, DpoSettings, find_adapter, parse_settings
-from rlaif.training.dpo.train import train_dpo
+from rlaif.training.dpo.settings import DpoSettings, parse_settings
+from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
 
@@ -57,10 +56,8 @@ def train_file(
     from rlaif.models.resolve import check_model
 
     work = work_folder(out, "the policy")
-    adapter = find_adapter(policy)
-    model = adapter.base if adapter else policy
-    check_model(model)
-    settings = parse_settings(model, adapter, overrides)
+    settings, adapter = parse_settings(policy, overrides)
+    check_model(settings.policy.model)
     preferences = read_preferences(file)
     with ray_cluster(address):
         gpu = uses_gpus(settings.cluster.device)
@@ -70,7 +67,7 @@ def train_file(
     record = {
         "file": file,
         "sha256": _sha(preferences),
-        "policy": {"model": model, "adapter": adapter.path if adapter else None, "id": job.start.id},
+        "policy": {"model": settings.policy.model, "adapter": adapter or None, "id": job.start.id},
         "too_long": too_long,
         "training": settings.training.model_dump(mode="json"),
         **asdict(result),
@@ -81,7 +78,7 @@ def train_file(
 
 
 def _prepare(
-    settings: DpoSettings, adapter: AdapterFolder | None, preferences: list[Preference], work: Path, *, gpu: bool
+    settings: DpoSettings, adapter: str, preferences: list[Preference], work: Path, *, gpu: bool
 ) -> tuple[TrainingJob[TrainingSection], list[str]]:
     """Encode the preferences into the work folder; returns the training on them and the ids of too long pairs."""
     import pyarrow as pa
@@ -94,7 +91,7 @@ def _prepare(
 
     policy, training = settings.policy, settings.training
     base = resolve_model(policy.model, policy.revision)
-    policy_id = weights_id(adapter.path if adapter else base)
+    policy_id = weights_id(adapter or base)
     context = getattr(AutoConfig.from_pretrained(base).get_text_config(), "max_position_embeddings", None)
     encoded = encode_preferences(preferences, AutoTokenizer.from_pretrained(base), context, policy_id)
     if not encoded.rows:
@@ -108,7 +105,7 @@ def _prepare(
         rows = [{**dict.fromkeys(PAIRS.names), **row} for row in encoded.rows]
         write_table(str(work / "pairs.parquet"), pa.Table.from_pylist(rows, schema=PAIRS))
         stamp.write_text(key)
-    path = str(Path(adapter.path).resolve()) if adapter else ""
+    path = str(Path(adapter).resolve()) if adapter else ""
     job = TrainingJob(
         start=StartingWeights(policy.model, policy.revision, policy.dtype, path, policy_id),
         rows=str(work / "pairs.parquet"),

@@ -5,14 +5,14 @@ probe was computed with.
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlaif.recipe import TrainingSection
 from rlaif.store.policy_weights import Probe
 from rlaif.training.dpo.pair_weights import WEIGHT_COLUMNS, pair_weight
-from rlaif.training.dpo.result import DpoResult
-from rlaif.training.job import TrainingJob, Worker
+from rlaif.training.job import TrainingJob, TrainingResult, Worker
 from rlaif.training.packing import Plan
 
 _PROBE_TOKENS = 256
@@ -20,6 +20,30 @@ _COLUMNS = [
     "pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp",
     "policy", *WEIGHT_COLUMNS,
 ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpoResult(TrainingResult):
+    """See `TrainingResult`; `tokens` are those of all packs.
+
+    Attributes:
+        policy_id: sha256 of the trained weights.
+        probe: log-probabilities that engines must reproduce.
+        groups: prompts, each with all its candidates.
+        loss: mean loss of the last step.
+        reference: where the reference log-probabilities came from; see `Reference.origin`.
+        mismatch: mean distance of the engine's log-probabilities from the trainer's before the first update, in nats a
+            token; None without any to compare.
+        mismatch_p99: its 99th percentile over candidates.
+    """
+
+    policy_id: str
+    probe: Probe
+    groups: int
+    loss: float
+    reference: str
+    mismatch: float | None
+    mismatch_p99: float | None
 
 
 def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:

@@ -9,7 +9,7 @@ Suffixes name axes: P pairs, C candidates of a pack.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
 from rlaif.training.kernels.cpu_layers import use_cpu_layers
 from rlaif.training.packing import Plan
-from rlaif.training.shared_prompt import PackedRow, candidate_logps, pack_row, row_to
+from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
 
 # Sums over pairs between two log entries; the last is the number of pairs.
 _SUMS = 6
@@ -125,7 +125,7 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         return SequentialSampler(self.train_dataset)
 
     def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
-        return {"batch": _to_device(inputs["batch"], self.args.device)}
+        return {"batch": moved(inputs["batch"], self.args.device)}
 
     def _compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
@@ -177,9 +177,3 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
             logs |= {name: value / pairs for name, value in zip(names, self._sums, strict=False)}
             self._sums = [0.0] * _SUMS
         super().log(logs, start_time)
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    tensors = ("chosen", "rejected", "ref_chosen", "ref_rejected", "weights")
-    moved = {name: getattr(batch, name).to(device) for name in tensors}
-    return replace(batch, row=row_to(batch.row, device), **moved)

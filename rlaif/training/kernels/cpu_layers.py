@@ -40,9 +40,9 @@ def use_cpu_layers(model: nn.Module) -> int:
 
 def _change(module: Any) -> bool:
     if _is_norm(module):
-        lean, width = types.MethodType(_norm, module), module.weight.shape[-1]
+        smaller, width = types.MethodType(_norm, module), module.weight.shape[-1]
     elif _is_gated_mlp(module):
-        lean, width = types.MethodType(_mlp, module), module.gate_proj.in_features
+        smaller, width = types.MethodType(_mlp, module), module.gate_proj.in_features
     else:
         return False
     narrow = module.forward if isinstance(module.forward, NarrowMlp) else None
@@ -50,12 +50,12 @@ def _change(module: Any) -> bool:
     rows = torch.linspace(-2.0, 2.0, _TRIAL_ROWS * width, device=next(module.parameters()).device)
     rows = rows.view(1, _TRIAL_ROWS, width)
     with torch.no_grad():
-        if not torch.allclose(lean(rows), plain(rows), rtol=1e-4, atol=1e-5):
+        if not torch.allclose(smaller(rows), plain(rows), rtol=1e-4, atol=1e-5):
             return False
     if narrow:
-        narrow.whole = lean
+        narrow.whole = smaller
     else:
-        module.forward = lean
+        module.forward = smaller
     return True
 
 

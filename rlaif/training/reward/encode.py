@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.preferences.reward_pairs import RewardPair
 from rlaif.prompts.conversation import conversation_ids
-from rlaif.training.reward.pairs import RewardPair
 
 Ids = tuple[list[int], list[int]]
 

@@ -5,27 +5,9 @@ answers that it has seen.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from rlaif.errors import UserError
-from rlaif.training.reward.pairs import RewardPair
-
-
-@dataclass(frozen=True, slots=True)
-class SplitPairs:
-    """Pairs to train on, and pairs to measure on."""
-
-    train: tuple[RewardPair, ...]
-    heldout: tuple[RewardPair, ...]
-
-
-def split_pairs(pairs: Sequence[RewardPair], share: float, seed: int) -> SplitPairs:
-    """Split pairs by `held_out` of their questions."""
-    out = held_out((pair.question for pair in pairs), share, seed)
-    return SplitPairs(
-        tuple(pair for pair in pairs if pair.question not in out), tuple(pair for pair in pairs if pair.question in out)
-    )
 
 
 def held_out(questions: Iterable[str], share: float, seed: int) -> frozenset[str]:

@@ -14,18 +14,18 @@ from typing import Any
 
 from rlaif.data.labels import Label, labels_jsonl
 from rlaif.errors import UserError
+from rlaif.evaluation.heldout_pairs import HeldOut, score_chats, tally
 from rlaif.io.files import read_bytes
 from rlaif.io.yaml_file import dump_yaml
+from rlaif.preferences.reward_pairs import RewardPair, RewardPairs, read_pairs
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.reward.encode import EncodedPairs, encode_pairs
-from rlaif.training.reward.heldout import HeldOut, score_chats, tally
-from rlaif.training.reward.pairs import RewardPair, pairs_sha, read_pairs
 from rlaif.training.reward.settings import RewardSettings, RewardTrainingSection
-from rlaif.training.reward.split import split_pairs
+from rlaif.training.reward.split import held_out
 from rlaif.training.reward.train import RewardResult, train_reward_model
-from rlaif.training.standalone import publish, train_from_file, work_folder
+from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
 from rlaif.training.worker import run_once
 
 
@@ -92,28 +92,26 @@ def train_reward_file(
     template = _answer_template(prompt)
     check_model(model)
     read = read_pairs(file, template)
-    split = split_pairs(read.pairs, heldout_share, settings.seed)
+    out_of_training = held_out((pair.question for pair in read.pairs), heldout_share, settings.seed)
+    train = [pair for pair in read.pairs if pair.question not in out_of_training]
+    test = [pair for pair in read.pairs if pair.question in out_of_training]
     with ray_cluster(address):
         gpu = uses_gpus(settings.cluster.device)
-        prepare = partial(_prepare, model, settings, split.train, work, gpu=gpu)
-        train = train_from_file(prepare, train_reward_model, on_step, workers=settings.cluster.training, gpu=gpu)
-        job, encoded, result = asyncio.run(train)
-        measured = asyncio.run(_measure(job, split.heldout))
+        prepare = partial(_prepare, model, settings, train, work, gpu=gpu)
+        training = train_from_file(prepare, train_reward_model, on_step, workers=settings.cluster.training, gpu=gpu)
+        job, encoded, result = asyncio.run(training)
+        measured = asyncio.run(_measure(job, test))
     record = {
-        "file": file,
-        "form": read.form,
-        "sha256": hashlib.sha256(read_bytes(file) or b"").hexdigest(),
+        **_source_record(file, read, template),
         "model": {"model": model, "id": job.start.id},
-        "prompt": {"name": template.name, "sha256": template.sha},
-        "ties": read.ties,
-        "train": _train_record(split.train, encoded),
-        "heldout": _heldout_record(split.heldout, measured),
+        "train": _train_record(train, encoded),
+        "heldout": _heldout_record(test, measured),
         "settings": settings.model_dump(mode="json"),
         **asdict(result),
     }
     trained = Path(job.out)
     _write_judge(trained, out, prompt, template)
-    _write_labels(trained, read.labels, split.heldout)
+    _write_labels(trained, read.labels, out_of_training)
     publish(trained, out, record)
     questions = record["train"]["questions"]
     return RewardOutcome(result, questions, read.ties, encoded.cut, encoded.too_long, measured, out)
@@ -175,6 +173,21 @@ async def _measure(job: TrainingJob[RewardTrainingSection], pairs: Sequence[Rewa
     return tally(pairs, await run_once(score, gpu=job.gpu))
 
 
+def pairs_sha(pairs: Sequence[RewardPair]) -> str:
+    """Return the sha256 of the ids and conversations of pairs, in their order."""
+    return sha256_of([pair.id, *pair.conversations()] for pair in pairs)
+
+
+def _source_record(file: str, read: RewardPairs, template: PromptTemplate) -> dict[str, Any]:
+    return {
+        "file": file,
+        "form": read.form,
+        "sha256": hashlib.sha256(read_bytes(file) or b"").hexdigest(),
+        "prompt": {"name": template.name, "sha256": template.sha},
+        "ties": read.ties,
+    }
+
+
 def _train_record(pairs: Sequence[RewardPair], encoded: EncodedPairs) -> dict[str, Any]:
     too_long = set(encoded.too_long)
     trained = [pair for pair in pairs if pair.id not in too_long]
@@ -204,8 +217,7 @@ def _write_judge(trained: Path, out: str, prompt: str, template: PromptTemplate)
     (trained / "judge.yaml").write_text(dump_yaml(judge), encoding="utf-8")
 
 
-def _write_labels(trained: Path, labels: Sequence[Label], pairs: Sequence[RewardPair]) -> None:
+def _write_labels(trained: Path, labels: Sequence[Label], questions: frozenset[str]) -> None:
     """Write the labels of the held-out questions, ties too, for `rlaif judge report`."""
-    questions = {pair.question for pair in pairs}
-    if held_out := [label for label in labels if label.question in questions]:
-        (trained / "heldout.jsonl").write_bytes(labels_jsonl(held_out))
+    if kept := [label for label in labels if label.question in questions]:
+        (trained / "heldout.jsonl").write_bytes(labels_jsonl(kept))

@@ -5,13 +5,13 @@ failed, and two equal scores prefer neither answer.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlaif.chat import Messages
 from rlaif.judges.reward_scores import Reward, RewardModel
-from rlaif.training.reward.pairs import RewardPair
-from rlaif.training.worker import set_threads
+from rlaif.preferences.reward_pairs import RewardPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,10 @@ def score_chats(
         batch_size: conversations in a forward pass.
         threads: on a CPU; None takes all cores.
     """
+    import torch
+
     if not gpu:
-        set_threads(threads)
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     return asyncio.run(RewardModel(model, batch_size, "cuda" if gpu else "cpu").rewards(chats))
 
 

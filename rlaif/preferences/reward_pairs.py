@@ -4,7 +4,7 @@ Invariant: every row becomes one pair, a counted tie, or an error with its file 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +15,6 @@ from rlaif.errors import UserError
 from rlaif.io.rows import read_file
 from rlaif.prompts.conversation import conversation, question_chat
 from rlaif.prompts.template import PromptTemplate
-from rlaif.training.standalone import sha256_of
 
 Form = Literal["labels", "preferences"]
 
@@ -87,11 +86,6 @@ def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
     if not pairs:
         raise UserError(f"{path}: people see a tie in every label; expected some with a preferred answer")
     return RewardPairs("labels", pairs, len(labels) - len(pairs), labels)
-
-
-def pairs_sha(pairs: Sequence[RewardPair]) -> str:
-    """Return the sha256 of the ids and conversations of pairs, in their order."""
-    return sha256_of([pair.id, *pair.conversations()] for pair in pairs)
 
 
 def _form(path: str) -> Form:
