@@ -1,6 +1,6 @@
-"""`rlaif judge`: judge files listed, shown, checked and tried, and judges measured against people.
+"""`rlaif judge`: lists, shows, checks and tries judges, and measures them against people.
 
-Invariant: a judge is asked only by `try`, `report` and `compare`; the others read files alone.
+Invariant: only `try`, `report` and `compare` ask a judge; the other commands only read files.
 """
 
 import json
@@ -21,10 +21,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a judge in judges/, or the path of a judge file.")]
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A judge in judges/, or the path of its file; NAME:reasoning, NAME:model=..."),
+]
 _Labels = Annotated[str, typer.Option(help="Label file: JSONL with id, question, answer_a, answer_b and human.")]
 _Model = Annotated[str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")]
-_Limit = Annotated[int | None, typer.Option(min=1, help="Take the first so many labels alone.")]
+_Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many labels.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the intervals.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="How models are served: cluster.judge.engines=2.")
@@ -41,7 +44,7 @@ _BUILTIN = "builtin:smollm2-135m"
 
 
 def list_(json_: _Json = False) -> None:
-    """List all judges that are found by name: their kind, prompt, model and identity."""
+    """List the judges that have a name: their kind, prompt, model and identity."""
     from pathlib import Path
 
     from rlaif.errors import UserError
@@ -66,7 +69,7 @@ def list_(json_: _Json = False) -> None:
 
 
 def show(name: _Name, json_: _Json = False) -> None:
-    """Show a judge as it is resolved: where it was found, what it is made of, and its identity."""
+    """Show a judge with all defaults: its path, its parts and its identity."""
     from rlaif.io.yaml_file import dump_yaml
     from rlaif.judges.judge_file import load_judge_file
 
@@ -79,7 +82,7 @@ def check(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
     json_: _Json = False,
 ) -> None:
-    """Check a judge file with all that it names, or a prompt file; every fault comes with its file and line."""
+    """Check a judge file with all that it names, or a prompt file; every fault has its file and line."""
     from rlaif.judges.check import check_judge
 
     faults = check_judge(path)
@@ -99,6 +102,7 @@ def try_(
     question: Annotated[str, typer.Option(help="The question.")],
     a: Annotated[str, typer.Option("--a", help="One answer.")],
     b: Annotated[str, typer.Option("--b", help="The other answer.")],
+    *,
     context: Annotated[str, typer.Option(help="The text that the answers should follow from.")] = "",
     reference: Annotated[str | None, typer.Option(help="The gold answer.")] = None,
     model: _Model = _BUILTIN,
@@ -107,7 +111,7 @@ def try_(
     json_: _Json = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Put one question with two answers to a judge, and print its verdicts and what they come to."""
+    """Ask a judge about two answers to one question, and print its verdicts and its decision."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import Label
     from rlaif.judge_evals.evaluate import try_judge
@@ -134,9 +138,8 @@ def report(
     name: _Name,
     labels: _Labels,
     out: Annotated[str | None, typer.Option(help="Folder for report.html, report.json and verdicts.parquet.")] = None,
-    attacks: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Attack N right verdicts in every way that is known.")
-    ] = 0,
+    attacks: Annotated[int, typer.Option(metavar="N", min=0, help="Attack N right verdicts in every known way.")] = 0,
+    *,
     limit: _Limit = None,
     model: _Model = _BUILTIN,
     set_: _Set = None,
@@ -146,7 +149,7 @@ def report(
     json_: _Json = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Measure a judge against people: accuracy, what it prefers for the wrong reasons, and what it costs."""
+    """Measure a judge against people: its accuracy, its biases, and its cost."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.evaluate import measure_judge
@@ -155,7 +158,7 @@ def report(
     from rlaif.reporting.judge.files import write_report
 
     spec, read = load_judge_file(name), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose, max_cost)
+    serving = _serving(model, set_, address, verbose, max_cost=max_cost)
     with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
         made = measure_judge(spec, read, serving, progress, path=labels, attacks=attacks, seed=seed)
     page = write_report(made, out) if out is not None else None
@@ -172,8 +175,9 @@ def report(
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A judge's name or path.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another judge's.")],
     labels: _Labels,
+    *,
     limit: _Limit = None,
     model: _Model = _BUILTIN,
     set_: _Set = None,
@@ -183,7 +187,7 @@ def compare(
     json_: _Json = False,
     verbose: _Verbose = False,
 ) -> None:
-    """Compare two judges on the same labels: which is right where the other is wrong, and whether that is chance."""
+    """Compare two judges on the same labels: which one is right more often, and whether that may be chance."""
     from rlaif.cli.interrupt import stop_signals
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.evaluate import compare_judges
@@ -191,7 +195,7 @@ def compare(
     from rlaif.judges.judge_file import load_judge_file
 
     one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose, max_cost)
+    serving = _serving(model, set_, address, verbose, max_cost=max_cost)
     with stop_signals(f"judge compare: {_STOPPED}"), _progress(json_) as progress:
         found = compare_judges(one, other, read, serving, progress=progress, seed=seed)
     if json_:
@@ -208,16 +212,17 @@ def labels(
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Label file to write.")],
     form: Annotated[
-        Literal["llmbar", "marks"] | None, typer.Option("--format", help="What FROM is; its columns tell if left out.")
+        Literal["llmbar", "marks"] | None, typer.Option("--format", help="Form of FROM; by default its columns decide.")
     ] = None,
     questions: Annotated[
         str | None, typer.Option(help="For marks: a file with id, context and answer of the questions.")
     ] = None,
+    *,
     part: Annotated[str | None, typer.Option(metavar="K/N", help="Take the k-th of n parts of the questions.")] = None,
     max_pairs_per_question: Annotated[
         int | None, typer.Option(min=1, help="For marks: draw so many pairs of each question.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the pairs drawn and of which answer stands first.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pairs and of the answers' order.")] = 0,
     json_: _Json = False,
 ) -> None:
     """Make a label file of LLMBar's pairs, or of answers that people marked correct, incorrect or refused."""
@@ -242,7 +247,7 @@ def labels(
 
 
 def _serving(
-    model: str, overrides: list[str] | None, address: str | None, verbose: bool, max_cost: float | None = None
+    model: str, overrides: list[str] | None, address: str | None, verbose: bool, *, max_cost: float | None = None
 ) -> "Serving":
     from rlaif.judges.serving import Serving, serving_settings
 

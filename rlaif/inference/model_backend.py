@@ -1,4 +1,4 @@
-"""What serves the model of a judge: engines of ours or an endpoint."""
+"""The interface to a judge's model, served by our engines or an endpoint."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,21 +11,21 @@ class ModelBackend(Protocol):
 
     @property
     def identity(self) -> str:
-        """What names the weights that answer, for the verdict cache; "" keeps replies out of it."""
+        """Names the weights that answer, for the response cache; "" keeps replies out of it."""
         ...
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
-        """Answer questions on one prompt with one choice each, in order; one that fails has a reply that says why."""
+        """Return the log-probabilities of each request's choices, in order; a reply has its own failure."""
         ...
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Answer questions on one prompt with a text each, in order; one that fails has a reply that says why."""
+        """Answer each request with a text, in order; a reply has its own failure."""
         ...
 
 
 class Backends(Protocol):
-    """What a caller of `build_judge` provides: engines of ours. Remote endpoints come from the judge's file alone."""
+    """Our engines, as the caller of `build_judge` provides them. Endpoints are opened from the judge's file."""
 
     def vllm(self, model: str) -> ModelBackend:
-        """Return what serves a model, by its name in the judge file: `policy`, a hub id, a directory."""
+        """Return the backend of a model by its name in the judge file: `policy`, a hub id, a directory."""
         ...

@@ -56,7 +56,7 @@ class OpenAIServer:
 
     Args:
         backend: the judge file's section.
-        spending: counts what is paid and says when to stop.
+        spending: counts what is paid, and stops at the limit.
 
     Raises:
         UserError: the key is not in the environment.
@@ -145,7 +145,7 @@ class OpenAIServer:
         return ChoiceReply([_logprob(choice, given) for choice in request.choices], *cost, text=steps[0].token)
 
     async def _complete(self, arguments: dict[str, Any]) -> "_Completion | _Failure":
-        """Return the endpoint's completion, or after the last try the reason why there is none.
+        """Return the endpoint's completion, or why the last try failed.
 
         The client repeats what may pass: time-outs, dropped connections, 408, 409, 429 and 5xx, later each time and
         never sooner than the server asks. It passes malformed responses on, which are repeated here.

@@ -1,10 +1,10 @@
-"""What judges' models have answered, kept on this machine: the same question is never paid twice.
+"""Replies of judges' models, kept on this machine so that no request is paid twice.
 
-Replies are kept rather than verdicts, under what decides them: who answers, and the request with its rendered messages
-(which hold the order of the answers), its sampling and its seed (which holds the sample's number). So every member of a
-panel profits, and a judge whose label expression was mended reads what it has paid for again.
+The key of a reply is what decides it: who answers, and the request with its rendered messages (and so the order of the
+answers), its sampling and its seed. Since replies are kept rather than verdicts, all members of a panel share them, and
+a judge whose pattern was corrected reads them again.
 
-Invariant: only answers are kept, never failures; and a reply from the cache is word for word what came from the model.
+Invariant: failures are never kept, and a reply from the cache is word for word the model's.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ _KEYED_AS = {"ChoiceRequest": "LabelRequest", "choices": "labels"}
 
 
 class ResponseCache:
-    """A file of replies, safe for several processes at once; it may be deleted at any time.
+    """A SQLite file of replies, safe for several processes at once; it may be deleted at any time.
 
     Args:
         path: of the file; None is `verdicts.sqlite` in the cache folder (`$RLAIF_CACHE`, or the user's).
-        free: whether a reply from the cache costs nothing, as in the record of a run; else it bears the tokens and
-            seconds that it cost when it was asked, as in a report of what a judge costs.
+        free: whether a reply from the cache counts as free, as in the record of a run; else it has the tokens and
+            seconds of the original request, as in a report of a judge's cost.
 
     Raises:
         UserError: the file cannot be opened.
@@ -85,27 +85,27 @@ class ResponseCache:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
-        # A reply lost to a power cut is asked again; it is not worth a sync of the disk for each.
+        # A reply lost to a power cut is asked for again; that is cheaper than syncing the disk for each.
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
 
 def default_path() -> Path:
-    """Return where the cache is kept."""
+    """Return the default path of the cache."""
     from rlaif.io.paths import cache_folder
 
     return cache_folder() / "verdicts.sqlite"
 
 
 class CachedBackend:
-    """A backend that asks another only what the cache does not hold.
+    """A backend that sends another only the requests that the cache cannot answer.
 
     Args:
-        inner: the other.
+        inner: the other backend.
         cache: the cache.
-        together: whether questions that are asked together belong together, as for an engine's prefix cache. Else each
-            is asked and kept by itself: what is paid for is kept even if the next one stops the work, and a question
-            that is on its way is not sent a second time.
+        together: whether the requests of one call are sent together, as for an engine's prefix cache. Else each is sent
+            and kept by itself: a paid reply is kept even if the next request stops the work, and a request on its way
+            is not sent twice.
     """
 
     def __init__(self, inner: ModelBackend, cache: ResponseCache, *, together: bool) -> None:
@@ -114,7 +114,7 @@ class CachedBackend:
 
     @property
     def identity(self) -> str:
-        """What names the weights that answer."""
+        """Names the weights that answer."""
         return self._inner.identity
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
@@ -126,10 +126,9 @@ class CachedBackend:
         return await self._answer(requests, self._inner.chats, ChatReply)
 
     async def close(self) -> None:
-        """Give up the questions that are on their way though nobody waits for them any more.
+        """Cancel the requests that are on their way though nobody waits for them any more.
 
-        To be called before the backend behind this one is closed: a question that is repeated or still waits for its
-        turn would find it closed.
+        Call it before the inner backend is closed, which a request that waits for its turn or its next try still needs.
         """
         tasks = list(self._on_the_way.values())
         for task in tasks:
@@ -165,9 +164,9 @@ class CachedBackend:
             repeated.append(task is not None)
             if task is None:
                 task = self._on_the_way[key] = asyncio.create_task(self._ask_one(key, request, ask))
-                task.add_done_callback(_heard)
+                task.add_done_callback(_retrieve_error)
             tasks.append(task)
-        # Shielded: whoever stops waiting does not take the answer from those who wait for the same, nor from the cache.
+        # Shielded: a caller that is cancelled takes the reply neither from other callers nor from the cache.
         done = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
         replies: list[Reply] = []
         for reply, again in zip(done, repeated, strict=True):
@@ -195,18 +194,18 @@ class CachedBackend:
         return None if value is None else self._costing(kind(**value))
 
     def _costing(self, reply: Reply) -> Reply:
-        """Return a reply that somebody has paid for already with what it counts for here."""
+        """Return a reply that is already paid for, at the cost that it has here."""
         return replace(reply, prompt_tokens=0, completion_tokens=0, seconds=0.0) if self._cache.free else reply
 
 
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Take note of a task's error: those who wait are told it, and asyncio need not print it where nobody does."""
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Retrieve a task's error, which callers get anyway, so that asyncio does not print it where nobody waits."""
     if not task.cancelled():
         task.exception()
 
 
 def reply_key(identity: str, request: ChatRequest | ChoiceRequest) -> str:
-    """Return what a reply is kept under: the sha256 of who answers and of the request.
+    """Return the key of a reply: the sha256 of who answers and of the request.
 
     Args:
         identity: of the backend.

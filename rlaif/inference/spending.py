@@ -1,7 +1,7 @@
-"""What remote judges cost, and the limit at which a run stops.
+"""The cost of remote judges, and the limit at which a run stops.
 
-Invariant: every answer that came is counted once, as the endpoint's own token counts and the judge file's prices say;
-and no request is sent once the limit is reached. What is on its way by then is still paid.
+Invariant: every answer is counted once, by the endpoint's own token counts and the judge file's prices, and no request
+is sent once the limit is reached. Requests already on their way are still paid.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Spending:
     """Money spent on judges' verdicts.
 
     Attributes:
-        limit: where to stop, or None.
-        spent: so far, earlier starts of the same run included.
+        limit: at which to stop, or None.
+        spent: so far, including earlier starts of the same run.
         currency: of both.
-        name: of the setting that holds the limit, for the message.
+        name: of the setting with the limit, for the message.
     """
 
     limit: float | None = None
@@ -27,7 +27,7 @@ class Spending:
     name: str = "judge.max_cost"
 
     def check(self) -> None:
-        """Raise WorkError if the limit is reached; the message says how to go on."""
+        """Raise WorkError, with a message on how to go on, if the limit is reached."""
         if self.limit is not None and self.spent >= self.limit:
             raise WorkError(
                 f"{self.name}: {self.spent:.2f} {self.currency} spent on the judge, and {self.limit:g} is the limit; "

@@ -1,4 +1,4 @@
-"""From a judge's description to the judge that works."""
+"""Makes judges from their specs, and closes the connections that they open."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,13 +26,13 @@ from rlaif.recipe.backend import OpenAIBackend
 def build_judge(
     spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
 ) -> Judge:
-    """Return the judge that a file describes.
+    """Return the judge of a spec.
 
     Args:
         spec: of `load_judge_file`.
-        backends: gives what serves the models of our own engines.
-        spending: counts what endpoints charge, and says when to stop.
-        cache: spares what was asked before; None asks everything.
+        backends: serves the models of our own engines.
+        spending: counts what endpoints charge, and stops at the limit.
+        cache: answers repeated requests; None sends every request.
 
     Raises:
         UserError: an endpoint's key is not in the environment.
@@ -44,17 +44,17 @@ def build_judge(
 async def open_judge(
     spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
 ) -> AsyncIterator[Judge]:
-    """Give the judge of `build_judge` for the length of a block, and close its connections at the end."""
+    """Open the judge of a spec for a block, and close its connections at the end; see `build_judge`."""
     async with AsyncExitStack() as opened:
         yield _Builder(backends, spending or Spending(), cache, opened).build(spec)
 
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """Makes judges of their descriptions.
+    """Makes judges from their specs.
 
     Attributes:
-        opened: closes what the judges ask, the last that was opened first.
+        opened: closes the backends of the judges, the last one first.
     """
 
     backends: Backends
@@ -87,6 +87,6 @@ class _Builder:
             return cached
         backend = self.backends.vllm(spec.model)
         if self.cache is None or not backend.identity:
-            # Engines whose weights have no name may answer otherwise tomorrow.
+            # Weights without a name may be others tomorrow.
             return backend
         return CachedBackend(backend, self.cache, together=True)

@@ -1,7 +1,7 @@
-"""From verdicts to decisions, by pure functions.
+"""Decides comparisons from verdicts, by pure functions.
 
-Invariant: a preference comes only from verdicts that are all `ok` and all on one side. Swapping two candidates turns
-a decision around exactly: p becomes 1 - p to the last bit, and the margin stays.
+Invariant: a preference comes only from orders that are all `ok` and all on one side. Swapping two candidates reverses
+a decision exactly: p becomes 1 - p to the last bit, and the margin stays the same.
 """
 
 import math
@@ -12,7 +12,7 @@ from rlaif.judges.judge import Comparison, Judge
 from rlaif.judges.verdict import Decision, Order, Status, Verdict
 from rlaif.prompts.parsing import preference_of
 
-# What a comparison comes to if one of its verdicts is not ok: the worst first.
+# A comparison takes the worst status of its verdicts; the worst comes first.
 _NOT_OK: tuple[Status, ...] = ("error", "unparsed", "tie")
 
 
@@ -28,25 +28,25 @@ def candidates_of(comparisons: Sequence[Comparison] | None, count: int) -> list[
 
 
 def own_verdicts(judge: Judge, prompt_id: str, verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return those verdicts that a judge gave on a prompt."""
+    """Return the verdicts of a judge on a question."""
     return [verdict for verdict in verdicts if verdict.judge_sha == judge.sha and verdict.prompt_id == prompt_id]
 
 
 def mean_preference(preferences: Sequence[float]) -> float:
-    """Return the mean of preferences in [0, 1]; that of the other side's is exactly one less it."""
+    """Return the mean of preferences in [0, 1]; the mean of their complements is exactly its complement."""
     mean = math.fsum(preferences) / len(preferences)
-    # By the second one's preference, so that swapping the two rounds alike.
+    # Computed for the winner, so that swapping the two candidates rounds in the same way.
     return mean if mean > 0.5 else 1.0 - math.fsum(1.0 - value for value in preferences) / len(preferences)
 
 
 def decide_by_orders(verdicts: Iterable[Verdict], orders: Sequence[Order]) -> list[Decision]:
-    """Decide comparisons that one judge was asked in one order or in both, once or several times in each.
+    """Decide comparisons that one judge was asked in one order or both, once or several times in each.
 
     Several verdicts in one order are samples of one judgment. The order's preference is their mean, a tie counting
-    0.5, if more than half of them could be read; else the order has the worst status among the others.
+    0.5, if more than half of them are readable; else the order has the worst status of the others.
 
     Args:
-        verdicts: of one judge on one prompt, on two candidates each.
+        verdicts: of one judge on one question, on two candidates each.
         orders: in which each comparison was asked.
 
     Returns:
@@ -86,12 +86,12 @@ def margin_of(preference: float | None) -> float | None:
 
 
 def _preference_in(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:
-    """Return what the samples of one order come to; a preference is never 0.5."""
+    """Return the status and preference of one order's samples; a preference is never 0.5."""
     read = [verdict for verdict in verdicts if verdict.status in ("ok", "tie")]
     if 2 * len(read) <= len(verdicts):
         return worst_status(verdict.status for verdict in verdicts) or "error", None
     preference = mean_preference([0.5 if verdict.preference is None else verdict.preference for verdict in read])
-    # A preference that is not a number is on no side.
+    # NaN is on no side.
     return ("ok", preference) if preference > 0.5 or preference < 0.5 else ("tie", None)
 
 
@@ -105,16 +105,16 @@ def decide_by_scores(verdicts: Iterable[Verdict], *, log_odds: bool = False) -> 
     """Decide comparisons of candidates that one judge rated one by one, once or several times each.
 
     Several ratings of a candidate are samples of one judgment. Its score is their mean, if more than half of them
-    could be read; else it has the worst status among the others.
+    are readable; else it has the worst status of the others.
 
     Args:
-        verdicts: of one judge on one prompt, on one candidate each.
-        log_odds: whether a difference of two scores is the log-odds that the first is better, as of a reward model;
+        verdicts: of one judge on one question, on one candidate each.
+        log_odds: whether the difference of two scores is the log-odds that the first is better, as of a reward model;
             the preference is then its logistic function (Bradley and Terry 1952, Biometrika 39), else 0 or 1.
 
     Returns:
-        One decision for every two rated candidates: that of the higher score, with their difference as the margin;
-        `tie` of equal scores; `error`, `unparsed` or `tie` where a rating is one.
+        One decision for every two rated candidates: the higher score wins, with the difference as the margin; equal
+        scores tie; if a rating is `error` or `unparsed`, so is the decision.
     """
     ratings: dict[int, list[Verdict]] = {}
     for verdict in verdicts:
@@ -129,7 +129,7 @@ def _by_scores(first: Sequence[Verdict], second: Sequence[Verdict], log_odds: bo
     preference = margin = None
     if a is not None and b is not None and (a > b or a < b):
         preference = preference_of(a, b) if log_odds else float(a > b)
-        # Scores that differ by less than a float's resolution of the preference are equal.
+        # Scores whose difference a float preference cannot express are equal.
         status, preference, margin = ("tie", None, None) if preference == 0.5 else ("ok", preference, abs(a - b))
     one, other = first[0], second[0]
     return Decision(one.prompt_id, one.first, other.first, status, preference, margin, a, b, one.judge, one.judge_sha)

@@ -1,7 +1,7 @@
-"""Several judges in turn: a cheap exact check decides what it can, and a model settles what that leaves open.
+"""A panel that asks its members in turn: an exact check decides what it can, and a model settles the rest.
 
-Invariant: a judge is asked only about comparisons that no judge before it settled, and a decision is always one
-member's own, under that member's name and sha256.
+Invariant: a member is asked only about comparisons that no member before it settled, and every decision is one member's
+own, with that member's name and sha256.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from rlaif.judges.verdict import Decision, Verdict
 
 @dataclass(frozen=True, slots=True)
 class FirstToDecide(SpecJudge):
-    """A panel whose first member to decide a comparison has decided it.
+    """A panel in which the first member that decides a comparison decides it for all.
 
-    Where none decides, the comparison has the status of the last member that was asked and had a verdict.
+    If no member decides, the comparison has the status of the last member that gave a verdict on it.
 
     Args:
         spec: the panel's file.
@@ -31,7 +31,7 @@ class FirstToDecide(SpecJudge):
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        """Ask the members in turn; the verdicts bear their names. See `Judge`."""
+        """Ask the members in turn; the verdicts have the members' names. See `Judge`."""
         undecided = all_comparisons(len(answers)) if comparisons is None else sorted(comparisons)
         found: list[Verdict] = []
         for member in self.members:
@@ -53,7 +53,7 @@ class FirstToDecide(SpecJudge):
         return [taken[pair] for pair in sorted(taken)]
 
     def _settles(self, decision: Decision) -> bool:
-        """Whether no later member is asked: it is decided, or both answers are found wrong alike."""
+        """Return whether no later member is asked: it is decided, or both answers are rated equally wrong."""
         if decision.status == "ok":
             return True
         limit, scores = self.spec.skip_when_both_below, (decision.score_first, decision.score_second)

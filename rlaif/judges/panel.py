@@ -34,7 +34,7 @@ class PanelSpec(JudgeSpec):
         self._members = tuple(load(name, f"judges.{index}") for index, name in enumerate(self.judges))
         shas = [leaf.sha for leaf in self.leaves]
         if twice := [leaf.name for leaf in self.leaves if shas.count(leaf.sha) > 1]:
-            # The sha256 tells whose a verdict is, so the two would share their verdicts.
+            # Verdicts are assigned by sha256, so the two would share theirs.
             raise KeyFault("judges", f"{' and '.join(twice)} are the same judge; expected each once")
 
     @property

@@ -19,13 +19,13 @@ from rlaif.prompts.conversation import conversation_ids
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What a reward model says of one conversation.
+    """The score of one conversation.
 
     Attributes:
-        score: its one output; None on a failure. The difference of two is the log-odds that the first is better.
+        score: the model's output; None on a failure. The difference of two is the log-odds that the first is better.
         tokens: length of the conversation.
         seconds: its share of the batch that it was scored in.
-        failure: why there is no score, or None.
+        failure: why there is no score; None if there is one.
     """
 
     score: float | None
@@ -45,7 +45,7 @@ class RewardBackend(Protocol):
 class RewardModel:
     """An `AutoModelForSequenceClassification` with one output, in this process, loaded at the first use.
 
-    Conversations that wait while a batch is computed make the next one, whichever prompt they are of.
+    Conversations that arrive while a batch is computed form the next batch, whatever their question.
 
     Args:
         model: hub id or local directory.
@@ -63,7 +63,7 @@ class RewardModel:
         """Score conversations that end with the answer, in order.
 
         Raises:
-            UserError: the model is none, has another number of outputs, or has no chat template.
+            UserError: it is not a reward model, has several outputs, or has no chat template.
         """
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in chats]
@@ -78,7 +78,7 @@ class RewardModel:
             try:
                 rewards = await asyncio.to_thread(self._score, [chat for chat, _ in batch])
             except Exception as error:
-                # Whoever waits must hear of it; the next batch may be a smaller one.
+                # Every caller gets the error; the next batch may be smaller and succeed.
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
@@ -107,11 +107,11 @@ class RewardModel:
         if score is None:
             return Reward(None, tokens, seconds, failure=f"{tokens} tokens, but {self._name} takes {longest}")
         if not math.isfinite(score):
-            return Reward(None, tokens, seconds, failure=f"{self._name} gave {score}, which is no score")
+            return Reward(None, tokens, seconds, failure=f"{self._name} gave {score}, which is not a score")
         return Reward(score, tokens, seconds)
 
     def _load(self) -> tuple[Any, Any, str, int]:
-        """Return the model, its tokenizer, its device and the longest conversation that it takes, in tokens."""
+        """Return the model, its tokenizer, its device and its longest conversation in tokens."""
         if self._loaded is None:
             self._loaded = load_reward_model(self._name, self._wanted)
         return self._loaded
@@ -128,7 +128,7 @@ def load_reward_model(name: str, wanted: str) -> tuple[Any, Any, str, int]:
         The model, its tokenizer, its device and the longest conversation that it takes, in tokens.
 
     Raises:
-        UserError: it is no reward model.
+        UserError: it is not a reward model.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -157,7 +157,7 @@ def load_reward_model(name: str, wanted: str) -> tuple[Any, Any, str, int]:
         raise UserError(f"{name}: its tokenizer has no chat template; expected one that writes a conversation")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    # The classifier reads its score at the last token that is no padding, by the configuration's idea of padding.
+    # The classifier scores at the last token that the configuration does not call padding.
     if model.config.get_text_config().pad_token_id is None:
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     limits = [tokenizer.model_max_length, getattr(model.config.get_text_config(), "max_position_embeddings", None)]

@@ -1,7 +1,7 @@
-"""The verdict: one answer of a judge, as it was given, and the decision that several verdicts lead to.
+"""Verdicts, each one answer of a judge, and the decisions that they lead to.
 
-Invariant: only a verdict whose status is `ok` carries a preference or a score. A tie, an answer that could not
-be read and an error are statuses of their own, so that none of them can be mistaken for a low number.
+Invariant: only an `ok` verdict has a preference or a score. A tie, an unreadable answer and an error are statuses of
+their own, so that none of them can be mistaken for a low number.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ Order = Literal["ab", "ba", "single"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One answer of a judge about one or two candidates of a prompt.
+    """One answer of a judge about one or two candidates of a question.
 
-    A judge that samples its reasoning gives several on one comparison and order, which all count.
+    A judge that samples its reasoning gives several for one comparison and order, which all count.
 
     Attributes:
-        prompt_id: the prompt whose candidates were judged.
+        prompt_id: id of the question whose candidates were judged.
         first: index of a candidate.
-        second: index of the other candidate, or None where one candidate was rated alone.
+        second: index of the other candidate, or None for the rating of one candidate.
         status: `ok` has a preference (two candidates) or a score (one); the others have neither.
         preference: P(first is better than second) in [0, 1], whatever the order in which they were shown.
         score: the rating of `first` on the judge's scale.
-        text: what the judge said, word for word; for an error, what went wrong. The principle that was drawn for the
-            comparison, if one was, stands on a line of its own before it.
-        judge: name of the judge; for a panel, of the member that spoke.
+        text: the judge's answer word for word; for an error, what went wrong. The principle of the comparison, if it
+            has one, comes before it on its own line.
+        judge: name of the judge; for a panel, of the member.
         judge_sha: sha256 of what decides the judge's verdicts.
-        prompt_sha: sha256 of the judge's prompt file, "" where it has none.
+        prompt_sha: sha256 of the judge's template, "" for a judge without one.
         order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one candidate.
-        prompt_tokens, completion_tokens: what the verdict cost; 0 for a repetition of another and, in a run, for one
-            from the verdict cache.
-        seconds: from asking to answer.
+        prompt_tokens, completion_tokens: cost of the verdict; 0 for a repetition of another and, in a run, for one from
+            the response cache.
+        seconds: from request to answer.
     """
 
     prompt_id: str
@@ -61,15 +61,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What all verdicts on a comparison come to.
+    """The outcome of all verdicts on a comparison.
 
     Attributes:
         prompt_id, first, second: the comparison; `first < second`.
-        status: as of a verdict; only `ok` may become a preference pair.
+        status: as of a verdict; only an `ok` decision may become a preference pair.
         preference: P(first is better), in [0, 1], for `ok` alone; never exactly 0.5.
         margin: |2 * preference - 1| in (0, 1] for judges that compare, or the difference of two scores.
         score_first, score_second: ratings of the two, where the judge rates.
-        judge: who decided; of a panel, the member, or the panel itself where its members voted.
+        judge: name of the judge that decided: of a panel, the member, or the panel itself if its members voted.
         judge_sha: sha256 of what decides that judge's verdicts.
     """
 

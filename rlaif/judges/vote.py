@@ -1,7 +1,7 @@
-"""Several judges that are all asked, and decide by their votes or by the mean of their preferences.
+"""A panel that asks all its members and decides by their votes or by the mean of their preferences.
 
-Invariant: a judge that does not apply has no vote; a comparison is decided only where more than half of the judges that
-apply could be read; and what could not be read is no vote for either side.
+Invariant: a member that does not apply has no vote; a comparison is decided only if more than half of the members that
+apply have a readable decision; and an unreadable decision is no vote for either side.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from rlaif.judges.verdict import Decision, Status, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Vote(SpecJudge):
-    """A panel whose members all judge. A decision bears the panel's name; the verdicts bear the members'.
+    """A panel whose members all judge. Decisions have the panel's name, verdicts the members'.
 
-    With `majority` each member's decision is one vote, with `mean` it counts by its preference; a tie is half a vote
-    for each side.
+    In mode `majority` each decision is one vote; in mode `mean` it counts by its preference. A tie is half a vote for
+    each side.
 
     Args:
         spec: the panel's file.

@@ -1,7 +1,7 @@
-"""What a reward model reads: the chat that puts a question, and the answer as the last turn, in its own chat template.
+"""The conversation that a reward model scores: the chat with the question, and the answer as the last turn.
 
-Invariant: a reward model is trained on token ids that these functions gave, and judges by token ids that they give; and
-no text of an answer is encoded as the token that ends a turn.
+Invariant: training and judging encode conversations with these same functions, and no text of an answer is encoded as
+the token that ends a turn.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from rlaif.prompts.template import PromptTemplate
 
 
 def question_chat(prompt: PromptTemplate, question: str, context: str) -> Messages:
-    """Return the chat that puts a question, as the policy is asked it; `prompt` is of kind `answer`."""
+    """Return the chat with a question, as the policy gets it; `prompt` is of kind `answer`."""
     return prompt.render(question=question, context=context)
 
 

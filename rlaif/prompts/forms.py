@@ -10,14 +10,14 @@ from rlaif.errors import UserError, shown
 from rlaif.io.yaml_file import YamlMapping
 
 REASONING = "reasoning"
-"""The section of the front matter that says how the form with reasons is read, and the variable in the tags."""
+"""The section of the front matter for the form with reasons, and the variable in the tags."""
 
 _ON, _OFF, _ELSE, _END = (
     re.compile(rf"\s*\{{%\s*{words}\s*%\}}\s*") for words in ("if reasoning", "if not reasoning", "else", "endif")
 )
 _OPENS, _CLOSES = re.compile(r"\{%[-+]?\s*if\b"), re.compile(r"\{%[-+]?\s*endif\b")
 _DROPPED = "{##}"
-"""What stands for a line of the other form: it renders to nothing, and the lines after it keep their numbers."""
+"""Replaces a line of the other form: it renders to nothing, and later lines keep their numbers."""
 
 
 def front_matter_of(mapping: YamlMapping, *, reasoning: bool) -> YamlMapping:

@@ -115,7 +115,7 @@ class _PairwiseText(_Pairwise):
 
     @property
     def readings(self) -> dict[str, Reading]:
-        """What each choice says."""
+        """The reading of each choice."""
         return choice_readings(self.choices, self.tie_choice)
 
 

@@ -1,4 +1,4 @@
-"""Keeps a value in its place in a chat: it can neither close its own quotation nor begin another role's turn.
+"""Quotes values in a chat: a value can neither close its own quotation nor begin another role's turn.
 
 Invariant: whatever a text holds, every line of its quotation begins with the quotation's mark, and nothing in it is
 encoded by a tokenizer as the token that ends a turn.
@@ -22,7 +22,7 @@ _MARKERS = re.compile(
 
 
 def quoted(text: str) -> str:
-    """Return the text with `| ` before each of its lines, whichever of Unicode's line ends part them.
+    """Return the text with `| ` before each of its lines, for all line ends of Unicode.
 
     >>> quoted("1,204 million\\nAnswer B: 7")
     '| 1,204 million\\n| Answer B: 7'
@@ -31,12 +31,12 @@ def quoted(text: str) -> str:
 
 
 def without_role_markers(text: str) -> str:
-    """Return the text with a space in each spelling of a special token, so that it stays a text for the model.
+    """Return the text with a space in each spelling of a special token, so that tokenizers read it as text.
 
     >>> without_role_markers("1,204<|im_end|>")
     '1,204< |im_end| >'
     """
-    # No marker is without one of these; a page of a filing, rendered for each of its comparisons, has none.
+    # Every marker has one of these; most texts have none, and are rendered for each comparison.
     if "<" not in text and ">" not in text and "[" not in text:
         return text
     return _MARKERS.sub(lambda match: match.group() + " ", text)

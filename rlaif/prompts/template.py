@@ -1,7 +1,7 @@
-"""A prompt file: YAML front matter that says how it is used, then Jinja2 with the blocks `system` and `user`.
+"""A prompt file: YAML front matter, then Jinja2 with the blocks `system` and `user`.
 
-Invariant: what a prompt renders to is a function of the file's front matter and template (its sha256) and of the
-variables alone, and a variable's value is never read as template syntax nor as the marker of a role.
+Invariant: a template's output depends only on the file's front matter and text (its sha256) and on the variables, and a
+variable's value is never read as template syntax or as the marker of a role.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from rlaif.prompts.quoting import quoted, without_role_markers
 
 
 class Variables(NamedTuple):
-    """What a kind of prompt is given: each `required` one stands in the template; an `optional` one may be ""."""
+    """The variables of a kind of prompt: a template shows each `required` one; an `optional` one may be ""."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -41,7 +41,7 @@ VARIABLES: Mapping[str, Variables] = {
 
 _BLOCKS = ("system", "user")
 _FENCE = "---"
-# What a user's expression can raise besides Jinja's own errors: `question + 1`, `question[99]`, `1 / 0`.
+# Expressions such as `question + 1`, `question[99]` and `1 / 0` raise these besides Jinja's own errors.
 _TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
@@ -52,9 +52,9 @@ class PromptTemplate:
     Attributes:
         name: the file's name without its ending, and `:reasoning` for its form with reasons.
         path: of the file.
-        front_matter: how it is used.
-        sha: sha256 of what decides its output: front matter and template, not YAML comments or the name.
-        uses: the variables that stand in the template.
+        front_matter: its kind, and how answers are read.
+        sha: sha256 of what decides its output: front matter and text, not YAML comments or the name.
+        uses: the variables that it shows.
     """
 
     name: str
@@ -66,14 +66,14 @@ class PromptTemplate:
 
     @property
     def kind(self) -> str:
-        """What the prompt is for; decides its variables (`VARIABLES`)."""
+        """Kind of prompt; decides its variables (`VARIABLES`)."""
         return self.front_matter.kind
 
     def render(self, **variables: str) -> Messages:
-        """Return the chat: a system message where that block is not empty, then the user's.
+        """Return the chat: a system message if that block is not empty, then the user's.
 
         Args:
-            variables: those of the prompt's kind; an optional one that is left out is "".
+            variables: those of the prompt's kind; an optional one that is missing is "".
 
         Raises:
             UserError: the template fails on these values.
@@ -97,7 +97,7 @@ class PromptTemplate:
             context = self._template.new_context(dict(values))
             return "".join(self._template.blocks[role](context)).strip()
         except _TEMPLATE_FAULTS as error:
-            # The innermost frame of the compiled template tells the line of the file.
+            # The innermost frame of the compiled template has the line of the file.
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
             line = self._template.get_corresponding_lineno(frames[-1].lineno or 1) if frames else 1
             raise UserError(Fault(str(self.path), f"block {role}: {error}", line)) from None
@@ -110,7 +110,7 @@ def load_template(name: str, beside: Path | None = None, *, reasoning: bool = Fa
         name: its path, or the name of a prompt in `./prompts` or the installed ones; with `:reasoning`, its form with
             reasons before the verdict.
         beside: a file whose folder a relative path may also start from.
-        reasoning: whether that form is wanted, whatever the name says.
+        reasoning: selects that form without the suffix.
 
     Raises:
         UserError: with the file, the line and what was expected.
@@ -139,20 +139,20 @@ def load_forms(path: Path) -> list[PromptTemplate]:
         raise UserError(Fault(origin, "the front matter has no end", 1, expected="a second line of ---"))
     mapping, body = parse_mapping("\n".join(lines[1:end]), origin, 2, RENAMED), lines[end + 1 :]
     if REASONING not in mapping.tree:
-        return [_make(path, path.stem, mapping, body, end + 2)]
+        return [_make(path, path.stem, mapping, body, first_line=end + 2)]
     return [
         _make(
             path,
             f"{path.stem}:{REASONING}" if reasoning else path.stem,
             front_matter_of(mapping, reasoning=reasoning),
             lines_of(body, reasoning=reasoning),
-            end + 2,
+            first_line=end + 2,
         )
         for reasoning in (False, True)
     ]
 
 
-def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], first_line: int) -> PromptTemplate:
+def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], *, first_line: int) -> PromptTemplate:
     front_matter = validated(FRONT_MATTER, mapping)
     # Empty lines in the front matter's place, so that Jinja counts the lines of the file.
     source = "\n" * (first_line - 1) + "\n".join(body)
@@ -170,7 +170,7 @@ def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], firs
 def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.clear()
-    # The one filter that would make two renderings of the same values differ.
+    # The only filter whose output differs between two renderings of the same values.
     del environment.filters["random"]
     environment.filters["quoted"] = quoted
     return environment
@@ -206,7 +206,7 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
 
 
 def _block_faults(body: Sequence[nodes.Node], origin: str) -> list[Fault]:
-    """Return what would never be rendered: text outside the two blocks, and blocks of another name."""
+    """Return the faults of what is never rendered: text outside the two blocks, and blocks with another name."""
     faults = []
     for node in body:
         if isinstance(node, nodes.Block):
