@@ -1,1 +1,1 @@
-"""Ray: start, placement, shortage."""
+"""The Ray cluster: joining or starting it, placement of engines and workers, shortage of resources."""

@@ -7,7 +7,6 @@ else works at the same time is part of what is needed.
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from rlaif.cluster.placement import Resources
@@ -20,73 +19,47 @@ T = TypeVar("T")
 _LOOK_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class ShortageRule:
-    """How a recipe wants a shortage to be handled.
+class ResourceWait:
+    """One wait for resources; a context that asks the autoscaler for them no longer than it is open.
 
-    Attributes:
-        minutes: to wait.
-        go_on: afterwards, work with the resources at hand instead of giving up.
+    Args:
+        cluster: the recipe's section: how long to wait, and whether to go on without what is missing.
+        resources: what is needed.
+        who: needs them, in the plural; for messages.
         emit: takes a `Waiting` for each message.
     """
 
-    minutes: float
-    go_on: bool
-    emit: Emit
+    def __init__(self, cluster: ClusterSection, resources: Resources, who: str, emit: Emit) -> None:
+        self._cluster, self._resources, self._who, self._emit = cluster, resources, who, emit
+        self._since: float | None = None
+        self._asked = False
 
-    @classmethod
-    def of(cls, cluster: ClusterSection, emit: Emit) -> "ShortageRule":
-        """Return the rule of a recipe's section."""
-        return cls(cluster.wait_minutes, cluster.shortage == "go_on", emit)
-
-    async def wait_for(self, resources: Resources, who: str) -> None:
+    async def until_there(self) -> None:
         """Wait until the cluster has the resources.
-
-        Args:
-            resources: what is needed.
-            who: needs them, in the plural; for messages.
 
         Raises:
             WorkError: they did not come in time, and the recipe does not go on without them.
         """
-        with self.wait(resources, who) as wait:
-            while not wait.over() and wait.lacks:
+        with self:
+            while not self.over() and self._since is not None:
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def watch(self, coming: "Awaitable[T]", resources: Resources, who: str) -> T | None:
-        """Await something that needs resources, and report what it lacks; see `wait_for`.
+    async def watch(self, coming: "Awaitable[T]") -> T | None:
+        """Await something that needs the resources, and report what is missing; see `until_there`.
 
         Returns:
             What came; None if it did not come in time and the recipe goes on without it.
         """
         task = asyncio.ensure_future(coming)
         try:
-            with self.wait(resources, who) as wait:
-                while not wait.over():
+            with self:
+                while not self.over():
                     done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
                     if done:
                         return task.result()
             return None
         finally:
             task.cancel()
-
-    def wait(self, resources: Resources, who: str) -> "ResourceWait":
-        """Return one wait for resources; see `wait_for`."""
-        return ResourceWait(self, resources, who)
-
-
-class ResourceWait:
-    """One wait for resources; a context that asks the autoscaler for them no longer than it is open."""
-
-    def __init__(self, rule: ShortageRule, resources: Resources, who: str) -> None:
-        self._rule, self._resources, self._who = rule, resources, who
-        self._since: float | None = None
-        self._asked = False
-
-    @property
-    def lacks(self) -> bool:
-        """Whether something was missing at the last look."""
-        return self._since is not None
 
     def over(self) -> bool:
         """Look at the cluster, and report what is missing the first time that something is.
@@ -97,19 +70,19 @@ class ResourceWait:
         Raises:
             WorkError: it has been missing for too long, and the recipe gives up.
         """
-        missing, rule = self._resources.missing(), self._rule
+        missing, minutes = self._resources.missing(), self._cluster.wait_minutes
         message = f"{self._who} need {missing} more than the Ray cluster has"
         if not missing:
             self._since = None
         elif self._since is None:
             self._since = time.monotonic()
-            rule.emit(Waiting(message=f"waiting up to {rule.minutes:g} minutes: {message}"))
+            self._emit(Waiting(message=f"waiting up to {minutes:g} minutes: {message}"))
             _ask_autoscaler(self._resources)
             self._asked = True
-        elif time.monotonic() > self._since + 60 * rule.minutes:
-            if not rule.go_on:
-                raise WorkError(f"{message}; waited {rule.minutes:g} minutes (cluster.wait_minutes)")
-            rule.emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
+        elif time.monotonic() > self._since + 60 * minutes:
+            if self._cluster.shortage == "give_up":
+                raise WorkError(f"{message}; waited {minutes:g} minutes (cluster.wait_minutes)")
+            self._emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
             return True
         return False
 

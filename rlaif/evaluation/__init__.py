@@ -1,1 +1,1 @@
-"""A policy on held-out questions."""
+"""Policies measured on held-out questions, and answers to a file of questions."""

@@ -8,8 +8,8 @@ model changes every round, so such a judge gets engines of its own that keep the
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ResourceWait, ShortageRule
+from rlaif.cluster.placement import ClusterDemand, Resources
+from rlaif.cluster.shortage import ResourceWait
 from rlaif.errors import WorkError
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
@@ -19,7 +19,6 @@ from rlaif.store.events import Emit
 
 # Room for the rubric of a judge's prompt, in tokens, beside the question's context and two candidates.
 _RUBRIC = 768
-_WORKERS = "the training workers"
 
 
 class Pools:
@@ -45,8 +44,8 @@ class Pools:
         trains: bool = False,
     ) -> None:
         self._demand = ClusterDemand(cluster, gpu, tuple(spec.section for spec in specs), trains)
-        self._shortage = ShortageRule.of(cluster, emit)
-        self.pools = [EnginePool(spec, self._demand, self._shortage, attempts=attempts, emit=emit) for spec in specs]
+        self._cluster, self._emit = cluster, emit
+        self.pools = [EnginePool(spec, self._demand, attempts=attempts, emit=emit) for spec in specs]
 
     async def start(self, pools: Sequence[EnginePool] | None = None) -> None:
         """Start the engines of some pools, or of all, where they are not running.
@@ -55,7 +54,7 @@ class Pools:
             WorkError: the resources do not come, or an engine does not start.
         """
         if not any(pool.running for pool in self.pools):
-            await self._shortage.wait_for(self._demand.sampling, "the engines")
+            await self._wait(self._demand.sampling, "the engines").until_there()
         engines = self._demand.engine_counts()
         try:
             async with asyncio.TaskGroup() as group:
@@ -79,16 +78,19 @@ class Pools:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
         if self._demand.takes_turns:
             await self.release()
-        await self._shortage.wait_for(self._demand.training, _WORKERS)
+        await self.training_wait().until_there()
 
     def training_wait(self) -> ResourceWait:
         """Return the wait to look at while a training shows no progress."""
-        return self._shortage.wait(self._demand.training, _WORKERS)
+        return self._wait(self._demand.training, "the training workers")
 
     async def release(self) -> None:
         """Give all engines back."""
         for pool in self.pools:
             await pool.release()
+
+    def _wait(self, resources: Resources, who: str) -> ResourceWait:
+        return ResourceWait(self._cluster, resources, who, self._emit)
 
 
 class RunPools(Pools):

@@ -27,19 +27,19 @@ from rlaif.models.resolve import BUILTIN, check_model, resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.store.events import AnyEvent
 
-# Tokens for the chat template and a word or two of a judge's own.
+# Tokens for the chat template and a few words that the judge adds.
 _SPARE = 512
 # Contexts are multiples of this many tokens.
 _STEP = 256
 
 
-def shown_bytes(prompt: Question, answers: Sequence[str]) -> int:
+def shown_bytes(question: Question, answers: Sequence[str]) -> int:
     """Return the most bytes of a question and two of its answers that a judge is shown, with each line quoted.
 
     A token is at least a byte, so as many tokens always hold them.
     """
     longest = sorted(answers, key=lambda answer: len(answer.encode()), reverse=True)[:2]
-    texts = [prompt.question, prompt.context, prompt.gold_answer or "", *longest]
+    texts = [question.question, question.context, question.gold_answer or "", *longest]
     return sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
 
 

@@ -1,7 +1,7 @@
-"""Everything that a run is made of, read and checked before anything starts.
+"""Everything that a run needs, loaded and checked before anything starts.
 
-Invariant: whatever a person can have got wrong - a file, a name, a column, a model, a full disk - is found here, in
-seconds, with one message, before Ray or a model is started and before anything is written.
+Invariant: every mistake that a person can make (a file, a name, a column, a model, a full disk) is found here in
+seconds, with one message, before Ray or a model starts and before anything is written.
 """
 
 import os
@@ -38,8 +38,8 @@ class Setup:
         recipe: the resolved recipe.
         path: path or URL of the run's folder.
         train, heldout, test: the questions; `test` is empty where the recipe names none.
-        judge: the judge file, with its members.
-        answer_template: the prompt file that puts a question to the policy.
+        judge: the judge, with its members.
+        answer_template: the template that asks the policy a question.
         gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
     """
 
@@ -54,12 +54,12 @@ class Setup:
 
     @property
     def render(self) -> Callable[[Question], Messages]:
-        """Return what makes a prompt's chat."""
-        return lambda prompt: self.answer_template.render(question=prompt.question, context=prompt.context)
+        """Return the function that makes the chat that asks the policy a question."""
+        return lambda question: self.answer_template.render(question=question.question, context=question.context)
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:
-    """Load and check all that a recipe names.
+    """Load and check everything that a recipe names.
 
     Args:
         recipe: the recipe.
@@ -87,13 +87,13 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     train = load_questions(recipe.questions.train)
     heldout = load_questions(recipe.questions.heldout)
     test = load_questions(recipe.questions.test) if recipe.questions.test else []
-    if shared := {prompt.id for prompt in train} & {prompt.id for prompt in heldout}:
+    if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
     return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
 
 
 def _check_context(recipe: Recipe) -> None:
-    """Compare policy.max_length with what the model takes, where its config is on this machine."""
+    """Raise UserError if policy.max_length exceeds the model's context, where its config is on this machine."""
     longest = model_context(recipe.policy.model)
     if longest is not None and recipe.policy.max_length > longest:
         raise UserError(
@@ -102,15 +102,15 @@ def _check_context(recipe: Recipe) -> None:
         )
 
 
-def _check_disk(place: str) -> None:
-    folder = Path(place)
+def _check_disk(path: str) -> None:
+    folder = Path(path)
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"{place}: {folder} is not a folder that can be written to; name another place with --runs")
+        raise UserError(f"{path}: cannot write to {folder}; name another folder with --runs")
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE:
         raise UserError(
-            f"{place}: {free >> 20} MiB free on its disk, a run needs at least {_LEAST_FREE >> 20}; "
-            "free some or name another place with --runs"
+            f"{path}: {free >> 20} MiB free on its disk, a run needs at least {_LEAST_FREE >> 20}; "
+            "free some or name another folder with --runs"
         )

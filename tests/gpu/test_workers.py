@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ShortageRule
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
@@ -55,9 +54,8 @@ async def probe_difference(out: str, result: DpoResult, full: bool) -> float:
         role="policy", model="builtin:smollm2-135m", base_id="base", section=section, dtype="auto", context=512,
         max_length=400, gpu=True, lora_rank=None if full else 4,
     )  # fmt: skip
-    cluster = ClusterSection()
-    demand, shortage = ClusterDemand(cluster, True, (section,)), ShortageRule.of(cluster, print)
-    pool = EnginePool(spec, demand, shortage, attempts=1, emit=print)
+    demand = ClusterDemand(ClusterSection(), True, (section,))
+    pool = EnginePool(spec, demand, attempts=1, emit=print)
     policy = PolicyWeights(result.policy_id, "full" if full else "lora", out, result.probe, 1)
     try:
         await pool.start()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ShortageRule
 from rlaif.errors import WorkError
 from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
 from rlaif.inference.vllm.actor import EngineSpec
@@ -23,9 +22,8 @@ def make_pool(events: list[AnyEvent], model: str = "builtin:smollm2-135m") -> En
         role="policy", model=model, base_id="base", section=section, dtype="float32", context=512, max_length=400,
         gpu=False,
     )  # fmt: skip
-    cluster = ClusterSection()
-    demand, shortage = ClusterDemand(cluster, False, (section,)), ShortageRule.of(cluster, events.append)
-    return EnginePool(spec, demand, shortage, attempts=3, emit=events.append)
+    demand = ClusterDemand(ClusterSection(), False, (section,))
+    return EnginePool(spec, demand, attempts=3, emit=events.append)
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -113,7 +113,7 @@ def test_a_run_directory_of_another_recipe(here: Path) -> None:
 
 
 def test_a_place_of_runs_that_is_no_folder(here: Path) -> None:
-    assert_refused(run("--runs", "train.jsonl"), "train.jsonl is not a folder that can be written to", "--runs")
+    assert_refused(run("--runs", "train.jsonl"), ": cannot write to ", "train.jsonl; name another folder with --runs")
 
 
 @pytest.mark.parametrize(

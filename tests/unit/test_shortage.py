@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from rlaif.cluster.placement import Resources, share_devices
-from rlaif.cluster.shortage import ShortageRule
+from rlaif.cluster.shortage import ResourceWait
 from rlaif.errors import WorkError
+from rlaif.recipe import ClusterSection
 
 
 @pytest.mark.parametrize(
@@ -36,11 +37,12 @@ def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_
     messages: list[str] = []
 
     async def work() -> Any:
-        rule = ShortageRule(minutes, go_on, lambda event: messages.append(event.notice or ""))
+        cluster = ClusterSection(wait_minutes=minutes, shortage="go_on" if go_on else "give_up")
+        wait = ResourceWait(cluster, Resources(4, 0), "the engines", lambda event: messages.append(event.notice or ""))
         if not coming:
-            await rule.wait_for(Resources(4, 0), "the engines")
+            await wait.until_there()
             return None
-        return await rule.watch(asyncio.sleep(30, "came"), Resources(4, 0), "the engines")
+        return await wait.watch(asyncio.sleep(30, "came"))
 
     return asyncio.run(work()), messages
 

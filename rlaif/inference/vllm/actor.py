@@ -98,7 +98,7 @@ class EngineActor:
         return await self._answer(self._engine.sample(request))
 
     async def choose(self, requests: list[ChoiceRequest]) -> list[ChoiceReply]:
-        """Answer all choice requests of one prompt, in order; see `VllmEngine.choose`.
+        """Answer all choice requests on one question, in order; see `VllmEngine.choose`.
 
         vLLM schedules them in this order, and puts a request's blocks into the prefix cache when it schedules it. So
         those behind the first find what they share with it, even in the step that computes it
@@ -107,7 +107,7 @@ class EngineActor:
         return [await self._answer(future) for future in [self._engine.choose(request) for request in requests]]
 
     async def chat(self, requests: list[ChatRequest]) -> list[ChatReply]:
-        """Answer all chat requests of one prompt, in order; see `VllmEngine.chat`."""
+        """Answer all chat requests on one question, in order; see `VllmEngine.chat`."""
         return [await self._answer(future) for future in [self._engine.chat(request) for request in requests]]
 
     async def score(self, request: ScoreRequest) -> list[float]:

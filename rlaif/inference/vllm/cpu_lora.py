@@ -30,7 +30,7 @@ def use_segment_kernels() -> None:
 
 
 # vLLM calls its `sgmv` kernels with six values that describe a batch of prompts (starts, lengths and slots of the
-# requests, three sizes) and then its `bgmv` kernels' arguments.
+# requests, three sizes), followed by the arguments that the `bgmv` kernels have too.
 
 
 def _sgmv_shrink(inputs: Tensor, weights: Tensor, output: Tensor, *batch_and_scaling: Any) -> None:

@@ -83,7 +83,7 @@ class VllmEngine:
         self._stepper = Stepper(llm.llm_engine)
 
     def sample(self, request: SampleRequest) -> "Future[SampleReply]":
-        """Queue a prompt; its reply has `n` samples or a failure."""
+        """Queue a prompt; its reply has `n` candidates or a failure."""
         prompt = self._encode(request.messages)
         weights_id = self._weights.policy.id
         if len(prompt) + request.max_tokens > self._max_length:

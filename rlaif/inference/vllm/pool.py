@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ShortageRule
 from rlaif.errors import WorkError
 from rlaif.inference.requests import (
     ChatReply,
@@ -37,7 +36,6 @@ class EnginePool:
     Args:
         spec: what each engine is made of.
         demand: what shares the cluster.
-        shortage: what is done where the cluster has no room.
         attempts: how often a request is tried.
         emit: takes events.
 
@@ -46,13 +44,11 @@ class EnginePool:
         policy: what they answer with.
     """
 
-    def __init__(
-        self, spec: EngineSpec, demand: ClusterDemand, shortage: ShortageRule, *, attempts: int, emit: Emit
-    ) -> None:
+    def __init__(self, spec: EngineSpec, demand: ClusterDemand, *, attempts: int, emit: Emit) -> None:
         self._spec, self._attempts, self._emit = spec, attempts, emit
         self._last_attempts = asyncio.Lock()
         self._slots = [
-            EngineSlot(number, spec, demand, shortage, weights=lambda: self.policy, emit=emit)
+            EngineSlot(number, spec, demand, weights=lambda: self.policy, emit=emit)
             for number in range(spec.section.engines)
         ]
         self.base = self.policy = PolicyWeights(spec.base_id, "base")
@@ -104,19 +100,19 @@ class EnginePool:
         return max(await asyncio.gather(*(slot.update() for slot in occupied)), default=0.0)
 
     async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
-        """Return the answers to a prompt, or a failure, and how often it was tried."""
+        """Return the candidates of a prompt, or a failure, and how often it was tried."""
         try:
             return await self._try(lambda actor: actor.sample.remote(request), prompt_id=request.id)
         except EngineDied as lost:
             return SampleReply(request.id, [], [], self.policy.id, failure=str(lost)), self._attempts
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
-        """Return the choices' log-probabilities for all comparisons of one prompt, from one engine, in order."""
+        """Return the choices' log-probabilities for all comparisons of one question, from one engine, in order."""
         failed = ChoiceReply([], 0, 0, 0.0)
         return await self._ask_together(lambda actor: actor.choose.remote(list(requests)), len(requests), failed)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Return the base model's texts for all questions on one prompt, from one engine, in order."""
+        """Return the base model's texts for all requests on one question, from one engine, in order."""
         failed = ChatReply("", "", 0, 0, 0.0)
         return await self._ask_together(lambda actor: actor.chat.remote(list(requests)), len(requests), failed)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ShortageRule
+from rlaif.cluster.shortage import ResourceWait
 from rlaif.errors import WorkError, first_line
 from rlaif.inference.vllm.actor import EngineSpec, remote_engine
 from rlaif.store.events import Emit, EngineLost
@@ -29,7 +29,6 @@ class EngineSlot:
         number: of the slot in its pool.
         spec: what the engine is made of.
         demand: what shares the cluster.
-        shortage: what is done where the cluster has no room.
         weights: returns what the engine must answer with.
         emit: takes events.
 
@@ -42,13 +41,12 @@ class EngineSlot:
         number: int,
         spec: EngineSpec,
         demand: ClusterDemand,
-        shortage: ShortageRule,
         *,
         weights: Callable[[], PolicyWeights],
         emit: Emit,
     ) -> None:
         self.number, self.in_flight = number, 0
-        self._spec, self._demand, self._shortage = spec, demand, shortage
+        self._spec, self._demand = spec, demand
         self._weights, self._emit = weights, emit
         self._deaths = 0
         self._actor: Any = None
@@ -161,7 +159,9 @@ class EngineSlot:
         for start in range(1, _STARTS + 1):
             try:
                 coming = asyncio.wrap_future(self._actor.ready.remote().future())
-                if await self._shortage.watch(coming, self._demand.sampling, f"the {role} engines") is None:
+                demand = self._demand
+                wait = ResourceWait(demand.cluster, demand.sampling, f"the {role} engines", self._emit)
+                if await wait.watch(coming) is None:
                     import ray
 
                     ray.kill(self._actor)
