@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rlaif.chat import Messages
 from rlaif.errors import Fault, UserError
+from rlaif.io.former_names import current_name
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.judge_file import load_judge_file
@@ -33,7 +34,7 @@ def check_judge(name: str) -> list[Fault]:
     Raises:
         UserError: there is no such file.
     """
-    file, _, overrides = name.partition(":")
+    file, _, overrides = current_name("judges", name).partition(":")
     path = _find(file)
     try:
         if path.suffix == ".md":

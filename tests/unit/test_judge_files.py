@@ -1,9 +1,12 @@
 """Judge files: what they load to, what their sha256 stands for, and the one message that each fault gets."""
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from rlaif.cli.main import app
 from rlaif.errors import RenamedWarning, UserError
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
@@ -257,3 +260,13 @@ def test_an_old_key_is_the_same_judge_and_a_warning_says_the_new_one(tmp_path: P
         renamed = judge(tmp_path, LLM + f"orders: {old}")
     assert renamed.sha == judge(tmp_path, LLM + f"swap_positions: {new}").sha
     assert renamed.describe()["swap_positions"] is (old == "both")
+
+
+@pytest.mark.parametrize("verb", ["show", "check"])
+def test_a_command_takes_a_former_name_and_gives_the_new_one_on_standard_error(verb: str) -> None:
+    done = CliRunner().invoke(app, ["judge", verb, "helpfulness-reasoning", "--json"])
+    assert done.exit_code == 0
+    line = "rlaif: judge: helpfulness-reasoning is now called helpfulness:reasoning; the old name still works"
+    assert done.stderr.splitlines() == [line]
+    found = json.loads(done.stdout)
+    assert found == [] if verb == "check" else found["sha"] == RECORDED["helpfulness-reasoning"]
