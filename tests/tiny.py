@@ -48,7 +48,7 @@ def tiny_tokenizer() -> Any:
 
 
 def save_chat_model(folder: Path | str, words: Sequence[str]) -> str:
-    """Write a language model of two layers with a tokenizer of whole words and a chat template; returns its folder."""
+    """Write a two-layer language model with a tokenizer of whole words and a chat template, and return its folder."""
     from tokenizers import pre_tokenizers
 
     names = ["<pad>", "<unk>", "<end>", "user", "assistant", "system", *words]

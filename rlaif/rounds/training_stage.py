@@ -51,7 +51,7 @@ async def train_policy(
         progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
     with pools.training_wait() as wait:
-        result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, patience=wait)
+        result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
     if not pools.beside_training:
         await workers.stop()
     _record(directory, recipe, result, parent=current.id, base_id=pools.policy.base.id)

@@ -28,7 +28,7 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PackPlan:
     """All packs of a training, in the order that `Trainer` reads them: by step, then pass, then worker.
 
     Attributes:
@@ -46,7 +46,7 @@ class Plan:
 
 def plan_training(
     groups: Sequence[Group], *, epochs: int, groups_per_step: int, max_tokens: int, workers: int, seed: int
-) -> Plan:
+) -> PackPlan:
     """Plan a training.
 
     Args:
@@ -63,13 +63,13 @@ def plan_training(
         indices = list(range(len(groups)))
         order.shuffle(indices)
         steps += [indices[start : start + groups_per_step] for start in range(0, len(indices), groups_per_step)]
-    binned = [_bins(groups, step, max_tokens) for step in steps]
-    accumulation = max((math.ceil(len(bins) / workers) for bins in binned), default=1)
+    needed = max((_packs_needed(groups, step, max_tokens) for step in steps), default=1)
+    accumulation = math.ceil(needed / workers)
     packs: list[Pack] = []
     for step in steps:
         weight = sum(pair.weight for index in step for pair in groups[index].pairs)
         packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, accumulation * workers)]
-    return Plan(tuple(packs), len(steps), accumulation, workers)
+    return PackPlan(tuple(packs), len(steps), accumulation, workers)
 
 
 def pack_in_order(groups: Sequence[Group], max_tokens: int) -> list[list[int]]:
@@ -85,20 +85,16 @@ def pack_in_order(groups: Sequence[Group], max_tokens: int) -> list[list[int]]:
     return runs
 
 
-def _bins(groups: Sequence[Group], step: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """First-fit-decreasing: how many packs a step needs."""
-    bins: list[list[int]] = []
+def _packs_needed(groups: Sequence[Group], step: Sequence[int], max_tokens: int) -> int:
+    """Count the packs of a step, filled first-fit-decreasing."""
     room: list[int] = []
-    for index in sorted(step, key=lambda index: (-groups[index].tokens, index)):
-        tokens = groups[index].tokens
-        index_of_bin = next((i for i, free in enumerate(room) if tokens <= free), None)
-        if index_of_bin is None:
-            bins.append([index])
+    for tokens in sorted((groups[index].tokens for index in step), reverse=True):
+        fitting = next((pack for pack, free in enumerate(room) if tokens <= free), None)
+        if fitting is None:
             room.append(max_tokens - tokens)
         else:
-            bins[index_of_bin].append(index)
-            room[index_of_bin] -= tokens
-    return bins
+            room[fitting] -= tokens
+    return len(room)
 
 
 def _spread(groups: Sequence[Group], step: Sequence[int], count: int) -> list[list[int]]:

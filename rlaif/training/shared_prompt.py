@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rlaif.training.groups import Group
-from rlaif.training.kernels.attention import AttentionKind, Layout, Span, flex_filler
+from rlaif.training.kernels.attention import AttentionKind, GroupSpan, Layout, flex_filler
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
     positions: list[int] = []
     group_of: list[int] = []
     candidate_of: list[int] = []  # -1 in a prompt
-    spans: list[Span] = []
+    spans: list[GroupSpan] = []
     predicted_from: list[int] = []
     targets: list[int] = []
     owner: list[int] = []
@@ -74,9 +74,9 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
             targets += candidate
             owner += [index] * length
             lengths.append(length)
-        spans.append(Span(begin, len(tokens)))
+        spans.append(GroupSpan(begin, len(tokens)))
     if not tokens:
-        tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [Span(0, 1)]
+        tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [GroupSpan(0, 1)]
     return PackedRow(
         input_ids=torch.tensor([tokens]),
         position_ids=torch.tensor([positions]),

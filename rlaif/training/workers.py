@@ -65,7 +65,7 @@ class TrainingWorkers:
         on_step: OnStep,
         *,
         on_lost: Callable[[int], None] | None = None,
-        patience: ResourceWait | None = None,
+        wait: ResourceWait | None = None,
     ) -> R:
         """Run one training and return the first worker's result.
 
@@ -75,7 +75,7 @@ class TrainingWorkers:
             on_step: called with each step's log entry.
             on_lost: called with the number of starts when the workers start again because one of them or its node was
                 lost; the steps since the last checkpoint are then repeated.
-            patience: limits how long workers whose node is lost wait for another.
+            wait: limits how long workers whose node is lost wait for another.
 
         Raises:
             WorkError: the training failed, or its workers waited too long.
@@ -101,8 +101,8 @@ class TrainingWorkers:
                     raise error
                 result: R = update.outcome.result
                 return result
-            if patience is not None and not update.entries and patience.over():
-                patience = None  # Ray Train continues with the workers that it has.
+            if wait is not None and not update.entries and wait.over():
+                wait = None  # Ray Train continues with the workers that it has.
             if ended:
                 lost = group.exception()
                 # Losses of an earlier training may have used up Ray Train's replacements.

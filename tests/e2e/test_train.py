@@ -33,17 +33,17 @@ def test_trains_and_goes_on_from_its_own_adapter(tmp_path: Path) -> None:
     out = tmp_path / "policy"
     done = command.run("train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out), *settings)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["too_long"] == ["pair-3"]
-    assert (said["pairs"], said["groups"], said["reference"]) == (3, 3, "trainer")
-    assert said["policy_id"] == weights_id(str(out))
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["too_long"] == ["pair-3"]
+    assert (printed["pairs"], printed["groups"], printed["reference"]) == (3, 3, "trainer")
+    assert printed["policy_id"] == weights_id(str(out))
     record = json.loads((out / "training.json").read_text(encoding="utf-8"))
     assert record["training"]["lora"]["rank"] == 4
     assert not (tmp_path / "policy.work").exists()
 
     further = command.run("train", str(pairs), "--policy", str(out), "-o", str(tmp_path / "further"), "--json")
     assert further.returncode == 0, further.stderr
-    assert json.loads(further.stdout.splitlines()[-1])["policy_id"] != said["policy_id"]
+    assert json.loads(further.stdout.splitlines()[-1])["policy_id"] != printed["policy_id"]
 
     again = command.run("train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out))
     assert again.returncode == 2

@@ -35,10 +35,10 @@ def test_two_workers_train_measure_and_write_a_judge(tmp_path: Path) -> None:
         "train-reward", str(file), "--model", base, "-o", str(out), "--heldout-share", "0.5", "--json", *overrides
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert (said["ties"], said["cut"], said["too_long"]) == (1, [], [])
-    assert said["heldout"]["accuracy"] == 1.0
-    assert said["model_id"] == weights_id(str(out))
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert (printed["ties"], printed["cut"], printed["too_long"]) == (1, [], [])
+    assert printed["heldout"]["accuracy"] == 1.0
+    assert printed["model_id"] == weights_id(str(out))
     record = json.loads((out / "training.json").read_text())
     assert record["sha256"] == file_sha256(str(file))
     assert (record["train"]["questions"], record["heldout"]["questions"]) == (10, 10)

@@ -1,4 +1,4 @@
-"""Real trainings under Ray Train: what comes of them, however many workers share the work."""
+"""Real trainings under Ray Train: their results, however many workers share the work."""
 
 import asyncio
 import random
@@ -128,7 +128,7 @@ def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkp
 
 
 def test_an_engine_with_a_large_mismatch_is_not_the_reference(driver: Driver, folder: Path, tmp_path: Path) -> None:
-    """References of -100 nats, whatever the answer: the trainer sees that they are not its own, and computes them."""
+    """References of -100 nats, whatever the answer: the trainer finds that they do not match, and computes its own."""
     write_pairs(tmp_path / "pairs.parquet", logp=-100.0)
     previous = job(folder, "mismatch").settings.model_copy(update={"reference": "previous"})
     result = driver.run(job(folder, "mismatch", rows=str(tmp_path / "pairs.parquet"), settings=previous))
@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_referenc
 
 
 def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, folder: Path, tmp_path: Path) -> None:
-    """Killed after its third step of eight: the weights are those of a training that nobody disturbed, bit for bit."""
+    """Killed after its third step of eight: the weights are those of an undisturbed training, bit for bit."""
     long = job(folder, "long").settings.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
     undisturbed = driver.run(job(folder, "undisturbed", settings=long))
     seen: list[float] = []

@@ -42,14 +42,14 @@ def test_candidates_are_scored_as_if_alone(kind: Any) -> None:
 
 
 def test_the_block_mask_is_the_dense_mask_and_filler_sees_itself_alone() -> None:
-    """FlexAttention itself runs where CUDA is; what it is told to leave out is tested here."""
+    """FlexAttention itself runs on CUDA; this tests the mask that it is given."""
     layout = pack_row(GROUPS).layout
     length = len(layout.group)
     block_mask = layout.block_mask()
     every = torch.arange(block_mask.shape[-1])
-    said = block_mask.mask_mod(torch.tensor(0), torch.tensor(0), every[:, None], every[None, :])
-    assert torch.equal(said[:length, :length], layout.dense_mask()[0, 0])
-    assert torch.equal(said[length:], torch.eye(len(every), dtype=torch.bool)[length:])
+    allowed = block_mask.mask_mod(torch.tensor(0), torch.tensor(0), every[:, None], every[None, :])
+    assert torch.equal(allowed[:length, :length], layout.dense_mask()[0, 0])
+    assert torch.equal(allowed[length:], torch.eye(len(every), dtype=torch.bool)[length:])
 
 
 def test_groups_of_a_row_do_not_see_each_other() -> None:
@@ -72,7 +72,7 @@ def test_a_model_that_keeps_its_arguments_from_its_attention_gets_a_dense_mask()
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_window_is_told_and_a_group_beyond_it_refused() -> None:
+def test_a_window_is_found_and_a_group_beyond_it_refused() -> None:
     config = MistralConfig(sliding_window=4, num_hidden_layers=1)
     config.layer_types = ["sliding_attention"]
     assert longest_context(config) == 4

@@ -57,13 +57,13 @@ def held(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-@pytest.mark.parametrize("lean", [False, True], ids=["plain", "lean"])
+@pytest.mark.parametrize("cpu_layers", [False, True], ids=["plain", "cpu_layers"])
 @pytest.mark.parametrize("name", MODELS)
-def test_are_the_sum_of_autograds(name: str, lean: bool) -> None:
+def test_are_the_sum_of_autograds(name: str, cpu_layers: bool) -> None:
     torch.manual_seed(0)
     plain = MODELS[name]()
     ours = copy.deepcopy(plain)
-    if lean:
+    if cpu_layers:
         use_cpu_layers(ours)
     hold_cpu_gradients(ours)
     backward(plain)
@@ -100,7 +100,7 @@ def test_stay_where_they_are_and_come_back_the_same() -> None:
 
 
 def test_a_step_of_several_packs_is_a_step_of_one(tmp_path: Path) -> None:
-    """Two optimizer steps over the same groups: the second step's loss tells whether the first moved alike."""
+    """Two optimizer steps over the same groups: the second step's losses agree only if the first moved alike."""
     pairs = (Pair("a", 0, 1, -9.0, -5.0), Pair("b", 0, 2, -9.0, -4.0))
     groups = [Group((5, 6, 7 + n), ((8, 9), (10,), (11, 12, 13)), pairs) for n in range(4)]
 

@@ -1,4 +1,4 @@
-"""Layers that keep less for the backward pass give what they gave, and so do their gradients."""
+"""Layers that keep less for the backward pass have the same outputs and gradients."""
 
 import copy
 from typing import Any
@@ -10,6 +10,7 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from rlaif.training.kernels.answer_head import add_answer_head
+from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
 from rlaif.training.kernels.cpu_layers import use_cpu_layers
 
 SIZES = {
@@ -50,9 +51,9 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_are_the_same(name: str) -> None:
     plain = made(name)
-    lean = copy.deepcopy(plain)
-    assert use_cpu_layers(lean) == MODELS[name][1]
-    theirs, ours = gradients(plain), gradients(lean)
+    ours_model = copy.deepcopy(plain)
+    assert use_cpu_layers(ours_model) == MODELS[name][1]
+    theirs, ours = gradients(plain), gradients(ours_model)
     assert ours.keys() == theirs.keys()
     for weight, gradient in theirs.items():
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
@@ -63,9 +64,9 @@ def test_a_norm_with_weights_of_nothing_is_the_same_too() -> None:
     with torch.no_grad():
         plain.model.layers[0].input_layernorm.weight[3] = 0.0
         plain.model.layers[1].input_layernorm.weight[5] = 1e-9
-    lean = copy.deepcopy(plain)
-    use_cpu_layers(lean)
-    theirs, ours = gradients(plain), gradients(lean)
+    ours_model = copy.deepcopy(plain)
+    use_cpu_layers(ours_model)
+    theirs, ours = gradients(plain), gradients(ours_model)
     for weight, gradient in theirs.items():
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
 
@@ -74,16 +75,16 @@ def test_what_has_an_adapter_is_left_alone() -> None:
     config = LoraConfig(r=2, target_modules=["up_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     torch.manual_seed(1)
     plain = get_peft_model(made("llama"), config)
-    lean = copy.deepcopy(plain)
-    assert use_cpu_layers(lean) == 5  # The norms.
-    theirs, ours = gradients(plain), gradients(lean)
+    ours_model = copy.deepcopy(plain)
+    assert use_cpu_layers(ours_model) == 5  # The norms.
+    theirs, ours = gradients(plain), gradients(ours_model)
     assert len(theirs) == 4
     for weight, gradient in theirs.items():
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
 
 
 def test_the_last_mlp_stays_narrow() -> None:
-    """The one that runs where logits are taken is lean there, and both ways the log-probabilities are the same."""
+    """It keeps less there too, and the log-probabilities stay the same."""
     kept, targets = torch.tensor([3, 5]), torch.tensor([7, 8])
     plain = made("llama")
     expected = plain(input_ids=TOKENS).logits[0].log_softmax(-1)[kept, targets]
@@ -102,11 +103,19 @@ def test_another_formula_is_left_alone() -> None:
 
 
 def test_a_dropout_is_left_alone() -> None:
-    """It does nothing until the model is trained, so that a trial alone would not tell."""
+    """It does nothing until the model is trained, so a trial alone would not show it."""
     model = made("llama").eval()
     for layer in model.model.layers:
         layer.mlp.dropout = nn.Dropout(0.5)
     assert use_cpu_layers(model) == 5
+
+
+@pytest.mark.parametrize("change", [use_cpu_layers, hold_cpu_gradients])
+def test_a_model_that_is_not_on_a_cpu_is_refused(change: Any) -> None:
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    with pytest.raises(ValueError, match="for models on a CPU"):
+        change(model)
 
 
 def test_half_precision_is_left_alone() -> None:

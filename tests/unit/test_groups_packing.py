@@ -1,4 +1,4 @@
-"""Groups and packs: every pair is in one group, each group once in an epoch, and all workers have as many turns."""
+"""Groups and packs: every pair is in one group, each group once in an epoch, and all workers have as many passes."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.training.groups import Group, Pair, group_pairs, with_reference
-from rlaif.training.packing import Plan, pack_in_order, plan_training
+from rlaif.training.packing import PackPlan, pack_in_order, plan_training
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 
@@ -45,7 +45,7 @@ def test_pairs_of_one_prompt_share_their_candidates() -> None:
     assert groups[0].tokens == 2 + 5 - 4
 
 
-def test_a_reference_that_nobody_computed_is_no_number() -> None:
+def test_a_reference_that_was_not_computed_is_nan() -> None:
     ((pair,),) = [
         group.pairs
         for group in group_pairs([{**row("a", [1], [2], [3]), "ref_chosen_logp": None, "ref_rejected_logp": None}])
@@ -85,7 +85,7 @@ def test_no_pair_is_lost_doubled_or_changed(made: list[tuple[list[int], list[int
             rows[int(pair.id)]["ref_chosen_logp"],
             rows[int(pair.id)]["ref_rejected_logp"],
         )
-    # A prompt is one group for each policy that sampled it, a candidate stands in it once.
+    # A prompt is one group for each policy that sampled it, and has each candidate once.
     keys = [(group.prompt_token_ids, group.policy) for group in groups]
     assert len(set(keys)) == len(keys)
     assert all(len(set(group.candidates)) == len(group.candidates) for group in groups)
@@ -97,7 +97,7 @@ def group_of(size: int, pairs: int = 1, weight: float = 1.0) -> Group:
     return Group((1,) * size, ((7,), (8,)), tuple(Pair(str(i), 0, 1, 0.0, 0.0, weight) for i in range(pairs)))
 
 
-def by_step(plan: Plan) -> list[list[tuple[int, ...]]]:
+def by_step(plan: PackPlan) -> list[list[tuple[int, ...]]]:
     """The groups of each pack, step by step."""
     size = plan.accumulation * plan.workers
     return [[pack.groups for pack in plan.packs[start : start + size]] for start in range(0, len(plan.packs), size)]
@@ -114,7 +114,7 @@ def test_every_group_stands_once_in_each_epoch(
     plan = plan_training(
         groups, epochs=epochs, groups_per_step=per_step, max_tokens=budget, workers=workers, seed=seed
     )  # fmt: skip
-    # Every worker has the same number of turns in every step, so none waits for a gradient that does not come.
+    # Every worker has the same number of passes in every step, so none waits for a gradient exchange in vain.
     assert len(plan.packs) == plan.steps * plan.accumulation * plan.workers
     steps = by_step(plan)
     assert len(steps) == plan.steps == epochs * math.ceil(len(groups) / per_step)
@@ -137,7 +137,7 @@ def test_every_group_stands_once_in_each_epoch(
 def test_a_plan_is_the_seeds(lengths: list[int], seed: int) -> None:
     groups = [group_of(length) for length in lengths]
 
-    def plan(seed: int) -> Plan:
+    def plan(seed: int) -> PackPlan:
         return plan_training(groups, epochs=2, groups_per_step=4, max_tokens=64, workers=2, seed=seed)
 
     assert plan(seed) == plan(seed)

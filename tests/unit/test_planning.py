@@ -140,7 +140,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from rlaif.training.kernels.attention import Layout, Span, set_attention
+    from rlaif.training.kernels.attention import GroupSpan, Layout, set_attention
     from rlaif.training.kernels.cpu_layers import use_cpu_layers
 
     config = LlamaConfig(
@@ -167,7 +167,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    layout = Layout((Span(0, tokens),), torch.zeros(tokens, dtype=torch.long), torch.full((tokens,), -1))
+    layout = Layout((GroupSpan(0, tokens),), torch.zeros(tokens, dtype=torch.long), torch.full((tokens,), -1))
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=autocast),

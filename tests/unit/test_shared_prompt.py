@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 from rlaif.training.groups import Group
-from rlaif.training.kernels.attention import Span
+from rlaif.training.kernels.attention import GroupSpan
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.tiny import LONGEST, VOCABULARY, tiny_llama
 
@@ -61,7 +61,7 @@ def test_the_layout_of_a_row() -> None:
     assert row.position_ids.tolist() == [[0, 1, 2, 3, 3, 4, 0]]
     assert row.layout.group.tolist() == [0, 0, 0, 0, 0, 0, 1]
     assert row.layout.candidate.tolist() == [-1, -1, -1, 0, 1, 1, -1]
-    assert list(row.layout.spans) == [Span(0, 6), Span(6, 7)]
+    assert list(row.layout.spans) == [GroupSpan(0, 6), GroupSpan(6, 7)]
     # The first token of a candidate is predicted by the prompt's last, not by its neighbour's.
     assert row.predicted_from.tolist() == [2, 3, 2, 4, 5, 6]
     assert row.targets.tolist() == [8, 9, 10, 13, 14, 12]
@@ -98,7 +98,7 @@ def test_every_token_that_predicts_stands_in_the_row_once(groups: list[Group]) -
     assert row.targets.tolist() == [t for candidate in candidates for t in candidate]
     assert row.lengths.tolist() == [len(candidate) for candidate in candidates]
     assert torch.bincount(row.owner, minlength=len(candidates)).tolist() == row.lengths.tolist()
-    # A token is predicted from the position before its own, wherever that one stands in the row.
+    # A token is predicted from the position before its own, wherever that is in the row.
     positions = row.position_ids[0]
     before = [
         len(group.prompt_token_ids) - 1 + place

@@ -13,7 +13,7 @@ from rlaif.recipe import TrainingSection
 from rlaif.store.policy_weights import Probe
 from rlaif.training.dpo.pair_weights import WEIGHT_COLUMNS, pair_weight
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
-from rlaif.training.packing import Plan
+from rlaif.training.packing import PackPlan
 
 _PROBE_TOKENS = 256
 _COLUMNS = [
@@ -100,7 +100,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     )
 
 
-def _plan(job: TrainingJob[TrainingSection], groups: Any, workers: int) -> Plan:
+def _plan(job: TrainingJob[TrainingSection], groups: Any, workers: int) -> PackPlan:
     from rlaif.training.packing import plan_training
 
     settings = job.settings
@@ -114,7 +114,7 @@ def _plan(job: TrainingJob[TrainingSection], groups: Any, workers: int) -> Plan:
     )
 
 
-def _arguments(job: TrainingJob[TrainingSection], plan: Plan, folder: str) -> Any:
+def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -> Any:
     from trl import DPOConfig
 
     from rlaif.training.checkpoints import KEPT

@@ -23,7 +23,7 @@ from rlaif.training.groups import Group, Pair
 from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
 from rlaif.training.kernels.cpu_layers import use_cpu_layers
-from rlaif.training.packing import Plan
+from rlaif.training.packing import PackPlan
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
 
 # Sums over pairs between two log entries; the last is the number of pairs.
@@ -88,7 +88,7 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         self,
         *rest: Any,
         groups: Sequence[Group],
-        plan: Plan,
+        plan: PackPlan,
         loss: LossName,
         label_smoothing: float = 0.0,
         sft_weight: float = 0.0,

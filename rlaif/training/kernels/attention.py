@@ -25,7 +25,7 @@ _QUERY_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class GroupSpan:
     """The positions [start, end) of a group in a row, its prompt first."""
 
     start: int
@@ -56,7 +56,7 @@ class Layout:
         visits: attention calls that used this layout; 0 after a forward pass means that the model ignored it.
     """
 
-    spans: Sequence[Span]
+    spans: Sequence[GroupSpan]
     group: torch.Tensor
     candidate: torch.Tensor
     visits: int = 0
@@ -101,7 +101,7 @@ class Layout:
             ]
         return self._blocks
 
-    def _block(self, span: Span, start: int, dtype: torch.dtype) -> Block:
+    def _block(self, span: GroupSpan, start: int, dtype: torch.dtype) -> Block:
         end = min(start + _QUERY_BLOCK, span.end)
         keys = torch.arange(span.start, end, device=self.group.device)
         allowed = self.visible(keys[start - span.start :, None], keys[None, :])
@@ -163,7 +163,7 @@ def longest_context(config: Any) -> int | None:
 def _reaches_attention(model: Any) -> bool:
     device = next(model.parameters()).device
     tokens = torch.zeros(1, 3, dtype=torch.long, device=device)
-    layout = Layout((Span(0, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
+    layout = Layout((GroupSpan(0, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
     training = model.training
     model.eval()
     with torch.no_grad():

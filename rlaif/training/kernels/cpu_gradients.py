@@ -28,8 +28,13 @@ def hold_cpu_gradients(model: nn.Module) -> None:
 
     Args:
         model: on a CPU, with trained weights of one type.
+
+    Raises:
+        ValueError: a trained weight is not on a CPU.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if any(weight.device.type != "cpu" for weight in weights):
+        raise ValueError("held gradients are for models on a CPU")
     rooms = [-(-weight.numel() // _ALIGNED) * _ALIGNED for weight in weights]
     block = torch.zeros(sum(rooms), dtype=weights[0].dtype, device=weights[0].device)
     for weight, part in zip(weights, torch.split(block, rooms), strict=True):

@@ -34,7 +34,12 @@ def use_cpu_layers(model: nn.Module) -> int:
 
     Args:
         model: on a CPU, with all its adapters; modules with an adapter, and all but float32, are left unchanged.
+
+    Raises:
+        ValueError: a weight is not on a CPU.
     """
+    if any(weight.device.type != "cpu" for weight in model.parameters()):
+        raise ValueError("these layers are for models on a CPU")
     return sum(_change(module) for module in model.modules())
 
 
