@@ -58,18 +58,7 @@ def label(
         TerminalProgress(console) as progress,
     ):
         made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
-    typer.echo(json.dumps(_outcome_json(made)) if json_ else _outcome_text(made))
-
-
-def _outcome_json(made: "LabelOutcome") -> dict[str, object]:
-    return {
-        "pairs": made.pairs,
-        "verdicts": made.verdicts,
-        "questions": made.questions,
-        "single": made.single,
-        "answers": made.answers,
-        "counts": vars(made.counts),
-    }
+    typer.echo(json.dumps({**vars(made), "counts": vars(made.counts)}) if json_ else _outcome_text(made))
 
 
 def _outcome_text(made: "LabelOutcome") -> str:

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.data.labels import Side
+from rlaif.judge_evals.judged_labels import JudgedLabel, Outcome
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
@@ -19,13 +20,17 @@ class Flip:
     """A label on which exactly one of two judges is right.
 
     Attributes:
-        first, second: the label as each judged it.
-        better: the judge that is right.
+        id: of the label.
+        human: the side that people prefer.
+        first, second: each judge's side, or its outcome without one.
+        right: the judge that is right.
     """
 
-    first: JudgedLabel
-    second: JudgedLabel
-    better: Literal["first", "second"]
+    id: str
+    human: Side
+    first: Side | Outcome
+    second: Side | Outcome
+    right: Literal["first", "second"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,12 @@ def compare(
         confidence=confidence,
         seed=seed,
     )
-    flips = [Flip(a, b, "first" if a.right else "second") for a, b in pairs if a.right != b.right]
-    only_first = sum(flip.better == "first" for flip in flips)
+    flips = [
+        Flip(a.label.id, a.label.human, a.side or a.outcome, b.side or b.outcome, "first" if a.right else "second")
+        for a, b in pairs
+        if a.right != b.right
+    ]
+    only_first = sum(flip.right == "first" for flip in flips)
     both_right = sum(a.right and b.right for a, b in pairs)
     return JudgeComparison(
         labels=len(pairs),

@@ -11,7 +11,7 @@ from rlaif.data.labels import Label, labels_jsonl
 from rlaif.judge_evals.attack_resistance import AttackMeasurement, measure_attacks
 from rlaif.judge_evals.attacks import ATTACKS
 from rlaif.judge_evals.comparison import JudgeComparison, compare
-from rlaif.judge_evals.judge_report import JudgeReport, LabelSource
+from rlaif.judge_evals.judge_report import JudgeReport
 from rlaif.judge_evals.judged_labels import JudgedLabel
 from rlaif.judge_evals.judging import judge_label, judge_labels
 from rlaif.judge_evals.measurement import measure
@@ -63,7 +63,8 @@ def measure_judge(
         prices = {leaf.sha: leaf.prices for leaf in spec.leaves if leaf.prices is not None}
         return JudgeReport(
             judge=spec.describe(),
-            source=LabelSource(path, hashlib.sha256(labels_jsonl(labels)).hexdigest()),
+            labels_path=path,
+            labels_sha=hashlib.sha256(labels_jsonl(labels)).hexdigest(),
             models=session.served,
             written=now(),
             version=__version__,

@@ -57,8 +57,7 @@ async def judge_gold_set(
     """Judge the labels that this round has not judged yet, and compare all of them with people.
 
     Args:
-        judge: the run's judge.
-        labels: of `load_gold_set`.
+        judge, labels: the run's judge, and the labels of `load_gold_set`.
         directory: the round's folder; its `gold_set/` takes the verdicts, `gold_set.json` the result.
         min_agreement: share of the labels that must agree.
         progress: shows each judged label, and the result.

@@ -48,19 +48,19 @@ class MemberMeasurement:
     Attributes:
         name, sha: of the judge.
         labels: number of labels with a verdict of it.
-        by_status: number of its verdicts by status.
+        verdicts: number of its verdicts by status.
         spent: their total cost.
         figures: see `order_figures`, `verdict_figures` and, for soft preferences, `calibrate`.
-        bins: the reliability curve; empty without soft preferences.
+        reliability: the reliability curve; empty without soft preferences.
     """
 
     name: str
     sha: str
     labels: int
-    by_status: Mapping[str, int]
+    verdicts: Mapping[str, int]
     spent: Spent
     figures: Mapping[str, Estimate]
-    bins: tuple[CalibrationBin, ...]
+    reliability: tuple[CalibrationBin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Measurement:
         figures: of its decisions; see `decision_figures`. If only the decisions are soft, as those of a reward model or
             a panel, also those of `calibrate`.
         confusion: number of labels by people's side and by the judge's.
-        lengths: how often it and people prefer the longer answer, by the ratio of lengths.
-        bins: the reliability curve of the decisions, if only they are soft.
-        members: the judges that gave the verdicts.
+        length: how often it and people prefer the longer answer, by the ratio of lengths.
+        reliability: the reliability curve of the decisions, if only they are soft.
+        judges: those that gave the verdicts: a panel's members, or the judge itself.
         confidence: level of the intervals.
         seed: of the bootstrap.
     """
@@ -86,9 +86,9 @@ class Measurement:
     questions: int
     figures: Mapping[str, Estimate]
     confusion: Mapping[Side, Mapping[str, int]]
-    lengths: tuple[LengthBin, ...]
-    bins: tuple[CalibrationBin, ...]
-    members: tuple[MemberMeasurement, ...]
+    length: tuple[LengthBin, ...]
+    reliability: tuple[CalibrationBin, ...]
+    judges: tuple[MemberMeasurement, ...]
     confidence: float
     seed: int
 
@@ -122,9 +122,9 @@ def measure(
         questions=len(set(clusters)),
         figures=_estimated(decision_figures(judged), curve, estimate),
         confusion=confusion(judged),
-        lengths=length_bins(judged, estimate),
-        bins=curve.bins if curve else (),
-        members=tuple(
+        length=length_bins(judged, estimate),
+        reliability=curve.bins if curve else (),
+        judges=tuple(
             _measure_member(name, sha, verdicts, prices=(prices or {}).get(sha), estimate=estimate)
             for (name, sha), verdicts in by_member.items()
         ),
@@ -159,7 +159,7 @@ def _measure_member(
         name,
         sha,
         labels=sum(bool(item.verdicts) for item in members),
-        by_status=Counter(verdict.status for verdict in verdicts),
+        verdicts=dict(Counter(verdict.status for verdict in verdicts)),
         spent=Spent(
             prompt,
             completion,
@@ -168,7 +168,7 @@ def _measure_member(
             prices.currency if prices else None,
         ),
         figures=_estimated(order_figures(members) | verdict_figures(members, prices), curve, estimate),
-        bins=curve.bins if curve else (),
+        reliability=curve.bins if curve else (),
     )
 
 

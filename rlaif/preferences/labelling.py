@@ -24,7 +24,7 @@ from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LabelOutcome:
     """The result of judging a file of candidates.
 
@@ -101,10 +101,8 @@ def label_candidates(
         answers=sum(len(item.answers) for item in candidates),
         counts=counts,
     )
-    # The file alone names what judged it.
     template = {"prompt": answer_template.name, "prompt_sha": answer_template.sha}
-    made_by = {"rlaif": __version__, "judge": spec.describe(), **template}
-    _write(outcome, rows, [verdict for given in verdicts for verdict in given], made_by)
+    _write(outcome, rows, [verdict for given in verdicts for verdict in given], {"judge": spec.describe(), **template})
     return outcome
 
 
@@ -135,12 +133,13 @@ def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
     return columns
 
 
-def _write(outcome: LabelOutcome, rows: list[dict[str, Any]], verdicts: list[Verdict], made_by: dict[str, Any]) -> None:
+def _write(outcome: LabelOutcome, rows: list[dict[str, Any]], verdicts: list[Verdict], origin: dict[str, Any]) -> None:
+    """Write the pairs, with their origin in the file's metadata, and the verdicts."""
     import pyarrow as pa
 
     from rlaif.store.schemas import PAIRS, VERDICTS
     from rlaif.store.shards import write_table
 
-    schema = PAIRS.with_metadata({"rlaif": json.dumps(made_by)})
+    schema = PAIRS.with_metadata({"rlaif": json.dumps({"rlaif": __version__, **origin})})
     write_table(outcome.verdicts, pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema=VERDICTS))
     write_table(outcome.pairs, pa.Table.from_pylist(rows, schema=schema))

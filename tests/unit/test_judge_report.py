@@ -68,7 +68,7 @@ def swapped(item: JudgedLabel) -> JudgedLabel:
 
 
 def value(found: Measurement, name: str) -> float:
-    everything = {**found.figures, **(found.members[0].figures if found.members else {})}
+    everything = {**found.figures, **(found.judges[0].figures if found.judges else {})}
     estimate = everything[name].value
     assert estimate is not None
     return estimate
@@ -126,8 +126,8 @@ def test_calibration_by_hand() -> None:
     found = measure(items)
     assert value(found, "ece") == pytest.approx((abs(1 - 1.8) + abs(2 - 1.2)) / 4)
     assert value(found, "brier") == pytest.approx((0.01 + 0.81 + 0.16 + 0.16) / 4)
-    (member,) = found.members
-    assert [(b.confidence, b.right.value, b.right.n) for b in member.bins] == [
+    (member,) = found.judges
+    assert [(b.confidence, b.right.value, b.right.n) for b in member.reliability] == [
         (pytest.approx(0.6), 1.0, 2), (pytest.approx(0.9), 0.5, 2),
     ]  # fmt: skip
 
@@ -144,22 +144,22 @@ def test_ratings_that_are_log_odds_are_calibrated_by_their_decisions() -> None:
     found = measure(items)
     sure = 1 / (1 + math.exp(-1))
     assert value(found, "ece") == pytest.approx(sure - 0.5)
-    assert [(bin_.confidence, bin_.right.value) for bin_ in found.bins] == [(pytest.approx(sure), 0.5)]
-    assert "orders_agree" not in found.members[0].figures
+    assert [(bin_.confidence, bin_.right.value) for bin_ in found.reliability] == [(pytest.approx(sure), 0.5)]
+    assert "orders_agree" not in found.judges[0].figures
 
 
 def test_money_is_what_the_prices_make_of_the_tokens() -> None:
     prices = Prices(prompt=3.0, completion=10.0, currency="EUR")
     found = measure(FIVE, prices={SHA: prices})
-    assert found.members[0].spent.money == pytest.approx(9 * 10 * 3e-6)
+    assert found.judges[0].spent.money == pytest.approx(9 * 10 * 3e-6)
     assert value(found, "money") == pytest.approx(9 * 10 * 3e-6 / 10)
-    assert found.members[0].spent.currency == "EUR"
+    assert found.judges[0].spent.currency == "EUR"
 
 
 def test_a_judge_of_hard_preferences_has_no_calibration() -> None:
     found = measure([judged(label("1"), 1.0, 1.0), judged(label("2"), 0.0, 1.0)])
-    assert "ece" not in found.members[0].figures
-    assert found.members[0].bins == ()
+    assert "ece" not in found.judges[0].figures
+    assert found.judges[0].reliability == ()
 
 
 def test_peoples_ties_count_for_kappa_alone() -> None:
@@ -170,7 +170,7 @@ def test_peoples_ties_count_for_kappa_alone() -> None:
 
 def test_a_silent_judge_is_counted_and_never_right() -> None:
     found = measure([JudgedLabel(label("1"), (), None)])
-    assert (value(found, "silent"), value(found, "accuracy"), found.members) == (1.0, 0.0, ())
+    assert (value(found, "silent"), value(found, "accuracy"), found.judges) == (1.0, 0.0, ())
 
 
 def test_length_is_taken_to_by_how_much_longer_an_answer_is() -> None:
@@ -178,12 +178,12 @@ def test_length_is_taken_to_by_how_much_longer_an_answer_is() -> None:
     items = [judged(label(str(n), a="x" * n * 10, b="y" * 10), float(n >= 6), float(n >= 6)) for n in range(2, 10)] + [
         judged(label("same", a="x", b="y"), 1.0, 1.0)
     ]
-    lengths = measure(items).lengths
+    lengths = measure(items).length
     assert (lengths[0].low, lengths[-1].high) == (2.0, 9.0)
     assert (lengths[0].judge.value, lengths[-1].judge.value) == (0.0, 1.0)
     assert {bin_.people.value for bin_ in lengths} == {1.0}
     assert sum(bin_.people.n for bin_ in lengths) == 8
-    assert measure(items[-1:]).lengths == ()
+    assert measure(items[-1:]).length == ()
 
 
 def test_labels_of_one_question_are_drawn_together() -> None:
@@ -221,7 +221,7 @@ def test_exchanging_the_answers_of_every_label_exchanges_the_orders_and_changes_
     said = [judged(label(str(n), human, a=text), ab, ba) for n, (human, ab, ba, text) in enumerate(drawn)]
     one, other = measure(said), measure([swapped(item) for item in said])
     assert one.figures == other.figures
-    mine, theirs = dict(one.members[0].figures), dict(other.members[0].figures)
+    mine, theirs = dict(one.judges[0].figures), dict(other.judges[0].figures)
     mine["accuracy_ab"], mine["accuracy_ba"] = mine.get("accuracy_ba"), mine.get("accuracy_ab")  # type: ignore[assignment]
     assert {name: mine.get(name) for name in theirs} == {name: theirs.get(name) for name in theirs}
 
@@ -232,7 +232,7 @@ def test_every_figure_has_a_finite_interval_and_every_share_lies_in_0_to_1(
     drawn: Sequence[tuple[Side, Said, Said, str]],
 ) -> None:
     found = measure([judged(label(str(n), human), ab, ba) for n, (human, ab, ba, _) in enumerate(drawn)])
-    for name, estimate in {**found.figures, **found.members[0].figures}.items():
+    for name, estimate in {**found.figures, **found.judges[0].figures}.items():
         low, middle, high = estimate.low, estimate.value, estimate.high
         assert low is not None, name
         assert middle is not None, name
@@ -269,7 +269,7 @@ def test_comparison_by_hand() -> None:
     assert (found.first.value, found.second.value, found.difference.value) == (0.6, 0.9, pytest.approx(0.3))
     # Five flips, one of them for the first: 2 * (1 + 5) / 2**5.
     assert found.p_value == pytest.approx(2 * 6 / 32)
-    assert [flip.first.label.id for flip in found.flips if flip.better == "first"] == ["0"]
+    assert [flip.id for flip in found.flips if flip.right == "first"] == ["0"]
     back = compare(second, first)
     assert (back.p_value, back.difference.value) == (found.p_value, pytest.approx(-0.3))
 

@@ -84,7 +84,7 @@ def length_chart(lengths: Sequence[LengthBin]) -> Markup | None:
     canvas.x_axis([(x(index), f"{entry.low:.2g}–{entry.high:.2g} times") for index, entry in enumerate(lengths)])
     for index, entry in enumerate(lengths):
         for found, colour, shift, who in ((entry.judge, "c0", -8.0, "judge"), (entry.people, "c1", 8.0, "people")):
-            _mark(canvas, (x(index) + shift, y), found, colour=colour, title=f"{who} prefers the longer")
+            _mark(canvas, (x(index) + shift, y), found, colour=colour, title=f"longer answer preferred by {who}")
     return canvas.svg()
 
 

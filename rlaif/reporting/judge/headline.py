@@ -31,11 +31,11 @@ def headline(name: str, found: Measurement) -> list[str]:
 
 def _biases(found: Measurement) -> list[str]:
     lines = []
-    for member in found.members:
-        first = member.figures.get("prefers_first")
+    for judge in found.judges:
+        first = judge.figures.get("prefers_first")
         if first is not None and first.value is not None and _excludes(first, 0.5):
             shown, share = ("first", first.value) if first.value > 0.5 else ("second", 1.0 - first.value)
-            who = "It" if len(found.members) == 1 else member.name
+            who = "It" if len(found.judges) == 1 else judge.name
             lines.append(f"{who} prefers the answer shown {shown}: {format_value(share, 'share')} of its verdicts.")
     longer, people = found.figures.get("prefers_longer"), found.figures.get("people_prefer_longer")
     if longer is not None and people is not None and people.value is not None and _excludes(longer, people.value):

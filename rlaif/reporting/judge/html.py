@@ -5,36 +5,21 @@ their own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from rlaif.judge_evals.judge_report import JudgeReport
 from rlaif.judge_evals.judged_labels import JudgedLabel
-from rlaif.judge_evals.measurement import MemberMeasurement, worst_disagreements
+from rlaif.judge_evals.measurement import worst_disagreements
 from rlaif.judges.verdict import Verdict
 from rlaif.reporting.figure_text import count, moment, short_id
 from rlaif.reporting.html import page_environment
 from rlaif.reporting.judge import charts
-from rlaif.reporting.judge.figure_rows import FigureRow, figure_rows, format_interval, format_value
+from rlaif.reporting.judge.figure_rows import figure_rows, format_interval, format_value
 from rlaif.reporting.judge.headline import headline
 
 _CONTEXT_SHOWN = 6000
 _UNREAD_SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class MemberSection:
-    """One judge with verdicts: its tables and its plot."""
-
-    member: MemberMeasurement
-    position: list[FigureRow]
-    verdicts: list[FigureRow]
-    calibration: list[FigureRow]
-    cost: list[FigureRow]
-    reliability: Markup | None
 
 
 def render_page(report: JudgeReport) -> str:
@@ -43,26 +28,16 @@ def render_page(report: JudgeReport) -> str:
     lines = headline(report.name, found)
     environment = page_environment(Path(__file__).parent)
     environment.globals.update(
-        count=count, moment=moment, short_id=short_id, format_value=format_value, format_interval=format_interval
-    )
+        charts=charts, count=count, moment=moment, short_id=short_id, figure_rows=figure_rows,
+        format_value=format_value, format_interval=format_interval, verdict_text=verdict_text,
+    )  # fmt: skip
     return environment.get_template("page.html.j2").render(
         report=report,
         found=found,
         headline=lines[0],
         remarks=lines[1:],
-        people=figure_rows(found.figures, "people"),
-        length=figure_rows(found.figures, "length"),
-        calibration=figure_rows(found.figures, "calibration"),
-        reliability=charts.reliability_chart(found.bins),
-        members=[_section(member) for member in found.members],
-        accuracy_chart=charts.accuracy_chart(found.figures),
-        position_chart=charts.position_chart(found.members),
-        order_legend=charts.ORDER_LEGEND,
-        length_chart=charts.length_chart(found.lengths),
-        length_legend=charts.LENGTH_LEGEND,
         worst=worst_disagreements(report.judged),
         unread=_unread(report.judged),
-        verdict_text=verdict_text,
         context_shown=_CONTEXT_SHOWN,
         judges=_with_members(report.judge),
     )
@@ -78,14 +53,6 @@ def verdict_text(verdict: Verdict) -> str:
         return f"{about}: {verdict.status}"
     sure = max(verdict.preference, 1.0 - verdict.preference)
     return f"{about}: answer_{'a' if verdict.preference > 0.5 else 'b'}, {100 * sure:.0f}%"
-
-
-def _section(member: MemberMeasurement) -> MemberSection:
-    position, verdicts, calibration, cost = (
-        figure_rows(member.figures, part, member.spent.currency)
-        for part in ("position", "verdicts", "calibration", "cost")
-    )
-    return MemberSection(member, position, verdicts, calibration, cost, charts.reliability_chart(member.bins))
 
 
 def _unread(judged: Sequence[JudgedLabel]) -> list[Verdict]:

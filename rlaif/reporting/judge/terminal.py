@@ -69,8 +69,7 @@ def _flips(names: tuple[str, str], found: JudgeComparison) -> Iterator[Renderabl
     table = _table("label", "people", *names, "right")
     for flip in found.flips[:_FLIPS_SHOWN]:
         table.add_row(
-            plain(flip.first.label.id), flip.first.label.human, flip.first.side or flip.first.outcome,
-            flip.second.side or flip.second.outcome, plain(names[0] if flip.better == "first" else names[1]),
+            plain(flip.id), flip.human, flip.first, flip.second, plain(names[0] if flip.right == "first" else names[1])
         )  # fmt: skip
     yield table
     if len(found.flips) > _FLIPS_SHOWN:
@@ -80,8 +79,8 @@ def _flips(names: tuple[str, str], found: JudgeComparison) -> Iterator[Renderabl
 def _figures(found: Measurement) -> Table:
     table = _table("", "", _level(found.confidence), "of")
     _add_rows(table, found.figures, ("people", "length", "calibration"))
-    for member in found.members:
-        if len(found.members) > 1:
+    for member in found.judges:
+        if len(found.judges) > 1:
             table.add_section()
             table.add_row(Text.assemble("member ", plain(member.name)), "", "", f"{member.labels:,}", style="bold")
         _add_rows(table, member.figures, ("position", "calibration", "verdicts", "cost"), member.spent.currency)
