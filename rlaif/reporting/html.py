@@ -23,7 +23,7 @@ from rlaif.reporting.collect import (
     pair_statistics,
     training_logs,
 )
-from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, judge_report
+from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, run_verdicts
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import Timeline, timeline
 from rlaif.store.events import now
@@ -88,7 +88,7 @@ def render_page(run: RunDir) -> str:
     pairs = pair_statistics(directories)
     logs = training_logs(directories)
     times = timeline(run.events.read())
-    report = judge_report(directories)
+    report = run_verdicts(directories)
     judges = [judge.judge for judge in report.judges]
     judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
     colours = {judge: charts.COLOURS[index % len(charts.COLOURS)] for index, judge in enumerate(judges)}

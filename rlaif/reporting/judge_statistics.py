@@ -76,14 +76,14 @@ class UnreadVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeReport:
+class RunVerdicts:
     """Statistics of all judges, most verdicts first, and a few of the verdicts that could not be used."""
 
     judges: tuple[JudgeStatistics, ...]
     unread: tuple[UnreadVerdict, ...]
 
 
-def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
+def run_verdicts(rounds: Sequence[RoundDir]) -> RunVerdicts:
     """Count the verdicts of some rounds, shard by shard."""
     found: dict[str, JudgeStatistics] = {}
     unread: list[UnreadVerdict] = []
@@ -103,7 +103,7 @@ def judge_report(rounds: Sequence[RoundDir]) -> JudgeReport:
                 for row in failed.slice(0, _UNREAD_KEPT - len(unread)).to_pylist()
             ]
     judges = sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge))
-    return JudgeReport(tuple(judges), tuple(unread))
+    return RunVerdicts(tuple(judges), tuple(unread))
 
 
 def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetRecord, ...]:

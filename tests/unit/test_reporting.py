@@ -27,7 +27,7 @@ from rlaif.reporting import summary_table, write_report
 from rlaif.reporting.collect import failure_groups, pair_statistics
 from rlaif.reporting.figure_text import duration, headline
 from rlaif.reporting.html import render_page
-from rlaif.reporting.judge_statistics import judge_report
+from rlaif.reporting.judge_statistics import run_verdicts
 from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain
@@ -189,7 +189,7 @@ def test_judges_are_counted_as_they_spoke(small: SmallRun) -> None:
         shard for number in (0, 1) for shard in ShardTable(small.run.round(number).path("verdicts"), VERDICTS).shards()
     ]
     rows = [row for shard in shards for row in shard.to_pylist()]
-    report = judge_report(small.run.rounds())
+    report = run_verdicts(small.run.rounds())
     for judge in report.judges:
         mine = [row for row in rows if row["judge"] == judge.judge]
         assert judge.verdicts == len(mine)
@@ -208,7 +208,7 @@ def test_order_agreement_and_place_are_by_what_was_shown(tmp_path: Path) -> None
     # Comparison (0, 1) agrees; (0, 2) prefers whatever is shown first; (0, 3) was asked in one order alone.
     rows = [row(1, "ab", 0.9), row(1, "ba", 0.8), row(2, "ab", 0.7), row(2, "ba", 0.3), row(3, "ab", 0.6)]
     ShardTable(run.round(0).path("verdicts"), VERDICTS).append(rows)
-    (judge,) = judge_report(run.rounds()).judges
+    (judge,) = run_verdicts(run.rounds()).judges
     assert (judge.both_orders, judge.orders_agree, judge.agreement) == (2, 1, 0.5)
     assert (judge.decided, judge.shown_first) == (5, 4)
 
