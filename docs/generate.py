@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -20,7 +20,9 @@ from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("docs/recipes.md", "docs/judges.md", "docs/architecture.md")
-_PART = re.compile(r"(<!-- (?P<words>(?:keys|figures|variables|packages|layers)\b[^>]*?) -->\n).*?(<!-- end -->)", re.S)
+_PART = re.compile(
+    r"(<!-- (?P<words>(?:keys|renamed|figures|variables|packages|layers)\b[^>]*?) -->\n).*?(<!-- end -->)", re.S
+)
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 
@@ -55,6 +57,21 @@ def keys(path: str, *prefixes: str) -> str:
         if not _is_section(field.annotation) and not _is_tag(field)
     ]
     return _table(("key", "type", "default", "meaning"), rows)
+
+
+def renamed(*paths: str) -> str:
+    """Return the table of old names that are still accepted, from the tables at `module.NAME`."""
+    tables = [getattr(importlib.import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in paths]
+    rows = [
+        (f"`{old}`", f"`{old[: old.rfind('.') + 1]}{new.name}`", _values(new.values))
+        for table in tables
+        for old, new in table.items()
+    ]
+    return _table(("old name", "new name", "old and new values"), rows)
+
+
+def _values(values: Mapping[Any, Any] | None) -> str:
+    return ", ".join(f"`{old}`: `{json.dumps(new)}`" for old, new in (values or {}).items()) or "the same"
 
 
 def figures(part: str) -> str:
@@ -177,7 +194,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 _PARTS: dict[str, Callable[..., str]] = {
-    part.__name__: part for part in (keys, figures, variables, packages, layers)
+    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers)
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ PAGES = sorted(
 )  # fmt: skip
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 RECIPES, _, JUDGES_AND_PROMPTS = PAGE.partition("\n## Judge files\n")
-JUDGES, _, PROMPTS = JUDGES_AND_PROMPTS.partition("\n## Prompt files\n")
+JUDGES, _, PROMPTS = JUDGES_AND_PROMPTS.partition("\n## Renamed keys\n")[0].partition("\n## Prompt files\n")
 ROOT_COMMAND: Any = typer.main.get_command(app)
 
 # `questions.heldout` and `questions.test` take the same keys as `questions.train`; the page gives them once.
