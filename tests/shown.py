@@ -120,5 +120,11 @@ def shapes(text: str) -> list[str]:
     return found
 
 
+def has_shapes(shown: str, printed: str) -> bool:
+    """Whether each shown line has the form of a printed one; a printed sentence may be wrapped elsewhere."""
+    joined = " ".join(shapes(printed))
+    return all(shape in joined for shape in shapes(shown))
+
+
 def _plain(text: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())

@@ -83,6 +83,6 @@ def compare(example: shown.Example, printed: list[tuple[str, str]]) -> None:
         return
     texts = ["".join(part[index] for part in printed) for index in (0, 1)]
     if example.mark == "shape":
-        assert set(shown.shapes(example.output)) <= set(shown.shapes(texts[0])), texts[0]
+        assert shown.has_shapes(example.output, texts[0]), texts[0]
     else:
         assert any(shown.matches(example.output, text) for text in texts), f"{example} prints:\n{texts[1]}"
