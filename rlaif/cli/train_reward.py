@@ -48,13 +48,13 @@ def train_reward(
 
 
 def _lines(outcome: "RewardOutcome") -> Iterator[str]:
-    result, held_out = outcome.result, outcome.held_out
+    result, encoded, held_out = outcome.result, outcome.encoded, outcome.held_out
     if outcome.ties:
         yield f"{outcome.ties} ties were left out"
-    if outcome.cut:
-        yield f"{len(outcome.cut)} pairs lost the beginning of their context: {first_ids(outcome.cut)}"
-    if outcome.too_long:
-        yield f"{len(outcome.too_long)} pairs are too long and were left out: {first_ids(outcome.too_long)}"
+    if encoded.cut:
+        yield f"{len(encoded.cut)} pairs lost the beginning of their context: {first_ids(encoded.cut)}"
+    if encoded.too_long:
+        yield f"{len(encoded.too_long)} pairs are too long and were left out: {first_ids(encoded.too_long)}"
     yield f"{result.pairs} pairs on {outcome.questions} questions, {result.steps} steps in {result.seconds:.1f} s"
     if held_out is not None:
         failed = f", {len(held_out.failed)} could not be scored" if held_out.failed else ""
@@ -72,8 +72,8 @@ def _json(outcome: "RewardOutcome") -> dict[str, object]:
         "model": outcome.out,
         "judge": outcome.judge,
         "ties": outcome.ties,
-        "cut": outcome.cut,
-        "too_long": outcome.too_long,
+        "cut": outcome.encoded.cut,
+        "too_long": outcome.encoded.too_long,
         "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
         **result,
     }

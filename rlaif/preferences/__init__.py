@@ -1,1 +1,1 @@
-"""Decisions of judges to preference pairs."""
+"""Preference pairs: from decisions of judges, and from files of labels and preferences."""

@@ -35,7 +35,7 @@ def work_folder(out: str, subject: str) -> Path:
         UserError: the output folder exists.
     """
     if Path(out).exists():
-        raise UserError(f"{out}: is there already; expected a new folder for {subject}")
+        raise UserError(f"{out}: already exists; name a new folder for {subject}")
     return Path(f"{out.rstrip('/')}.work").resolve()
 
 

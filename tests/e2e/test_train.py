@@ -47,4 +47,4 @@ def test_trains_and_goes_on_from_its_own_adapter(tmp_path: Path) -> None:
 
     again = command.run("train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out))
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr

@@ -284,7 +284,7 @@ def refused(*arguments: str) -> str:
 def test_the_command_refuses_before_anything_starts(tmp_path: Path, base: str) -> None:
     good, out = write(tmp_path, labels(4)), str(tmp_path / "out")
     model = ("--model", base)
-    assert f"{tmp_path}: is there already" in refused(good, "-o", str(tmp_path), *model)
+    assert f"{tmp_path}: already exists" in refused(good, "-o", str(tmp_path), *model)
     assert "none.jsonl: no such file" in refused(str(tmp_path / "none.jsonl"), "-o", out, *model)
     assert "no such directory" in refused(good, "-o", out, "--model", "./nowhere")
     assert "--prompt expects kind answer" in refused(good, "-o", out, *model, "--prompt", "finance-grounded")

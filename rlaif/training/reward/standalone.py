@@ -37,8 +37,7 @@ class RewardOutcome:
         result: of the training.
         questions: that were trained on.
         ties: labels without a better answer; left out.
-        cut: ids of pairs whose context lost its beginning.
-        too_long: ids of pairs that do not fit without any context; left out.
+        encoded: the pairs whose context was cut, and those left out because they are too long.
         held_out: measured on the questions that were not trained on; None without any.
         out: the model's folder.
     """
@@ -46,8 +45,7 @@ class RewardOutcome:
     result: RewardResult
     questions: int
     ties: int
-    cut: list[str]
-    too_long: list[str]
+    encoded: EncodedPairs
     held_out: HeldOut | None
     out: str
 
@@ -113,8 +111,7 @@ def train_reward_file(
     _write_judge(trained, out, prompt, template)
     _write_labels(trained, read.labels, out_of_training)
     publish(trained, out, record)
-    questions = record["train"]["questions"]
-    return RewardOutcome(result, questions, read.ties, encoded.cut, encoded.too_long, measured, out)
+    return RewardOutcome(result, record["train"]["questions"], read.ties, encoded, measured, out)
 
 
 def _answer_template(name: str) -> PromptTemplate:
