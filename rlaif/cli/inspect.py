@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rlaif.cli import errors
 from rlaif.cli.options import Json, Runs
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
@@ -73,7 +74,7 @@ def runs(runs: Runs = "runs", json_: Json = False) -> None:
         try:
             summaries.append(summarize(directory))
         except UserError as error:
-            unreadable.append(str(error))
+            unreadable.append(error)
     if json_:
         from rlaif.reporting.summary_json import summary_json
 
@@ -84,10 +85,8 @@ def runs(runs: Runs = "runs", json_: Json = False) -> None:
         _console().print(runs_table(summaries))
     elif not unreadable:
         typer.echo(f"no runs in {runs}")
-    for message in unreadable:
-        typer.echo(f"rlaif: {message}", err=True)
-    if unreadable:
-        raise typer.Exit(2)
+    if codes := [errors.report(error) for error in unreadable]:
+        raise typer.Exit(max(codes))
 
 
 def _console() -> Any:

@@ -66,7 +66,7 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("job", "status", "started", "for", "says", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("job", "status", "started", "for", "message", box=box.SIMPLE_HEAD, pad_edge=False)
     for state in jobs:
         started = datetime.fromisoformat(state.started).strftime("%m-%d %H:%M") if state.started else ""
         lasted = str(timedelta(seconds=round(state.seconds))) if state.seconds is not None else ""

@@ -18,31 +18,34 @@ LOCAL = "http://127.0.0.1:8265"
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
-def connect(address: str) -> Any:
-    """Return Ray's client of the job API.
+@contextmanager
+def job_client(address: str) -> Iterator[Any]:
+    """Connect to a Ray head for a block, and yield Ray's client of the job API.
 
     Raises:
-        UserError: no head answers at the address, or it requires a token that this process does not have.
+        UserError: no head answers at the address, it requires a token that this process does not have, or it has no
+            such job.
+        WorkError: the head reports another error.
     """
     _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _without_overrides():
-        from ray.job_submission import JobSubmissionClient
+    with _ray_errors(address):
+        with _without_overrides():
+            from ray.job_submission import JobSubmissionClient
 
-        for handler in logging.getLogger("ray").handlers:
-            handler.setLevel(logging.WARNING)
-        with ray_errors(address):
-            return JobSubmissionClient(address)
+            for handler in logging.getLogger("ray").handlers:
+                handler.setLevel(logging.WARNING)
+            client = JobSubmissionClient(address)
+        yield client
 
 
 def nodes(address: str) -> list[dict[str, Any]]:
     """Return the resources of each live node: `CPU`, `GPU`, `memory` in bytes, `accelerator_type:...`.
 
     Raises:
-        UserError: as `connect`.
+        UserError: as `job_client`.
     """
-    connect(address)
-    with _without_overrides(), ray_errors(address):
+    with job_client(address), _without_overrides():
         from ray.util.state import list_nodes
         from ray.util.state.exception import RayStateApiException
 
@@ -55,7 +58,7 @@ def nodes(address: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def ray_errors(address: str) -> Iterator[None]:
+def _ray_errors(address: str) -> Iterator[None]:
     """Turn an error of the connection to a Ray head into a `UserError` or `WorkError` of one line."""
     try:
         yield

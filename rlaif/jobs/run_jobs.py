@@ -16,7 +16,7 @@ from typing import Any
 
 from rlaif.errors import Interrupted, UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
-from rlaif.jobs.ray_head import LOCAL, connect, ray_errors
+from rlaif.jobs.ray_head import LOCAL, job_client
 from rlaif.jobs.secrets import put
 from rlaif.recipe import Recipe
 
@@ -61,8 +61,7 @@ def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, 
     runs = runs if "://" in runs else str(Path(runs).absolute())
     with tempfile.TemporaryDirectory(prefix="rlaif-job-") as folder:
         make_bundle(recipe, Path(folder))
-        client = connect(address)
-        with ray_errors(address):
+        with job_client(address) as client:
             jobs = client.list_jobs()
             refuse_second(jobs, recipe.name, runs, address)
             job = free_id(recipe.name, [entry.submission_id for entry in jobs])
@@ -84,8 +83,7 @@ def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, 
 
 def find_jobs(address: str, job: str | None = None) -> list[JobState]:
     """Return one job, or all jobs of rlaif in the order in which they started."""
-    client = connect(address)
-    with ray_errors(address):
+    with job_client(address) as client:
         found = [client.get_job_info(job)] if job else client.list_jobs()
     entries = [entry for entry in found if job or str(entry.submission_id or "").startswith(_PREFIX)]
     return [_state(entry) for entry in sorted(entries, key=lambda entry: entry.start_time or 0)]
@@ -93,15 +91,13 @@ def find_jobs(address: str, job: str | None = None) -> list[JobState]:
 
 def job_logs(address: str, job: str) -> str:
     """Return the output of a job so far."""
-    client = connect(address)
-    with ray_errors(address):
+    with job_client(address) as client:
         return str(client.get_job_logs(job))
 
 
 def stop_job(address: str, job: str) -> bool:
     """Stop a job; returns whether it was running."""
-    client = connect(address)
-    with ray_errors(address):
+    with job_client(address) as client:
         return bool(client.stop_job(job))
 
 
@@ -116,16 +112,15 @@ def follow_job(address: str, job: str, write: Callable[[str], None]) -> JobState
     continues = (
         f"{job} continues: `rlaif logs {job} --follow{option}` follows it again, `rlaif stop {job}{option}` stops it"
     )
-    client = connect(address)
 
-    async def tail() -> None:
+    async def tail(client: Any) -> None:
         async for text in client.tail_job_logs(job):
             write(text)
 
     try:
-        with ray_errors(address):
+        with job_client(address) as client:
             client.get_job_info(job)  # Reports a missing job; the tail would raise an unclear error.
-            asyncio.run(tail())
+            asyncio.run(tail(client))
             ended = _state(client.get_job_info(job))
     except KeyboardInterrupt:
         raise Interrupted(continues) from None

@@ -1,1 +1,1 @@
-"""What a run would need: placement, memory, tokens, time and money, from a recipe and published figures alone."""
+"""Placement, memory, tokens, time and money of a run, computed from its recipe and published figures."""

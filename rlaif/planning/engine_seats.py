@@ -29,13 +29,12 @@ def place_engines(
     """Return a pool's engines on their devices.
 
     Args:
-        role, model: of the pool.
+        role, model, shape: of the pool, its model, and the model's shape.
         section: the pool's section of the recipe.
         hardware: the devices.
-        shape: of the model.
         dtype_bytes: bytes of a weight.
-        context: longest sequence of a request, in tokens.
-        lora_rank: rank of the adapters that the engines serve, or None.
+        context: longest sequence, in tokens.
+        lora_rank: of the adapters, or None.
 
     Raises:
         UserError: the weights leave no room for one sequence, or tensor parallelism does not divide the heads.

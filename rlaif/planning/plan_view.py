@@ -116,7 +116,7 @@ def _work_table(plan: Plan) -> Table:
     for name in ("requests", "sent", "computed", "written", "time", "GPU h" if hardware.gpu else "node h", *money):
         table.add_column(name, justify="right", no_wrap=True)
 
-    def row(name: str, work: Tokens | None, seconds: float, device_seconds: float, end: bool = False) -> None:
+    def row(name: str, work: Tokens | None, seconds: float, device_seconds: float, *, end: bool = False) -> None:
         hours = device_seconds / 3600
         cost = (_amount(hours * hardware.price),) if hardware.price is not None else ()
         table.add_row(name, *_token_cells(work), _duration(seconds), _amount(hours), *cost, end_section=end)
