@@ -110,7 +110,7 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
         id=question.id,
         question=question.question,
         context=question.context,
-        reference=question.gold_answer,
+        gold_answer=question.gold_answer,
         answer_a=a,
         answer_b=b,
         human="tie",
@@ -141,7 +141,7 @@ def measure(
         Every figure by its name in docs/judges.md, with its interval: `report.measurement.figures["accuracy"].value`.
 
     >>> from pathlib import Path
-    >>> label = Label(id="1", question="Sales?", reference="$7 million", answer_a="$7m", answer_b="$8m", human="a")
+    >>> label = Label(id="1", question="Sales?", gold_answer="$7 million", answer_a="$7m", answer_b="$8m", human="a")
     >>> _ = Path("labels.jsonl").write_text(label.model_dump_json())
     >>> measure(load_judge("reference"), "labels.jsonl").measurement.figures["accuracy"].value
     1.0

@@ -119,7 +119,7 @@ def try_(
 
     spec = load_judge_file(name)
     label = Label(
-        id="try", question=question, context=context, reference=reference, answer_a=a, answer_b=b, human="tie"
+        id="try", question=question, context=context, gold_answer=reference, answer_a=a, answer_b=b, human="tie"
     )
     with stop_signals("judge try: stopped"), _progress(json_) as progress:
         judged = try_judge(spec, label, _serving(model, set_, address, verbose), progress)

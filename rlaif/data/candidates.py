@@ -1,17 +1,17 @@
-"""Reads answers that another system sampled, to be judged: several to a row, or one a row.
+"""Reads candidates that another system sampled, to be judged: several to a row, or one a row.
 
-Invariant: every row becomes answers to one checked question, or one message that names the file, the line and the
-field; no row is skipped, and no two questions have one id.
+Invariant: every row becomes candidates of one checked question, or an error with the file, the line and the field; no
+row is skipped, and no two questions share an id.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rlaif.data.question import Question
-from rlaif.errors import UserError
-from rlaif.io.rows import Row, read_file
+from rlaif.errors import Fault, UserError, shown
+from rlaif.io.rows import Row, UniqueIds, read_file
 
-_COLUMNS = ["id", "question", "context", "reference", "answers", "answer"]
+_COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer")
+_RENAMED = {"reference": "gold_answer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class Candidates:
 
 @dataclass(slots=True)
 class _Group:
-    """A question in the making."""
+    """The rows of one question."""
 
-    place: str
+    first: Row
     id: str | None
-    reference: str | None
+    gold_answer: str | None
     answers: list[str] = field(default_factory=list)
 
 
@@ -42,79 +42,44 @@ def read_candidates(path: str) -> list[Candidates]:
 
     Args:
         path: JSONL, CSV or Parquet. A row has `question` and `answers` (a list of texts) or `answer` (one text), and
-            any of `id, context, reference`. Rows of the same question and context are one question, under the id of
-            the first of them; a question without an id gets its number. Other columns are left aside.
+            optionally `id`, `context` and `gold_answer`. Rows with the same question and context are one question,
+            under the id of the first of them; a question without an id gets its number. Other columns are ignored.
 
     Raises:
         UserError: with the file, the line or row, the field and what was expected.
     """
     groups: dict[tuple[str, str], _Group] = {}
-    for row in read_file(path, _COLUMNS).rows:
-        key = (_text(row, "question"), _optional(row, "context") or "")
-        name, reference = _id(row), _optional(row, "reference")
-        group = groups.setdefault(key, _Group(row.place, name, reference))
-        if reference != group.reference:
-            raise UserError(f"{row.place}: reference: another than at {group.place}, for the same question")
+    for row in read_file(path, _COLUMNS, _RENAMED).rows:
+        key = (row.text("question"), row.optional("context") or "")
+        gold_answer = row.optional("gold_answer")
+        group = groups.setdefault(key, _Group(row, _id(row), gold_answer))
+        if gold_answer != group.gold_answer:
+            raise row.error("gold_answer", f"differs from that at {group.first.place}, for the same question")
         group.answers += _answers(row)
     if not groups:
-        raise UserError(f"{path}: no rows; expected at least one")
-    places: dict[str, str] = {}
+        raise UserError(Fault(path, "no rows", expected="at least one"))
+    ids = UniqueIds()
     found = []
     for number, ((question, context), group) in enumerate(groups.items(), start=1):
         name = group.id if group.id is not None else str(number)
-        if name in places:
-            raise UserError(f"{group.place}: id: {name!r} is also that of another question, at {places[name]}")
-        places[name] = group.place
-        found.append(Candidates(Question(name, question, context, group.reference), tuple(group.answers)))
+        ids.add(group.first, name)
+        found.append(Candidates(Question(name, question, context, group.gold_answer), tuple(group.answers)))
     return found
 
 
 def _answers(row: Row) -> list[str]:
-    given: Mapping[str, object] = row.values
-    several, one = given.get("answers"), given.get("answer")
+    several, one = row.values.get("answers"), row.values.get("answer")
     if several is not None and one is not None:
-        raise UserError(f"{row.place}: answers and answer; expected one of the two")
-    if several is None and one is None:
-        there = ", ".join(row.columns) or "none"
-        raise UserError(f"{row.place}: no answers; expected answers (a list) or answer; fields here: {there}")
+        raise row.error("", "answers and answer", expected="one of the two")
     if one is not None:
-        return [_checked(row, "answer", one)]
+        return [row.checked("answer", one)]
+    if several is None:
+        raise row.error("", "no answers", expected=f"answers (a list) or answer; fields here: {row.shown_columns}")
     if not isinstance(several, list) or not several:
-        raise UserError(f"{row.place}: answers: expected a list of texts (got {_shown(several)})")
-    return [_checked(row, f"answers.{index}", answer) for index, answer in enumerate(several)]
+        raise row.error("answers", expected="a list of texts", found=shown(several))
+    return [row.checked(f"answers.{index}", answer) for index, answer in enumerate(several)]
 
 
 def _id(row: Row) -> str | None:
     value = row.values.get("id")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _optional(row, "id")
-
-
-def _text(row: Row, name: str) -> str:
-    if name not in row.values:
-        raise UserError(f"{row.place}: {name}: missing; fields here: {', '.join(row.columns) or 'none'}")
-    text = _checked(row, name, row.values[name])
-    if not text.strip():
-        raise UserError(f"{row.place}: {name}: empty; expected a text")
-    return text
-
-
-def _optional(row: Row, name: str) -> str | None:
-    value = row.values.get(name)
-    return None if value is None or value == "" else _checked(row, name, value)
-
-
-def _checked(row: Row, name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{row.place}: {name}: expected a text (got {_shown(value)})")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{row.place}: {name}: half of a surrogate pair; expected valid Unicode text") from None
-    return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else row.optional("id")

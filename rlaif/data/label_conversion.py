@@ -1,6 +1,6 @@
-"""Label files from what people have published: pairs of the LLMBar form, and answers that people marked one by one.
+"""Converts published files to labels: pairs in the LLMBar format, and answers that people marked one by one.
 
-Invariant: the same file, seed and limits give the same labels, byte for byte; the better answer stands first in half
+Invariant: the same file, seed and limits give the same labels, byte for byte; the better answer comes first in half
 of the labels made from marks, so that a judge that always says "the first" scores one half.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rlaif.data.labels import Label
 from rlaif.data.seeded_random import SeededRandom
-from rlaif.errors import UserError
+from rlaif.errors import Fault, UserError, shown
 from rlaif.io.rows import Row, read_file
 
 Format = Literal["llmbar", "marks"]
@@ -42,20 +42,20 @@ class Part:
     parts: int
 
     def holds(self, question: str) -> bool:
-        """Whether a question belongs to the part; its text alone decides, wherever and in whatever file it stands."""
+        """Return whether a question belongs to the part; only its text decides, in whatever file it is."""
         digest = hashlib.sha256(question.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.parts == self.number - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """Labels made of a file.
+    """Labels made from a file.
 
     Attributes:
-        format: what the file was.
-        labels: made of it.
+        format: of the file.
+        labels: made from it.
         rows: rows read.
-        counts: what the rows were and what became of them, for a person to read.
+        counts: the rows by mark and the labels made from them, for a person to read.
     """
 
     format: Format
@@ -73,33 +73,35 @@ def convert_labels(
     max_pairs_per_question: int | None = None,
     seed: int = 0,
 ) -> Conversion:
-    """Make labels of a file of pairs or of marked answers.
+    """Make labels from a file of pairs or of marked answers.
 
     Args:
         path: JSONL, CSV or Parquet.
         form: `llmbar` has an instruction, two outputs and a label of 1 or 2; `marks` has a question, an answer and a
-            label of `Correct Answer`, `Incorrect Answer` or `Refusal` a row. None tells by the columns.
-        questions: for marks, a file with `id`, `context` and `answer` of the questions, joined by id.
+            label of `Correct Answer`, `Incorrect Answer` or `Refusal` a row. None decides by the columns.
+        questions: for marks, a file with `id`, `context` and `gold_answer` of the questions, joined by id.
         part: of the questions; None takes all.
-        max_pairs_per_question: for marks, so many pairs drawn of each question's; None takes all.
-        seed: of the pairs drawn and of which answer stands first.
+        max_pairs_per_question: for marks, the most pairs drawn for each question; None takes all.
+        seed: decides which pairs are drawn and which answer comes first.
 
     Raises:
         UserError: with the file, the line, the field and what was expected.
     """
     rows = list(_rows(path, form))
     if not rows:
-        raise UserError(f"{path}: no rows; expected at least one")
+        raise UserError(Fault(path, "no rows", expected="at least one"))
     form = form or _format(rows[0])
     if form == "llmbar":
         if questions is not None or max_pairs_per_question is not None:
-            raise UserError(f"{path}: of the form llmbar; --questions and --max-pairs-per-question are for marks")
+            problem = "has the llmbar format; --questions and --max-pairs-per-question are for marks"
+            raise UserError(Fault(path, problem))
         labels = [label for label in map(_llmbar, rows) if part is None or part.holds(label.question)]
         counts = {"labels": len(labels)}
     else:
-        labels, counts = _from_marks(path, rows, questions, part, max_pairs_per_question, seed)
+        labels, counts = _from_marks(path, rows, questions, part, most=max_pairs_per_question, seed=seed)
     if not labels:
-        raise UserError(f"{path}: no labels come of it; expected a question with a correct and another answer")
+        expected = "a question with a correct and another answer"
+        raise UserError(Fault(path, "yields no labels", expected=expected))
     return Conversion(form, labels, len(rows), counts)
 
 
@@ -113,30 +115,19 @@ def _format(row: Row) -> Format:
         if set(needed) <= set(row.columns):
             return form
     forms = "; ".join(f"{form} has {', '.join(needed)}" for form, needed in _NEEDED.items())
-    raise UserError(f"{row.place}: neither form: {forms}. Columns here: {', '.join(row.columns)}")
-
-
-def _text(row: Row, name: str, *, blank: bool = False) -> str:
-    value = row.values.get(name)
-    if not isinstance(value, str) or not (blank or value.strip()):
-        raise UserError(f"{row.place}: {name}: expected a text (got {value!r})")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{row.place}: {name}: half of a surrogate pair; expected valid Unicode text") from None
-    return value
+    raise row.error("", f"neither format: {forms}. Columns here: {row.shown_columns}")
 
 
 def _llmbar(row: Row) -> Label:
-    said = str(row.values.get("label"))
-    if said not in ("1", "2"):
-        raise UserError(f"{row.place}: label: expected 1 or 2, the better output (got {row.values.get('label')!r})")
+    better = str(row.values.get("label"))
+    if better not in ("1", "2"):
+        raise row.error("label", expected="1 or 2, the better output", found=shown(row.values.get("label")))
     return Label(
         id=str(row.values.get("id") or row.place.rpartition(":")[2].strip()),
-        question=_text(row, "instruction"),
-        answer_a=_text(row, "output_1", blank=True),
-        answer_b=_text(row, "output_2", blank=True),
-        human="a" if said == "1" else "b",
+        question=row.text("instruction"),
+        answer_a=row.text("output_1", blank=True),
+        answer_b=row.text("output_2", blank=True),
+        human="a" if better == "1" else "b",
     )
 
 
@@ -147,35 +138,35 @@ class _Marked:
     id: str
     question: str
     context: str
-    reference: str | None
+    gold_answer: str | None
     right: list[tuple[int, str]] = field(default_factory=list)
     wrong: list[tuple[int, str]] = field(default_factory=list)
 
 
 def _from_marks(
-    path: str, rows: Sequence[Row], questions: str | None, part: Part | None, most: int | None, seed: int
+    path: str, rows: Sequence[Row], questions: str | None, part: Part | None, *, most: int | None, seed: int
 ) -> tuple[list[Label], dict[str, int]]:
     details = _details(questions) if questions is not None else {}
     marked: dict[str, _Marked] = {}
     marks: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
-        question = _text(row, "question")
+        question = row.text("question")
         if part is not None and not part.holds(question):
             continue
-        said = _text(row, "label").strip().lower()
-        if said not in _MARKS:
-            expected = "expected Correct Answer, Incorrect Answer or Refusal"
-            raise UserError(f"{row.place}: label: {expected} (got {row.values['label']!r})")
-        marks[said.removesuffix(" answer")] += 1
+        mark = row.text("label").strip().lower()
+        if mark not in _MARKS:
+            expected = "Correct Answer, Incorrect Answer or Refusal"
+            raise row.error("label", expected=expected, found=shown(row.values["label"]))
+        marks[mark.removesuffix(" answer")] += 1
         name = str(row.values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16])
         if name not in marked:
             if details and name not in details:
-                raise UserError(f"{row.place}: id: {name!r} is none of {questions}; expected each question there")
+                raise row.error("id", f"{name!r} is not in {questions}", expected="each question there")
             marked[name] = _question(name, question, row, details.get(name))
         elif marked[name].question != question:
-            raise UserError(f"{row.place}: question: another than that of an earlier row with the id {name!r}")
-        answer = (number, _text(row, "answer", blank=True))
-        (marked[name].right if _MARKS[said] else marked[name].wrong).append(answer)
+            raise row.error("question", f"differs from that of an earlier row with the id {name!r}")
+        answer = (number, row.text("answer", blank=True))
+        (marked[name].right if _MARKS[mark] else marked[name].wrong).append(answer)
     pairs = [
         (question, *pair)
         for question in marked.values()
@@ -191,18 +182,17 @@ def _from_marks(
 
 
 def _question(name: str, question: str, row: Row, details: Mapping[str, Any] | None) -> _Marked:
-    context, reference = row.values.get("context"), row.values.get("gold_answer")
+    context, gold_answer = row.values.get("context"), row.values.get("gold_answer")
     if details is not None:
-        context, reference = details.get("context"), details.get("answer") or reference
-    return _Marked(name, question, context or "", None if reference in (None, "") else str(reference))
+        context, gold_answer = details.get("context"), details.get("gold_answer") or gold_answer
+    return _Marked(name, question, context or "", None if gold_answer in (None, "") else str(gold_answer))
 
 
 def _details(path: str) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for row in read_file(path, ["id", "context", "answer"]).rows:
-        name = _text(row, "id")
-        if row.values.get("context") is not None:
-            _text(row, "context", blank=True)
+    for row in read_file(path, ("id", "context", "gold_answer"), {"answer": "gold_answer"}).rows:
+        name = row.text("id")
+        row.optional("context")
         found[name] = row.values
     return found
 
@@ -210,7 +200,8 @@ def _details(path: str) -> dict[str, Mapping[str, Any]]:
 def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple[tuple[int, str], tuple[int, str]]]:
     """Return pairs of a right and a wrong answer, in the file's order.
 
-    Systems often give the same answer: the same two texts make one pair, and a text that people marked both ways none.
+    Systems often give the same answer: the same two texts make one pair, and a text that people marked both right and
+    wrong makes none.
     """
     both_ways = {text.strip() for _, text in question.right} & {text.strip() for _, text in question.wrong}
     pairs: dict[tuple[str, str], tuple[tuple[int, str], tuple[int, str]]] = {}
@@ -224,7 +215,7 @@ def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple
 
 
 def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rng: SeededRandom) -> list[Label]:
-    """Return the labels, the better answer first in half of them (of an odd number, one more or one less)."""
+    """Return the labels with the better answer first in half of them (for an odd number, one more or one less)."""
     spare = int(rng.chance(0.5)) if len(pairs) % 2 else 0
     sides: list[Literal["a", "b"]] = ["a"] * (len(pairs) // 2 + spare)
     sides += ["b"] * (len(pairs) - len(sides))
@@ -237,7 +228,7 @@ def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rn
                 id=f"{question.id}:{first[0]}-{second[0]}",
                 question=question.question,
                 context=question.context,
-                reference=question.reference,
+                gold_answer=question.gold_answer,
                 answer_a=first[1],
                 answer_b=second[1],
                 human=side,
@@ -250,7 +241,7 @@ def parse_part(text: str) -> Part:
     """Read `1/2` as the first of two parts.
 
     Raises:
-        UserError: it is not of that form.
+        UserError: malformed.
     """
     number, slash, parts = text.partition("/")
     if not (slash and number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()):

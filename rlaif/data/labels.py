@@ -1,17 +1,19 @@
-"""Label files: which of two answers people prefer. What a judge is measured against.
+"""Label files: which of two answers people prefer. A judge is measured against them.
 
-Invariant: every row becomes one checked label or one message that names the file, the line and the field; no row is
-skipped, and no two labels have one id.
+Invariant: every row becomes one checked label or an error with the file, the line and the field; no row is skipped,
+and no two labels share an id.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from rlaif.data.question import Question
-from rlaif.errors import UserError
-from rlaif.io.rows import Row, read_file
+from rlaif.errors import Fault, UserError
+from rlaif.io.rows import Row, UniqueIds, read_file
+from rlaif.io.validation import pydantic_fault
 
 Side = Literal["a", "b", "tie"]
 
@@ -45,7 +47,7 @@ class Label(BaseModel):
     """What both answers answer."""
     context: _Text = ""
     """The text that the answers should follow from, or ""."""
-    reference: _Text | None = None
+    gold_answer: _Text | None = None
     """The gold answer, where one is known."""
     answer_a: _Text
     """One answer; may be empty, as a model's can."""
@@ -57,7 +59,7 @@ class Label(BaseModel):
     @property
     def prompt(self) -> Question:
         """The question as a judge is given it."""
-        return Question(self.id, self.question, self.context, self.reference)
+        return Question(self.id, self.question, self.context, self.gold_answer)
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -67,6 +69,7 @@ class Label(BaseModel):
 
 _FIELDS = tuple(Label.model_fields)
 _OPTIONAL = tuple(name for name, field in Label.model_fields.items() if not field.is_required())
+_RENAMED = {"reference": "gold_answer"}
 
 
 def load_labels(path: str, limit: int | None = None) -> list[Label]:
@@ -74,56 +77,44 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
 
     Args:
         path: local path or fsspec URL.
-        limit: read the first so many alone.
+        limit: read only the first so many.
 
     Raises:
         UserError: with the file, the line (of Parquet, the row), the field and what was expected.
     """
     labels: list[Label] = []
-    places: dict[str, str] = {}
-    for row in read_file(path, list(_FIELDS)).rows:
+    ids = UniqueIds()
+    for row in read_file(path, _FIELDS, _RENAMED).rows:
         if limit is not None and len(labels) == limit:
             break
         label = _label(row)
-        if label.id in places:
-            raise UserError(
-                f"{row.place}: id: {label.id!r} is also that of {places[label.id]}; expected ids that differ"
-            )
-        places[label.id] = row.place
+        ids.add(row, label.id)
         labels.append(label)
     if not labels:
-        raise UserError(f"{path}: no labels; expected at least one")
+        raise UserError(Fault(path, "no labels", expected="at least one"))
     return labels
 
 
 def labels_jsonl(labels: Iterable[Label]) -> bytes:
-    """Return labels as a label file has them: one JSON object a line, what is not known left out."""
+    """Return labels as the content of a label file: one JSON object a line, without unknown values."""
     return b"".join(label.model_dump_json(exclude_defaults=True).encode() + b"\n" for label in labels)
 
 
 def _label(row: Row) -> Label:
-    # CSV has no null and Parquet no missing column: an optional field that is empty is one that is not there.
+    # CSV has no null and Parquet no missing column: an optional field that is empty counts as missing.
     values = {name: value for name, value in row.values.items() if value not in ("", None) or name not in _OPTIONAL}
     try:
         return Label.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_fault(row, item) for item in error.errors())
-        raise UserError(f"{faults}{_hint(row)}") from None
+        faults: list[Fault | str] = [_fault(row, item) for item in error.errors()]
+        if any(columns <= set(row.columns) for columns in ({"output_1", "output_2"}, {"answer", "label"})):
+            faults.append("`rlaif judge labels FROM -o FILE` converts this file to a label file")
+        raise UserError(*faults) from None
 
 
-def _fault(row: Row, item: Any) -> str:
-    name = str(item["loc"][0])
+def _fault(row: Row, item: Any) -> Fault:
+    fault = replace(pydantic_fault(item), path=row.path, line=row.line, row=row.number, field=str(item["loc"][0]))
     if item["type"] == "extra_forbidden":
-        return f"{row.place}: {name}: unknown field; a label has {', '.join(_FIELDS)}"
-    if item["type"] == "missing":
-        return f"{row.place}: {name}: missing; expected a value"
-    text = str(item["msg"]).removeprefix("Value error, ").replace("Input should be ", "expected ")
-    given = repr(item["input"])
-    shown = "" if "surrogate" in text else f" (got {given if len(given) <= 60 else given[:60] + '...'})"
-    return f"{row.place}: {name}: {text}{shown}"
-
-
-def _hint(row: Row) -> str:
-    known = {"output_1", "output_2"}, {"answer", "label"}
-    convertible = any(fields <= set(row.columns) for fields in known)
-    return ". `rlaif judge labels FROM -o FILE` makes a label file of this one" if convertible else ""
+        return replace(fault, problem=f"unknown field; a label has {', '.join(_FIELDS)}", found="")
+    # Half of a surrogate pair cannot be printed.
+    return replace(fault, found="") if "surrogate" in fault.problem else fault

@@ -1,15 +1,15 @@
 """Reads preferences that others made: a TRL-style file, or the `pairs.parquet` of a run.
 
-Invariant: every row becomes one preference or one message that names its place and what was expected; a prompt that
-stands only as the common beginning of both answers is found as TRL finds it.
+Invariant: every row becomes one preference or an error with its place and what was expected; a prompt that both
+answers repeat is split off as TRL does it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.errors import UserError
-from rlaif.io.rows import Row, read_file
+from rlaif.errors import Fault, UserError, shown
+from rlaif.io.rows import Row, UniqueIds, read_file
 
 Text = str | list[dict[str, str]]
 """A text, or the messages of a chat."""
@@ -27,10 +27,10 @@ class Preference:
 
     Attributes:
         id: of the pair: its own, or its place in the file.
-        prompt, chosen, rejected: texts, or the messages of a chat that `chosen` and `rejected` go on with.
+        prompt, chosen, rejected: texts, or the messages of a chat that `chosen` and `rejected` continue.
         margin: of the pair, where the file has one.
-        source: `ai` or `human`; `ai` where the file does not say.
-        sampled: the columns of token ids and reference log-probabilities as a run left them, where the file has them.
+        source: `ai` or `human`; `ai` by default.
+        sampled: the columns of token ids and log-probabilities of the reference policy that a run wrote, if present.
         policy: id of the policy that sampled them, or None.
     """
 
@@ -55,15 +55,13 @@ def read_preferences(path: str) -> list[Preference]:
         UserError: with the file, the line or row, and what was expected.
     """
     preferences = []
-    places: dict[str, str] = {}
+    ids = UniqueIds()
     for row in read_file(path, _COLUMNS).rows:
         preference = _preference(row)
-        if preference.id in places:
-            raise UserError(f"{row.place}: the id {preference.id!r} is also that of {places[preference.id]}")
-        places[preference.id] = row.place
+        ids.add(row, preference.id)
         preferences.append(preference)
     if not preferences:
-        raise UserError(f"{path}: no preferences; expected at least one")
+        raise UserError(Fault(path, "no preferences", expected="at least one"))
     return preferences
 
 
@@ -71,21 +69,19 @@ def _preference(row: Row) -> Preference:
     values = row.values
     for column in ("chosen", "rejected"):
         if column not in values:
-            there = ", ".join(row.columns) or "none"
-            raise UserError(
-                f"{row.place}: no column {column!r}; expected prompt, chosen and rejected; columns here: {there}"
-            )
+            expected = f"prompt, chosen and rejected; columns here: {row.shown_columns}"
+            raise row.error("", f"no column {column!r}", expected)
     chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
     prompt = _text(row, "prompt") if values.get("prompt") is not None else None
     if prompt is None:
         prompt, chosen, rejected = _split(row, chosen, rejected)
     if not prompt:
-        raise UserError(f"{row.place}: prompt: empty; expected a text or messages")
+        raise row.error("prompt", "empty", expected="a text or messages")
     if len({isinstance(part, str) for part in (prompt, chosen, rejected)}) > 1:
-        raise UserError(f"{row.place}: expected prompt, chosen and rejected to be all texts or all lists of messages")
+        raise row.error("", expected="prompt, chosen and rejected to be all texts or all lists of messages")
     source = values.get("source") or "ai"
     if source not in ("ai", "human"):
-        raise UserError(f"{row.place}: source: expected ai or human, got {source!r}")
+        raise row.error("source", expected="ai or human", found=shown(source))
     complete = all(values.get(column) is not None for column in _SAMPLED)
     name = values.get("pair_id") or values.get("id") or row.place.removeprefix("./")
     return Preference(
@@ -111,7 +107,7 @@ def _margin(row: Row) -> float | None:
     except (TypeError, ValueError):
         margin = -1.0
     if not margin >= 0:
-        raise UserError(f"{row.place}: margin: expected a number from 0 up, got {value!r}")
+        raise row.error("margin", expected="a number of at least 0", found=shown(value))
     return margin
 
 
@@ -124,11 +120,11 @@ def _text(row: Row, column: str) -> Text:
         for message in value
     ):
         return [{"role": message["role"], "content": message["content"]} for message in value]
-    raise UserError(f"{row.place}: {column}: expected a text, or a list of messages with role and content")
+    raise row.error(column, expected="a text, or a list of messages with role and content")
 
 
 def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
-    """Take the prompt off two answers that begin with it."""
+    """Split the prompt off two answers that begin with it."""
     shared = _common(chosen, rejected)
     if isinstance(chosen, str) and isinstance(rejected, str):
         # A word that both answers begin with belongs to the prompt; its space belongs to the answers, as in TRL.
@@ -137,10 +133,10 @@ def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
         return chosen[:shared], chosen[shared:], rejected[shared:]
     if isinstance(chosen, list) and isinstance(rejected, list):
         return chosen[:shared], chosen[shared:], rejected[shared:]
-    raise UserError(f"{row.place}: expected chosen and rejected to be both texts or both lists of messages")
+    raise row.error("", expected="chosen and rejected to be both texts or both lists of messages")
 
 
 def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return how many first items of two sequences are the same; the last of the shorter one is never shared."""
+    """Return how many first items two sequences share; the last item of the shorter one never counts."""
     most = min(len(one), len(other))
     return next((index for index in range(most) if one[index] != other[index]), max(0, most - 1))

@@ -18,16 +18,20 @@ class Renamed:
     Attributes:
         name: the new key, in the same section.
         values: the new value of each old one; None keeps the value.
+        others: whether a value that is not among `values` is kept, rather than refused.
     """
 
     name: str
     values: Mapping[Hashable, Any] | None = None
+    others: bool = False
 
     def value(self, old: Any, fault: Fault) -> Any:
         """Return the new value of an old one; raise UserError with `fault` completed if it has none."""
         if self.values is None:
             return old
         if not isinstance(old, Hashable) or old not in self.values:
+            if self.others:
+                return old
             expected = " or ".join(map(repr, self.values))
             raise UserError(Fault(fault.path, line=fault.line, field=fault.field, expected=expected, found=shown(old)))
         return self.values[old]

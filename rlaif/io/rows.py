@@ -1,26 +1,91 @@
-"""Rows of a JSONL, CSV or Parquet file or of a dataset, each with the place that a message about it names.
+"""Rows of a JSONL, CSV or Parquet file or of a dataset, each with its place for messages.
 
-Invariant: a file that is not what its ending says raises `UserError` with its line; values come as the file has them.
+Invariant: a file whose content does not match its ending raises `UserError` with its line; values are unchanged.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.errors import UserError, first_line
+from rlaif.errors import Fault, UserError, first_line, shown
+from rlaif.io.renamed import warn_renamed
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its values by column, the columns that are there, and its place (`questions.csv:7`)."""
+    """One row.
 
-    place: str
+    Attributes:
+        path: the file or dataset.
+        values: by column.
+        columns: those of the file, or of this row of a JSONL file.
+        line: of the file, from 1; None for Parquet and datasets.
+        number: of the row, from 1, where there is no line.
+    """
+
+    path: str
     values: dict[str, Any]
-    columns: list[str]
+    columns: Sequence[str]
+    line: int | None = None
+    number: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The path with the line or row, such as `questions.csv:7`."""
+        return Fault(self.path, line=self.line, row=self.number).place
+
+    @property
+    def shown_columns(self) -> str:
+        """The columns for a message."""
+        return ", ".join(self.columns) or "none"
+
+    def error(self, field: str, problem: str = "", expected: str = "", found: str = "") -> UserError:
+        """Return the error of a field, or of the row if `field` is ""."""
+        return UserError(Fault(self.path, problem, self.line, self.number, field, expected, found))
+
+    def text(self, column: str, *, blank: bool = False) -> str:
+        """Return the text in a column; raise UserError if it is missing, not a text or, without `blank`, blank."""
+        if column not in self.values:
+            raise self.error(column, f"missing; fields here: {self.shown_columns}")
+        text = self.checked(column, self.values[column])
+        if not (blank or text.strip()):
+            raise self.error(column, "empty", expected="a text")
+        return text
+
+    def optional(self, column: str) -> str | None:
+        """Return the text in a column, or None where it is missing, null or "": CSV has no null."""
+        value = self.values.get(column)
+        return None if value in (None, "") else self.checked(column, value)
+
+    def checked(self, field: str, value: object) -> str:
+        """Return a value of a field if it is valid text, else raise UserError."""
+        if not isinstance(value, str):
+            raise self.error(field, expected="a text", found=shown(value))
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise self.error(field, "half of a surrogate pair", expected="valid Unicode text") from None
+        return value
+
+
+@dataclass(slots=True)
+class UniqueIds:
+    """The ids of a file's rows, each of which may occur once."""
+
+    _places: dict[str, str]
+
+    def __init__(self) -> None:
+        self._places = {}
+
+    def add(self, row: Row, name: str) -> None:
+        """Record an id, or raise UserError with both rows that have it."""
+        if name in self._places:
+            raise row.error("id", f"{name!r} is also that of {self._places[name]}", expected="ids that differ")
+        self._places[name] = row.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +94,8 @@ class Table:
 
     Attributes:
         name: of the file or dataset, for messages.
-        rows: read as they are asked for.
-        ragged: each row has columns of its own (JSONL), so a missing one is that row's fault.
+        rows: read lazily.
+        ragged: each row has its own columns (JSONL), so a missing column is a fault of the row, not of the file.
     """
 
     name: str
@@ -38,25 +103,45 @@ class Table:
     ragged: bool
 
 
-def read_file(path: str, columns: list[str]) -> Table:
-    """Open a file of questions by its ending.
+def read_file(path: str, columns: Sequence[str], renamed: Mapping[str, str] | None = None) -> Table:
+    """Open a file of rows by its ending.
 
     Args:
         path: local path or fsspec URL.
-        columns: those wanted, where the format can leave others unread.
+        columns: those wanted; Parquet leaves the others unread.
+        renamed: new names of columns by old ones that are still accepted.
 
     Raises:
-        UserError: the ending is unknown, or there is no such file, or it cannot be read; later, from `rows`, a row is
-            not what the format asks for.
+        UserError: the ending is unknown, or the file does not exist or cannot be read; later, from `rows`, a row is
+            malformed.
     """
     ending = Path(path).suffix.lower()
     if ending == ".jsonl":
-        return Table(path, _jsonl_rows(path, _text(path)), ragged=True)
-    if ending == ".csv":
-        return Table(path, _csv_rows(path, _text(path)), ragged=False)
-    if ending == ".parquet":
-        return Table(path, _parquet_rows(path, _bytes(path), columns), ragged=False)
-    raise UserError(f"{path}: unknown ending {ending!r}; expected a file of .jsonl, .csv or .parquet")
+        rows = _jsonl_rows(path, _text(path))
+    elif ending == ".csv":
+        rows = _csv_rows(path, _text(path))
+    elif ending == ".parquet":
+        rows = _parquet_rows(path, _bytes(path), [*columns, *(renamed or ())])
+    else:
+        raise UserError(Fault(path, f"unknown ending {ending!r}", expected="a file of .jsonl, .csv or .parquet"))
+    return Table(path, with_new_names(rows, renamed or {}), ragged=ending == ".jsonl")
+
+
+def with_new_names(rows: Iterator[Row], renamed: Mapping[str, str]) -> Iterator[Row]:
+    """Yield the rows with the values of old columns under their new names; warn once of each old column."""
+    known: set[str] = set()
+    for row in rows:
+        for old in row.columns if renamed else ():
+            if old not in renamed:
+                continue
+            new = renamed[old]
+            if new in row.columns:
+                raise row.error(old, f"is the old name of {new}, which is given too", expected="one of the two")
+            if old not in known:
+                known.add(old)
+                warn_renamed(row.place, old, new)
+            row = replace(row, values={new if name == old else name: value for name, value in row.values.items()})
+        yield row
 
 
 def _bytes(path: str) -> bytes:
@@ -67,9 +152,9 @@ def _bytes(path: str) -> bytes:
             data: bytes = file.read()
             return data
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(Fault(path, "no such file")) from None
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+        raise UserError(Fault(path, f"cannot be read: {first_line(error)}")) from None
 
 
 def _text(path: str) -> str:
@@ -78,22 +163,21 @@ def _text(path: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8; expected text in UTF-8") from None
+        raise UserError(Fault(path, "not UTF-8", line, expected="text in UTF-8")) from None
 
 
 def _jsonl_rows(path: str, text: str) -> Iterator[Row]:
     # Only "\n" ends a line of JSONL: str.splitlines would also break strings at U+2028.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
             continue
-        place = f"{path}:{number}"
         try:
-            values = json.loads(line)
+            values = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{place}: not JSON: {first_line(error)}") from None
+            raise UserError(Fault(path, f"not JSON: {first_line(error)}", line)) from None
         if not isinstance(values, dict):
-            raise UserError(f"{place}: expected a JSON object with a question, got {type(values).__name__}")
-        yield Row(place, values, list(values))
+            raise UserError(Fault(path, "", line, expected="a JSON object", found=type(values).__name__))
+        yield Row(path, values, list(values), line)
 
 
 def _csv_rows(path: str, text: str) -> Iterator[Row]:
@@ -102,26 +186,27 @@ def _csv_rows(path: str, text: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     while True:
-        place = f"{path}:{reader.line_num + 1}"
+        line = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(f"{place}: not CSV: {error}") from None
+            raise UserError(Fault(path, f"not CSV: {error}", line)) from None
         if not fields:
             continue
         if header is None:
             header = [name.strip() for name in fields]
-            if twice := sorted({name for name in header if header.count(name) > 1}):
-                raise UserError(f"{place}: two columns named {twice[0]!r}; expected each name once")
+            if repeated := sorted({name for name in header if header.count(name) > 1}):
+                raise UserError(Fault(path, f"two columns named {repeated[0]!r}", line, expected="each name once"))
             continue
         if len(fields) != len(header):
-            raise UserError(f"{place}: {len(fields)} fields; expected {len(header)}, as in the first line")
-        yield Row(place, dict(zip(header, fields, strict=True)), header)
+            expected = f"{len(header)}, as in the first line"
+            raise UserError(Fault(path, f"{len(fields)} fields", line, expected=expected))
+        yield Row(path, dict(zip(header, fields, strict=True)), header, line)
 
 
-def _parquet_rows(path: str, data: bytes, columns: list[str]) -> Iterator[Row]:
+def _parquet_rows(path: str, data: bytes, columns: Sequence[str]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -129,9 +214,9 @@ def _parquet_rows(path: str, data: bytes, columns: list[str]) -> Iterator[Row]:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         there = list(file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[column for column in columns if column in there]):
+        for batch in file.iter_batches(columns=[column for column in there if column in columns]):
             for values in batch.to_pylist():
                 number += 1
-                yield Row(f"{path}: row {number}", values, there)
+                yield Row(path, values, there, number=number)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not Parquet: {first_line(error)}") from None
+        raise UserError(Fault(path, f"not Parquet: {first_line(error)}")) from None

@@ -122,7 +122,7 @@ def stored_id(label: Label) -> str:
 
     A label that changes between two starts of a run therefore counts as new.
     """
-    shown = (label.question, label.context, label.reference or "", *label.answers)
+    shown = (label.question, label.context, label.gold_answer or "", *label.answers)
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"
 
 

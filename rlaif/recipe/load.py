@@ -19,6 +19,7 @@ S = TypeVar("S", bound=Section)
 
 RENAMED: Mapping[str, Renamed] = {
     "judge.canaries": Renamed("gold_set"),
+    "questions.*.columns.answer": Renamed("gold_answer", {"answer": "gold_answer"}, others=True),
     "training.max_drift": Renamed("max_mismatch"),
     "training.nll": Renamed("sft_weight"),
 }

@@ -16,7 +16,7 @@ class Columns(Section):
     """Column of the id, which no two rows share. A row without one gets an id made from its question and context."""
     context: str = "context"
     """Column of the text that the answer must follow from: a text, or a list of texts or of objects with a `text`."""
-    answer: str = "answer"
+    gold_answer: str = "gold_answer"
     """Column of the gold answer, where one is known: a text or a number."""
     doc_link: str = "doc_link"
     """Column of a link to the document that the question is about."""

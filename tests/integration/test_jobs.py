@@ -25,7 +25,7 @@ def head() -> Iterator[Head]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A recipe that a run refuses in seconds: everything is there but its model."""
-    (tmp_path / "questions.jsonl").write_text('{"question": "What was revenue?", "answer": "5"}\n')
+    (tmp_path / "questions.jsonl").write_text('{"question": "What was revenue?", "gold_answer": "5"}\n')
     (tmp_path / "small.yaml").write_text(
         "name: small\n"
         "policy: {model: /no/such/model}\n"

@@ -61,7 +61,7 @@ def test_a_judge_is_asked_where_an_event_loop_already_runs() -> None:
 def test_columns_of_a_file_are_mapped(tmp_path: Path) -> None:
     file = tmp_path / "questions.csv"
     file.write_text("query,gold\nWhat were sales?,$7 million\n", encoding="utf-8")
-    (question,) = rlaif.read_questions(str(file), {"question": "query", "answer": "gold"})
+    (question,) = rlaif.read_questions(str(file), {"question": "query", "gold_answer": "gold"})
     assert (question.question, question.gold_answer) == ("What were sales?", "$7 million")
 
 

@@ -15,7 +15,7 @@ from rlaif.recipe import dump_recipe, load_recipe
 from rlaif.store.records.run_record import InitialPolicy, JudgeRecord, RunRecord
 from tests.full_disk import full_disk
 
-GOOD = '{"question": "What was revenue?", "answer": "$1"}\n'
+GOOD = '{"question": "What was revenue?", "gold_answer": "$1"}\n'
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
     (tmp_path / "train.jsonl").write_text(GOOD)
-    (tmp_path / "heldout.jsonl").write_text('{"question": "What was profit?", "answer": "$2"}\n')
+    (tmp_path / "heldout.jsonl").write_text('{"question": "What was profit?", "gold_answer": "$2"}\n')
     write_recipe(tmp_path)
     return tmp_path
 

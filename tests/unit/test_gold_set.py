@@ -37,7 +37,7 @@ REFERENCE = build_judge(load_judge_file("reference"), None)  # type: ignore[arg-
 
 def label(name: str, human: str = "a", reference: str | None = "$7 million") -> Label:
     return Label(
-        id=name, question="What were sales?", reference=reference, answer_a="$7 million", answer_b="$8 million",
+        id=name, question="What were sales?", gold_answer=reference, answer_a="$7 million", answer_b="$8 million",
         human=human,
     )  # fmt: skip
 

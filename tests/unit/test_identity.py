@@ -31,8 +31,8 @@ training: {beta: 0.1, lora: {rank: 16}}
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with all that the recipe names."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.jsonl").write_text('{"id": "1", "question": "What was revenue?", "answer": "$1"}\n')
-    (tmp_path / "heldout.jsonl").write_text('{"id": "2", "question": "What was profit?", "answer": "$2"}\n')
+    (tmp_path / "train.jsonl").write_text('{"id": "1", "question": "What was revenue?", "gold_answer": "$1"}\n')
+    (tmp_path / "heldout.jsonl").write_text('{"id": "2", "question": "What was profit?", "gold_answer": "$2"}\n')
     (tmp_path / "mine.yaml").write_text("kind: reference\ntolerance: 0.01\n")
     write_prompt(tmp_path, "Answer in a few words.")
     return tmp_path
@@ -143,7 +143,7 @@ def _prompt(here: Path) -> None:
 
 
 def _train(here: Path) -> None:
-    (here / "train.jsonl").write_text('{"id": "1", "question": "What was revenue?", "answer": "$3"}\n')
+    (here / "train.jsonl").write_text('{"id": "1", "question": "What was revenue?", "gold_answer": "$3"}\n')
 
 
 def _heldout(here: Path) -> None:

@@ -20,7 +20,7 @@ def written(path: Path, *rows: Any) -> str:
 
 
 def test_answers_come_as_a_list_or_one_a_row(tmp_path: Path) -> None:
-    several = {"id": 7, "question": "q", "context": "c", "reference": "r", "answers": ["x", "y"], "temperature": 0.7}
+    several = {"id": 7, "question": "q", "context": "c", "gold_answer": "r", "answers": ["x", "y"], "temperature": 0.7}
     one, other = ({"question": "p", "answer": answer, "id": name} for name, answer in (("a", "x"), ("b", "")))
     listed, flat = read_candidates(written(tmp_path / "c.jsonl", several, one, other))
     assert (listed.prompt.id, listed.prompt.context, listed.prompt.gold_answer, listed.answers) == (
@@ -30,7 +30,7 @@ def test_answers_come_as_a_list_or_one_a_row(tmp_path: Path) -> None:
 
 
 def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
-    (tmp_path / "c.csv").write_text("question,answer,reference\nq,x,\nq,y,\n", encoding="utf-8")
+    (tmp_path / "c.csv").write_text("question,answer,gold_answer\nq,x,\nq,y,\n", encoding="utf-8")
     (found,) = read_candidates(str(tmp_path / "c.csv"))
     assert (found.prompt.id, found.prompt.gold_answer, found.answers) == ("1", None, ("x", "y"))
 
@@ -46,12 +46,12 @@ def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
         ({"question": "q", "answers": "x"}, "answers: expected a list of texts (got 'x')"),
         ({"question": "q", "answers": ["x", None]}, "answers.1: expected a text (got None)"),
         ({"question": "q", "answer": "\ud800"}, "answer: half of a surrogate pair; expected valid Unicode text"),
-        ({"question": "first", "answer": "x", "reference": "2"}, "reference: another than at "),
-        ({"question": "q", "answer": "x", "id": "1"}, "id: '1' is also that of another question, at "),
+        ({"question": "first", "answer": "x", "gold_answer": "2"}, "gold_answer: differs from that at "),
+        ({"question": "q", "answer": "x", "id": "1"}, "id: '1' is also that of "),
     ],
 )
 def test_a_faulty_row_is_named_with_its_field(tmp_path: Path, row: dict[str, Any], said: str) -> None:
-    path = written(tmp_path / "c.jsonl", {"id": "1", "question": "first", "answer": "x", "reference": "1"}, row)
+    path = written(tmp_path / "c.jsonl", {"id": "1", "question": "first", "answer": "x", "gold_answer": "1"}, row)
     with pytest.raises(UserError) as error:
         read_candidates(path)
     assert str(error.value).startswith(f"{path}:2: {said}")
@@ -59,10 +59,10 @@ def test_a_faulty_row_is_named_with_its_field(tmp_path: Path, row: dict[str, Any
 
 def labelled(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     rows = [
-        {"id": "q1", "question": "Sales?", "reference": "$7 million",
+        {"id": "q1", "question": "Sales?", "gold_answer": "$7 million",
          "answers": ["$7 million", "$8", "$7,000 thousand"]},
-        {"id": "q2", "question": "Costs?", "reference": "$3", "answers": ["$3", "$3", "$4"]},
-        {"id": "q3", "question": "Alone?", "reference": "$3", "answers": ["$3"]},
+        {"id": "q2", "question": "Costs?", "gold_answer": "$3", "answers": ["$3", "$3", "$4"]},
+        {"id": "q3", "question": "Alone?", "gold_answer": "$3", "answers": ["$3"]},
         {"id": "q4", "question": "No reference?", "answers": ["$3", "$4"]},
     ]  # fmt: skip
     source, output = written(tmp_path / "c.jsonl", *rows), str(tmp_path / "pairs.parquet")

@@ -22,7 +22,7 @@ def written(path: Path, *rows: Any) -> str:
 
 
 def test_a_label_file_is_read_as_it_stands(tmp_path: Path) -> None:
-    full = GOOD | {"id": "2", "context": "c", "reference": "r", "human": "tie"}
+    full = GOOD | {"id": "2", "context": "c", "gold_answer": "r", "human": "tie"}
     one, two = load_labels(written(tmp_path / "labels.jsonl", GOOD, "", full))
     assert (one.human, one.prompt.context, one.prompt.gold_answer, one.answers) == ("a", "", None, ("x", "y"))
     assert (two.human, two.prompt.context, two.prompt.gold_answer) == ("tie", "c", "r")
@@ -33,8 +33,8 @@ def test_csv_and_parquet_have_the_same_columns(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    (tmp_path / "labels.csv").write_text("id,question,reference,answer_a,answer_b,human\n1,What?,,x,,b\n", "utf-8")
-    row = {"id": "1", "question": "What?", "reference": None, "answer_a": "x", "answer_b": "", "human": "b"}
+    (tmp_path / "labels.csv").write_text("id,question,gold_answer,answer_a,answer_b,human\n1,What?,,x,,b\n", "utf-8")
+    row = {"id": "1", "question": "What?", "gold_answer": None, "answer_a": "x", "answer_b": "", "human": "b"}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "labels.parquet")
     assert load_labels(str(tmp_path / "labels.csv")) == load_labels(str(tmp_path / "labels.parquet"))
 
@@ -44,10 +44,10 @@ def test_csv_and_parquet_have_the_same_columns(tmp_path: Path) -> None:
     [
         ({k: v for k, v in GOOD.items() if k != "human"}, "human: missing; expected a value"),
         (GOOD | {"human": "A"}, "human: expected 'a', 'b' or 'tie' (got 'A')"),
-        (GOOD | {"refernce": "7"}, "refernce: unknown field; a label has id, question, context, reference"),
+        (GOOD | {"refernce": "7"}, "refernce: unknown field; a label has id, question, context, gold_answer"),
         (GOOD | {"question": " "}, "question: empty; expected a text (got ' ')"),
         (GOOD | {"answer_a": None}, "answer_a: expected a valid string (got None)"),
-        (GOOD | {"id": 7}, "id: expected a valid string (got 7)"),
+        (GOOD | {"id": 7}, "id: expected text; put it in quotes (got 7)"),
         (GOOD | {"answer_b": "\ud800"}, "answer_b: half of a surrogate pair; expected valid Unicode text"),
         (["a"], "expected a JSON object"),
         ("{", "not JSON"),
@@ -81,7 +81,7 @@ texts = st.text().filter(lambda text: text.strip() != "" and text.isprintable())
 
 
 @given(st.lists(st.builds(Label, id=texts, question=texts, context=st.text(st.characters(codec="utf-8")),
-                          reference=st.none() | texts, answer_a=st.text(st.characters(codec="utf-8")),
+                          gold_answer=st.none() | texts, answer_a=st.text(st.characters(codec="utf-8")),
                           answer_b=texts, human=st.sampled_from(["a", "b", "tie"])),
                 min_size=1, max_size=4, unique_by=lambda label: label.id))  # fmt: skip
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, labels: list[Label]) -> None:
@@ -135,10 +135,12 @@ def test_the_same_two_texts_make_one_pair_and_a_text_marked_both_ways_none(tmp_p
 def test_questions_give_the_context_and_the_reference(tmp_path: Path) -> None:
     rows = marks(("1", "right", "correct"), ("1", "wrong", "incorrect"))
     path = written(tmp_path / "marks.jsonl", *[row | {"gold_answer": "0.103"} for row in rows])
-    assert [(x.context, x.reference) for x in convert_labels(path).labels] == [("", "0.103")]
-    questions = written(tmp_path / "questions.jsonl", {"id": "1", "context": "filing", "answer": "10.3%"})
-    assert [(x.context, x.reference) for x in convert_labels(path, questions=questions).labels] == [("filing", "10.3%")]
-    other = written(tmp_path / "questions.jsonl", {"id": "2", "context": "filing", "answer": "10.3%"})
+    assert [(x.context, x.gold_answer) for x in convert_labels(path).labels] == [("", "0.103")]
+    questions = written(tmp_path / "questions.jsonl", {"id": "1", "context": "filing", "gold_answer": "10.3%"})
+    assert [(x.context, x.gold_answer) for x in convert_labels(path, questions=questions).labels] == [
+        ("filing", "10.3%")
+    ]
+    other = written(tmp_path / "questions.jsonl", {"id": "2", "context": "filing", "gold_answer": "10.3%"})
     with pytest.raises(UserError, match=r"marks.jsonl:1: id: '1' is none of"):
         convert_labels(path, questions=other)
 
@@ -148,7 +150,7 @@ def test_questions_give_the_context_and_the_reference(tmp_path: Path) -> None:
     [
         ({"question": "q", "answer": "a", "label": "wrong"}, "label: expected Correct Answer, Incorrect Answer or"),
         ({"question": "q", "answer": 7, "label": "correct"}, "answer: expected a text (got 7)"),
-        ({"question": "q", "answer": "a"}, "neither form: llmbar has instruction"),
+        ({"question": "q", "answer": "a"}, "neither format: llmbar has instruction"),
     ],
 )
 def test_a_faulty_row_of_marks_is_named(tmp_path: Path, row: Any, said: str) -> None:
@@ -159,7 +161,7 @@ def test_a_faulty_row_of_marks_is_named(tmp_path: Path, row: Any, said: str) -> 
 
 
 def test_marks_without_a_pair_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no labels come of it"):
+    with pytest.raises(UserError, match="yields no labels"):
         convert_labels(written(tmp_path / "marks.jsonl", *marks(("1", "x", "correct"))))
 
 
@@ -174,7 +176,7 @@ def test_financebenchs_marks(shared_data: Path) -> None:
     }  # fmt: skip
     sides = Counter(label.human for label in every.labels)
     assert abs(sides["a"] - sides["b"]) <= 1
-    assert all(label.context and label.reference for label in every.labels)
+    assert all(label.context and label.gold_answer for label in every.labels)
     few = convert_labels(source, questions=questions, max_pairs_per_question=4, seed=3)
     assert max(Counter(label.question for label in few.labels).values()) == 4
     again = convert_labels(source, questions=questions, max_pairs_per_question=4, seed=3)

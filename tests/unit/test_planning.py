@@ -208,7 +208,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with forty questions of 300 characters, and no hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
-    rows = [{"id": str(i), "question": f"What was {i}?", "context": "x" * 288, "answer": str(i)} for i in range(40)]
+    rows = [
+        {"id": str(i), "question": f"What was {i}?", "context": "x" * 288, "gold_answer": str(i)} for i in range(40)
+    ]
     (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return tmp_path
 

@@ -62,9 +62,9 @@ FAULTS = {
     r"p.jsonl:2: chosen: expected a text, or a list of messages": {**PLAIN, "chosen": 3},
     r"p.jsonl:2: expected prompt, chosen and rejected to be all texts": {**PLAIN, "prompt": CHAT["prompt"]},
     r"p.jsonl:2: prompt: empty": {"chosen": "Yes", "rejected": "No"},
-    r"p.jsonl:2: margin: expected a number from 0 up, got 'wide'": {**PLAIN, "margin": "wide"},
-    r"p.jsonl:2: source: expected ai or human, got 'cat'": {**PLAIN, "source": "cat"},
-    r"p.jsonl:2: the id 'x' is also that of .*p.jsonl:1": {**PLAIN, "id": "x"},
+    r"p.jsonl:2: margin: expected a number of at least 0 .got 'wide'.": {**PLAIN, "margin": "wide"},
+    r"p.jsonl:2: source: expected ai or human .got 'cat'.": {**PLAIN, "source": "cat"},
+    r"p.jsonl:2: id: 'x' is also that of .*p.jsonl:1": {**PLAIN, "id": "x"},
 }
 
 

@@ -43,8 +43,20 @@ def refusal(path: str, **settings: Any) -> str:
 
 
 ROWS: list[dict[str, Any]] = [
-    {"id": "a", "question": "What was revenue?", "context": "Revenue | 5", "answer": "5", "doc_link": "https://x.org"},
-    {"id": "b", "question": "Who, if anyone?", "context": 'A "name"\nover two lines', "answer": None, "doc_link": None},
+    {
+        "id": "a",
+        "question": "What was revenue?",
+        "context": "Revenue | 5",
+        "gold_answer": "5",
+        "doc_link": "https://x.org",
+    },
+    {
+        "id": "b",
+        "question": "Who, if anyone?",
+        "context": 'A "name"\nover two lines',
+        "gold_answer": None,
+        "doc_link": None,
+    },
 ]
 EXPECTED = [
     Question("a", "What was revenue?", "Revenue | 5", "5", "https://x.org"),
@@ -59,7 +71,7 @@ def jsonl(rows: list[dict[str, Any]]) -> str:
 def test_all_formats_give_the_same_questions(write: Write, tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "q.parquet")
     csv_text = (
-        "id,question,context,answer,doc_link\r\n"
+        "id,question,context,gold_answer,doc_link\r\n"
         "a,What was revenue?,Revenue | 5,5,https://x.org\r\n"
         'b,"Who, if anyone?","A ""name""\nover two lines",,\r\n'
     )
@@ -91,7 +103,7 @@ def test_a_dataset_gives_the_same_questions(tmp_path: Path, monkeypatch: pytest.
 
 def test_columns_are_mapped(write: Write) -> None:
     path = write("q.jsonl", '{"query": "Why?", "passage": "Because.", "gold": 8.7}\n')
-    (prompt,) = load(path, columns=Columns(question="query", context="passage", answer="gold"))
+    (prompt,) = load(path, columns=Columns(question="query", context="passage", gold_answer="gold"))
     assert (prompt.question, prompt.context, prompt.gold_answer) == ("Why?", "Because.", "8.7")
 
 
@@ -106,9 +118,9 @@ def test_ids_are_made_from_the_content(write: Write) -> None:
 
 def test_values_that_are_no_plain_text(write: Write) -> None:
     rows = [
-        {"id": 7, "question": " What? ", "context": ["one", {"text": "two"}, ""], "answer": 0},
-        {"id": 8, "question": "What?", "context": None, "answer": float("nan")},
-        {"id": 9, "question": "line\u2028separator", "context": [], "answer": ""},
+        {"id": 7, "question": " What? ", "context": ["one", {"text": "two"}, ""], "gold_answer": 0},
+        {"id": 8, "question": "What?", "context": None, "gold_answer": float("nan")},
+        {"id": 9, "question": "line\u2028separator", "context": [], "gold_answer": ""},
     ]
     first, second, third = load(write("q.jsonl", jsonl(rows)))
     assert first == Question("7", "What?", "one\n\ntwo", "0")
@@ -120,21 +132,25 @@ def test_values_that_are_no_plain_text(write: Write) -> None:
     ("name", "content", "message"),
     [
         ("q.jsonl", '{"question": "A?"}\n\n{"question": \n', "q.jsonl:3: not JSON: "),
-        ("q.jsonl", '{"question": "A?"}\n[1]\n', "q.jsonl:2: expected a JSON object with a question, got list"),
+        ("q.jsonl", '{"question": "A?"}\n[1]\n', "q.jsonl:2: expected a JSON object (got list)"),
         ("q.jsonl", '{"question": "A?"}\n{"question": " "}\n', "q.jsonl:2: empty question"),
         ("q.jsonl", '{"question": "A?"}\n{"question": null}\n', "q.jsonl:2: empty question"),
         ("q.jsonl", '{"question": "A?"}\n{"text": "A?"}\n', "q.jsonl:2: no column 'question'; columns here: text; "),
-        ("q.jsonl", '{"question": ["A?"]}\n', "q.jsonl:1: question: expected text, got a list"),
+        ("q.jsonl", '{"question": ["A?"]}\n', "q.jsonl:1: question: expected text (got a list)"),
         ("q.jsonl", '{"question": "A?", "context": [1]}\n', "q.jsonl:1: context: expected text, or a list"),
         ("q.jsonl", '{"question": "\\ud800"}\n', "q.jsonl:1: question: half of a surrogate pair"),
         ("q.jsonl", b'{"question": "A?"}\n{"question": "\xff"}\n', "q.jsonl:2: not UTF-8"),
         ("q.jsonl", "[" * 100_000, "q.jsonl:1: not JSON: "),
         ("q.jsonl", "\n\n", "q.jsonl: no questions"),
         ("q.csv", "", "q.csv: no questions"),
-        ("q.csv", "question,answer\n", "q.csv: no questions"),
-        ("q.csv", "query,answer\nA?,1\n", "q.csv: no column 'question'; columns here: query, answer; columns.question"),
+        ("q.csv", "question,gold_answer\n", "q.csv: no questions"),
+        (
+            "q.csv",
+            "query,gold_answer\nA?,1\n",
+            "q.csv: no column 'question'; columns here: query, gold_answer; columns.question",
+        ),
         ("q.csv", 'question\n"A\nB?"\n" "\n', "q.csv:4: empty question"),
-        ("q.csv", "question,answer\nA?,1\nB?\n", "q.csv:3: 1 fields; expected 2"),
+        ("q.csv", "question,gold_answer\nA?,1\nB?\n", "q.csv:3: 1 fields; expected 2"),
         ("q.csv", 'question\n"A?\n', "q.csv:2: not CSV: "),
         ("q.csv", "question,question\nA?,B?\n", "q.csv:1: two columns named 'question'"),
         ("q.parquet", b"PAR1 not really", "q.parquet: not Parquet: "),
@@ -142,7 +158,7 @@ def test_values_that_are_no_plain_text(write: Write) -> None:
         (
             "q.jsonl",
             '{"id": "x", "question": "A?"}\n{"id": "x", "question": "B?"}\n',
-            "q.jsonl:2: the id 'x' is also that of ",
+            "q.jsonl:2: id: 'x' is also that of ",
         ),
     ],
 )
@@ -165,9 +181,10 @@ def test_a_parquet_row_is_named(tmp_path: Path) -> None:
 def test_missing_files_and_columns_that_the_recipe_names(write: Write, tmp_path: Path) -> None:
     assert refusal(str(tmp_path / "none.csv")).endswith("none.csv: no such file")
     assert "cannot be read: " in refusal("nowhere://q.csv")
-    message = refusal(write("q.csv", "question\nA?\n"), columns=Columns(answer="gold"))
+    message = refusal(write("q.csv", "question\nA?\n"), columns=Columns(gold_answer="gold"))
     assert message.endswith(
-        "q.csv: no column 'gold'; columns here: question; columns.answer in the recipe says which one holds the answer"
+        "q.csv: no column 'gold'; columns here: question; "
+        "columns.gold_answer in the recipe names the column of the gold answer"
     )
 
 

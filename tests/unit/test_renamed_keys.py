@@ -4,15 +4,20 @@ import json
 import warnings
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from rlaif.cli.main import app
+from rlaif.data.candidates import read_candidates
+from rlaif.data.labels import load_labels
+from rlaif.data.sources import load_questions
 from rlaif.errors import RenamedWarning, UserError
 from rlaif.io.renamed import Renamed
 from rlaif.io.yaml_file import parse_mapping, validated
-from rlaif.recipe import Recipe, parse_overrides, parse_recipe, stored_recipe
+from rlaif.recipe import Columns, FileQuestions, Recipe, parse_overrides, parse_recipe, stored_recipe
 from rlaif.recipe.base import Section
 
 BASE = """policy: {model: m}
@@ -110,3 +115,40 @@ def test_the_command_line_names_each_old_key_once_on_standard_error(
         f"rlaif: {tmp_path}/mine.yaml:4: training.nll is now called training.sft_weight; the old name still works"
     ]
     assert json.loads(planned.stdout)
+
+
+def test_old_columns_of_files_are_read_as_the_new_ones(tmp_path: Path) -> None:
+    asked = tmp_path / "q.jsonl"
+    asked.write_text('{"question": "A?", "gold_answer": "0"}\n{"question": "B?", "answer": "1"}\n' * 2)
+    with pytest.warns(RenamedWarning) as caught:
+        questions = load_questions(FileQuestions(path=str(asked)))
+    assert [question.gold_answer for question in questions] == ["0", "1", "0", "1"]
+    assert [str(warning.message) for warning in caught] == [
+        f"{asked}:2: answer is now called gold_answer; the old name still works"
+    ]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,question,reference,answer_a,answer_b,human\n1,A?,7,x,y,a\n")
+    with pytest.warns(RenamedWarning, match=r"labels\.csv:2: reference is now called gold_answer"):
+        assert load_labels(str(labels))[0].gold_answer == "7"
+    candidates = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"question": ["A?"], "reference": ["7"], "answer": ["x"]}), candidates)
+    with pytest.warns(RenamedWarning, match=r"c\.parquet: row 1: reference is now called gold_answer"):
+        assert read_candidates(str(candidates))[0].prompt.gold_answer == "7"
+
+
+def test_a_file_with_both_columns_is_refused_unless_the_recipe_names_one(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "A?", "answer": "1", "gold_answer": "2", "gold": "3"}\n')
+    with pytest.raises(UserError, match=r"q\.jsonl:1: answer: is the old name of gold_answer, which is given too"):
+        load_questions(FileQuestions(path=str(path)))
+    (named,) = load_questions(FileQuestions(path=str(path), columns=Columns(gold_answer="gold")))
+    assert named.gold_answer == "3"
+
+
+@pytest.mark.parametrize(("old", "column"), [("answer", "gold_answer"), ("gold", "gold")])
+def test_the_recipe_key_of_the_answer_column_is_renamed(old: str, column: str) -> None:
+    text = BASE.replace("train: {type: demo}", f"train: {{type: file, path: q.csv, columns: {{answer: {old}}}}}")
+    with pytest.warns(RenamedWarning, match=r"questions\.train\.columns\.answer is now called"):
+        train = parse_recipe(text, "mine.yaml").questions.train
+    assert isinstance(train, FileQuestions)
+    assert train.columns.gold_answer == column
