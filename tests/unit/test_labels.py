@@ -141,7 +141,7 @@ def test_questions_give_the_context_and_the_reference(tmp_path: Path) -> None:
         ("filing", "10.3%")
     ]
     other = written(tmp_path / "questions.jsonl", {"id": "2", "context": "filing", "gold_answer": "10.3%"})
-    with pytest.raises(UserError, match=r"marks.jsonl:1: id: '1' is none of"):
+    with pytest.raises(UserError, match=r"marks.jsonl:1: id: '1' is not in"):
         convert_labels(path, questions=other)
 
 
