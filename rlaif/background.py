@@ -1,4 +1,4 @@
-"""Work in a thread that nobody waits for."""
+"""Work in a daemon thread, which does not delay the end of the process."""
 
 import asyncio
 import concurrent.futures
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def in_background(function: Callable[[], T], name: str) -> "asyncio.Future[T]":
-    """Run a function in a thread of its own and return the future of its result; call it in an event loop.
+    """Run a function in its own thread and return a future of its result; call it in an event loop.
 
-    Where the loop ends first, by Ctrl-C or an error, the thread does not hold the process up, as the threads of
-    `asyncio.to_thread` would.
+    If the loop ends first, by Ctrl-C or an error, the thread does not delay the process, unlike the threads of
+    `asyncio.to_thread`.
 
     Args:
         function: what to run.
@@ -26,7 +26,7 @@ def in_background(function: Callable[[], T], name: str) -> "asyncio.Future[T]":
         try:
             result = function()
         except BaseException as error:
-            # Where the event loop is gone nobody is left to hear of it.
+            # After the event loop has ended, nothing waits for the outcome.
             with suppress(RuntimeError):
                 future.set_exception(error)
             return

@@ -1,10 +1,10 @@
-"""What a run tells whoever watches it. The loop knows this interface; the terminal and the tests implement it."""
+"""The interface through which work reports its progress. The terminal and the tests implement it."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Takes the news of a run."""
+    """Shows the progress of a run."""
 
     def stage(self, title: str, total: int, done: int = 0) -> None:
         """Begin a stage of `total` units, of which `done` were committed before."""
@@ -13,7 +13,7 @@ class Progress(Protocol):
         """Report finished units, and figures to show beside them."""
 
     def say(self, message: str) -> None:
-        """Show one line that stays."""
+        """Show one line permanently."""
 
 
 class Silent:
@@ -30,7 +30,7 @@ class Silent:
 
 
 class Ahead(Silent):
-    """The progress of work beside a stage that is shown: its messages come through, its counts do not.
+    """The progress of work that runs beside the stage on display: messages are shown, counts are not.
 
     Args:
         shown: takes the messages.
@@ -40,5 +40,5 @@ class Ahead(Silent):
         self._shown = shown
 
     def say(self, message: str) -> None:
-        """Show one line that stays."""
+        """Show one line permanently."""
         self._shown.say(message)

@@ -1,7 +1,7 @@
-"""Whole files or none: how anything is written to a run's place, on a file system or an object store.
+"""Files written whole or not at all, on a file system or an object store. Each path may be an fsspec URL.
 
-Invariant: a reader never sees a part of a file. On a file system a file is written beside its place, synced and
-renamed; on an object store it is one put, which those make whole or not at all.
+Invariant: a reader never sees a part of a file. On a file system a file is written under a temporary name, synced and
+renamed; on an object store it is one put, which the store makes atomic.
 """
 
 import errno
@@ -19,52 +19,52 @@ from rlaif.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is an fsspec URL such as `s3://bucket/runs` rather than a path."""
-    return "://" in place and not place.startswith("file://")
+def is_url(path: str) -> bool:
+    """Return whether a path is an fsspec URL such as `s3://bucket/runs`."""
+    return "://" in path and not path.startswith("file://")
 
 
-def join(place: str, *parts: str) -> str:
+def join(path: str, *parts: str) -> str:
     """Join parts to a path or URL."""
-    return "/".join([place.rstrip("/"), *parts])
+    return "/".join([path.rstrip("/"), *parts])
 
 
-def filesystem(place: str) -> tuple[Any, str]:
-    """Return fsspec's file system of a place and the place's path in it."""
+def filesystem(path: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a path, and the path inside it."""
     import fsspec
 
     try:
-        system, path = fsspec.core.url_to_fs(place)
+        system, inner = fsspec.core.url_to_fs(path)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{place}: {error}") from None
-    return system, path
+        raise UserError(f"{path}: {error}") from None
+    return system, inner
 
 
-def write_bytes(place: str, data: bytes) -> None:
-    """Write a file whole or not at all, making its folder."""
-    if is_url(place):
-        system, path = filesystem(place)
-        system.pipe_file(path, data)
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file whole or not at all, and create its folder."""
+    if is_url(path):
+        system, inner = filesystem(path)
+        system.pipe_file(inner, data)
         return
-    with whole_file(place) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
-def whole_file(place: str) -> Iterator[Path]:
-    """Give a local path to write to; when the block ends well the file is at `place`, whole."""
-    if is_url(place):
+def whole_file(path: str) -> Iterator[Path]:
+    """Yield a local path to write to; when the block ends without an error, the whole file is at `path`."""
+    if is_url(path):
         with tempfile.TemporaryDirectory() as folder:
             temporary = Path(folder) / "file"
             yield temporary
-            system, path = filesystem(place)
-            system.put_file(str(temporary), path)
+            system, inner = filesystem(path)
+            system.put_file(str(temporary), inner)
         return
-    target = Path(place)
+    target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with full_disk_named(place):
+        with full_disk_named(path):
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -75,13 +75,13 @@ def whole_file(place: str) -> Iterator[Path]:
 
 
 @contextmanager
-def full_disk_named(place: str) -> Iterator[None]:
-    """Name a place in an error that says its disk is full: of a write, the system's own names no file."""
+def full_disk_named(path: str) -> Iterator[None]:
+    """Add a path to a full-disk error: the system's error of a write names no file."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL and error.filename is None:
-            error.filename = place
+            error.filename = path
         raise
 
 
@@ -93,51 +93,51 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_bytes(place: str) -> bytes | None:
+def read_bytes(path: str) -> bytes | None:
     """Return a file's bytes, or None if there is no such file."""
-    system, path = filesystem(place)
+    system, inner = filesystem(path)
     try:
-        data = system.cat_file(path)
+        data = system.cat_file(inner)
     except FileNotFoundError:
         return None
     return bytes(data)
 
 
-def write_json(place: str, value: Any) -> None:
+def write_json(path: str, value: Any) -> None:
     """Write a value as JSON, whole or not at all."""
-    write_bytes(place, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_json(place: str) -> Any:
+def read_json(path: str) -> Any:
     """Return a JSON file's value, or None if there is no such file."""
-    data = read_bytes(place)
+    data = read_bytes(path)
     return None if data is None else json.loads(data)
 
 
-def names(place: str, suffix: str = "") -> list[str]:
-    """Return the sorted names of what lies directly in a folder, hidden and temporary files left out."""
-    system, path = filesystem(place)
+def names(path: str, suffix: str = "") -> list[str]:
+    """Return the sorted names of a folder's entries, without hidden and temporary files."""
+    system, inner = filesystem(path)
     try:
         # An object store's listing is cached; another process may have written since.
         system.invalidate_cache()
-        entries = system.ls(path, detail=False)
+        entries = system.ls(inner, detail=False)
     except FileNotFoundError:
         return []
     found = {str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries}
     return sorted(name for name in found if name.endswith(suffix) and not name.startswith("."))
 
 
-def put_folder(source: str, place: str) -> None:
-    """Copy a local folder's files to a place; what makes them count is a manifest that is written after."""
-    if is_url(place):
-        system, path = filesystem(place)
+def put_folder(source: str, path: str) -> None:
+    """Copy a local folder's files to `path`; the caller then writes the manifest that makes them count."""
+    if is_url(path):
+        system, inner = filesystem(path)
         for file in sorted(Path(source).iterdir()):
-            system.put_file(str(file), f"{path}/{file.name}")
+            system.put_file(str(file), f"{inner}/{file.name}")
         return
-    target = Path(place)
+    target = Path(path)
     work = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(work, ignore_errors=True)
-    # The files' modes are those of new files: a trainer's scratch files are private, a policy is to be read.
+    # With the modes of new files: a trainer's scratch files are private, but others read a policy.
     shutil.copytree(source, work, copy_function=shutil.copyfile)
     for file in work.iterdir():
         with file.open("rb") as opened:
@@ -147,10 +147,10 @@ def put_folder(source: str, place: str) -> None:
     _sync_folder(target.parent)
 
 
-def local_folder(place: str, key: str) -> str:
-    """Return a local path of a folder, fetching it once from an object store under a key that names its content."""
-    if not is_url(place):
-        return place
+def local_folder(path: str, key: str) -> str:
+    """Return a local path of a folder; one on an object store is fetched once, under a key that names its content."""
+    if not is_url(path):
+        return path
     from rlaif.io.paths import cache_folder
 
     target = cache_folder() / "fetched" / key
@@ -159,9 +159,9 @@ def local_folder(place: str, key: str) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix=".fetching-", dir=target.parent)
     os.chmod(work, 0o755)
-    system, path = filesystem(place)
-    for name in names(place):
-        system.get_file(f"{path}/{name}", os.path.join(work, name))
+    system, inner = filesystem(path)
+    for name in names(path):
+        system.get_file(f"{inner}/{name}", os.path.join(work, name))
     try:
         os.rename(work, target)
     except OSError:

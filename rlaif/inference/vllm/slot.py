@@ -1,4 +1,4 @@
-"""One place in an engine pool, and the actor in it: started, replaced when it dies, given new weights, released.
+"""One slot of an engine pool, and the actor in it: started, replaced when it dies, given new weights, released.
 
 Invariant: an engine that replaces a dead one has the pool's current weights before it gets a request.
 """
