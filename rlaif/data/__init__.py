@@ -1,1 +1,1 @@
-"""What people bring: questions, labels, candidates, preferences."""
+"""Input data of users: questions, candidates, labels and preferences."""

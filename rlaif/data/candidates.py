@@ -1,6 +1,6 @@
-"""Reads candidates that another system sampled, to be judged: several to a row, or one a row.
+"""Reads candidates that another system sampled, with one or several candidates in a row.
 
-Invariant: every row becomes candidates of one checked question, or an error with the file, the line and the field; no
+Invariant: every row becomes candidates of one validated question, or an error with the file, the line and the field. No
 row is skipped, and no two questions share an id.
 """
 
@@ -16,14 +16,14 @@ _RENAMED = {"reference": "gold_answer"}
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """A question with the answers that were sampled for it.
+    """A question with the candidates that were sampled for it.
 
     Attributes:
-        prompt: the question.
-        answers: the answers' texts, in the file's order.
+        as_question: the question.
+        answers: texts of the candidates, in the order of the file.
     """
 
-    prompt: Question
+    as_question: Question
     answers: tuple[str, ...]
 
 
@@ -41,12 +41,13 @@ def read_candidates(path: str) -> list[Candidates]:
     """Read a file of candidates.
 
     Args:
-        path: JSONL, CSV or Parquet. A row has `question` and `answers` (a list of texts) or `answer` (one text), and
-            optionally `id`, `context` and `gold_answer`. Rows with the same question and context are one question,
-            under the id of the first of them; a question without an id gets its number. Other columns are ignored.
+        path: JSONL, CSV or Parquet. A row has `question`, either `answers` (a list of texts) or `answer` (one text),
+            and optionally `id`, `context` and `gold_answer`. Rows with the same question and context are merged into
+            one question with the id of the first row. A question without an id gets its number as its id. Other columns
+            are ignored.
 
     Raises:
-        UserError: with the file, the line or row, the field and what was expected.
+        UserError: the file is not valid; the error names the file, the line or row, the field and the expected value.
     """
     groups: dict[tuple[str, str], _Group] = {}
     for row in read_file(path, _COLUMNS, _RENAMED).rows:
@@ -54,7 +55,7 @@ def read_candidates(path: str) -> list[Candidates]:
         gold_answer = row.optional("gold_answer")
         group = groups.setdefault(key, _Group(row, _id(row), gold_answer))
         if gold_answer != group.gold_answer:
-            raise row.error("gold_answer", f"differs from that at {group.first.place}, for the same question")
+            raise row.error("gold_answer", f"differs from the one at {group.first.place} for the same question")
         group.answers += _answers(row)
     if not groups:
         raise UserError(Fault(path, "no rows", expected="at least one"))
@@ -70,7 +71,7 @@ def read_candidates(path: str) -> list[Candidates]:
 def _answers(row: Row) -> list[str]:
     several, one = row.values.get("answers"), row.values.get("answer")
     if several is not None and one is not None:
-        raise row.error("", "answers and answer", expected="one of the two")
+        raise row.error("", "has both answers and answer", expected="one of the two")
     if one is not None:
         return [row.checked("answer", one)]
     if several is None:

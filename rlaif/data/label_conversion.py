@@ -1,7 +1,7 @@
-"""Converts published files to labels: pairs in the LLMBar format, and answers that people marked one by one.
+"""Converts published data to labels: pairs in the LLMBar format, or answers that people marked one by one.
 
-Invariant: the same file, seed and limits give the same labels, byte for byte; the better answer comes first in half
-of the labels made from marks, so that a judge that always says "the first" scores one half.
+Invariant: the same file, seed and limits give the same labels, byte for byte. The better answer comes first in half of
+the labels made from marks, so a judge that always prefers the first answer is right half of the time.
 """
 
 import hashlib
@@ -25,37 +25,37 @@ _NEEDED: Mapping[Format, tuple[str, ...]] = {
     "llmbar": ("instruction", "output_1", "output_2", "label"),
     "marks": ("question", "answer", "label"),
 }
-# FinanceBench's marks (Islam et al. 2023), and the same without the second word.
+# The marks of FinanceBench (Islam et al. 2023), with and without the word "answer".
 _MARKS = {"correct answer": True, "correct": True, "incorrect answer": False, "incorrect": False, "refusal": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of several parts of a file's questions: a judge is trained on one and measured on another.
+    """One of several disjoint parts of a set of questions, such as one to train a judge on and one to evaluate it.
 
     Attributes:
-        number: which part, from 1.
-        parts: how many there are.
+        number: number of this part, from 1.
+        parts: total number of parts.
     """
 
     number: int
     parts: int
 
     def holds(self, question: str) -> bool:
-        """Return whether a question belongs to the part; only its text decides, in whatever file it is."""
+        """Return whether a question belongs to this part. The result depends only on the text of the question."""
         digest = hashlib.sha256(question.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.parts == self.number - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """Labels made from a file.
+    """Labels converted from a file.
 
     Attributes:
-        format: of the file.
-        labels: made from it.
-        rows: rows read.
-        counts: the rows by mark and the labels made from them, for a person to read.
+        format: format of the file.
+        labels: the converted labels.
+        rows: number of rows in the file.
+        counts: numbers of labels and, for marks, of rows per mark and of questions, for display.
     """
 
     format: Format
@@ -73,19 +73,20 @@ def convert_labels(
     max_pairs_per_question: int | None = None,
     seed: int = 0,
 ) -> Conversion:
-    """Make labels from a file of pairs or of marked answers.
+    """Convert a file of pairs or of marked answers to labels.
 
     Args:
         path: JSONL, CSV or Parquet.
-        form: `llmbar` has an instruction, two outputs and a label of 1 or 2; `marks` has a question, an answer and a
-            label of `Correct Answer`, `Incorrect Answer` or `Refusal` a row. None decides by the columns.
-        questions: for marks, a file with `id`, `context` and `gold_answer` of the questions, joined by id.
-        part: of the questions; None takes all.
-        max_pairs_per_question: for marks, the most pairs drawn for each question; None takes all.
-        seed: decides which pairs are drawn and which answer comes first.
+        form: format of the file. A row of `llmbar` has an instruction, two outputs and a label of 1 or 2. A row of
+            `marks` has a question, an answer and a label of `Correct Answer`, `Incorrect Answer` or `Refusal`. None
+            detects the format from the columns.
+        questions: for marks, a file with the `id`, `context` and `gold_answer` of each question, joined by id.
+        part: part of the questions to convert; None converts all.
+        max_pairs_per_question: for marks, maximum number of pairs for each question; None keeps all.
+        seed: selects which pairs are sampled and which answer comes first.
 
     Raises:
-        UserError: with the file, the line, the field and what was expected.
+        UserError: the file is not valid; the error names the file, the line, the field and the expected value.
     """
     rows = list(_rows(path, form))
     if not rows:
@@ -93,14 +94,14 @@ def convert_labels(
     form = form or _format(rows[0])
     if form == "llmbar":
         if questions is not None or max_pairs_per_question is not None:
-            problem = "has the llmbar format; --questions and --max-pairs-per-question are for marks"
+            problem = "is in the llmbar format; --questions and --max-pairs-per-question apply only to marks"
             raise UserError(Fault(path, problem))
         labels = [label for label in map(_llmbar, rows) if part is None or part.holds(label.question)]
         counts = {"labels": len(labels)}
     else:
         labels, counts = _from_marks(path, rows, questions, part, most=max_pairs_per_question, seed=seed)
     if not labels:
-        expected = "a question with a correct and another answer"
+        expected = "a question with a correct answer and an incorrect one or a refusal"
         raise UserError(Fault(path, "yields no labels", expected=expected))
     return Conversion(form, labels, len(rows), counts)
 
@@ -133,7 +134,7 @@ def _llmbar(row: Row) -> Label:
 
 @dataclass(slots=True)
 class _Marked:
-    """A question with the answers that people marked, each with its number in the file."""
+    """A question with the answers that people marked, each with its row number."""
 
     id: str
     question: str
@@ -161,10 +162,10 @@ def _from_marks(
         name = str(row.values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16])
         if name not in marked:
             if details and name not in details:
-                raise row.error("id", f"{name!r} is not in {questions}", expected="each question there")
+                raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
             marked[name] = _question(name, question, row, details.get(name))
         elif marked[name].question != question:
-            raise row.error("question", f"differs from that of an earlier row with the id {name!r}")
+            raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
         answer = (number, row.text("answer", blank=True))
         (marked[name].right if _MARKS[mark] else marked[name].wrong).append(answer)
     pairs = [
@@ -198,10 +199,10 @@ def _details(path: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    """Return pairs of a right and a wrong answer, in the file's order.
+    """Return pairs of a right and a wrong answer, in the order of the file.
 
-    Systems often give the same answer: the same two texts make one pair, and a text that people marked both right and
-    wrong makes none.
+    Different systems often give the same answer. Pairs with the same two texts are returned once, and a text that
+    people marked both right and wrong is left out.
     """
     both_ways = {text.strip() for _, text in question.right} & {text.strip() for _, text in question.wrong}
     pairs: dict[tuple[str, str], tuple[tuple[int, str], tuple[int, str]]] = {}
@@ -215,7 +216,7 @@ def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple
 
 
 def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rng: SeededRandom) -> list[Label]:
-    """Return the labels with the better answer first in half of them (for an odd number, one more or one less)."""
+    """Return one label for each pair, with the better answer first in half of them, rounded up or down at random."""
     spare = int(rng.chance(0.5)) if len(pairs) % 2 else 0
     sides: list[Literal["a", "b"]] = ["a"] * (len(pairs) // 2 + spare)
     sides += ["b"] * (len(pairs) - len(sides))
@@ -224,7 +225,7 @@ def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rn
         first, second = (right, wrong) if side == "a" else (wrong, right)
         labels.append(
             Label(
-                # The two rows of the file, so that a label leads back to what people marked.
+                # The row numbers trace a label back to the marked answers.
                 id=f"{question.id}:{first[0]}-{second[0]}",
                 question=question.question,
                 context=question.context,
@@ -238,10 +239,10 @@ def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rn
 
 
 def parse_part(text: str) -> Part:
-    """Read `1/2` as the first of two parts.
+    """Parse a part of the form K/N: `1/2` is the first of two parts.
 
     Raises:
-        UserError: malformed.
+        UserError: the text is malformed, or K is not between 1 and N.
     """
     number, slash, parts = text.partition("/")
     if not (slash and number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()):

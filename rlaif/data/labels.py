@@ -1,6 +1,6 @@
-"""Label files: which of two answers people prefer. A judge is measured against them.
+"""Reads and writes label files, which record the answer that people prefer of two. They serve to evaluate judges.
 
-Invariant: every row becomes one checked label or an error with the file, the line and the field; no row is skipped,
+Invariant: every row becomes one validated label or an error with the file, the line and the field. No row is skipped,
 and no two labels share an id.
 """
 
@@ -37,28 +37,28 @@ _Filled = Annotated[_Text, AfterValidator(_not_blank)]
 
 
 class Label(BaseModel):
-    """One comparison that people decided."""
+    """One comparison of two answers, decided by people."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     id: _Filled
     """Unique in its file."""
     question: _Filled
-    """What both answers answer."""
+    """Text of the question."""
     context: _Text = ""
-    """The text that the answers should follow from, or ""."""
+    """Text that the answers should follow from, or ""."""
     gold_answer: _Text | None = None
-    """The gold answer, where one is known."""
+    """The right answer, if known."""
     answer_a: _Text
-    """One answer; may be empty, as a model's can."""
+    """The first answer. It may be empty, because a model can return an empty text."""
     answer_b: _Text
-    """The other."""
+    """The second answer; it may be empty too."""
     human: Side
-    """Which one people prefer, or `tie`."""
+    """The answer that people prefer, `a` or `b`, or `tie`."""
 
     @property
-    def prompt(self) -> Question:
-        """The question as a judge is given it."""
+    def as_question(self) -> Question:
+        """The question in the form that a judge takes."""
         return Question(self.id, self.question, self.context, self.gold_answer)
 
     @property
@@ -77,10 +77,11 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
 
     Args:
         path: local path or fsspec URL.
-        limit: read only the first so many.
+        limit: maximum number of labels to read; None reads all.
 
     Raises:
-        UserError: with the file, the line (of Parquet, the row), the field and what was expected.
+        UserError: the file is not valid; the error names the file, the line (the row for Parquet), the field and the
+            expected value.
     """
     labels: list[Label] = []
     ids = UniqueIds()
@@ -96,12 +97,12 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
 
 
 def labels_jsonl(labels: Iterable[Label]) -> bytes:
-    """Return labels as the content of a label file: one JSON object a line, without unknown values."""
+    """Return the content of a label file: one JSON object per line, without fields at their default."""
     return b"".join(label.model_dump_json(exclude_defaults=True).encode() + b"\n" for label in labels)
 
 
 def _label(row: Row) -> Label:
-    # CSV has no null and Parquet no missing column: an optional field that is empty counts as missing.
+    # CSV has no null and a Parquet row no missing field, so an empty optional field counts as missing.
     values = {name: value for name, value in row.values.items() if value not in ("", None) or name not in _OPTIONAL}
     try:
         return Label.model_validate(values)
@@ -116,5 +117,5 @@ def _fault(row: Row, item: Any) -> Fault:
     fault = replace(pydantic_fault(item), path=row.path, line=row.line, row=row.number, field=str(item["loc"][0]))
     if item["type"] == "extra_forbidden":
         return replace(fault, problem=f"unknown field; a label has {', '.join(_FIELDS)}", found="")
-    # Half of a surrogate pair cannot be printed.
+    # Half of a surrogate pair cannot be printed, so the message leaves out the value.
     return replace(fault, found="") if "surrogate" in fault.problem else fault

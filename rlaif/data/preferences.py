@@ -1,7 +1,7 @@
-"""Reads preferences that others made: a TRL-style file, or the `pairs.parquet` of a run.
+"""Reads existing preferences from a file in TRL's format or the `pairs.parquet` of a run.
 
-Invariant: every row becomes one preference or an error with its place and what was expected; a prompt that both
-answers repeat is split off as TRL does it.
+Invariant: every row becomes one preference or an error with its location and the expected value. If both candidates
+repeat the prompt, it is split off as in TRL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from rlaif.errors import Fault, UserError, shown
 from rlaif.io.rows import Row, UniqueIds, read_file
 
 Text = str | list[dict[str, str]]
-"""A text, or the messages of a chat."""
+"""Text, or the messages of a chat."""
 
 _SAMPLED = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
 _COLUMNS = [
@@ -26,12 +26,13 @@ class Preference:
     """One row of a preference file.
 
     Attributes:
-        id: of the pair: its own, or its place in the file.
-        prompt, chosen, rejected: texts, or the messages of a chat that `chosen` and `rejected` continue.
-        margin: of the pair, where the file has one.
+        id: id of the pair in the file; by default, the file and the number of its line or row.
+        prompt: text, or the messages of a chat.
+        chosen, rejected: the two candidates: text, or the messages that continue the chat.
+        margin: margin of the pair, if the file has one.
         source: `ai` or `human`; `ai` by default.
-        sampled: the columns of token ids and log-probabilities of the reference policy that a run wrote, if present.
-        policy: id of the policy that sampled them, or None.
+        sampled: token ids and log-probabilities under the reference policy, by column, if a run wrote them.
+        policy: id of the policy that sampled the candidates, if known.
     """
 
     id: str
@@ -48,11 +49,11 @@ def read_preferences(path: str) -> list[Preference]:
     """Read a file of preferences.
 
     Args:
-        path: a `.jsonl`, `.csv` or `.parquet` file, local or an fsspec URL, with the columns `chosen`, `rejected` and,
-            unless both begin with it, `prompt`: texts, or lists of chat messages.
+        path: a `.jsonl`, `.csv` or `.parquet` file, as a local path or fsspec URL. Its columns `prompt`, `chosen` and
+            `rejected` hold texts or lists of chat messages. `prompt` is optional if `chosen` and `rejected` repeat it.
 
     Raises:
-        UserError: with the file, the line or row, and what was expected.
+        UserError: the file is not valid; the error names the file, the line or row, and the expected value.
     """
     preferences = []
     ids = UniqueIds()
@@ -124,10 +125,10 @@ def _text(row: Row, column: str) -> Text:
 
 
 def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
-    """Split the prompt off two answers that begin with it."""
+    """Split off the prompt that two candidates start with."""
     shared = _common(chosen, rejected)
     if isinstance(chosen, str) and isinstance(rejected, str):
-        # A word that both answers begin with belongs to the prompt; its space belongs to the answers, as in TRL.
+        # As in TRL, the space after the last shared word belongs to the candidates rather than to the prompt.
         if shared and chosen[shared - 1 : shared] == " ":
             shared -= 1
         return chosen[:shared], chosen[shared:], rejected[shared:]
@@ -137,6 +138,6 @@ def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
 
 
 def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return how many first items two sequences share; the last item of the shorter one never counts."""
+    """Return the length of the common prefix of two sequences; the last item of the shorter one never counts."""
     most = min(len(one), len(other))
     return next((index for index in range(most) if one[index] != other[index]), max(0, most - 1))

@@ -1,19 +1,19 @@
-"""One question with its id, its context and, where known, a gold answer."""
+"""A question with its id, its context and, if known, its gold answer."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, as every part of a run sees it.
+    """A question, as used in every part of a run.
 
     Attributes:
         id: unique within a set of questions.
-        question: as a person asks it.
-        context: the text that the answer must follow from, or "".
-        gold_answer: the right answer, where one is known.
-        doc_link: where the document that the question is about can be found.
-        evidence: the row or sentence of the context that supports the gold answer, where it is known.
+        question: text of the question.
+        context: text that the answer must follow from, or "".
+        gold_answer: the right answer, if known.
+        doc_link: link to the document that the question is about, if known.
+        evidence: row or sentence of the context that supports the gold answer, if known.
     """
 
     id: str

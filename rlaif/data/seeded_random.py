@@ -1,6 +1,6 @@
-"""Random choices that are the same for a seed on every machine and in every version of Python.
+"""Random choices that a seed reproduces on every machine and in every version of Python.
 
-Only `random.Random.random` has that guarantee in Python's documentation, so all choices are made from it.
+Python's documentation guarantees this only for `random.Random.random`, so every choice is derived from it.
 """
 
 import random
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SeededRandom:
-    """A stream of choices that a text decides."""
+    """A stream of random choices, seeded with a text."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
@@ -29,20 +29,20 @@ class SeededRandom:
         return low + (high - low) * self._random.random()
 
     def chance(self, probability: float) -> bool:
-        """Return True with the probability given."""
+        """Return True with the given probability."""
         return self._random.random() < probability
 
     def one(self, options: Sequence[T]) -> T:
-        """Return one of the options, each as likely as the others."""
+        """Return one of the options, all equally likely."""
         return options[self.below(len(options))]
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
-        """Return so many different options (all, if there are fewer), in an order of its own."""
+        """Return `count` distinct options in random order, or all of them if there are fewer."""
         left = list(options)
         return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
 
     def weighted(self, options: Sequence[tuple[T, float]]) -> T:
-        """Return one option of (option, weight)."""
+        """Return one option of (option, weight) pairs, with probability proportional to its weight."""
         point = self._random.random() * sum(weight for _, weight in options)
         for option, weight in options:
             point -= weight

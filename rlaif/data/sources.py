@@ -1,7 +1,7 @@
-"""Reads a run's questions from the source that its recipe names.
+"""Reads the questions of a run from the source in its recipe.
 
-Invariant: every row becomes one checked question or an error with the file and the line (of a Parquet file or a
-dataset, the row); no row is skipped, and no two questions share an id.
+Invariant: every row becomes one validated question or an error with the file and the line (the row for a Parquet file
+or a dataset). No row is skipped, and no two questions share an id.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, Que
 
 
 def load_questions(source: QuestionSource) -> list[Question]:
-    """Read the questions of a source, in their order.
+    """Read the questions of a source, in order.
 
-    A row without an id gets one from its content. A context may be a list of texts, or of objects with a `text`; its
-    parts are joined by a blank line. A gold answer may be a number.
+    A question without an id gets one derived from its content. A context may be a list of texts or of objects with a
+    `text`; blank lines join its parts. A gold answer may be a number.
 
     Raises:
-        UserError: with the file, the line or row, and what was expected.
+        UserError: the source is not valid; the error names the file, the line or row, and the expected value.
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
     names = list(dict.fromkeys(source.columns.model_dump().values()))
-    # A recipe that names the column of the gold answer may well have another one called `answer`.
+    # If the recipe maps the gold answer to another column, a column called `answer` may hold something else.
     renamed = {"answer": "gold_answer"} if source.columns.gold_answer == "gold_answer" else {}
     if isinstance(source, DatasetQuestions):
         table = read_dataset(source, names, renamed)
@@ -46,7 +46,7 @@ def load_questions(source: QuestionSource) -> list[Question]:
 
 
 def questions_sha(questions: Iterable[Question]) -> str:
-    """Return the sha256 of questions in their order: ids, texts, contexts, gold answers and links."""
+    """Return the sha256 of the ids, texts, contexts, gold answers and links of questions, in order."""
     digest = hashlib.sha256()
     for question in questions:
         content = [question.id, question.question, question.context, question.gold_answer, question.doc_link]
@@ -56,41 +56,41 @@ def questions_sha(questions: Iterable[Question]) -> str:
 
 def _questions(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[Question]:
     reader = _RowReader(table, columns)
-    made: Counter[str] = Counter()
+    id_counts: Counter[str] = Counter()
     ids = UniqueIds()
     for row in rows:
         text = reader.text(row, "question")
         if not text:
             raise row.error("", "empty question")
         context = reader.context(row)
-        name = reader.text(row, "id") or _content_id(text, context, made)
+        name = reader.text(row, "id") or _content_id(text, context, id_counts)
         ids.add(row, name)
         gold_answer, doc_link = reader.text(row, "gold_answer"), reader.text(row, "doc_link")
         yield Question(name, text, context, gold_answer or None, doc_link or None)
     reader.check_mapped()
 
 
-def _content_id(question: str, context: str, made: Counter[str]) -> str:
-    """Return an id made from the content; repeated content gets a number."""
+def _content_id(question: str, context: str, id_counts: Counter[str]) -> str:
+    """Return an id derived from the content; an id that repeats gets a numeric suffix."""
     name = hashlib.sha256(f"{question}\n{context}".encode()).hexdigest()[:16]
-    made[name] += 1
-    return name if made[name] == 1 else f"{name}-{made[name]}"
+    id_counts[name] += 1
+    return name if id_counts[name] == 1 else f"{name}-{id_counts[name]}"
 
 
 class _RowReader:
-    """Takes the parts of a question from rows, and remembers which columns exist."""
+    """Reads the parts of a question from rows, and records which columns exist."""
 
     def __init__(self, table: Table, columns: Columns) -> None:
         self._table = table
         self._columns: dict[str, str] = columns.model_dump()
-        # A column that the recipe names must exist; one at its default may be missing.
+        # A column that the recipe sets must exist; a column with its default name may be missing.
         defaults = Columns().model_dump()
         self._named = {part for part, column in self._columns.items() if column != defaults[part]}
         self._seen: set[str] = set()
         self._keys: dict[str, None] = {}
 
     def text(self, row: Row, part: str) -> str:
-        """Return a part of a question as text without space around it, "" for a missing or null one."""
+        """Return a part of a question as stripped text, or "" if it is missing or null."""
         value = self._value(row, part)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""
@@ -99,7 +99,7 @@ class _RowReader:
         return row.checked(self._columns[part], str(value).strip())
 
     def context(self, row: Row) -> str:
-        """Return the context, a list's parts joined by a blank line."""
+        """Return the context as text; blank lines join the parts of a list."""
         value = self._value(row, "context")
         if not isinstance(value, (list, dict)):
             return self.text(row, "context")
@@ -108,12 +108,12 @@ class _RowReader:
             text = part.get("text") if isinstance(part, dict) else part
             if not isinstance(text, str):
                 expected = "text, or a list of texts or of objects with a text"
-                raise row.error(self._columns["context"], expected=expected, found=f"{_kind(part)} in it")
+                raise row.error(self._columns["context"], expected=expected, found=f"a list with {_kind(part)}")
             parts.append(text.strip())
         return row.checked(self._columns["context"], "\n\n".join(part for part in parts if part))
 
     def check_mapped(self) -> None:
-        """Raise UserError for a column that the recipe names and no row has."""
+        """Raise UserError if the recipe sets a column that no row has."""
         for part in sorted(self._named - self._seen):
             if self._keys:
                 raise UserError(self._missing(Fault(self._table.name), part, list(self._keys)))
@@ -124,17 +124,16 @@ class _RowReader:
         if column in row.values:
             self._seen.add(part)
         elif part == "question":
-            place = Fault(self._table.name, line=row.line if self._table.ragged else None)
-            raise UserError(self._missing(place, part, row.columns))
+            fault = Fault(self._table.name, line=row.line if self._table.ragged else None)
+            raise UserError(self._missing(fault, part, row.columns))
         return row.values.get(column)
 
-    def _missing(self, place: Fault, part: str, there: Iterable[str]) -> Fault:
-        columns = ", ".join(there) or "none"
+    def _missing(self, fault: Fault, part: str, columns: Iterable[str]) -> Fault:
         problem = (
-            f"no column {self._columns[part]!r}; columns here: {columns}; "
+            f"no column {self._columns[part]!r}; columns here: {', '.join(columns) or 'none'}; "
             f"columns.{part} in the recipe names the column of the {part.replace('_', ' ')}"
         )
-        return replace(place, problem=problem)
+        return replace(fault, problem=problem)
 
 
 def _kind(value: object) -> str:
@@ -142,12 +141,14 @@ def _kind(value: object) -> str:
 
 
 def read_dataset(source: DatasetQuestions, columns: list[str], renamed: Mapping[str, str]) -> Table:
-    """Open a split of a dataset on the hub or in a local folder, including one that `save_to_disk` wrote.
+    """Open a split of a dataset on the Hugging Face Hub or in a local folder, also one that `save_to_disk` wrote.
 
-    `columns` and `renamed` are those of `rlaif.io.rows.read_file`.
+    Args:
+        source: id or folder, configuration and split of the dataset.
+        columns, renamed: as in `rlaif.io.rows.read_file`.
 
     Raises:
-        UserError: there is no such dataset, configuration or split, or the hub cannot be reached.
+        UserError: the dataset, configuration or split does not exist, or the Hub cannot be reached.
     """
     import datasets
 
@@ -164,11 +165,11 @@ def read_dataset(source: DatasetQuestions, columns: list[str], renamed: Mapping[
         raise UserError(Fault(name, "no such split")) from None
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
         raise UserError(Fault(name, first_line(error))) from None
-    there = list(data.column_names)
-    wanted = data.select_columns([column for column in there if column in columns or column in renamed])
+    names = list(data.column_names)
+    selected = data.select_columns([column for column in names if column in columns or column in renamed])
 
     def rows() -> Iterator[Row]:
-        for number, values in enumerate(wanted, start=1):
-            yield Row(name, values, there, number=number)
+        for number, values in enumerate(selected, start=1):
+            yield Row(name, values, names, number=number)
 
     return Table(name, with_new_names(rows(), renamed), ragged=False)

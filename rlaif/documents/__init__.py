@@ -1,1 +1,1 @@
-"""Documents and the passages in them."""
+"""Documents and their passages."""

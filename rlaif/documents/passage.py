@@ -1,4 +1,4 @@
-"""Finds the line or sentence of a context that supports an answer, for those who check predictions."""
+"""Finds the line or sentence of a context that supports an answer, to help people check predictions."""
 
 import re
 from collections.abc import Iterator
@@ -17,15 +17,17 @@ _COMMON = frozenset({
 def supporting_passage(context: str, question: str, answer: str) -> str:
     """Return the line or sentence of a context that best supports an answer, word for word.
 
-    The passage with most of the answer's amounts is taken; among equals the one with most of its years, then of its
-    words, then of the question's words and years, and then the first. A line of a table is kept whole.
+    The best passage shares the most amounts with the answer. Ties are broken by the number of shared years, then of
+    words shared with the answer, then of words and years shared with the question, then by order. A table row is one
+    passage.
 
     Args:
-        context: tables with a row a line, prose, or both.
-        question, answer: what was asked and what was answered.
+        context: tables with one row per line, prose, or both.
+        question: the text of the question.
+        answer: the answer to find support for.
 
     Returns:
-        The passage, or "" where nothing in the context shares a number or a word with the answer or the question.
+        The passage, or "" if no passage shares a number or a word with the answer or the question.
     """
     amounts, years = _numbers(answer)
     words = _words(answer)
@@ -54,9 +56,10 @@ def _passages(context: str) -> Iterator[str]:
 
 
 def _numbers(text: str) -> tuple[frozenset[float], frozenset[float]]:
-    """Return the sizes of a text's amounts, without sign and scale, and its years.
+    """Return the absolute amounts of a text, without their scale, and its years.
 
-    A table's cell has its scale in the head and its sign in brackets, so both would only keep it from being found.
+    Tables often give the scale in the header and negative amounts in brackets, so comparing scales or signs would miss
+    matching cells.
     """
     quantities = parse_quantities(text)
     return (

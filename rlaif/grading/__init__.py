@@ -1,1 +1,1 @@
-"""An answer held against a gold answer, without a model."""
+"""Comparison of answers with gold answers, without a model."""

@@ -1,12 +1,13 @@
-"""Tells which of the quantities in an answer are its answer.
+"""Finds the quantities that an answer claims, among all quantities that it mentions.
 
-What a claim is. Years, dates and numbers that only describe ("a 3-year average") are none, nor are amounts that a
-statement is measured against ("from X to", "compared with X", "than X") and the terms of a calculation ("X - Y = Z").
-Where an answer holds nothing but such quantities, they are its claims.
+Claims: years, dates and numbers that only describe ("a 3-year average") are not claims. Neither are amounts that serve
+as a comparison ("from X to", "compared with X", "than X") or terms of a calculation ("X - Y = Z"). An answer that
+mentions only such quantities claims all of them.
 
-Which sentence decides. The first one that claims a quantity of the kind asked for; where the answer draws a
-conclusion ("Therefore, ...", "Answer: ..."), the first such one from there on; where it calculates ("=") after that,
-the last one. So what a policy rambles on with costs nothing, and what it works out counts by its result.
+Deciding sentence: the first sentence that claims a quantity of the requested kind decides. If the answer draws a
+conclusion ("Therefore, ...", "Answer: ..."), the search starts there. If the answer calculates ("=") from that point
+on, the last such sentence decides. Rambling after the answer therefore costs nothing, and a calculation counts by its
+result.
 """
 
 import re
@@ -22,11 +23,11 @@ Kind = Callable[[Quantity], bool]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A quantity that an answer gives as its answer.
+    """A quantity that an answer claims.
 
     Attributes:
-        quantity: as written.
-        direction: -1 where the words around it make it a fall or a loss ("decreased by"), 1 for a rise, else 0.
+        quantity: the quantity as written.
+        direction: -1 if the words around it describe a fall or a loss ("decreased by"), 1 for a rise, else 0.
         role: `change` ("rose by X"), `end` of a change ("rose to X"), or `plain`.
     """
 
@@ -36,11 +37,14 @@ class Claim:
 
 
 def deciding_claims(answer: str, kinds: Sequence[Kind]) -> list[list[Claim]]:
-    """Return for each kind the claims of the sentence that decides, in their order; none where nothing is of the kind.
+    """Return the claims of the deciding sentence for each kind, in text order.
 
     Args:
         answer: any text.
-        kinds: each picks the quantities of one kind.
+        kinds: predicates, each true for the quantities of one kind.
+
+    Returns:
+        One list for each kind; it is empty if the answer has no quantity of that kind.
     """
     quantities = parse_quantities(answer)
     if not quantities:
@@ -51,7 +55,7 @@ def deciding_claims(answer: str, kinds: Sequence[Kind]) -> list[list[Claim]]:
     found = []
     for of_kind in kinds:
         chosen = [index for index, quantity in enumerate(quantities) if of_kind(quantity)]
-        # A text of asides alone still answers: "compared with $5 million" names one amount.
+        # An answer that has only asides still claims something: "compared with $5 million" gives one amount.
         chosen = [index for index in chosen if not aside[index]] or chosen
         deciding = _deciding_sentence(answer, ends, [sentences[index] for index in chosen]) if chosen else 0
         found.append([read_claim(answer, quantities[index]) for index in chosen if sentences[index] == deciding])
@@ -59,7 +63,7 @@ def deciding_claims(answer: str, kinds: Sequence[Kind]) -> list[list[Claim]]:
 
 
 def read_claim(text: str, quantity: Quantity) -> Claim:
-    """Return a quantity of a text with what the words beside it make of it."""
+    """Return the claim that a quantity and the words around it make."""
     *_, word, last = "", "", *_lead_in(text, quantity)
     moved = _MOVE.fullmatch(word if last in ("by", "of") else last) or _MOVE_AFTER.match(text, quantity.end)
     if moved:
@@ -68,7 +72,7 @@ def read_claim(text: str, quantity: Quantity) -> Claim:
 
 
 _LOOK_BACK = 60
-"""Characters before a quantity that are read for what introduces it; bounds the work for one quantity."""
+"""Number of characters to search before a quantity; it bounds the work for one quantity."""
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]*]*(?=\s)|\n")
 _CONCLUSION = re.compile(
@@ -99,7 +103,7 @@ _MOVE_AFTER = re.compile(rf"\s+{_MOVES}\b", re.IGNORECASE)
 
 
 def _deciding_sentence(answer: str, ends: list[int], claiming: list[int]) -> int:
-    """Return the index of the sentence that decides, of those that claim something (ascending)."""
+    """Return the index of the deciding sentence, given the sorted indices of sentences that claim something."""
     if claiming[0] == claiming[-1]:
         return claiming[0]
     first = claiming[0]
@@ -113,7 +117,7 @@ def _deciding_sentence(answer: str, ends: list[int], claiming: list[int]) -> int
 
 
 def _asides(answer: str, quantities: list[Quantity], sentences: list[int]) -> list[bool]:
-    """Tell of each quantity whether it is there for the sake of another."""
+    """Return for each quantity whether it only supports another one."""
     aside = [_describes(answer, quantity) for quantity in quantities]
     amount_before: Quantity | None = None
     for index, quantity in enumerate(quantities):
@@ -137,7 +141,7 @@ def _asides(answer: str, quantities: list[Quantity], sentences: list[int]) -> li
 
 
 def _lead_in(text: str, quantity: Quantity) -> list[str]:
-    """Return the last words before a quantity, in lower case, without adverbs such as "about" right before it."""
+    """Return the last two words before a quantity, lowercased, skipping adverbs such as "about" at the end."""
     words = text[max(0, quantity.start - _LOOK_BACK) : quantity.start].lower().split()
     while words and words[-1] in _ADVERBS:
         words.pop()
@@ -145,7 +149,7 @@ def _lead_in(text: str, quantity: Quantity) -> list[str]:
 
 
 def _is_measured_against(answer: str, before: Quantity | None, quantity: Quantity) -> bool:
-    """Whether the clause of a quantity, as far back as the amount before it, calls it what another is compared with."""
+    """Whether the words between the previous amount and a quantity make the quantity the base of a comparison."""
     start = max(before.end if before else 0, quantity.start - _LOOK_BACK)
     clause = answer[start : quantity.start]
     cut = max(clause.rfind(mark) for mark in (", ", "; ", ": ", "! ", "? ", "\n"))
@@ -156,5 +160,5 @@ def _is_measured_against(answer: str, before: Quantity | None, quantity: Quantit
 
 
 def _describes(answer: str, quantity: Quantity) -> bool:
-    """Whether a number is part of an adjective: the 3 of "a 3-year average"."""
+    """Whether a number is part of an adjective, as the 3 in "a 3-year average"."""
     return answer[quantity.end : quantity.end + 1] == "-" and answer[quantity.end + 1 : quantity.end + 2].isalpha()

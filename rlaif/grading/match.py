@@ -1,14 +1,14 @@
-"""Holds an answer against a reference without a model: exact for quantities, token F1 for words.
+"""Compares an answer with a gold answer without a model: exact match for quantities, token F1 for text.
 
-A reference is numeric if it is one quantity and words that only frame it ("approximately 7%", "$0.84 per share").
-`rlaif.grading.claims` says which quantities an answer gives as its answer; the score is 1 if there is one and each
-of them matches the reference, else 0. So an answer that offers two different amounts hedges, and scores 0 even if
-one of them is right; "$412.6 million, compared with $398 million in 2022" offers one.
+A gold answer is numeric if it is one quantity plus words that only frame it ("approximately 7%", "$0.84 per share").
+`rlaif.grading.claims` finds the quantities that an answer claims. The score is 1 if the answer claims at least one
+quantity and every claim matches the gold answer, else 0. An answer that claims two different amounts hedges and
+scores 0, even if one of them is right. "$412.6 million, compared with $398 million in 2022" claims only one.
 
-Two quantities match if they have the same value, within a relative tolerance or the reference's own rounding, the
-same unit and no contrary sign. Only a percentage matches a percentage. A reference without a scale word comes from a
-table whose head has it, so it is also matched as it is written: "11,588" by "$11,588 million". A year matches only
-itself.
+Two quantities match if they have compatible units and signs and the same value, within a relative tolerance or the
+rounding of the gold answer. A percentage matches only a percentage. A gold answer without a scale word often comes
+from a table that gives the scale in its header, so it also matches as written: "$11,588 million" matches "11,588". A
+year matches only itself.
 """
 
 import re
@@ -21,18 +21,18 @@ from rlaif.grading.claims import Claim, Kind, deciding_claims, read_claim
 from rlaif.grading.quantities import Quantity, parse_quantities
 
 TOLERANCE = 0.005
-"""Largest relative difference of two equal quantities: a figure rounded to three digits is still the same."""
+"""Largest relative difference between equal quantities; a figure rounded to three digits still counts as equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerScore:
-    """How an answer stands to a reference.
+    """Result of comparing an answer with a gold answer.
 
     Attributes:
-        score: in [0, 1]: 1 or 0 for a numeric reference, else `f1`.
-        numeric: whether the reference is a quantity.
-        exact: the two are the same text once case, articles and punctuation are gone.
-        f1: harmonic mean of precision and recall over tokens, in [0, 1].
+        score: 0 or 1 for a numeric gold answer, else `f1`.
+        numeric: whether the gold answer is a quantity.
+        exact: whether the two texts are equal apart from case, articles and punctuation.
+        f1: harmonic mean of token precision and token recall, in [0, 1].
     """
 
     score: float
@@ -41,54 +41,54 @@ class AnswerScore:
     f1: float
 
 
-def score_answer(answer: str, reference: str, tolerance: float = TOLERANCE) -> AnswerScore:
-    """Score an answer against a reference; the module's first lines say how.
+def score_answer(answer: str, gold_answer: str, tolerance: float = TOLERANCE) -> AnswerScore:
+    """Score an answer against a gold answer. The module docstring defines the score.
 
     Args:
-        answer: any text; one without a word or a number scores 0.
-        reference: the gold answer.
+        answer: any text. A text without words and numbers scores 0.
+        gold_answer: the text to compare it with.
         tolerance: relative difference within which two quantities are equal.
     """
-    given, gold = normalized_tokens(answer), _reference_tokens(reference)
+    given, gold = normalized_tokens(answer), _gold_tokens(gold_answer)
     f1 = _f1(given, gold)
     exact = bool(given) and tuple(given) == gold
-    wanted = numeric_reference(reference)
+    wanted = numeric_gold_answer(gold_answer)
     if wanted is None:
         return AnswerScore(f1, False, exact, f1)
     return AnswerScore(float(_states(answer, wanted, tolerance)), True, exact, f1)
 
 
-def contains_reference(answer: str, reference: str, tolerance: float = TOLERANCE) -> bool:
-    """Whether the reference stands anywhere in the answer: softer than a score, and blind to hedging.
+def contains_gold_answer(answer: str, gold_answer: str, tolerance: float = TOLERANCE) -> bool:
+    """Whether the gold answer appears anywhere in the answer. Unlike a score, this check ignores hedging.
 
     Args:
-        answer, reference, tolerance: as in `score_answer`. An empty reference is contained in nothing.
+        answer, gold_answer, tolerance: as in `score_answer`. No answer contains an empty gold answer.
     """
-    wanted = numeric_reference(reference)
+    wanted = numeric_gold_answer(gold_answer)
     if wanted is not None:
         return any(_matches(read_claim(answer, quantity), wanted, tolerance) for quantity in parse_quantities(answer))
-    gold = " ".join(_reference_tokens(reference))
+    gold = " ".join(_gold_tokens(gold_answer))
     return bool(gold) and f" {gold} " in f" {' '.join(normalized_tokens(answer))} "
 
 
-def token_f1(answer: str, reference: str) -> float:
-    """Return the token F1 of Rajpurkar et al. (2016, arXiv:1606.05250), in [0, 1]; 0 if either has no token."""
-    return _f1(normalized_tokens(answer), _reference_tokens(reference))
+def token_f1(answer: str, gold_answer: str) -> float:
+    """Return the token F1 of Rajpurkar et al. (2016, arXiv:1606.05250), in [0, 1]; 0 if either text has no tokens."""
+    return _f1(normalized_tokens(answer), _gold_tokens(gold_answer))
 
 
-# SQuAD's own script strips ASCII punctuation; filings also have the typographic quotes and dashes.
+# SQuAD's own script strips ASCII punctuation; filings also use typographic quotes and dashes.
 _PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’“”–—−…")
 _ARTICLES = frozenset(("a", "an", "the"))
 
 
 def normalized_tokens(text: str) -> list[str]:
-    """Return the tokens of a text as SQuAD compares them: lower case, no punctuation, no articles."""
+    """Return the tokens of a text as SQuAD compares them: lowercase, without punctuation and articles."""
     return [token for token in text.lower().translate(_PUNCTUATION).split() if token not in _ARTICLES]
 
 
 @lru_cache(maxsize=4096)
-def _reference_tokens(reference: str) -> tuple[str, ...]:
-    return tuple(normalized_tokens(reference))
+def _gold_tokens(gold_answer: str) -> tuple[str, ...]:
+    return tuple(normalized_tokens(gold_answer))
 
 
 def _f1(given: list[str], gold: tuple[str, ...]) -> float:
@@ -98,7 +98,7 @@ def _f1(given: list[str], gold: tuple[str, ...]) -> float:
     return 2.0 * same / (len(given) + len(gold))
 
 
-# What may stand beside a quantity without making the reference more than a quantity.
+# Words that may surround the quantity of a numeric gold answer.
 _FRAME = frozenset({
     "about", "approximately", "approx", "around", "roughly", "nearly", "almost", "over", "under", "up", "to", "at",
     "least", "most", "circa", "per", "share", "annum", "each", "in", "of", "by", "fiscal", "year", "fy", "an", "a",
@@ -111,50 +111,51 @@ _LONGEST_NUMERIC = 80
 
 
 @lru_cache(maxsize=4096)
-def numeric_reference(reference: str) -> Claim | None:
-    """Return the quantity that a reference is, with its direction, or None if the reference is a text."""
-    if len(reference) > _LONGEST_NUMERIC:
+def numeric_gold_answer(gold_answer: str) -> Claim | None:
+    """Return the claim of a numeric gold answer, or None if the gold answer is text."""
+    if len(gold_answer) > _LONGEST_NUMERIC:
         return None
-    quantities = parse_quantities(reference)
+    quantities = parse_quantities(gold_answer)
     if len(quantities) != 1:
         return None
     (quantity,) = quantities
-    span, rest = reference[quantity.start : quantity.end], reference[: quantity.start] + " " + reference[quantity.end :]
+    span = gold_answer[quantity.start : quantity.end]
+    rest = gold_answer[: quantity.start] + " " + gold_answer[quantity.end :]
     if quantity.year:
-        rest = rest + " " + span.strip("0123456789")  # A month or a quarter makes it a date, which is a text.
+        rest = rest + " " + span.strip("0123456789")  # A month or a quarter makes it a date, which counts as text.
     if any(map(str.isdigit, rest)) or not all(word in _FRAME for word in _WORD.findall(rest.lower())):
         return None
-    return read_claim(reference, quantity)
+    return read_claim(gold_answer, quantity)
 
 
 def _states(answer: str, wanted: Claim, tolerance: float) -> bool:
     for claims in deciding_claims(answer, _kinds(wanted.quantity)):
         if claims and _agree(claims, wanted, tolerance):
             return True
-        if claims and _tells_its_kind(wanted.quantity):
+        if claims and _has_explicit_kind(wanted.quantity):
             return False
     return False
 
 
 def _agree(claims: list[Claim], wanted: Claim, tolerance: float) -> bool:
-    """Whether the claims of a sentence come to the reference, with no other amount beside it."""
+    """Whether the claims of a sentence match the gold answer without hedging."""
     roles = {claim.role for claim in claims}
     if roles == {"change", "end"}:
-        # "Rose by X to Y" states a change and a level, and does not hedge between them.
+        # "Rose by X to Y" states a change and a level; it does not hedge.
         return any(_agree([claim for claim in claims if claim.role == role], wanted, tolerance) for role in roles)
     first = claims[0].quantity.value
     if not wanted.quantity.year and all(_close(claim.quantity.value, first, tolerance) for claim in claims[1:]):
-        # One amount, perhaps written twice: "$8,738 million, or $8.738 billion".
+        # One amount, possibly written twice: "$8,738 million, or $8.738 billion".
         return any(_matches(claim, wanted, tolerance) for claim in claims)
     return all(_matches(claim, wanted, tolerance) for claim in claims)
 
 
-def _tells_its_kind(quantity: Quantity) -> bool:
+def _has_explicit_kind(quantity: Quantity) -> bool:
     return quantity.year or bool(quantity.unit) or quantity.scale != 1.0
 
 
 def _kinds(wanted: Quantity) -> list[Kind]:
-    """Return which quantities can answer, those of the reference's own kind first."""
+    """Return the kinds of quantities that can match, starting with the kind of the gold answer."""
     if wanted.year:
         return [lambda given: given.year, _is_bare]
     if wanted.unit == "%":
@@ -192,7 +193,7 @@ def _matches(claim: Claim, wanted: Claim, tolerance: float) -> bool:
         return False
     if not _same_sign(claim, wanted):
         return False
-    # A figure that rounds to the reference, where that was rounded to decimals, is the same one.
+    # A gold answer with decimals also matches a figure that rounds to it.
     rounding = 0.5 * 10.0**-gold.decimals if gold.decimals else 0.0
     if _close(given.value, gold.value, tolerance, rounding * gold.scale):
         return True
@@ -200,7 +201,7 @@ def _matches(claim: Claim, wanted: Claim, tolerance: float) -> bool:
 
 
 def _same_sign(claim: Claim, wanted: Claim) -> bool:
-    """Whether the signs agree: "a decrease of 5" is -5, and also answers how large the decrease was."""
+    """Whether the signs agree. "A decrease of 5" means -5, and also 5 as the size of the decrease."""
     given = -1 if claim.quantity.number < 0 else claim.direction
     if wanted.quantity.number < 0:
         return given == -1

@@ -1,8 +1,8 @@
-"""Reads the quantities that a text states: their value, scale, unit and sign, and which of them are only years.
+"""Parses the quantities in a text: value, scale, unit and sign, and whether each is only a year.
 
-Invariant: reading never raises, whatever the text, and takes time linear in its length. Numbers that name something
-(Note 16, ASC 606, 10-K, COVID-19, 3M, list markers) are no quantities. English notation only: a comma groups
-thousands, a point begins decimals, and numbers in words are not read.
+Invariant: parsing accepts any text, never raises, and takes time linear in its length. Numbers that are part of a name
+(Note 16, ASC 606, 10-K, COVID-19, 3M) and list markers are not quantities. The parser supports English notation only:
+commas group thousands and a point starts the decimals. It skips numbers written as words.
 """
 
 import math
@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One quantity of a text.
+    """One quantity in a text.
 
     Attributes:
-        number: as written, with its sign: -5.2 for "$(5.2) million".
-        scale: what one of `number` is worth: 1e6 for million, 0.01 for a percentage, 0.0001 for a basis point.
-        unit: "%", a currency's ISO code ("$" is USD), a unit of time ("day"), "count" of people or things, or "".
-        decimals: digits after the point, as written.
-        year: a calendar year, alone or within a date, rather than an amount.
-        start, end: its place in the text, units included.
+        number: the number as written, with its sign: -5.2 for "$(5.2) million".
+        scale: factor from `number` to `value`: 1e6 for millions, 0.01 for a percentage, 0.0001 for a basis point.
+        unit: "%", the ISO code of a currency ("$" is USD), a unit of time ("day"), "count" for people or things, or "".
+        decimals: number of digits after the point, as written.
+        year: whether it is a calendar year, alone or within a date, rather than an amount.
+        start, end: character offsets in the text, including units.
     """
 
     number: float
@@ -33,7 +33,7 @@ class Quantity:
 
     @property
     def value(self) -> float:
-        """The number in full: 412.6 million is 412600000.0, and 12% is 0.12."""
+        """The number times its scale: 412600000.0 for 412.6 million, 0.12 for 12%."""
         return self.number * self.scale
 
     @property
@@ -93,24 +93,25 @@ _QUANTITY = rf"""
     (?:\s(?P<time>(?i:day|week|month|quarter|year|hour))(?P<times>s)?\b)?+
     (?![A-Za-z])
 """
-# The look-ahead is for speed: no other character begins an alternative.
+# The lookahead is an optimization: every alternative starts with one of these characters.
 _TOKEN = re.compile(
     rf"(?<![A-Za-z])(?=[\d.$€£¥(+−–A-Zcefilnprst\n-])(?:(?P<date>{_DATE})|(?P<label>{_LABEL})|{_QUANTITY})", re.VERBOSE
 )
 _BARE_YEAR = re.compile(_YEAR)
 _SHORT_YEAR = re.compile(r"(\d\d)$")
 _COUNTED = re.compile(r"\s(?:people|persons|employees|workers|staff|customers|stores|shares|units|locations|members)\b")
-# Where a bracketed amount is the value itself, and so negative, rather than an aside: "was ($5.2 million)".
-_VALUE_PLACE = re.compile(r"(?:^|[|:=\t]|\b(?:was|is|were|are|of|at|to|by|from|and|or))\s*[~≈]?\s*\Z", re.MULTILINE)
+# After these, a bracketed amount is a negative value rather than an aside: "was ($5.2 million)".
+_BEFORE_VALUE = re.compile(r"(?:^|[|:=\t]|\b(?:was|is|were|are|of|at|to|by|from|and|or))\s*[~≈]?\s*\Z", re.MULTILINE)
 _RANGE = re.compile(r"\s*(?:[-–—]|to|and|or)\s*")
 
 
 def parse_quantities(text: str) -> list[Quantity]:
-    """Return the quantities of a text in their order, years and dates among them.
+    """Return the quantities of a text in order, including years and dates.
 
-    Brackets make a number negative where accounting writes so: "(1,234)", "$(5.2) million", and "($5.2 million)" or
-    "(3.7%)" where a value is due; "grew by $14.6 million (3.7%)" is positive. The first end of a range takes the scale
-    and unit of the second: "$5-6 million", "10 to 15%". A date gives its year; a date without one gives nothing.
+    Brackets make a number negative in accounting notation: "(1,234)", "$(5.2) million", and also "($5.2 million)" or
+    "(3.7%)" where the text calls for a value. In "grew by $14.6 million (3.7%)" the percentage is positive. The first
+    number of a range takes the scale and unit of the second: "$5-6 million", "10 to 15%". A date yields its year; a
+    date without a year yields nothing.
     """
     if not any(map(str.isdigit, text)):
         return []
@@ -139,7 +140,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
     start, end = match.span()
     number = float(digits.replace(",", "").replace("\u00a0", "").replace("\u202f", ""))
     if not math.isfinite(number) or (match["letter"] and len(digits) == 1 and not prefix):
-        return None  # Beyond a float, or a name: 3M.
+        return None  # Too large for a float, or a name: 3M.
     unit, scale = _unit_and_scale(match)
     bracketed = "(" in prefix and bool(match["close"] or match["close_all"])
     year_like = not unit and scale == 1.0 and prefix in ("", "(") and _BARE_YEAR.fullmatch(digits)
@@ -147,9 +148,9 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         return Quantity(number, 1.0, "", 0, True, start, end)
     negative = any(sign in prefix for sign in "-−–")
     if bracketed:
-        due = _VALUE_PLACE.search(text, max(0, start - 16), start) is not None
+        due = _BEFORE_VALUE.search(text, max(0, start - 16), start) is not None
         if not due and match["close"] and len(digits) == 1:
-            return None  # A footnote's mark.
+            return None  # A footnote marker.
         negative = negative or due or match["close"] is not None
     if match["time"] and not unit:
         unit = match["time"].lower()
@@ -191,5 +192,5 @@ def _with_range_unit(text: str, first: Quantity, second: Quantity) -> Quantity:
         bare and alike and near and second.start - first.end <= 8 and _RANGE.fullmatch(text, first.end, second.start)
     ):
         return first
-    # "$5-6 million": the currency stands before the first number alone, so the second's unit may be empty.
+    # In "$5-6 million" only the first number has a currency sign, so the unit of the second may be empty.
     return replace(first, scale=second.scale, unit=first.unit or second.unit)

@@ -109,7 +109,7 @@ def try_judge(spec: JudgeSpec, label: Label, serving: Serving, progress: Progres
 async def _session(
     specs: Sequence[JudgeSpec], labels: Sequence[Label], serving: Serving, progress: Progress, *, added_bytes: int = 0
 ) -> AsyncIterator[JudgeSession]:
-    longest = max(shown_bytes(label.prompt, label.answers) for label in labels) + added_bytes
+    longest = max(shown_bytes(label.as_question, label.answers) for label in labels) + added_bytes
     async with judge_session(specs, serving, progress, longest=longest) as session:
         yield session
 

@@ -74,7 +74,7 @@ async def judge_labels(
 
 async def judge_label(judge: Judge, label: Label) -> JudgedLabel:
     """Ask a judge about one label."""
-    return decide_label(judge, label, await judge.verdicts(label.prompt, label.answers))
+    return decide_label(judge, label, await judge.verdicts(label.as_question, label.answers))
 
 
 def _question_numbers(labels: Sequence[Label]) -> list[int]:

@@ -71,7 +71,7 @@ def label_candidates(
     compared = [item for item in candidates if len(item.answers) > 1]
 
     async def work() -> tuple[Judge, list[list[Verdict]]]:
-        longest = max((shown_bytes(item.prompt, item.answers) for item in compared), default=0)
+        longest = max((shown_bytes(item.as_question, item.answers) for item in compared), default=0)
         async with (
             judge_session([spec], serving, progress, longest=longest) as session,
             open_with_cache(spec, session, serving, free=True) as judge,
@@ -83,10 +83,10 @@ def label_candidates(
     rows: list[dict[str, Any]] = []
     for item, given in zip(compared, verdicts, strict=True):
         rows += pair_rows(
-            item.prompt,
+            item.as_question,
             dict(enumerate(item.answers)),
             given,
-            answer_template.render(question=item.prompt.question, context=item.prompt.context),
+            answer_template.render(question=item.as_question.question, context=item.as_question.context),
             judge=judge,
             section=serving.settings.pairs,
             source_columns=_text_columns(item),
@@ -111,7 +111,7 @@ async def _judge_candidates(judge: Judge, compared: Sequence[Candidates], progre
     statuses: Counter[str] = Counter()
 
     async def ask(item: Candidates) -> list[Verdict]:
-        verdicts = await judge.verdicts(item.prompt, item.answers)
+        verdicts = await judge.verdicts(item.as_question, item.answers)
         statuses.update(verdict.status for verdict in verdicts)
         progress.advance(1, **{status: str(count) for status, count in sorted(statuses.items())})
         return verdicts
@@ -124,7 +124,7 @@ def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
 
     A pair's id is the same for the same texts in any file; the answers' numbers distinguish repeated answers.
     """
-    question, answers = item.prompt, item.answers
+    question, answers = item.as_question, item.answers
 
     def columns(chosen: int, rejected: int) -> dict[str, Any]:
         texts = (question.question, question.context, answers[chosen], answers[rejected])

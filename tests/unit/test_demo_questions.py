@@ -1,4 +1,4 @@
-"""The demo's questions: the same everywhere, right by their own context, and apart between the splits."""
+"""The demo's questions are reproducible, follow from their contexts, and share no company between the splits."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from rlaif.data.demo.questions import demo_questions
 from rlaif.data.question import Question
 from rlaif.data.sources import questions_sha
 from rlaif.documents.passage import supporting_passage
-from rlaif.grading.match import contains_reference, numeric_reference, score_answer
+from rlaif.grading.match import contains_gold_answer, numeric_gold_answer, score_answer
 
 
 @pytest.fixture(scope="module")
@@ -23,25 +23,25 @@ def heldout() -> list[Question]:
     return demo_questions("heldout", 1500, seed=0)
 
 
-def kind(prompt: Question) -> str:
-    if prompt.question.startswith("By what percentage"):
+def kind(question: Question) -> str:
+    if question.question.startswith("By what percentage"):
         return "percentage"
-    if re.search(r"from fiscal \d+ to fiscal", prompt.question):
+    if re.search(r"from fiscal \d+ to fiscal", question.question):
         return "difference"
-    return "table" if "|" in prompt.context else "prose"
+    return "table" if "|" in question.context else "prose"
 
 
-def company(prompt: Question) -> str:
-    return re.split(", fiscal years|, annual report", prompt.context)[0]
+def company(question: Question) -> str:
+    return re.split(", fiscal years|, annual report", question.context)[0]
 
 
-def figures(prompt: Question) -> dict[str, float]:
-    """Return the amounts of the table row that is the evidence, by year, in the unit of the table."""
-    head, years, *rows = prompt.context.split("\n")
-    assert prompt.evidence in rows
-    cells = prompt.evidence.split(" | ")[1:]
+def figures(question: Question) -> dict[str, float]:
+    """Return the amounts in the table row of the evidence, by year, in the scale of the table."""
+    head, years, *rows = question.context.split("\n")
+    assert question.evidence in rows
+    cells = question.evidence.split(" | ")[1:]
     values = [float(re.sub(r"[^\d.]", "", cell)) * (-1 if "(" in cell else 1) for cell in cells]
-    assert ("(in " in head) != bool(re.search("million|thousand", rows[0]))  # The scale is said once.
+    assert ("(in " in head) != bool(re.search("million|thousand", rows[0]))  # The table gives the scale only once.
     return dict(zip(years.split(" | ")[1:], values, strict=True))
 
 
@@ -51,75 +51,75 @@ def test_a_seed_writes_the_same_questions_everywhere(train: list[Question]) -> N
     assert questions_sha(train[:100]) == "55f8effe5ecda2237b5da0b973e629c296ee066c389b62b7b7543403e43db0ae"
 
 
-def test_nothing_stands_twice(train: list[Question], heldout: list[Question]) -> None:
-    for prompts in (train, heldout):
+def test_ids_questions_and_links_are_unique(train: list[Question], heldout: list[Question]) -> None:
+    for questions in (train, heldout):
         for part in ("id", "question", "doc_link"):
-            assert len({getattr(prompt, part) for prompt in prompts}) == len(prompts)
+            assert len({getattr(question, part) for question in questions}) == len(questions)
 
 
 def test_the_splits_share_no_company(train: list[Question], heldout: list[Question]) -> None:
     assert not set(stems("train")) & set(stems("heldout"))
-    assert not {company(prompt) for prompt in train} & {company(prompt) for prompt in heldout}
-    assert not {prompt.doc_link for prompt in train} & {prompt.doc_link for prompt in heldout}
-    assert {company(prompt).split()[0] for prompt in heldout} <= set(stems("heldout"))
+    assert not {company(question) for question in train} & {company(question) for question in heldout}
+    assert not {question.doc_link for question in train} & {question.doc_link for question in heldout}
+    assert {company(question).split()[0] for question in heldout} <= set(stems("heldout"))
 
 
 def test_the_mix_of_kinds(train: list[Question], heldout: list[Question]) -> None:
-    for prompts in (train, heldout):
-        shares = {name: count / len(prompts) for name, count in Counter(map(kind, prompts)).items()}
+    for questions in (train, heldout):
+        shares = {name: count / len(questions) for name, count in Counter(map(kind, questions)).items()}
         assert shares == pytest.approx({"table": 0.5, "prose": 0.4, "difference": 0.06, "percentage": 0.04}, abs=0.04)
-        texts = sum(numeric_reference(prompt.gold_answer or "") is None for prompt in prompts) / len(prompts)
+        texts = sum(numeric_gold_answer(question.gold_answer or "") is None for question in questions) / len(questions)
         assert 0.08 < texts < 0.20
 
 
 def test_table_answers_follow_from_the_table(train: list[Question], heldout: list[Question]) -> None:
-    for prompt in train + heldout:
-        if kind(prompt) == "prose":
+    for question in train + heldout:
+        if kind(question) == "prose":
             continue
-        values = figures(prompt)
-        scale = "million" if "million" in prompt.context else "thousand"
+        values = figures(question)
+        scale = "million" if "million" in question.context else "thousand"
         places = 1 if scale == "million" else 0
-        assert prompt.gold_answer is not None
-        if kind(prompt) == "table":
-            (year,) = re.findall(r"fiscal (\d{4})", prompt.question)
+        assert question.gold_answer is not None
+        if kind(question) == "table":
+            (year,) = re.findall(r"fiscal (\d{4})", question.question)
             value = values[year]
-            assert prompt.gold_answer == f"{'-' if value < 0 else ''}${abs(value):,.{places}f} {scale}"
+            assert question.gold_answer == f"{'-' if value < 0 else ''}${abs(value):,.{places}f} {scale}"
             continue
-        before, now = re.findall(r"fiscal (\d{4})", prompt.question)
+        before, now = re.findall(r"fiscal (\d{4})", question.question)
         change = values[now] - values[before]
-        assert ("increase" in prompt.question) == (change > 0)
-        if kind(prompt) == "difference":
-            assert prompt.gold_answer == f"${abs(change):,.{places}f} {scale}"
+        assert ("increase" in question.question) == (change > 0)
+        if kind(question) == "difference":
+            assert question.gold_answer == f"${abs(change):,.{places}f} {scale}"
         else:
-            assert float(prompt.gold_answer[:-1]) == pytest.approx(100 * abs(change) / values[before], abs=0.0501)
+            assert float(question.gold_answer[:-1]) == pytest.approx(100 * abs(change) / values[before], abs=0.0501)
 
 
-def test_prose_answers_stand_in_their_sentence(train: list[Question], heldout: list[Question]) -> None:
-    for prompt in train + heldout:
-        if kind(prompt) == "prose":
-            assert prompt.evidence is not None
-            assert prompt.gold_answer is not None
-            assert prompt.evidence in prompt.context
-            assert contains_reference(prompt.evidence, prompt.gold_answer)
+def test_prose_answers_occur_in_their_sentence(train: list[Question], heldout: list[Question]) -> None:
+    for question in train + heldout:
+        if kind(question) == "prose":
+            assert question.evidence is not None
+            assert question.gold_answer is not None
+            assert question.evidence in question.context
+            assert contains_gold_answer(question.evidence, question.gold_answer)
 
 
-def test_references_are_scored_as_right(train: list[Question]) -> None:
-    for prompt in train:
-        assert prompt.gold_answer is not None
-        assert score_answer(prompt.gold_answer, prompt.gold_answer).score == 1.0
-        assert score_answer("I do not know.", prompt.gold_answer).score == 0.0
+def test_gold_answers_score_1(train: list[Question]) -> None:
+    for question in train:
+        assert question.gold_answer is not None
+        assert score_answer(question.gold_answer, question.gold_answer).score == 1.0
+        assert score_answer("I do not know.", question.gold_answer).score == 0.0
 
 
 def test_the_supporting_passage_is_the_evidence(train: list[Question]) -> None:
-    lookups = [prompt for prompt in train if kind(prompt) in ("table", "prose")]
+    lookups = [question for question in train if kind(question) in ("table", "prose")]
     found = sum(
-        supporting_passage(prompt.context, prompt.question, prompt.gold_answer or "") == prompt.evidence
-        for prompt in lookups
+        supporting_passage(question.context, question.question, question.gold_answer or "") == question.evidence
+        for question in lookups
     )
     assert found > 0.95 * len(lookups)
 
 
 def test_contexts_are_short_and_questions_name_their_company(train: list[Question]) -> None:
-    for prompt in train:
-        assert 15 <= len(prompt.context.split()) <= 80
-        assert company(prompt) in prompt.question
+    for question in train:
+        assert 15 <= len(question.context.split()) <= 80
+        assert company(question) in question.question

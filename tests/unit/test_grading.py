@@ -1,4 +1,4 @@
-"""Reference matching: what a person marks right scores 1, and nothing else does."""
+"""Comparison with gold answers: an answer scores 1 exactly if a person would mark it right."""
 
 import time
 
@@ -6,14 +6,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlaif.grading.match import contains_reference, numeric_reference, score_answer, token_f1
+from rlaif.grading.match import contains_gold_answer, numeric_gold_answer, score_answer, token_f1
 from rlaif.grading.quantities import parse_quantities
 
-REFERENCE = "$412.6 million"
+GOLD_ANSWER = "$412.6 million"
 
 
-def score(answer: str, reference: str = REFERENCE) -> float:
-    return score_answer(answer, reference).score
+def score(answer: str, gold_answer: str = GOLD_ANSWER) -> float:
+    return score_answer(answer, gold_answer).score
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_wrong_answers(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reference", "right"),
+    ("answer", "gold_answer", "right"),
     [
         ("-12", "(12)", True),
         ("(12)", "-12", True),
@@ -113,17 +113,17 @@ def test_wrong_answers(answer: str) -> None:
         ("1", "0", False),
     ],
 )
-def test_units_signs_and_years(answer: str, reference: str, right: bool) -> None:
-    assert score(answer, reference) == float(right)
+def test_units_signs_and_years(answer: str, gold_answer: str, right: bool) -> None:
+    assert score(answer, gold_answer) == float(right)
 
 
 def test_tolerance_is_relative_and_can_be_set() -> None:
-    assert score_answer("$414.0 million", REFERENCE).score == 1.0
-    assert score_answer("$414.0 million", REFERENCE, tolerance=0.001).score == 0.0
+    assert score_answer("$414.0 million", GOLD_ANSWER).score == 1.0
+    assert score_answer("$414.0 million", GOLD_ANSWER, tolerance=0.001).score == 0.0
 
 
 @pytest.mark.parametrize(
-    "reference",
+    "gold_answer",
     [
         "27 May 2019",
         "Q2 2023",
@@ -134,11 +134,11 @@ def test_tolerance_is_relative_and_can_be_set() -> None:
         "",
     ],
 )
-def test_texts_are_no_quantities(reference: str) -> None:
-    assert numeric_reference(reference) is None
+def test_texts_are_not_quantities(gold_answer: str) -> None:
+    assert numeric_gold_answer(gold_answer) is None
 
 
-def test_text_references_score_token_f1() -> None:
+def test_text_gold_answers_score_token_f1() -> None:
     result = score_answer("The auditor is Harlow & Pike LLP.", "Harlow & Pike LLP")
     assert not result.numeric
     assert not result.exact
@@ -147,14 +147,14 @@ def test_text_references_score_token_f1() -> None:
     assert token_f1("", "Harlow") == token_f1("...", "Harlow") == token_f1("Harlow", "") == 0.0
 
 
-def test_contains_reference_is_softer_than_a_score() -> None:
+def test_contains_gold_answer_is_softer_than_a_score() -> None:
     hedged = "It was $398 million or $412.6 million."
     assert score(hedged) == 0.0
-    assert contains_reference(hedged, REFERENCE)
-    assert not contains_reference("It was $398 million.", REFERENCE)
-    assert contains_reference("Audited by Harlow & Pike LLP in 2023", "Harlow & Pike LLP")
-    assert not contains_reference("Audited by Harlowe", "Harlow")
-    assert not contains_reference("anything", "")
+    assert contains_gold_answer(hedged, GOLD_ANSWER)
+    assert not contains_gold_answer("It was $398 million.", GOLD_ANSWER)
+    assert contains_gold_answer("Audited by Harlow & Pike LLP in 2023", "Harlow & Pike LLP")
+    assert not contains_gold_answer("Audited by Harlowe", "Harlow")
+    assert not contains_gold_answer("anything", "")
 
 
 @pytest.mark.parametrize(
@@ -192,24 +192,24 @@ figures = st.text(alphabet="0123456789.,()-−%$€ kmbnKM=\n/:'’xFYQ", max_si
 @example("", "")
 @example("\ud800 5", "5")
 @example("٣ ٤", "²")
-def test_any_text_scores_between_0_and_1(answer: str, reference: str) -> None:
-    result = score_answer(answer, reference)
+def test_any_text_scores_between_0_and_1(answer: str, gold_answer: str) -> None:
+    result = score_answer(answer, gold_answer)
     assert 0.0 <= result.score <= 1.0
     assert 0.0 <= result.f1 <= 1.0
-    contains_reference(answer, reference)
+    contains_gold_answer(answer, gold_answer)
     for quantity in parse_quantities(answer):
         assert 0 <= quantity.start < quantity.end <= len(answer)
 
 
 @given(st.integers(10, 10**9), st.sampled_from(["", "$", "€"]), st.sampled_from(["", " million", "%", " billion"]))
-def test_a_reference_answers_itself(tenths: int, currency: str, unit: str) -> None:
-    reference = f"{'' if unit == '%' else currency}{tenths // 10:,}.{tenths % 10}{unit}"
-    assert score(reference, reference) == 1.0
-    assert score(f"It was {reference} in fiscal 2023.", reference) == 1.0
-    assert score(f"It was -{reference}.", reference) == 0.0
-    wrong = reference.replace(f"{tenths // 10:,}", f"{tenths // 10 + tenths + 1:,}", 1)
-    assert score(wrong, reference) == 0.0
-    assert score(f"{wrong} or {reference}", reference) == 0.0
+def test_a_gold_answer_answers_itself(tenths: int, currency: str, unit: str) -> None:
+    gold_answer = f"{'' if unit == '%' else currency}{tenths // 10:,}.{tenths % 10}{unit}"
+    assert score(gold_answer, gold_answer) == 1.0
+    assert score(f"It was {gold_answer} in fiscal 2023.", gold_answer) == 1.0
+    assert score(f"It was -{gold_answer}.", gold_answer) == 0.0
+    wrong = gold_answer.replace(f"{tenths // 10:,}", f"{tenths // 10 + tenths + 1:,}", 1)
+    assert score(wrong, gold_answer) == 0.0
+    assert score(f"{wrong} or {gold_answer}", gold_answer) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_reference_answers_itself(tenths: int, currency: str, unit: str) -> No
 def test_a_long_answer_takes_linear_time(part: str) -> None:
     def seconds(count: int) -> float:
         started = time.process_time()
-        score_answer(part * count, REFERENCE)
+        score_answer(part * count, GOLD_ANSWER)
         return time.process_time() - started
 
     assert seconds(40_000) < 30 * seconds(4_000) + 0.5

@@ -23,16 +23,16 @@ def test_answers_come_as_a_list_or_one_a_row(tmp_path: Path) -> None:
     several = {"id": 7, "question": "q", "context": "c", "gold_answer": "r", "answers": ["x", "y"], "temperature": 0.7}
     one, other = ({"question": "p", "answer": answer, "id": name} for name, answer in (("a", "x"), ("b", "")))
     listed, flat = read_candidates(written(tmp_path / "c.jsonl", several, one, other))
-    assert (listed.prompt.id, listed.prompt.context, listed.prompt.gold_answer, listed.answers) == (
+    assert (listed.as_question.id, listed.as_question.context, listed.as_question.gold_answer, listed.answers) == (
         "7", "c", "r", ("x", "y"),
     )  # fmt: skip
-    assert (flat.prompt.id, flat.prompt.gold_answer, flat.answers) == ("a", None, ("x", ""))
+    assert (flat.as_question.id, flat.as_question.gold_answer, flat.answers) == ("a", None, ("x", ""))
 
 
 def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("question,answer,gold_answer\nq,x,\nq,y,\n", encoding="utf-8")
     (found,) = read_candidates(str(tmp_path / "c.csv"))
-    assert (found.prompt.id, found.prompt.gold_answer, found.answers) == ("1", None, ("x", "y"))
+    assert (found.as_question.id, found.as_question.gold_answer, found.answers) == ("1", None, ("x", "y"))
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
         ({"answer": "x"}, "question: missing; fields here: answer"),
         ({"question": " ", "answer": "x"}, "question: empty; expected a text"),
         ({"question": "q"}, "no answers; expected answers (a list) or answer; fields here: question"),
-        ({"question": "q", "answer": "x", "answers": ["y"]}, "answers and answer; expected one of the two"),
+        ({"question": "q", "answer": "x", "answers": ["y"]}, "has both answers and answer; expected one of the two"),
         ({"question": "q", "answers": []}, "answers: expected a list of texts (got [])"),
         ({"question": "q", "answers": "x"}, "answers: expected a list of texts (got 'x')"),
         ({"question": "q", "answers": ["x", None]}, "answers.1: expected a text (got None)"),
         ({"question": "q", "answer": "\ud800"}, "answer: half of a surrogate pair; expected valid Unicode text"),
-        ({"question": "first", "answer": "x", "gold_answer": "2"}, "gold_answer: differs from that at "),
+        ({"question": "first", "answer": "x", "gold_answer": "2"}, "gold_answer: differs from the one at "),
         ({"question": "q", "answer": "x", "id": "1"}, "id: '1' is also that of "),
     ],
 )

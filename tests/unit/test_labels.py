@@ -1,4 +1,4 @@
-"""Label files: what is read, what is refused and with which words, and what is made of published ones."""
+"""Label files: reading, error messages, and conversion of published files."""
 
 import json
 from collections import Counter
@@ -21,11 +21,11 @@ def written(path: Path, *rows: Any) -> str:
     return str(path)
 
 
-def test_a_label_file_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_a_label_file_is_read_unchanged(tmp_path: Path) -> None:
     full = GOOD | {"id": "2", "context": "c", "gold_answer": "r", "human": "tie"}
     one, two = load_labels(written(tmp_path / "labels.jsonl", GOOD, "", full))
-    assert (one.human, one.prompt.context, one.prompt.gold_answer, one.answers) == ("a", "", None, ("x", "y"))
-    assert (two.human, two.prompt.context, two.prompt.gold_answer) == ("tie", "c", "r")
+    assert (one.human, one.as_question.context, one.as_question.gold_answer, one.answers) == ("a", "", None, ("x", "y"))
+    assert (two.human, two.as_question.context, two.as_question.gold_answer) == ("tie", "c", "r")
     assert load_labels(str(tmp_path / "labels.jsonl"), limit=1) == [one]
 
 
@@ -60,7 +60,7 @@ def test_a_faulty_line_is_named_with_its_field(tmp_path: Path, row: Any, said: s
     assert str(error.value).startswith(f"{path}:2: {said}")
 
 
-def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "labels.jsonl", GOOD, GOOD)
     with pytest.raises(UserError, match=r"labels.jsonl:2: id: '1' is also that of .*labels.jsonl:1"):
         load_labels(path)
@@ -132,7 +132,7 @@ def test_the_same_two_texts_make_one_pair_and_a_text_marked_both_ways_none(tmp_p
     assert len(convert_labels(written(tmp_path / "marks.jsonl", *rows)).labels) == 1
 
 
-def test_questions_give_the_context_and_the_reference(tmp_path: Path) -> None:
+def test_questions_give_the_context_and_the_gold_answer(tmp_path: Path) -> None:
     rows = marks(("1", "right", "correct"), ("1", "wrong", "incorrect"))
     path = written(tmp_path / "marks.jsonl", *[row | {"gold_answer": "0.103"} for row in rows])
     assert [(x.context, x.gold_answer) for x in convert_labels(path).labels] == [("", "0.103")]
@@ -166,7 +166,7 @@ def test_marks_without_a_pair_are_refused(tmp_path: Path) -> None:
 
 
 def test_financebenchs_marks(shared_data: Path) -> None:
-    """The 1,264 marks make the same labels each time, the better answer first in half of them."""
+    """The 1,264 marks always give the same labels, with the better answer first in half of them."""
     folder = shared_data / "financebench"
     source, questions = str(folder / "human_labels.jsonl"), str(folder / "questions.jsonl")
     every = convert_labels(source, questions=questions)

@@ -1,4 +1,4 @@
-"""Question files: every format says the same, and a bad row is named by file and line."""
+"""Question files: all formats give the same questions, and errors name the file and the line."""
 
 import json
 from collections.abc import Callable
@@ -103,20 +103,20 @@ def test_a_dataset_gives_the_same_questions(tmp_path: Path, monkeypatch: pytest.
 
 def test_columns_are_mapped(write: Write) -> None:
     path = write("q.jsonl", '{"query": "Why?", "passage": "Because.", "gold": 8.7}\n')
-    (prompt,) = load(path, columns=Columns(question="query", context="passage", gold_answer="gold"))
-    assert (prompt.question, prompt.context, prompt.gold_answer) == ("Why?", "Because.", "8.7")
+    (question,) = load(path, columns=Columns(question="query", context="passage", gold_answer="gold"))
+    assert (question.question, question.context, question.gold_answer) == ("Why?", "Because.", "8.7")
 
 
 def test_ids_are_made_from_the_content(write: Write) -> None:
     path = write("q.jsonl", '{"question": "A?"}\n{"question": "B?"}\n{"question": "A?"}\n')
-    first, other, again = (prompt.id for prompt in load(path))
+    first, other, again = (question.id for question in load(path))
     assert len(first) == 16
     assert again == f"{first}-2"
     assert len({first, other, again}) == 3
     assert load(write("r.jsonl", '{"question": "B?"}\n'))[0].id == other
 
 
-def test_values_that_are_no_plain_text(write: Write) -> None:
+def test_values_that_are_not_plain_text(write: Write) -> None:
     rows = [
         {"id": 7, "question": " What? ", "context": ["one", {"text": "two"}, ""], "gold_answer": 0},
         {"id": 8, "question": "What?", "context": None, "gold_answer": float("nan")},
@@ -193,23 +193,23 @@ def test_long_fields_of_a_csv_are_read(write: Write) -> None:
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: text.strip()), min_size=1, max_size=5))
-def test_any_text_survives_jsonl(tmp_path_factory: pytest.TempPathFactory, questions: list[str]) -> None:
+def test_any_text_survives_jsonl(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     path = tmp_path_factory.mktemp("any") / "q.jsonl"
-    path.write_text(jsonl([{"question": text} for text in questions]))
-    prompts = load(str(path))
-    assert [prompt.question for prompt in prompts] == [text.strip() for text in questions]
-    assert len({prompt.id for prompt in prompts}) == len(questions)
+    path.write_text(jsonl([{"question": text} for text in texts]))
+    questions = load(str(path))
+    assert [question.question for question in questions] == [text.strip() for text in texts]
+    assert len({question.id for question in questions}) == len(texts)
 
 
 def test_the_sha_depends_on_all_that_is_asked_and_its_order() -> None:
     first, second = EXPECTED
     assert questions_sha([first, second]) == questions_sha([first, second])
     others = [[second, first], [first], [], [Question("a", "What?"), second], [Question("a", "Wha", "t?"), second]]
-    assert len({questions_sha(prompts) for prompts in [EXPECTED, *others]}) == 6
+    assert len({questions_sha(questions) for questions in [EXPECTED, *others]}) == 6
 
 
 def test_the_demo_is_a_source() -> None:
-    assert [prompt.id for prompt in load_questions(DemoQuestions(count=2, seed=3))] == [
+    assert [question.id for question in load_questions(DemoQuestions(count=2, seed=3))] == [
         "demo-train-3-00000",
         "demo-train-3-00001",
     ]
@@ -239,6 +239,6 @@ def test_supporting_passage(question: str, answer: str, passage: str) -> None:
 
 
 @given(st.text(), st.text(max_size=50), st.text(max_size=50))
-def test_a_passage_stands_in_its_context(context: str, question: str, answer: str) -> None:
+def test_a_passage_is_part_of_its_context(context: str, question: str, answer: str) -> None:
     assert supporting_passage(context, question, answer) in context
     assert supporting_passage("", question, answer) == ""

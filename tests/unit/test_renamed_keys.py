@@ -133,7 +133,7 @@ def test_old_columns_of_files_are_read_as_the_new_ones(tmp_path: Path) -> None:
     candidates = tmp_path / "c.parquet"
     pq.write_table(pa.table({"question": ["A?"], "reference": ["7"], "answer": ["x"]}), candidates)
     with pytest.warns(RenamedWarning, match=r"c\.parquet: row 1: reference is now called gold_answer"):
-        assert read_candidates(str(candidates))[0].prompt.gold_answer == "7"
+        assert read_candidates(str(candidates))[0].as_question.gold_answer == "7"
 
 
 def test_a_file_with_both_columns_is_refused_unless_the_recipe_names_one(tmp_path: Path) -> None:

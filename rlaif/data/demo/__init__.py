@@ -1,1 +1,1 @@
-"""The demo's own questions, about fictional filings."""
+"""Generated questions about fictional filings, for the demo."""

@@ -1,6 +1,6 @@
-"""Sentences of a fictional filing's prose, each with the questions that it alone answers.
+"""Generates sentences for the prose of a fictional filing, each with the questions that only it answers.
 
-Invariant: a fact's answer stands in its sentence, word for word, and no other kind of fact answers its questions.
+Invariant: the sentence of a fact contains its answers word for word, and no other kind of fact answers its questions.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from rlaif.data.seeded_random import SeededRandom
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A sentence and the questions it answers.
+    """A sentence and the questions that it answers.
 
     Attributes:
-        sentence: of the filing's prose.
-        questions: (question, answer) each.
+        sentence: sentence for the prose of the filing.
+        questions: (question, gold answer) pairs.
     """
 
     sentence: str

@@ -1,7 +1,7 @@
-"""Writes fictional annual filings: a company, its fiscal year and two years of figures that add up.
+"""Generates fictional annual filings: a company, a fiscal year and two years of consistent figures.
 
-Invariant: all amounts are whole numbers of the filing's smallest unit, so that differences are exact, and every
-line's two years differ.
+Invariant: all amounts are integers in the smallest unit of the filing, so differences are exact. The two years of a
+line always differ.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Line:
     """A line of a financial statement.
 
     Attributes:
-        label: as the statement has it.
-        phrase: as a question has it.
+        label: name of the line in the statement.
+        phrase: name of the line in a question.
         plural: whether the phrase takes "were".
-        at_end: an amount at the end of the year rather than of the whole year.
-        now, before: this fiscal year's and the previous one's, in the filing's smallest unit.
+        at_end: whether the amount is a balance at year end rather than a total over the year.
+        now, before: amounts of this and the previous fiscal year, in the smallest unit of the filing.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sector:
-    """What companies of a sector are called, sell and count."""
+    """Vocabulary of a sector: company names, sales, segments, sites and costs."""
 
     nouns: tuple[str, ...]
     sales: str
@@ -44,16 +44,16 @@ class Sector:
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """A company's annual filing.
+    """Annual filing of a company.
 
     Attributes:
-        company: its name.
-        sector: its trade.
-        year: the fiscal year.
-        year_end: month and day of its end, such as "June 30"; always in the calendar year of the same number.
-        end_month: that month, 1 to 12.
-        scale: "million" or "thousand": what amounts are given in.
-        lines: its figures, by label, in the order of the statements.
+        company: name of the company.
+        sector: sector of the company.
+        year: fiscal year.
+        year_end: last month and day of the fiscal year, such as "June 30"; it ends in the calendar year `year`.
+        end_month: last month of the fiscal year, 1 to 12.
+        scale: scale of the amounts, "million" or "thousand".
+        lines: lines of the statements by label, in order.
     """
 
     company: str
@@ -65,18 +65,18 @@ class Filing:
     lines: dict[str, Line]
 
     def amount(self, units: int) -> str:
-        """Return an amount without currency and scale: "412.6" of millions, "84,310" of thousands."""
+        """Return an amount without currency and scale: "412.6" for millions, "84,310" for thousands."""
         if self.scale == "million":
             return f"{units // 10:,}.{units % 10}"
         return f"{units:,}"
 
     def money(self, units: int) -> str:
-        """Return an amount in full: "$412.6 million", "-$3.2 million"."""
+        """Return an amount with currency and scale: "$412.6 million", "-$3.2 million"."""
         return f"{'-' if units < 0 else ''}${self.amount(abs(units))} {self.scale}"
 
     @property
     def link(self) -> str:
-        """The filing's address, such as demo://filings/arden-foods-2023."""
+        """Link to the filing, such as demo://filings/arden-foods-2023."""
         return f"demo://filings/{self.company.lower().replace(' ', '-')}-{self.year}"
 
 
@@ -118,12 +118,12 @@ _YEAR_ENDS = ((12, "December 31"), (12, "December 31"), (6, "June 30"), (9, "Sep
 
 
 def write_filing(rng: SeededRandom, split: Split) -> Filing:
-    """Return a new filing of a company of the split."""
+    """Generate the filing of a company in the split."""
     sector = rng.one(SECTORS)
     company = f"{company_stem(rng, split)} {rng.one(sector.nouns)}"
     end_month, year_end = rng.one(_YEAR_ENDS)
     scale = "million" if rng.chance(0.85) else "thousand"
-    # Doublings instead of a power: the C library's pow is not the same on every machine.
+    # Doublings instead of a power, because pow of the C library differs between machines.
     least, doublings = (900, 6) if scale == "million" else (20_000, 2)
     before = rng.between(least, 2 * least) * 2 ** rng.below(doublings)
     now = _moved(rng, before, -0.12, 0.25)
@@ -135,13 +135,13 @@ def write_filing(rng: SeededRandom, split: Split) -> Filing:
 
 
 def _moved(rng: SeededRandom, amount: int, low: float, high: float) -> int:
-    """Return an amount of the next year: the same, moved by a share of it, and never the same number."""
+    """Return an amount for the next year: changed by a random share, and never equal."""
     moved = max(1, amount + int(amount * rng.share(low, high)))
     return moved if moved != amount else amount + 1
 
 
 def _part(rng: SeededRandom, of: tuple[int, int], low: float, high: float) -> tuple[int, int]:
-    """Return a part of (now, before): the same share in both years, give or take a tenth."""
+    """Return a random share of (now, before); the share of `now` deviates by up to 10%."""
     share = rng.share(low, high)
     before = max(11, int(of[1] * share))
     now = max(11, int(of[0] * share * rng.share(0.9, 1.1)))
@@ -195,10 +195,10 @@ def _phrase(label: str) -> str:
 
 
 def tenths_of_percent(part: int, whole: int) -> int:
-    """Return 1000 * part / whole, rounded half up: 37 for 3.7%.
+    """Return 1000 * part / whole, rounded half up; 3.7% gives 37.
 
     Args:
-        part: not negative.
-        whole: positive.
+        part: numerator, at least 0.
+        whole: denominator, above 0.
     """
     return int(Fraction(1000 * part, whole) + Fraction(1, 2))

@@ -1,6 +1,6 @@
-"""Names for the fictional filings: companies, people, towns, auditors. None is meant to be of anyone that exists.
+"""Made-up names of companies, people, towns and auditors for the fictional filings.
 
-Invariant: a company's first syllable decides its split, so train and held-out share no company.
+Invariant: the first syllable of a company determines its split, so train and held-out share no company.
 """
 
 from typing import Literal
@@ -41,32 +41,32 @@ _STATES = (
 
 
 def stems(split: Split) -> list[str]:
-    """Return the first words of all company names of a split."""
+    """Return the first word of every possible company name in a split."""
     syllables = _TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES
     return [syllable + ending for syllable in syllables for ending in _ENDINGS]
 
 
 def company_stem(rng: SeededRandom, split: Split) -> str:
-    """Return the first word of a company's name."""
+    """Return a random first word of a company name."""
     return rng.one(_TRAIN_SYLLABLES if split == "train" else _HELDOUT_SYLLABLES) + rng.one(_ENDINGS)
 
 
 def person(rng: SeededRandom) -> str:
-    """Return a person's first and last name."""
+    """Return a random first and last name."""
     return f"{rng.one(_FIRST_NAMES)} {rng.one(_LAST_NAMES)}"
 
 
 def auditor(rng: SeededRandom) -> str:
-    """Return an accounting firm's name."""
+    """Return a random name of an accounting firm."""
     first, second = rng.some(_LAST_NAMES, 2)
     return f"{first} & {second} LLP"
 
 
 def place(rng: SeededRandom) -> str:
-    """Return a town and its state."""
+    """Return a random town with a state."""
     return f"{rng.one(_TOWNS)}, {rng.one(_STATES)}"
 
 
 def possessive(name: str) -> str:
-    """Return a name with the sign of possession: Arden Foods', Arden Energy's."""
+    """Return the possessive form of a name: Arden Foods', Arden Energy's."""
     return name + ("'" if name.endswith("s") else "'s")

@@ -1,7 +1,7 @@
-"""The demo's own questions: short excerpts of fictional filings, each with a question, its answer and its evidence.
+"""Generates the demo's questions: excerpts of fictional filings, each with a question, its gold answer and evidence.
 
-Invariants: the same split and seed give the same questions everywhere, and a smaller count gives the first of them;
-no question stands twice in a split; the splits share no company; every gold answer follows from its context alone.
+Invariants: a split and a seed give the same questions on every machine, and a smaller count gives the first of them. No
+question occurs twice in a split. The splits share no company. Every gold answer follows from its context alone.
 """
 
 from collections.abc import Callable
@@ -23,30 +23,30 @@ class _Item:
 
 
 def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
-    """Write questions on fictional filings.
+    """Generate questions about fictional filings.
 
-    About 50 in 100 look an amount up in a table, 40 something in prose, 6 ask for the difference of two years and 4
-    for the percentage by which an amount changed. A context has some 60 to 130 tokens.
+    About 50% of the questions look up an amount in a table and 40% a fact in prose. 6% ask for the difference between
+    two years, and 4% for the change in percent. A context has about 60 to 130 tokens.
 
     Args:
-        split: `train` or `heldout`; they share no company, whatever their seeds.
-        count: how many questions.
-        seed: another seed writes other filings.
+        split: `train` or `heldout`; the two share no company, whatever their seeds.
+        count: number of questions.
+        seed: seed of the generator; a different seed gives different filings.
     """
     rng = SeededRandom(f"rlaif demo filings {split} {seed}")
-    prompts: list[Question] = []
-    filings: set[str] = set()
-    questions: set[str] = set()
-    while len(prompts) < count:
+    questions: list[Question] = []
+    links: set[str] = set()
+    texts: set[str] = set()
+    while len(questions) < count:
         filing = write_filing(rng, split)
         item = rng.weighted(_KINDS)(rng, filing)
-        if filing.link in filings or item.question in questions:
+        if filing.link in links or item.question in texts:
             continue
-        filings.add(filing.link)
-        questions.add(item.question)
-        name = f"demo-{split}-{seed}-{len(prompts):05d}"
-        prompts.append(Question(name, item.question, item.context, item.gold_answer, filing.link, item.evidence))
-    return prompts
+        links.add(filing.link)
+        texts.add(item.question)
+        name = f"demo-{split}-{seed}-{len(questions):05d}"
+        questions.append(Question(name, item.question, item.context, item.gold_answer, filing.link, item.evidence))
+    return questions
 
 
 def _table_lookup(rng: SeededRandom, filing: Filing) -> _Item:
@@ -105,7 +105,7 @@ _KINDS: tuple[tuple[Callable[[SeededRandom, Filing], _Item], float], ...] = (
 
 
 def _two_years(rng: SeededRandom, filing: Filing) -> tuple[Line, str, str]:
-    """Return a line that moved by at least a percent, a context that holds both years of it, and where it does."""
+    """Return a line that changed, by at least 1% if possible, a table with both its years, and its row there."""
     lines = [line for line in filing.lines.values() if line.before > 0]
     moved = [line for line in lines if abs(line.now - line.before) * 100 >= line.before]
     line = rng.one(moved or lines)
@@ -119,7 +119,7 @@ def _prose(filing: Filing, facts: list[Fact]) -> str:
 
 
 class _Table:
-    """A table of two fiscal years; the amounts' scale stands in its head or in each cell."""
+    """A table of two fiscal years, with the scale of the amounts in the header or in every cell."""
 
     def __init__(self, rng: SeededRandom, filing: Filing, lines: list[Line]) -> None:
         self._filing = filing
@@ -134,7 +134,7 @@ class _Table:
         self.text = "\n".join([head, f" | {columns}", *rows])
 
     def row(self, line: Line) -> str:
-        """Return a line as the table has it."""
+        """Return the table row of a line."""
         cells = [self._cell(line.now), self._cell(line.before)]
         return " | ".join([line.label, *(cells if self._newest_first else reversed(cells))])
 
