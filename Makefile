@@ -69,7 +69,7 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 test-fast: setup
-	$(BIN)/python -m pytest -n logical tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical tests/unit
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -7,7 +7,7 @@ import torch
 
 from rlaif.training.dpo.losses import LossName
 from rlaif.training.groups import Group, Pair, group_pairs
-from tests.unit.test_trl_equality import LOSSES, our_step
+from tests.integration.test_trl_equality import LOSSES, our_step
 
 PROMPT = (5, 6, 7)
 
