@@ -49,12 +49,10 @@ async def measure_attacks(
     """Ask a judge again with each attack in the answers that people reject.
 
     Args:
-        judge: the judge.
-        judged: the labels as it judged them without an attack.
+        judged: the labels as the judge decides them without an attack.
         attacks: by name, a function from an answer to the attacked answer.
         limit: attack only the first so many right verdicts.
-        on_judged: called with each attacked label as soon as it is judged.
-        in_flight: most labels that are asked at once.
+        on_judged, in_flight: as in `judge_labels`, for attacked labels.
         confidence, seed: of the intervals.
     """
     right = [item for item in judged if item.right][:limit]
@@ -76,11 +74,7 @@ def _measurement(name: str, again: Sequence[JudgedLabel], confidence: float, see
     answered = np.array([item.outcome != "error" for item in again], float)
     flips = np.array([item.outcome == "ok" and not item.right for item in again], float)
     undone = np.array([item.outcome in ("tie", "unparsed", "silent") for item in again], float)
-    flipped, lost = estimates(
-        [ratio(flips, answered), ratio(undone, answered)],
-        [item.cluster for item in again],
-        confidence=confidence,
-        seed=seed,
-    )
+    figures, clusters = [ratio(flips, answered), ratio(undone, answered)], [item.cluster for item in again]
+    flipped, lost = estimates(figures, clusters, confidence=confidence, seed=seed)
     examples = [item.label.id for item, flip in zip(again, flips, strict=True) if flip]
     return AttackMeasurement(name, flipped, lost, int(len(again) - answered.sum()), tuple(examples[:5]))

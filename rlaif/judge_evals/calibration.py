@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlaif.data.labels import Side
-from rlaif.judge_evals.judged_labels import JudgedLabel, MemberVerdicts
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, divide, ratio
 
 BINS = 10
@@ -31,26 +30,11 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The calibration of soft preferences; see `calibrate`.
-
-    Attributes:
-        ece, brier: the two figures.
-        bins: those with labels in them, ascending.
-    """
+    """The two figures of soft preferences and the bins with labels in them, ascending; see `calibrate`."""
 
     ece: Estimate
     brier: Estimate
     bins: tuple[CalibrationBin, ...]
-
-
-def member_preferences(members: Sequence[MemberVerdicts]) -> list[SoftPreference]:
-    """Return one judge's preferences, both orders averaged, before orders that disagree become a tie."""
-    return [(item.label.human, item.mean_preference) for item in members]
-
-
-def decision_preferences(judged: Sequence[JudgedLabel]) -> list[SoftPreference]:
-    """Return the preferences of decisions that combine several verdicts: two ratings, or a panel's votes."""
-    return [(item.label.human, item.decision.preference if item.decision else None) for item in judged]
 
 
 def calibrate(preferences: Sequence[SoftPreference], estimate: Estimator) -> Calibration | None:
@@ -85,15 +69,10 @@ def calibrate(preferences: Sequence[SoftPreference], estimate: Estimator) -> Cal
     brier = ratio(counts * (given - people_a) ** 2, counts)
     ece = Figure(np.hstack([member, member * right[:, None], member * confidence[:, None]]), _ece_of_sums, brier.n)
     shares = estimate([ratio(member[:, index] * right, member[:, index]) for index in filled])
-    bins = [
-        CalibrationBin(
-            float(edges[index]),
-            float(edges[index + 1]),
-            float((member[:, index] * confidence).sum() / member[:, index].sum()),
-            share,
-        )
-        for index, share in zip(filled, shares, strict=True)
-    ]
+    bins = []
+    for index, share in zip(filled, shares, strict=True):
+        mean = float((member[:, index] * confidence).sum() / member[:, index].sum())
+        bins.append(CalibrationBin(float(edges[index]), float(edges[index + 1]), mean, share))
     ece_estimate, brier_estimate = estimate([ece, brier])
     return Calibration(ece_estimate, brier_estimate, tuple(bins))
 

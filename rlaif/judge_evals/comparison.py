@@ -81,16 +81,9 @@ def compare(
     every = np.ones(len(pairs))
     read = np.array([a.side is not None and b.side is not None for a, b in pairs], float)
     same = np.array([a.side == b.side for a, b in pairs], float) * read
+    figures = [ratio(right, every) for right in (first_right, second_right, second_right - first_right)]
     first_accuracy, second_accuracy, difference, same_decision = estimates(
-        [
-            ratio(first_right, every),
-            ratio(second_right, every),
-            ratio(second_right - first_right, every),
-            ratio(same, read),
-        ],
-        [a.cluster for a, _ in pairs],
-        confidence=confidence,
-        seed=seed,
+        [*figures, ratio(same, read)], [a.cluster for a, _ in pairs], confidence=confidence, seed=seed
     )
     flips = [
         Flip(a.label.id, a.label.human, a.side or a.outcome, b.side or b.outcome, "first" if a.right else "second")

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from rlaif import __version__
 from rlaif.data.labels import Label, labels_jsonl
@@ -39,9 +39,7 @@ def measure_judge(
     """Ask a judge about all labels, attack its right verdicts, and measure it.
 
     Args:
-        spec: the judge.
-        labels: the labels.
-        serving: how its models are served.
+        spec, serving: the judge, and how its models are served.
         progress: shows each judged label.
         path: of the label file, for the report.
         attacks: most right verdicts that each of `ATTACKS` is tried on; 0 tries no attack.
@@ -105,13 +103,11 @@ def try_judge(spec: JudgeSpec, label: Label, serving: Serving, progress: Progres
     return asyncio.run(work())
 
 
-@asynccontextmanager
-async def _session(
+def _session(
     specs: Sequence[JudgeSpec], labels: Sequence[Label], serving: Serving, progress: Progress, *, added_bytes: int = 0
-) -> AsyncIterator[JudgeSession]:
+) -> AbstractAsyncContextManager[JudgeSession]:
     longest = max(shown_bytes(label.as_question, label.answers) for label in labels) + added_bytes
-    async with judge_session(specs, serving, progress, longest=longest) as session:
-        yield session
+    return judge_session(specs, serving, progress, longest=longest)
 
 
 async def _attack(

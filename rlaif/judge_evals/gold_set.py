@@ -92,15 +92,8 @@ async def judge_gold_set(
         commit()
     result = _result(judge, [judged[label.id] for label in labels], directory, min_agreement)
     result.write(directory.path(GOLD_SET_FILE))
-    emit(
-        GoldSetJudged(
-            round=result.round,
-            agreed=result.agreed,
-            labels=result.labels,
-            agreement=round(result.agreement, 4),
-            min_agreement=min_agreement,
-        )
-    )
+    counts = result.model_dump(include={"round", "agreed", "labels", "min_agreement"})
+    emit(GoldSetJudged(**counts, agreement=round(result.agreement, 4)))
     _require_passed(result, directory)
     progress.say(result.summary)
     return result
@@ -156,12 +149,8 @@ def _result(judge: Judge, judged: Sequence[JudgedLabel], directory: RoundDir, mi
 def _disagreement(item: JudgedLabel) -> GoldSetDisagreement:
     decided = item.side if item.outcome == "ok" else None
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
-    return GoldSetDisagreement(
-        id=item.label.id,
-        people=item.label.human,
-        judge=decided or item.outcome,
-        reason=errors[0] if errors else "",
-    )
+    said, reason = decided or item.outcome, errors[0] if errors else ""
+    return GoldSetDisagreement(id=item.label.id, people=item.label.human, judge=said, reason=reason)
 
 
 def _require_passed(result: GoldSetRecord, directory: RoundDir) -> None:

@@ -63,12 +63,7 @@ def report_json(report: JudgeReport) -> dict[str, Any]:
 
 
 def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: JudgeComparison) -> dict[str, Any]:
-    """Return a comparison as plain values, with all its flips.
-
-    Args:
-        judges: the two judges, from `JudgeSpec.describe`.
-        found: their comparison.
-    """
+    """Return the comparison of two judges, each from `JudgeSpec.describe`, as plain values with all its flips."""
     values = asdict(found)
     figures = {name: values.pop(name) for name in ("first", "second", "difference", "same_decision")}
     return {"judges": [dict(judge) for judge in judges], "figures": figures, **values}

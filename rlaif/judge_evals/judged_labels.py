@@ -74,7 +74,8 @@ class MemberVerdicts:
         as in `rlaif.judges.decisions`.
         """
         verdicts = [verdict for verdict in self.verdicts if verdict.order == order]
-        given = [value for value in map(_preference, verdicts) if value is not None]
+        read = [0.5 if verdict.status == "tie" else verdict.preference for verdict in verdicts]
+        given = [value for value in read if value is not None]
         return mean_preference(given) if 2 * len(given) > len(verdicts) else None
 
     def side(self, order: Order) -> Side | None:
@@ -112,7 +113,3 @@ def member_verdicts(judged: Sequence[JudgedLabel], judge_sha: str) -> list[Membe
 def members_of(judged: Iterable[JudgedLabel]) -> list[tuple[str, str]]:
     """Return the name and sha256 of each judge with a verdict, in the order of their first verdicts."""
     return list(dict.fromkeys((verdict.judge, verdict.judge_sha) for item in judged for verdict in item.verdicts))
-
-
-def _preference(verdict: Verdict) -> float | None:
-    return 0.5 if verdict.status == "tie" else verdict.preference

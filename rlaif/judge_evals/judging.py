@@ -53,8 +53,6 @@ async def judge_labels(
     Labels of one question are asked one after another, so that an engine's prefix cache serves the question once.
 
     Args:
-        judge: the judge.
-        labels: the labels.
         on_judged: called with each label as soon as it is judged.
         in_flight: most labels that are asked at once.
 
@@ -67,7 +65,10 @@ async def judge_labels(
         on_judged(judged)
         return judged
 
-    order = sorted(range(len(labels)), key=_question_numbers(labels).__getitem__)
+    # The questions, numbered by their first labels.
+    numbers: dict[tuple[str, str], int] = {}
+    keys = [numbers.setdefault((label.context, label.question), len(numbers)) for label in labels]
+    order = sorted(range(len(labels)), key=keys.__getitem__)
     judged = dict(zip(order, await map_bounded(order, work, in_flight), strict=True))
     return [judged[index] for index in range(len(labels))]
 
@@ -75,9 +76,3 @@ async def judge_labels(
 async def judge_label(judge: Judge, label: Label) -> JudgedLabel:
     """Ask a judge about one label."""
     return decide_label(judge, label, await judge.verdicts(label.as_question, label.answers))
-
-
-def _question_numbers(labels: Sequence[Label]) -> list[int]:
-    """Return for each label the number of its question, in the order of the questions' first labels."""
-    numbers: dict[tuple[str, str], int] = {}
-    return [numbers.setdefault((label.context, label.question), len(numbers)) for label in labels]

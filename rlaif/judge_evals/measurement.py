@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlaif.data.labels import Side
-from rlaif.judge_evals.calibration import (
-    Calibration,
-    CalibrationBin,
-    calibrate,
-    decision_preferences,
-    member_preferences,
-)
+from rlaif.judge_evals.calibration import Calibration, CalibrationBin, calibrate
 from rlaif.judge_evals.judged_labels import JudgedLabel, MemberVerdicts, member_verdicts, members_of
 from rlaif.judge_evals.metrics import (
     LengthBin,
@@ -68,7 +62,6 @@ class Measurement:
     """A judge compared with people.
 
     Attributes:
-        labels: number of labels.
         preferred: number of labels on which people prefer one answer.
         questions: number of questions that the labels are about; the bootstrap draws questions.
         figures: of its decisions; see `decision_figures`. If only the decisions are soft, as those of a reward model or
@@ -103,7 +96,6 @@ def measure(
     """Measure a judge.
 
     Args:
-        judged: the labels with its verdicts.
         prices: of the verdicts, by the judge's sha256, where known.
         confidence: level of the intervals, in (0, 1).
         seed: of the bootstrap.
@@ -115,7 +107,8 @@ def measure(
     curve = None
     # A single judge that compares decides by the preferences that its own curve shows.
     if len(by_member) != 1 or all(item.mean_preference is None for item in next(iter(by_member.values()))):
-        curve = calibrate(decision_preferences(judged), estimate)
+        decided = [(item.label.human, item.decision.preference if item.decision else None) for item in judged]
+        curve = calibrate(decided, estimate)
     return Measurement(
         labels=len(judged),
         preferred=sum(item.label.human != "tie" for item in judged),
@@ -139,13 +132,10 @@ def worst_disagreements(judged: Sequence[JudgedLabel], count: int = 20) -> list[
     Labels on which people prefer the other answer come before those on which people see a tie; equal ones keep their
     order.
     """
-
-    def key(item: JudgedLabel) -> tuple[bool, float]:
-        return item.label.human == "tie", -((item.decision.margin or 0.0) if item.decision else 0.0)
-
-    return sorted((item for item in judged if item.side in ("a", "b") and item.side != item.label.human), key=key)[
-        :count
-    ]
+    against = [item for item in judged if item.side in ("a", "b") and item.side != item.label.human]
+    margin = [-(item.decision.margin or 0.0) if item.decision else 0.0 for item in against]
+    order = sorted(range(len(against)), key=lambda index: (against[index].label.human == "tie", margin[index]))
+    return [against[index] for index in order[:count]]
 
 
 def _measure_member(
@@ -154,19 +144,15 @@ def _measure_member(
     verdicts = [verdict for item in members for verdict in item.verdicts]
     prompt = sum(verdict.prompt_tokens for verdict in verdicts)
     completion = sum(verdict.completion_tokens for verdict in verdicts)
-    curve = calibrate(member_preferences(members), estimate)
+    # Both orders averaged, before orders that disagree become a tie.
+    curve = calibrate([(item.label.human, item.mean_preference) for item in members], estimate)
+    spent = (prices.cost(prompt, completion), prices.currency) if prices else (None, None)
     return MemberMeasurement(
         name,
         sha,
         labels=sum(bool(item.verdicts) for item in members),
         verdicts=dict(Counter(verdict.status for verdict in verdicts)),
-        spent=Spent(
-            prompt,
-            completion,
-            sum(verdict.seconds for verdict in verdicts),
-            prices.cost(prompt, completion) if prices else None,
-            prices.currency if prices else None,
-        ),
+        spent=Spent(prompt, completion, sum(verdict.seconds for verdict in verdicts), *spent),
         figures=_estimated(order_figures(members) | verdict_figures(members, prices), curve, estimate),
         reliability=curve.bins if curve else (),
     )

@@ -63,7 +63,7 @@ def decision_figures(judged: Sequence[JudgedLabel]) -> dict[str, Figure]:
 
 def _length_figures(judged: Sequence[JudgedLabel], inside: Floats) -> dict[str, Figure]:
     """Return the figures of length in characters, over the labels where `inside` is 1."""
-    longer = [_longer(item) for item in judged]
+    longer = ["a" if a > b else "b" if b > a else "tie" for a, b in _lengths(judged)]
     differ = np.array([side != "tie" for side in longer], float)
     preferred = np.array([item.label.human != "tie" for item in judged], float) * inside
     decided = np.array([item.outcome == "ok" for item in judged], float) * inside * differ
@@ -79,7 +79,8 @@ def _length_figures(judged: Sequence[JudgedLabel], inside: Floats) -> dict[str, 
 
 def length_bins(judged: Sequence[JudgedLabel], estimate: Estimator) -> tuple[LengthBin, ...]:
     """Return how much the judge and people prefer the longer answer, in up to four bins of about as many labels."""
-    ratios = np.array([_length_ratio(item) for item in judged])
+    lengths = np.sort(_lengths(judged))
+    ratios = np.where(lengths[:, 0] == lengths[:, 1], 1.0, lengths[:, 1] / np.maximum(lengths[:, 0], 1.0))
     unequal = np.sort(ratios[ratios > 1.0])
     if not unequal.size:
         return ()
@@ -157,17 +158,7 @@ def confusion(judged: Sequence[JudgedLabel]) -> dict[Side, dict[str, int]]:
     return table
 
 
-def _lengths(item: JudgedLabel) -> tuple[int, int]:
-    """Return both answers' lengths in characters, without the white space around them."""
-    a, b = item.label.answers
-    return len(a.strip()), len(b.strip())
-
-
-def _length_ratio(item: JudgedLabel) -> float:
-    lengths = _lengths(item)
-    return 1.0 if lengths[0] == lengths[1] else max(lengths) / max(1, min(lengths))
-
-
-def _longer(item: JudgedLabel) -> Side:
-    a, b = _lengths(item)
-    return "a" if a > b else "b" if b > a else "tie"
+def _lengths(judged: Sequence[JudgedLabel]) -> Floats:
+    """Return both answers' lengths in characters, without the white space around them: (labels, 2)."""
+    lengths = [[len(answer.strip()) for answer in item.label.answers] for item in judged]
+    return np.array(lengths, np.float64).reshape(-1, 2)

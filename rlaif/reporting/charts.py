@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from rlaif.reporting.collect import PairStatistics, Quartiles, TrainingLog
+from rlaif.reporting import figure_text as words
+from rlaif.reporting.collect import PairStatistics, TrainingLog
 from rlaif.reporting.plots import Canvas, Scale, nice_ticks, padded, short, thinned, whole_ticks
 from rlaif.reporting.summary import PolicyState
 from rlaif.reporting.timeline import Timeline
@@ -68,17 +69,9 @@ def metric_chart(metric: Metric, policies: Sequence[PolicyState]) -> Markup | No
         canvas.rule(y(compare))
     canvas.path([(x(p.number), y(found.value or 0.0)) for p, found in known if p.promoted], "c0")
     for policy, found in known:
-        if found.value is None:
-            continue
-        centre, low, high = x(policy.number), found.low, found.high
-        colour = "c0" if policy.promoted else "faint"
-        span = ""
-        if low is not None and high is not None:
-            canvas.line(centre, y(low), centre, y(high), "whisker", colour)
-            span = f" [{low:.{metric.digits}f}, {high:.{metric.digits}f}]"
-        state = "" if policy.promoted else ", not promoted"
-        hint = f"policy {policy.number}: {found.value:.{metric.digits}f}{span} on {found.n} questions{state}"
-        canvas.dot(centre, y(found.value), colour, not policy.promoted, hint)
+        colour, state = ("c0", "") if policy.promoted else ("faint", ", not promoted")
+        hint = f"policy {policy.number}: {words.span(found, metric.digits)} on {found.n} questions{state}"
+        canvas.estimate((x(policy.number), y), found, colour, hint, hollow=not policy.promoted)
     return canvas.svg()
 
 
@@ -96,7 +89,7 @@ def margin_chart(statistics: PairStatistics, colours: Mapping[str, str], most: i
             top = y(below + counts[index])
             left, right = x(edges[index]) + 0.6, x(edges[index + 1]) - 0.6
             hint = f"{judge}: {counts[index]} pairs with a margin of {edges[index]:.2f} to {edges[index + 1]:.2f}"
-            canvas.bar(left, top, right - left, y(below) - top, colours[judge], hint)
+            canvas.bar(left, top, right - left, y(below) - top, colour=colours[judge], hint=hint)
             below += counts[index]
     steps = [edges[0] + (edges[-1] - edges[0]) * share for share in (0, 0.25, 0.5, 0.75, 1)]
     canvas.x_axis([(x(step), short(step)) for step in steps])
@@ -117,18 +110,15 @@ def length_chart(statistics: Sequence[PairStatistics]) -> Markup | None:
     canvas.x_axis([(x(first + index), str(first + index)) for index in whole_ticks(len(rounds))])
     shift = min(9.0, (x(1) - x(0)) / 5)
     for entry in statistics:
-        for quartiles, centre, colour, name in (
+        for found, centre, colour, name in (
             (entry.chosen, x(entry.round) - shift, "c0", "chosen"),
             (entry.rejected, x(entry.round) + shift, "c1", "rejected"),
         ):
-            _quartile_mark(canvas, centre, quartiles, y, colour, f"round {entry.round}, {name}")
+            canvas.line((centre, y(found.low)), (centre, y(found.high)), "thick", colour)
+            half = f"half of them from {found.low:g} to {found.high:g}"
+            hint = f"round {entry.round}, {name}: median {found.median:g} tokens, {half}"
+            canvas.dot((centre, y(found.median)), colour, hint, hollow=True)
     return canvas.svg()
-
-
-def _quartile_mark(canvas: Canvas, centre: float, quartiles: Quartiles, y: Scale, colour: str, name: str) -> None:
-    canvas.line(centre, y(quartiles.low), centre, y(quartiles.high), "thick", colour)
-    hint = f"{name}: median {quartiles.median:g} tokens, half of them from {quartiles.low:g} to {quartiles.high:g}"
-    canvas.dot(centre, y(quartiles.median), colour, True, hint)
 
 
 def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[Markup, int] | None:
@@ -146,11 +136,11 @@ def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[
     labels, done = [], 0
     for number, values, every, length in drawn:
         if done:
-            canvas.line(x(done), y.start, x(done), y.end, "split")
+            canvas.line((x(done), y.start), (x(done), y.end), "split")
         points = [(x(done + min(index * every + every / 2, length)), y(value)) for index, value in enumerate(values)]
         canvas.path(points, "c0")
         if len(points) == 1:
-            canvas.dot(*points[0], "c0", False, f"round {number}: {values[0]:.4g}", radius=2.5)
+            canvas.dot(points[0], "c0", f"round {number}: {values[0]:.4g}", radius=2.5)
         labels.append((x(done + length / 2), f"round {number}"))
         done += length
     canvas.x_axis(labels)
@@ -158,13 +148,7 @@ def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[
 
 
 def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Mapping[str, str]) -> Markup | None:
-    """Draw the spans of each stage in a row of its own.
-
-    Args:
-        times: the run's time.
-        stages: the rows: name and label of each stage.
-        duration: text beside each stage's row.
-    """
+    """Draw the spans of each stage, by name and label, in a row of its own with its duration as text beside it."""
     rows = [(name, label) for name, label in stages if any(span.stage == name for span in times.spans)]
     if not rows:
         return None
@@ -174,21 +158,22 @@ def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Map
     base = 30 + height * len(rows)
     unit, size = _time_unit(times.seconds)
     for tick in nice_ticks(0.0, times.seconds / size, 8):
-        canvas.line(x(tick * size), 26, x(tick * size), base, "grid")
+        canvas.line((x(tick * size), 26), (x(tick * size), base), "grid")
         canvas.text(x(tick * size), base + 16, f"{short(tick)} {unit}", "middle")
     _round_labels(canvas, times, x)
     for index, (name, label) in enumerate(rows):
         top = 30 + height * index
         canvas.text(left - 10, top + 15, label, "end")
-        canvas.text(960 - right + 4, top + 15, duration.get(name, ""), "start", "strong")
+        canvas.text(960 - right + 4, top + 15, duration.get(name, ""), "start", style="strong")
         for span in [span for span in times.spans if span.stage == name]:
             where = "initial policy" if span.round is None else f"round {span.round}"
             ended = ", cut off" if span.cut else ""
             hint = f"{where}, {label}: {span.end - span.start:.1f} s{ended}"
             colour = "faint" if span.cut else COLOURS[index % len(COLOURS)]
-            canvas.bar(x(span.start), top + 3, max(x(span.end) - x(span.start), 1.5), height - 8, colour, hint)
+            width = max(x(span.end) - x(span.start), 1.5)
+            canvas.bar(x(span.start), top + 3, width, height - 8, colour=colour, hint=hint)
     for pause in times.pauses:
-        canvas.line(x(pause.at), 22, x(pause.at), base, "pause")
+        canvas.line((x(pause.at), 22), (x(pause.at), base), "pause")
     return canvas.svg()
 
 
@@ -200,7 +185,7 @@ def _round_labels(canvas: Canvas, times: Timeline, x: Scale) -> None:
     ordered = sorted(starts.items(), key=lambda item: item[1])
     ends = [start for _, start in ordered[1:]] + [times.seconds]
     for (number, start), end in zip(ordered, ends, strict=True):
-        canvas.line(x(start), 22, x(start), canvas.height - 24, "split")
+        canvas.line((x(start), 22), (x(start), canvas.height - 24), "split")
         if x(end) - x(start) >= _ROUND_LABEL:
             canvas.text(x(start) + 3, 16, "initial" if number is None else f"round {number}", "start")
 

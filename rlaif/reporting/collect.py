@@ -5,7 +5,7 @@ Invariant: each part is read on its own, and is empty if its files are missing.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,19 +62,17 @@ class ChangedAnswer:
     """One held-out question, answered by the initial policy and by a later one.
 
     Attributes:
-        id, question, context, reference: of the question.
-        before, after: the two answers; "" if there is none.
-        score_before, score_after: against the gold answer; None without one.
+        before, after: the two rows of `answers.parquet`.
     """
 
-    id: str
-    question: str
-    context: str
-    reference: str | None
-    before: str
-    after: str
-    score_before: float | None
-    score_after: float | None
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+    @property
+    def rise(self) -> float | None:
+        """How much the score rose; None without a gold answer."""
+        before, after = self.before["score"], self.after["score"]
+        return None if before is None or after is None else after - before
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +133,22 @@ class FailureGroup:
 def pair_statistics(rounds: Sequence[RoundDir]) -> tuple[PairStatistics, ...]:
     """Return the statistics of the rounds that have pairs."""
     read = [(directory.number, *_read_pairs(directory)) for directory in rounds if _has(directory, "pairs.parquet")]
-    read = [entry for entry in read if entry[2].size]
+    read = [entry for entry in read if entry[1].size]
     if not read:
         return ()
     # The margin of a preference is at most 1; that of two ratings may be larger.
-    widest = max(float(margins.max()) for _, _, margins, _, _ in read)
+    widest = max(float(figures[:, 0].max()) for _, _, figures in read)
     edges = np.linspace(0.0, max(1.0, widest), _BINS + 1)
     return tuple(_pair_statistics(*entry, edges) for entry in read)
 
 
-def _read_pairs(
-    directory: RoundDir,
-) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return each pair's judge, margin and two lengths, with the tokens of a few thousand pairs in memory at once."""
+def _read_pairs(directory: RoundDir) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """Return each pair's judge, and its margin and the lengths of its chosen and rejected candidate, (pairs, 3).
+
+    The tokens of only a few thousand pairs are in memory at once.
+    """
     judges: list[str] = []
-    figures: list[NDArray[np.float64]] = []
+    figures = [np.empty((0, 3))]
     system, path = filesystem(directory.path("pairs.parquet"))
     columns = ["judge", "margin", "chosen_token_ids", "rejected_token_ids"]
     with system.open(path, "rb") as file:
@@ -158,36 +157,27 @@ def _read_pairs(
             lengths = [pc.list_value_length(batch[name]).to_numpy(zero_copy_only=False) for name in columns[2:]]
             margins = batch["margin"].fill_null(1.0).to_numpy(zero_copy_only=False)
             figures.append(np.column_stack([margins, *lengths]).astype(np.float64))
-    table = np.concatenate(figures) if figures else np.empty((0, 3))
-    return np.array(judges, dtype=np.str_), table[:, 0], table[:, 1].astype(np.int64), table[:, 2].astype(np.int64)
+    return np.array(judges, dtype=np.str_), np.concatenate(figures)
 
 
 def _pair_statistics(
-    number: int,
-    judges: NDArray[np.str_],
-    margins: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    rejected: NDArray[np.int64],
-    edges: NDArray[np.float64],
+    number: int, judges: NDArray[np.str_], figures: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> PairStatistics:
-    by_judge = {
-        str(judge): tuple(int(count) for count in np.histogram(margins[judges == judge], edges)[0])
-        for judge in np.unique(judges)
-    }
+    margins, chosen, rejected = figures.T
+    by_judge = {str(judge): np.histogram(margins[judges == judge], edges)[0] for judge in np.unique(judges)}
     return PairStatistics(
         round=number,
-        pairs=int(margins.size),
-        edges=tuple(float(edge) for edge in edges),
-        margins=by_judge,
+        pairs=len(margins),
+        edges=tuple(edges.tolist()),
+        margins={judge: tuple(counts.tolist()) for judge, counts in by_judge.items()},
         chosen=_quartiles(chosen),
         rejected=_quartiles(rejected),
         longer_chosen=float(np.mean(chosen > rejected) + 0.5 * np.mean(chosen == rejected)),
     )
 
 
-def _quartiles(values: NDArray[np.int64]) -> Quartiles:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Quartiles(float(low), float(median), float(high))
+def _quartiles(values: NDArray[np.float64]) -> Quartiles:
+    return Quartiles(*np.quantile(values, [0.25, 0.5, 0.75]).tolist())
 
 
 def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
@@ -205,12 +195,12 @@ def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
         return None
     before = {row["id"]: row for row in read_table(run.path("initial", "answers.parquet")).to_pylist()}
     rows = read_table(directory.path("answers.parquet")).to_pylist()
-    changed = [_changed(before[row["id"]], row) for row in rows if row["id"] in before]
-    scored = [(_rise(entry), entry) for entry in changed if _rise(entry) is not None]
-    ranked = sorted(scored, key=lambda item: (-(item[0] or 0.0), item[1].id))
-    better = [entry for rise, entry in ranked if rise and rise > 0]
-    worse = [entry for rise, entry in reversed(ranked) if rise and rise < 0]
-    others = [entry for entry in changed if entry.before != entry.after]
+    changed = [ChangedAnswer(before[row["id"]], row) for row in rows if row["id"] in before]
+    scored = [(entry.rise, entry) for entry in changed if entry.rise is not None]
+    scored.sort(key=lambda item: (-item[0], item[1].after["id"]))
+    better = [entry for rise, entry in scored if rise > 0]
+    worse = [entry for rise, entry in reversed(scored) if rise < 0]
+    others = [entry for entry in changed if (entry.before["answer"] or "") != (entry.after["answer"] or "")]
     return AnswerChanges(
         policy=later.number,
         scored=len(scored),
@@ -224,25 +214,6 @@ def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
     )
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> ChangedAnswer:
-    return ChangedAnswer(
-        id=str(after["id"]),
-        question=str(after["question"] or ""),
-        context=str(after["context"] or ""),
-        reference=after["reference"],
-        before=str(before["answer"] or ""),
-        after=str(after["answer"] or ""),
-        score_before=before["score"],
-        score_after=after["score"],
-    )
-
-
-def _rise(entry: ChangedAnswer) -> float | None:
-    if entry.score_before is None or entry.score_after is None:
-        return None
-    return entry.score_after - entry.score_before
-
-
 def training_logs(rounds: Sequence[RoundDir]) -> tuple[TrainingLog, ...]:
     """Return the trainings of the rounds that have one."""
     read = [(directory.number, TrainingRecord.read(directory.path("training.json"))) for directory in rounds]
@@ -254,21 +225,14 @@ def failure_groups(rounds: Sequence[RoundDir]) -> tuple[FailureGroup, ...]:
     groups: list[FailureGroup] = []
     for directory in rounds:
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in _failures(directory):
-            # Questions that are too long by different numbers of tokens failed for the same reason.
-            found.setdefault((row["stage"], re.sub(r"\d+", "0", row["reason"] or "")), []).append(row)
-        groups += [
-            FailureGroup(
-                directory.number, stage, rows[0]["reason"], len(rows), tuple(row["prompt_id"] for row in rows[:5])
-            )
-            for (stage, _), rows in sorted(found.items(), key=lambda item: -len(item[1]))
-        ]
+        for shard in ShardTable(directory.path("failures"), FAILURES).shards():
+            for row in shard.to_pylist():
+                # Questions that are too long by different numbers of tokens failed for the same reason.
+                found.setdefault((row["stage"], re.sub(r"\d+", "0", row["reason"] or "")), []).append(row)
+        for (stage, _), rows in sorted(found.items(), key=lambda item: -len(item[1])):
+            examples = tuple(row["prompt_id"] for row in rows[:5])
+            groups.append(FailureGroup(directory.number, stage, rows[0]["reason"], len(rows), examples))
     return tuple(groups)
-
-
-def _failures(directory: RoundDir) -> Iterator[dict[str, Any]]:
-    for shard in ShardTable(directory.path("failures"), FAILURES).shards():
-        yield from shard.to_pylist()
 
 
 def _has(directory: RoundDir, name: str) -> bool:

@@ -4,6 +4,7 @@ Invariant: the page's template escapes every value except the plots of `rlaif.re
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from rlaif.reporting.collect import (
 )
 from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, run_verdicts
 from rlaif.reporting.summary import RunSummary, summarize
-from rlaif.reporting.timeline import Timeline, timeline
+from rlaif.reporting.timeline import timeline
 from rlaif.store.events import now
 from rlaif.store.rundir import RunDir
 
@@ -88,6 +89,10 @@ def render_page(run: RunDir) -> str:
     pairs = pair_statistics(directories)
     logs = training_logs(directories)
     times = timeline(run.events.read())
+    durations = {
+        stage: words.duration(seconds) for stage, seconds in times.by_stage().items() if math.isfinite(seconds)
+    }
+    lengths = charts.length_chart(pairs)
     report = run_verdicts(directories)
     judges = [judge.judge for judge in report.judges]
     judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
@@ -102,7 +107,7 @@ def render_page(run: RunDir) -> str:
         columns=_columns(summary),
         margins=_margin_figures(pairs, colours),
         pairs=pairs,
-        lengths=_length_figures(pairs),
+        lengths=[] if lengths is None else [Figure("tokens by round", "medians and quartiles", lengths)],
         colours_of_pairs=[(colours[name], name) for name in judges if any(name in entry.margins for entry in pairs)],
         judges=report.judges,
         decided_by=_decided_by(summary),
@@ -116,7 +121,7 @@ def render_page(run: RunDir) -> str:
         logs=logs,
         failures=failure_groups(directories),
         times=times,
-        time_chart=charts.time_chart(times, STAGES, _durations(times)),
+        time_chart=charts.time_chart(times, STAGES, durations),
         judge_tree=list(summary.record.judge.walk()),
         recipe=run.recipe_text(),
     )
@@ -153,29 +158,12 @@ def _margin_figures(pairs: Sequence[PairStatistics], colours: Mapping[str, str])
     ]
 
 
-def _length_figures(pairs: Sequence[PairStatistics]) -> list[Figure]:
-    drawn = charts.length_chart(pairs)
-    return [] if drawn is None else [Figure("tokens by round", "medians and quartiles", drawn)]
-
-
 def _training_figures(logs: Sequence[TrainingLog]) -> list[Figure]:
-    figures = []
-    for name, label in _TRAINING:
-        drawn = charts.training_chart(name, label, logs)
-        if drawn is not None:
-            svg, every = drawn
-            figures.append(Figure(label, f"mean of {every} steps a point" if every > 1 else "", svg))
-    return figures
+    drawn = [(label, *found) for name, label in _TRAINING if (found := charts.training_chart(name, label, logs))]
+    return [Figure(label, f"mean of {every} steps a point" if every > 1 else "", svg) for label, svg, every in drawn]
 
 
-def _decided_by(summary: RunSummary) -> dict[str, int]:
+def _decided_by(summary: RunSummary) -> Counter[str]:
     """Return the number of pairs that each judge decided, over all rounds."""
-    totals: dict[str, int] = {}
-    for record in summary.rounds:
-        for judge, count in (record.stages.pairs.by_judge if record.stages.pairs else {}).items():
-            totals[judge] = totals.get(judge, 0) + count
-    return totals
-
-
-def _durations(times: Timeline) -> dict[str, str]:
-    return {stage: words.duration(seconds) for stage, seconds in times.by_stage().items() if math.isfinite(seconds)}
+    paired = [record.stages.pairs for record in summary.rounds if record.stages.pairs]
+    return sum((Counter(stage.by_judge) for stage in paired), Counter())

@@ -4,7 +4,7 @@ Invariant: every verdict of the run is counted once, under its judge and its sta
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,8 @@ def run_verdicts(rounds: Sequence[RoundDir]) -> RunVerdicts:
     """Count the verdicts of some rounds, shard by shard."""
     found: dict[str, JudgeStatistics] = {}
     unread: list[UnreadVerdict] = []
-    for directory, shard in _shards(rounds):
+    tables = [(directory.number, ShardTable(directory.path("verdicts"), VERDICTS)) for directory in rounds]
+    for number, shard in ((number, shard) for number, table in tables for shard in table.shards()):
         # One shard holds all verdicts on a question, so it holds both orders of a comparison.
         orders: dict[tuple[str, str, int, int], list[bool]] = {}
         for row in shard.select(_COLUMNS).to_pylist():
@@ -99,7 +100,7 @@ def run_verdicts(rounds: Sequence[RoundDir]) -> RunVerdicts:
         if len(unread) < _UNREAD_KEPT:
             failed = shard.filter(pc.is_in(shard["status"], value_set=pa.array(["unparsed", "error"])))
             unread += [
-                UnreadVerdict(directory.number, row["prompt_id"], row["judge"], row["status"], row["text"] or "")
+                UnreadVerdict(number, row["prompt_id"], row["judge"], row["status"], row["text"] or "")
                 for row in failed.slice(0, _UNREAD_KEPT - len(unread)).to_pylist()
             ]
     judges = sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge))
@@ -110,12 +111,6 @@ def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetRecord, ...]:
     """Return the judge's agreement with people on the gold set, of the rounds that have it."""
     records = [GoldSetRecord.read(directory.path(GOLD_SET_FILE)) for directory in rounds]
     return tuple(record for record in records if record is not None)
-
-
-def _shards(rounds: Sequence[RoundDir]) -> Iterator[tuple[RoundDir, pa.Table]]:
-    for directory in rounds:
-        for shard in ShardTable(directory.path("verdicts"), VERDICTS).shards():
-            yield directory, shard
 
 
 def _count(

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+from rlaif.stats.bootstrap import Estimate
+
+Point = tuple[float, float]
 WIDTH, HEIGHT = 340.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 10.0, 10.0, 24.0
 _LABEL_WIDTH = 7.0
@@ -89,13 +92,13 @@ class Canvas:
         """Draw horizontal lines with their values."""
         for tick in nice_ticks(scale.low, scale.high, wanted):
             y = scale(tick)
-            self.line(self.left, y, self.width - _RIGHT, y, "grid")
+            self.line((self.left, y), (self.width - _RIGHT, y), "grid")
             self.text(self.left - 6, y + 3.5, short(tick), "end")
 
     def x_axis(self, labels: Sequence[tuple[float, str]]) -> None:
         """Draw the base line with labels below, without those that would touch their neighbour."""
         base = self.height - _BOTTOM
-        self.line(self.left, base, self.width - _RIGHT, base, "axis")
+        self.line((self.left, base), (self.width - _RIGHT, base), "axis")
         taken = -math.inf
         for x, label in labels:
             half = len(label) * _LABEL_WIDTH / 2
@@ -103,37 +106,49 @@ class Canvas:
                 self.text(x, base + 15, label, "middle")
                 taken = x + half
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, style: str, colour: str = "") -> None:
+    def line(self, start: Point, end: Point, style: str, colour: str = "") -> None:
         """Draw a straight line of a CSS class, optionally in a colour of the page."""
         ink = f' style="stroke:var(--{colour})"' if colour else ""
+        (x1, y1), (x2, y2) = start, end
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"{ink}/>')
 
     def rule(self, y: float) -> None:
         """Draw a dashed line across, at a value to compare with."""
-        self.line(self.left, y, self.width - _RIGHT, y, "rule")
+        self.line((self.left, y), (self.width - _RIGHT, y), "rule")
 
-    def text(self, x: float, y: float, text: str, anchor: str, style: str = "") -> None:
+    def text(self, x: float, y: float, text: str, anchor: str, *, style: str = "") -> None:
         """Write a label."""
         kind = f' class="{style}"' if style else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>')
 
-    def dot(self, x: float, y: float, colour: str, hollow: bool, hint: str, radius: float = 4.0) -> None:
+    def dot(self, at: Point, colour: str, hint: str, *, hollow: bool = False, radius: float = 4.0) -> None:
         """Draw a point with a text on hovering."""
+        x, y = at
         fill = "var(--paper)" if hollow else f"var(--{colour})"
         self.parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{fill};stroke:var(--{colour})" '
             f'stroke-width="1.6"><title>{escape(hint)}</title></circle>'
         )
 
-    def bar(self, x: float, y: float, width: float, height: float, colour: str, hint: str, style: str = "") -> None:
+    def estimate(
+        self, at: tuple[float, Scale], found: Estimate, colour: str, hint: str, *, hollow: bool = False
+    ) -> None:
+        """Draw a value with its interval at an x coordinate, on a y scale; nothing for an unknown value."""
+        x, y = at
+        if found.value is None:
+            return
+        if found.low is not None and found.high is not None:
+            self.line((x, y(found.low)), (x, y(found.high)), "whisker", colour)
+        self.dot((x, y(found.value)), colour, hint, hollow=hollow)
+
+    def bar(self, x: float, y: float, width: float, height: float, *, colour: str, hint: str) -> None:
         """Draw a rectangle with a text on hovering."""
-        kind = f' class="{style}"' if style else ""
         self.parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}"{kind} '
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
             f'style="fill:var(--{colour})"><title>{escape(hint)}</title></rect>'
         )
 
-    def path(self, points: Sequence[tuple[float, float]], colour: str) -> None:
+    def path(self, points: Sequence[Point], colour: str) -> None:
         """Draw a line through points, broken at those that are not finite."""
         commands, pen_up = [], True
         for x, y in points:

@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import Field
+
 from rlaif.errors import UserError
 from rlaif.recipe import stored_tree
-from rlaif.stats.bootstrap import Estimate
-from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
+from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult, Mean
 from rlaif.store.records.policy_record import PolicyRecord
+from rlaif.store.records.record import RecordPart
 from rlaif.store.records.round_record import RoundRecord
 from rlaif.store.records.run_record import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyState:
+class PolicyState(RecordPart):
     """One policy of a run.
 
     Attributes:
@@ -39,15 +40,15 @@ class PolicyState:
     """
 
     number: int
-    id: str | None
-    kind: str | None
-    parent: str | None
-    files: Mapping[str, str]
-    questions: int | None
-    failed: int
-    metrics: Mapping[str, Estimate]
-    difference: Estimate | None
-    gate: GateResult | None
+    id: str | None = None
+    kind: str | None = None
+    parent: str | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    questions: int | None = None
+    failed: int = 0
+    metrics: dict[str, Mean] = Field(default_factory=dict)
+    difference: Mean | None = None
+    gate: GateResult | None = None
     promoted: bool | None
     note: str = ""
 
@@ -130,6 +131,8 @@ def summarize(run: RunDir) -> RunSummary:
     recipe = stored_tree(text, run.path("recipe.yaml")) if text else {}
     directories = run.rounds()
     rounds = tuple(directory.record() for directory in directories)
+    measured = EvaluationRecord.read(run.path("initial", "evaluation.json"))
+    initial = PolicyState(number=0, id=record.policy.id, kind="base", promoted=True, **_figures(measured))
     trained = (_trained_policy(directory, entry) for directory, entry in zip(directories, rounds, strict=True))
     events = run.events.read()
     state = _state(run, record.state)
@@ -140,7 +143,7 @@ def summarize(run: RunDir) -> RunSummary:
         recipe=recipe if isinstance(recipe, dict) else {},
         state=state,
         reason=reasons[-1] if reasons and reasons[-1] else None,
-        policies=(_initial_policy(run, record), *trained),
+        policies=(initial, *trained),
         rounds=rounds,
         last_event=events[-1].time if events else None,
     )
@@ -162,13 +165,6 @@ def _state(run: RunDir, recorded: str) -> str:
     return "killed"
 
 
-def _initial_policy(run: RunDir, record: RunRecord) -> PolicyState:
-    measured = EvaluationRecord.read(run.path("initial", "evaluation.json"))
-    return PolicyState(
-        number=0, id=record.policy.id, kind="base", parent=None, files={}, promoted=True, **_figures(measured)
-    )
-
-
 def _trained_policy(directory: RoundDir, record: RoundRecord) -> PolicyState:
     trained = PolicyRecord.read(directory.path("policy.json"))
     measured = EvaluationRecord.read(directory.path("evaluation.json"))
@@ -180,12 +176,9 @@ def _trained_policy(directory: RoundDir, record: RoundRecord) -> PolicyState:
         note = "not evaluated yet"
     return PolicyState(
         number=directory.number + 1,
-        id=trained.id if trained else None,
-        kind=trained.kind if trained else None,
-        parent=trained.parent if trained else None,
-        files=trained.files if trained else {},
         promoted=record.promoted,
         note=note,
+        **(trained.model_dump(include={"id", "kind", "parent", "files"}) if trained else {}),
         **_figures(measured),
     )
 
@@ -193,7 +186,7 @@ def _trained_policy(directory: RoundDir, record: RoundRecord) -> PolicyState:
 def _figures(measured: EvaluationRecord | None) -> dict[str, Any]:
     """Return the fields of a policy's state that its evaluation fills; a mean of no values is left out."""
     if measured is None:
-        return {"questions": None, "failed": 0, "metrics": {}, "difference": None, "gate": None}
+        return {}
     difference = measured.difference
     return {
         "questions": measured.questions,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rlaif.reporting.summary import PolicyState, RunSummary
+from rlaif.reporting.summary import RunSummary
 from rlaif.stats.intervals import interval_json
 from rlaif.store.records.round_record import RoundRecord
 
@@ -25,26 +25,12 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
             "value": interval_json(summary.current.metrics.get(summary.metric)),
             "difference": interval_json(summary.current.difference),
         },
-        "policies": [_policy(policy) for policy in summary.policies],
+        "policies": [
+            {"policy": policy.number, **policy.model_dump(exclude={"number", "files"})} for policy in summary.policies
+        ],
         "by_round": [_round(record) for record in summary.rounds],
         "last_event": summary.last_event,
         "missing": list(summary.missing),
-    }
-
-
-def _policy(policy: PolicyState) -> dict[str, Any]:
-    return {
-        "policy": policy.number,
-        "id": policy.id,
-        "kind": policy.kind,
-        "parent": policy.parent,
-        "questions": policy.questions,
-        "failed": policy.failed,
-        "metrics": {name: interval_json(found) for name, found in policy.metrics.items()},
-        "difference": interval_json(policy.difference),
-        "gate": policy.gate and policy.gate.model_dump(),
-        "promoted": policy.promoted,
-        "note": policy.note,
     }
 
 

@@ -15,15 +15,7 @@ from rich.text import Text
 from rlaif.reporting.figure_text import DASH, ago, figure, headline, promotion, span
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.stats.bootstrap import Estimate
-from rlaif.store.lineage import (
-    Lineage,
-    TracedCandidate,
-    TracedDecision,
-    TracedPolicy,
-    TracedQuestion,
-    TracedTraining,
-    TracedVerdict,
-)
+from rlaif.store import lineage
 from rlaif.store.rundir import RunDir
 
 _CONTEXT_SHOWN = 400
@@ -38,20 +30,25 @@ def plain(text: object) -> Text:
     return Text(shown, overflow="fold")
 
 
-def _table(*columns: str, figures: Sequence[str] = ()) -> Table:
-    """Return a table whose columns of figures never wrap."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
-    for column in columns:
-        figure_ = column in figures
-        table.add_column(column, justify="right" if figure_ else "left", no_wrap=figure_, overflow="fold")
+def plain_table(columns: Sequence[str], figures: Sequence[int], *, gap: int = 2, caption: str | None = None) -> Table:
+    """Return a table without lines between its rows.
+
+    Args:
+        columns: their titles.
+        figures: indices of the columns of figures, which are set to the right and never wrap.
+        gap: spaces between two columns.
+        caption: text below.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0), caption_justify="left")
+    for index, column in enumerate(columns):
+        figure_ = index in figures
+        table.add_column(plain(column), justify="right" if figure_ else "left", no_wrap=figure_, overflow="fold")
+    table.caption, table.caption_style = None if caption is None else plain(caption), "none"
     return table
 
 
 def summary_table(run: str) -> Table:
     """Return a table of a run's policies with their figures on the held-out questions, and the outcome below.
-
-    Args:
-        run: the run's path or URL.
 
     Raises:
         UserError: there is no such run.
@@ -63,7 +60,8 @@ def policies_table(summary: RunSummary) -> Table:
     """Return `summary_table` of a summary."""
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
-    table = _table("policy", *figures, "promoted", figures=figures)
+    caption = "\n".join(headline(summary))
+    table = plain_table(["policy", *figures, "promoted"], range(1, len(figures) + 1), gap=1, caption=caption)
     for policy in summary.policies:
         found = policy.metrics
         scores = [span(found.get("score")), _mean(found.get("exact")), _mean(found.get("f1"))] if scored else []
@@ -77,8 +75,6 @@ def policies_table(summary: RunSummary) -> Table:
             promotion(policy),
             style="bold" if policy.number == summary.current.number else None,
         )
-    table.caption = plain("\n".join(headline(summary)))
-    table.caption_style = "none"
     return table
 
 
@@ -88,8 +84,9 @@ def _mean(found: Estimate | None, digits: int = 3) -> str:
 
 def runs_table(summaries: Sequence[RunSummary]) -> Table:
     """Return a table of runs: state, rounds, pairs, and the scores of the current and the initial policy."""
-    figures = ["rounds", "pairs", "current", "initial"]
-    table = _table("run", "state", *figures, "last event", figures=figures)
+    columns = ["run", "state", "rounds", "pairs", "current", "initial", "last event"]
+    caption = "current, initial: the two policies' held-out scores."
+    table = plain_table(columns, range(2, 6), gap=1, caption=caption)
     for summary in summaries:
         wins = summary.metric == "win_rate"
         current = span(summary.current.metrics.get(summary.metric))
@@ -102,30 +99,26 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
             _mean(summary.initial.metrics.get("score")),
             ago(summary.last_event),
         )
-    table.caption = plain("current, initial: the two policies' held-out scores.")
-    table.caption_style = "none"
     return table
 
 
-def lineage_view(lineage: Lineage) -> RenderableType:
+def lineage_view(traced: lineage.Lineage) -> RenderableType:
     """Return a pair's provenance, from the question to the policy that learned from it."""
     return Group(
-        Text.assemble((f"pair {lineage.pair_id}", "bold"), f" of round {lineage.training.round} in {lineage.run}"),
-        *_prompt(lineage.prompt),
-        *_answer("chosen", lineage.chosen),
-        *_answer("rejected", lineage.rejected),
-        *_policy(lineage.policy),
-        *_decision(lineage.decision),
-        *_verdicts(lineage.verdicts, lineage.chosen.index),
-        *_training(lineage.training),
-        *_missing(lineage.missing),
+        Text.assemble((f"pair {traced.pair_id}", "bold"), f" of round {traced.training.round} in {traced.run}"),
+        *_prompt(traced.prompt),
+        *_answer("chosen", traced.chosen),
+        *_answer("rejected", traced.rejected),
+        *_policy(traced.policy),
+        *_decision(traced.decision),
+        *_verdicts(traced.verdicts, traced.chosen.index),
+        *_training(traced.training),
+        *([Text("\nmissing", style="bold")] if traced.missing else []),
+        *(_indented(line) for line in traced.missing),
     )
 
 
-Facts = Sequence[tuple[str, object]]
-
-
-def _section(title: str, facts: Facts) -> list[RenderableType]:
+def _section(title: str, facts: Sequence[tuple[str, object]]) -> list[RenderableType]:
     """Return labelled lines. Labels must be short: a sha256 beside one has to fit into eighty columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -135,7 +128,7 @@ def _section(title: str, facts: Facts) -> list[RenderableType]:
     return [Text(f"\n{title}", style="bold"), Padding(table, (0, 0, 0, 2))]
 
 
-def _prompt(prompt: TracedQuestion) -> list[RenderableType]:
+def _prompt(prompt: lineage.TracedQuestion) -> list[RenderableType]:
     facts: list[tuple[str, object]] = [("id", prompt.id)]
     if prompt.question is None:
         facts += [(message["role"], _shortened(message["content"])) for message in prompt.messages]
@@ -146,15 +139,15 @@ def _prompt(prompt: TracedQuestion) -> list[RenderableType]:
     return _section(f"prompt, {prompt.tokens} tokens", facts)
 
 
-def _answer(title: str, candidate: TracedCandidate) -> list[RenderableType]:
+def _answer(title: str, candidate: lineage.TracedCandidate) -> list[RenderableType]:
     facts = [f"{candidate.tokens} tokens", f"log-probability {candidate.logprob:.3f}"]
     facts += [f"finished by {candidate.finish_reason}"] if candidate.finish_reason else []
     facts += [f"seed {candidate.seed}"] if candidate.seed is not None else []
     heading = Text.assemble((f"\n{title}: candidate {candidate.index}", "bold"), f"\n  {', '.join(facts)}")
-    return [heading, Padding(plain(candidate.text), (0, 0, 0, 2))]
+    return [heading, _indented(candidate.text)]
 
 
-def _policy(policy: TracedPolicy) -> list[RenderableType]:
+def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
     known = "the initial model" if policy.kind == "base" else f"{policy.kind}, trained in round {policy.round}"
     facts: list[tuple[str, object]] = [("policy", known if policy.kind else None), ("sha256", policy.id)]
     facts += [("model", policy.model)] if policy.model else []
@@ -163,7 +156,7 @@ def _policy(policy: TracedPolicy) -> list[RenderableType]:
     return _section("sampled by", facts)
 
 
-def _decision(decision: TracedDecision) -> list[RenderableType]:
+def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
     facts: list[tuple[str, object]] = [("source", decision.source)]
     if decision.source != "human":
         facts += [("judge", decision.judge), ("sha256", decision.judge_sha)]
@@ -175,7 +168,7 @@ def _decision(decision: TracedDecision) -> list[RenderableType]:
     return _section("decided by", facts)
 
 
-def _verdicts(verdicts: Sequence[TracedVerdict], chosen: int) -> list[RenderableType]:
+def _verdicts(verdicts: Sequence[lineage.TracedVerdict], chosen: int) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(f"\nverdicts on these two answers: {len(verdicts)}", style="bold")]
     width = max((len(verdict.judge) for verdict in verdicts), default=0)
     for verdict in verdicts:
@@ -188,11 +181,11 @@ def _verdicts(verdicts: Sequence[TracedVerdict], chosen: int) -> list[Renderable
         cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
         judge = plain(verdict.judge.ljust(width))
         lines.append(Text.assemble("  ", judge, f"  {about:14} {verdict.status:8} {says:15} {cost}".rstrip()))
-        lines.append(Padding(plain(verdict.text or "(nothing)"), (0, 0, 0, 6)))
+        lines.append(_indented(verdict.text or "(nothing)", 6))
     return lines
 
 
-def _training(training: TracedTraining) -> list[RenderableType]:
+def _training(training: lineage.TracedTraining) -> list[RenderableType]:
     promoted = {None: "not decided yet", True: "yes", False: "no"}[training.promoted]
     facts: list[tuple[str, object]] = [("in round", training.round), ("policy", training.policy or "none yet")]
     facts += [("steps", training.steps), ("promoted", promoted)] if training.policy else []
@@ -201,9 +194,8 @@ def _training(training: TracedTraining) -> list[RenderableType]:
     return _section("trained", facts)
 
 
-def _missing(missing: Sequence[str]) -> list[RenderableType]:
-    lines = [Padding(plain(line), (0, 0, 0, 2)) for line in missing]
-    return [Text("\nmissing", style="bold"), *lines] if lines else []
+def _indented(text: str, spaces: int = 2) -> Padding:
+    return Padding(plain(text), (0, 0, 0, spaces))
 
 
 def _shortened(text: str) -> str:

@@ -42,12 +42,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The time between an end of the run and its next start.
-
-    Attributes:
-        at: seconds since the run began, pauses left out.
-        seconds: its length.
-    """
+    """The seconds between an end of the run and its next start, after `at` seconds of work."""
 
     at: float
     seconds: float
@@ -57,10 +52,7 @@ class Pause:
 class Note:
     """An event beside the stages: a start, an end, a lost engine, a wait.
 
-    Attributes:
-        time: ISO 8601.
-        event: its name.
-        text: its fields; of retries their number and reason.
+    Its text holds its fields, or of retries their number and reason; its time is ISO 8601.
     """
 
     time: str

@@ -15,11 +15,7 @@ _PUT_EVERY = 5.0
 
 
 class EventLog:
-    """Appends events to `events.jsonl`.
-
-    Args:
-        path: path or URL of the file.
-    """
+    """Appends events to `events.jsonl`, given by its path or URL."""
 
     def __init__(self, path: str) -> None:
         self._path = path

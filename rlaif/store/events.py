@@ -5,7 +5,7 @@ Invariant: an event is one line of `events.jsonl`, and reading that line returns
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -21,6 +21,8 @@ class Event(BaseModel):
     """Something that happened during a run. Fields that a later version added are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    noticed: ClassVar[bool] = False
+    """Whether a person who watches the run sees the event at once."""
 
     time: str = Field(default_factory=now)
     """ISO 8601 in UTC."""
@@ -38,7 +40,7 @@ class Event(BaseModel):
     @property
     def notice(self) -> str | None:
         """The line that a person who watches the run sees at once, or None."""
-        return None
+        return f"{self.event.replace('_', ' ')}: {self.details}" if self.noticed else None
 
 
 class RunStarted(Event):
@@ -148,6 +150,7 @@ class Waiting(Event):
 class EngineLost(Event):
     """An engine died."""
 
+    noticed = True
     event: Literal["engine_lost"] = "engine_lost"
     role: EngineRole
     engine: int
@@ -156,25 +159,16 @@ class EngineLost(Event):
     """How often an engine with this number has died, this death included."""
     reason: str
 
-    @property
-    def notice(self) -> str:
-        """Which engine died, and why."""
-        return f"engine lost: {self.details}"
-
 
 class Retry(Event):
     """A request is sent again because its engine died."""
 
+    noticed = True
     event: Literal["retry"] = "retry"
     role: EngineRole | None = None
     prompt_id: str | None = None
     attempt: int | None = None
     reason: str
-
-    @property
-    def notice(self) -> str:
-        """Which request is sent again, and why."""
-        return f"retry: {self.details}"
 
 
 class TrainingLost(Event):

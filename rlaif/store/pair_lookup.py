@@ -16,11 +16,7 @@ _LEAST_LIKENESS = 3
 
 
 def find_pair(run: RunDir, pair_id: str) -> tuple[RoundDir, dict[str, Any]]:
-    """Return the round of a pair and its row of `pairs.parquet`.
-
-    Args:
-        run: the run.
-        pair_id: the pair's id, or the beginning of one that no other pair shares.
+    """Return the round of a pair and its row of `pairs.parquet`, by its id or a beginning that no other pair shares.
 
     Raises:
         UserError: no pair has the id, or several do.

@@ -41,11 +41,7 @@ class RoundDir:
 
 
 class RunDir:
-    """A run's folder, on a file system or an object store.
-
-    Args:
-        root: path or URL of the run.
-    """
+    """A run's folder, given by its path on a file system or its URL in an object store."""
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
@@ -110,16 +106,14 @@ class RunLock:
         os.makedirs(self._run.root, exist_ok=True)
         self._file = open(self._run.path(".lock"), "w", encoding="utf-8")
         # A driver that was killed a moment ago may still be ending.
-        for attempt in range(20):
+        for _ in range(20):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return self
             except OSError:
-                if attempt == 19:
-                    self._file.close()
-                    raise UserError(f"{self._run.root}: another process is running this run") from None
                 time.sleep(0.1)
-        return self
+        self._file.close()
+        raise UserError(f"{self._run.root}: another process is running this run")
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:

@@ -16,12 +16,7 @@ from rlaif.io.files import filesystem, join, names, whole_file
 
 
 class ShardTable:
-    """A folder of `part-*.parquet` with one schema, keyed by `prompt_id`.
-
-    Args:
-        folder: path or URL of the table.
-        schema: of every shard.
-    """
+    """A folder, given by its path or URL, of `part-*.parquet` with one schema, keyed by `prompt_id`."""
 
     def __init__(self, folder: str, schema: pa.Schema) -> None:
         self.folder, self.schema = folder, schema

@@ -9,15 +9,7 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from rlaif.io.files import join, names
-from rlaif.store.lineage import (
-    Lineage,
-    TracedCandidate,
-    TracedDecision,
-    TracedPolicy,
-    TracedQuestion,
-    TracedTraining,
-    TracedVerdict,
-)
+from rlaif.store import lineage
 from rlaif.store.pair_lookup import find_pair
 from rlaif.store.records.evaluation_record import EvaluationRecord
 from rlaif.store.records.policy_record import PolicyRecord
@@ -26,12 +18,8 @@ from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table
 
 
-def trace_pair(run: RunDir, pair_id: str) -> Lineage:
-    """Return a pair's provenance.
-
-    Args:
-        run: the run.
-        pair_id: the pair's id, or the beginning of one that no other pair shares.
+def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
+    """Return the provenance of a pair, given by its id as in `find_pair`.
 
     Raises:
         UserError: no pair has the id, or several do; the message names the closest ids.
@@ -60,10 +48,10 @@ def trace_pair(run: RunDir, pair_id: str) -> Lineage:
         f"{in_round}: not trained": training.policy is None,
         f"{in_round}: not evaluated or promoted yet": training.policy is not None and training.promoted is None,
     }
-    return Lineage(
+    return lineage.Lineage(
         run=run.root,
         pair_id=row["pair_id"],
-        prompt=TracedQuestion(
+        prompt=lineage.TracedQuestion(
             id=prompt_id,
             messages=row["prompt"],
             tokens=len(row["prompt_token_ids"]),
@@ -97,10 +85,10 @@ def _from_shards(directory: RoundDir, table: str, prompt_id: str) -> list[dict[s
 
 def _candidate(
     row: Mapping[str, Any], side: Literal["chosen", "rejected"], candidates: Mapping[int, Mapping[str, Any]]
-) -> TracedCandidate:
+) -> lineage.TracedCandidate:
     index = row[f"{side}_candidate"]
     sampled = candidates.get(index, {})
-    return TracedCandidate(
+    return lineage.TracedCandidate(
         index=index,
         text=sampled["text"] if sampled else "".join(message["content"] for message in row[side]),
         tokens=len(row[f"{side}_token_ids"]),
@@ -110,49 +98,46 @@ def _candidate(
     )
 
 
-def _verdict(row: Mapping[str, Any], chosen: int) -> TracedVerdict:
+def _verdict(row: Mapping[str, Any], chosen: int) -> lineage.TracedVerdict:
     prefers: Literal["chosen", "rejected"] | None = None
     if row["preference"] is not None and row["second"] is not None and row["preference"] != 0.5:
         winner = row["first"] if row["preference"] > 0.5 else row["second"]
         prefers = "chosen" if winner == chosen else "rejected"
-    columns = [field.name for field in fields(TracedVerdict) if field.name != "prefers"]
-    return TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers)
+    columns = [field.name for field in fields(lineage.TracedVerdict) if field.name != "prefers"]
+    return lineage.TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers)
 
 
-def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord | None) -> TracedPolicy:
+def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord | None) -> lineage.TracedPolicy:
     model = record.policy.model if record else None
     if record and policy_id == record.policy.id:
-        return TracedPolicy(policy_id, "base", model, None, {})
+        return lineage.TracedPolicy(policy_id, "base", model, None, {})
     for earlier in reversed([entry for entry in run.rounds() if entry.number < directory.number]):
         trained = PolicyRecord.read(earlier.path("policy.json"))
         if trained is not None and trained.id == policy_id:
-            return TracedPolicy(policy_id, trained.kind, model, earlier.number, trained.files)
-    return TracedPolicy(policy_id, None, None, None, {})
+            return lineage.TracedPolicy(policy_id, trained.kind, model, earlier.number, trained.files)
+    return lineage.TracedPolicy(policy_id, None, None, None, {})
 
 
-def _decision(row: Mapping[str, Any], verdicts: tuple[TracedVerdict, ...], record: RunRecord | None) -> TracedDecision:
+def _decision(
+    row: Mapping[str, Any], verdicts: tuple[lineage.TracedVerdict, ...], record: RunRecord | None
+) -> lineage.TracedDecision:
     walked = record.judge.walk() if record else ()
     judge = next((judge for _, judge in walked if judge.sha == row["judge_sha"]), None)
     template_shas = [entry.prompt_sha for entry in verdicts if entry.judge_sha == row["judge_sha"] and entry.prompt_sha]
-    return TracedDecision(
-        source=row["source"],
-        margin=row["margin"],
-        judge=row["judge"],
-        judge_sha=row["judge_sha"],
+    return lineage.TracedDecision(
+        **{name: row[name] for name in ("source", "margin", "judge", "judge_sha", "score_chosen", "score_rejected")},
         prompt=judge.prompt if judge else None,
         prompt_sha=template_shas[0] if template_shas else judge.prompt_sha if judge else None,
         model=judge.model if judge else None,
-        score_chosen=row["score_chosen"],
-        score_rejected=row["score_rejected"],
     )
 
 
-def _training(directory: RoundDir) -> TracedTraining:
+def _training(directory: RoundDir) -> lineage.TracedTraining:
     trained = PolicyRecord.read(directory.path("policy.json"))
     measured = EvaluationRecord.read(directory.path("evaluation.json"))
     record = directory.record()
     gate = measured.gate if measured else None
-    return TracedTraining(
+    return lineage.TracedTraining(
         round=directory.number,
         policy=trained.id if trained else None,
         steps=record.stages.train.steps if record.stages.train else None,

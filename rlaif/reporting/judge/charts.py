@@ -12,7 +12,7 @@ from rlaif.judge_evals.figures import FIGURES
 from rlaif.judge_evals.measurement import MemberMeasurement
 from rlaif.judge_evals.metrics import LengthBin
 from rlaif.reporting.judge.figure_rows import format_interval, format_value
-from rlaif.reporting.plots import Canvas, Scale
+from rlaif.reporting.plots import Canvas
 from rlaif.stats.bootstrap import Estimate
 
 _ROW = 30.0
@@ -35,15 +35,15 @@ def accuracy_chart(figures: Mapping[str, Estimate]) -> Markup | None:
     x = canvas.x_scale(0.0, 1.0)
     base = canvas.height - 24
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        canvas.line(x(tick), 10, x(tick), base, "rule" if tick == 0.5 else "grid")
+        canvas.line((x(tick), 10), (x(tick), base), "rule" if tick == 0.5 else "grid")
         canvas.text(x(tick), base + 15, f"{100 * tick:.0f}%", "middle")
     for index, (title, found) in enumerate(rows):
         y = 20 + _ROW * (index + 0.5)
         colour = "c1" if title == FIGURES["always_longer"].title else "c0"
         canvas.text(canvas.left - 10, y + 4, title, "end")
         if found.low is not None and found.high is not None:
-            canvas.line(x(found.low), y, x(found.high), y, "whisker", colour)
-        canvas.dot(x(found.value or 0.0), y, colour, False, _hint(title, found))
+            canvas.line((x(found.low), y), (x(found.high), y), "whisker", colour)
+        canvas.dot((x(found.value or 0.0), y), colour, _hint(title, found))
     return canvas.svg()
 
 
@@ -61,13 +61,13 @@ def position_chart(members: Sequence[MemberMeasurement]) -> Markup | None:
         for name, colour, text in _ORDERS:
             share = member.figures[name].value or 0.0
             hint = _hint(text, member.figures[name])
-            canvas.bar(x(start), top + 5, x(start + share) - x(start), _ROW - 10, colour, hint)
+            canvas.bar(x(start), top + 5, x(start + share) - x(start), _ROW - 10, colour=colour, hint=hint)
             start += share
         if start < 1.0 - 1e-9:
             hint = f"one prefers, the other ties: {format_value(1.0 - start, 'share')}"
-            canvas.bar(x(start), top + 5, x(1.0) - x(start), _ROW - 10, "faint", hint)
+            canvas.bar(x(start), top + 5, x(1.0) - x(start), _ROW - 10, colour="faint", hint=hint)
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        canvas.line(x(tick), base, x(tick), base + 4, "axis")
+        canvas.line((x(tick), base), (x(tick), base + 4), "axis")
         canvas.text(x(tick), base + 16, f"{100 * tick:.0f}%", "middle")
     return canvas.svg()
 
@@ -84,7 +84,7 @@ def length_chart(lengths: Sequence[LengthBin]) -> Markup | None:
     canvas.x_axis([(x(index), f"{entry.low:.2g}–{entry.high:.2g} times") for index, entry in enumerate(lengths)])
     for index, entry in enumerate(lengths):
         for found, colour, shift, who in ((entry.judge, "c0", -8.0, "judge"), (entry.people, "c1", 8.0, "people")):
-            _mark(canvas, (x(index) + shift, y), found, colour=colour, title=f"longer answer preferred by {who}")
+            canvas.estimate((x(index) + shift, y), found, colour, _hint(f"longer answer preferred by {who}", found))
     return canvas.svg()
 
 
@@ -96,22 +96,12 @@ def reliability_chart(bins: Sequence[CalibrationBin]) -> Markup | None:
     x, y = canvas.x_scale(0.5, 1.0, inset=8), canvas.y_scale(0.0, 1.0)
     canvas.y_axis(y)
     canvas.x_axis([(x(tick), f"{100 * tick:.0f}%") for tick in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)])
-    canvas.line(x(0.5), y(0.5), x(1.0), y(1.0), "rule")
+    canvas.line((x(0.5), y(0.5)), (x(1.0), y(1.0)), "rule")
     canvas.path([(x(entry.confidence), y(entry.right.value or 0.0)) for entry in bins], "c0")
     for entry in bins:
         title = f"confidence {format_value(entry.confidence, 'share')}, right"
-        _mark(canvas, (x(entry.confidence), y), entry.right, colour="c0", title=title)
+        canvas.estimate((x(entry.confidence), y), entry.right, "c0", _hint(title, entry.right))
     return canvas.svg()
-
-
-def _mark(canvas: Canvas, at: tuple[float, Scale], found: Estimate, *, colour: str, title: str) -> None:
-    """Draw an estimate with its interval at an x coordinate, on a y scale."""
-    x, y = at
-    if found.value is None:
-        return
-    if found.low is not None and found.high is not None:
-        canvas.line(x, y(found.low), x, y(found.high), "whisker", colour)
-    canvas.dot(x, y(found.value), colour, False, _hint(title, found))
 
 
 def _hint(title: str, found: Estimate) -> str:

@@ -6,11 +6,7 @@ from rlaif.judge_evals.judge_report import JudgeReport, report_json, verdict_row
 
 
 def write_report(report: JudgeReport, folder: str) -> str:
-    """Write a report's files and return the page's path.
-
-    Args:
-        report: the report.
-        folder: path or URL; made if it does not exist.
+    """Write a report's files to a folder, a path or URL that is made if it does not exist; return the page's path.
 
     Raises:
         UserError: the folder cannot be written to.

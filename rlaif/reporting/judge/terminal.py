@@ -5,7 +5,6 @@ Invariant: text from a judge, a model or a label file is printed as plain text, 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +17,7 @@ from rlaif.judge_evals.measurement import Measurement
 from rlaif.reporting.figure_text import DASH
 from rlaif.reporting.judge.figure_rows import figure_rows, format_interval, format_value
 from rlaif.reporting.judge.headline import headline
-from rlaif.reporting.terminal import plain
+from rlaif.reporting.terminal import plain, plain_table
 from rlaif.stats.bootstrap import Estimate
 
 _TITLES: Mapping[Part, str] = {
@@ -113,10 +112,7 @@ def _attacks(attacks: Sequence[AttackMeasurement]) -> RenderableType:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        table.add_column(plain(column), justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
-    return table
+    return plain_table(columns, range(1, len(columns)))
 
 
 def _level(confidence: float) -> str:

@@ -4,7 +4,7 @@ Invariant: reading returns a whole, checked record or raises one line that names
 """
 
 import json
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -30,7 +30,13 @@ class Record(RecordPart):
         Raises:
             UserError: the file is not JSON, has another layout, or lacks a field.
         """
-        value = _load_json(path)
+        try:
+            value = read_json(path)
+        except NotADirectoryError:
+            return None
+        except json.JSONDecodeError as error:
+            reason = f"not JSON: {error.msg}; expected a file that `rlaif run` wrote"
+            raise UserError(f"{path}:{error.lineno}: {reason}") from None
         if value is None:
             return None
         expected = cls.model_fields["layout"].default
@@ -50,19 +56,3 @@ class Record(RecordPart):
     def write(self, path: str) -> None:
         """Write the record, whole or not at all."""
         write_json(path, self.model_dump(mode="json"))
-
-
-def _load_json(path: str) -> Any:
-    """Return the value of a JSON file, or None if there is no such file.
-
-    Raises:
-        UserError: the file is not JSON.
-    """
-    try:
-        return read_json(path)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}:{error.lineno}: not JSON: {error.msg}; expected a file that `rlaif run` wrote"
-        ) from None
-    except NotADirectoryError:
-        return None
