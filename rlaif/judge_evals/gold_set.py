@@ -149,8 +149,8 @@ def _result(judge: Judge, judged: Sequence[JudgedLabel], directory: RoundDir, mi
 def _disagreement(item: JudgedLabel) -> GoldSetDisagreement:
     decided = item.side if item.outcome == "ok" else None
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
-    said, reason = decided or item.outcome, errors[0] if errors else ""
-    return GoldSetDisagreement(id=item.label.id, people=item.label.human, judge=said, reason=reason)
+    choice, reason = decided or item.outcome, errors[0] if errors else ""
+    return GoldSetDisagreement(id=item.label.id, people=item.label.human, judge=choice, reason=reason)
 
 
 def _require_passed(result: GoldSetRecord, directory: RoundDir) -> None:
