@@ -1,18 +1,20 @@
 """Turns the errors of a command into one line on standard error and an exit code.
 
 Exit codes: 0 success, 1 the work failed, 2 wrong use, 130 interrupted. Any other exception is a defect and keeps its
-traceback. Invariant: errors never go to standard output, so `--json` prints JSON or nothing.
+traceback. An old name that an input uses is also one line on standard error. Invariant: errors never go to standard
+output, so `--json` prints JSON or nothing.
 """
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from rlaif.cli.renamed import renamed_shown
-from rlaif.errors import Interrupted, RlaifError, WorkError, is_disk_full
+from rlaif.errors import Interrupted, RenamedWarning, RlaifError, WorkError, is_disk_full
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +28,7 @@ def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with renamed_shown():
+            with _renamed_shown():
                 return command(*args, **kwargs)
         except (RlaifError, KeyboardInterrupt, OSError) as error:
             if isinstance(error, OSError) and not is_disk_full(error):
@@ -34,6 +36,25 @@ def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(report(error)) from None
 
     return guarded
+
+
+@contextmanager
+def _renamed_shown() -> Iterator[None]:
+    """Print each different `RenamedWarning` once while the block runs."""
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_line(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
+            if not issubclass(category, RenamedWarning):
+                show(message, category, *rest, **options)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                typer.echo(f"rlaif: {message}", err=True)
+
+        warnings.simplefilter("always", RenamedWarning)
+        warnings.showwarning = show_line
+        yield
 
 
 def report(error: BaseException) -> int:

@@ -4,7 +4,8 @@ Invariant: these commands write nothing but `report.html`.
 """
 
 import json
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -21,18 +22,16 @@ def trace(
     json_: Json = False,
 ) -> None:
     """Show the history of a preference pair: prompt, candidates, policy, verdicts, and the policy that it trained."""
-    from dataclasses import asdict
-
+    from rlaif.cli.terminal import plain_console
+    from rlaif.reporting.terminal import lineage_view
     from rlaif.store.runs import find_run
     from rlaif.store.trace import trace_pair
 
     lineage = trace_pair(find_run(run, runs), pair_id)
     if json_:
         typer.echo(json.dumps(asdict(lineage)))
-        return
-    from rlaif.reporting.terminal import lineage_view
-
-    _console().print(lineage_view(lineage))
+    else:
+        plain_console().print(lineage_view(lineage))
 
 
 def report(
@@ -42,21 +41,20 @@ def report(
     json_: Json = False,
 ) -> None:
     """Show how a run's policies do on the held-out questions, and write report.html."""
+    from rlaif.cli.terminal import plain_console
     from rlaif.reporting.html import write_report
     from rlaif.reporting.summary import summarize
+    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.terminal import policies_table
     from rlaif.store.runs import find_run
 
     directory = find_run(run, runs)
     page = write_report(directory.root, out)
     summary = summarize(directory)
     if json_:
-        from rlaif.reporting.summary_json import summary_json
-
         typer.echo(json.dumps({**summary_json(summary), "report": page}))
         return
-    from rlaif.reporting.terminal import policies_table
-
-    console = _console()
+    console = plain_console()
     console.print(policies_table(summary))
     for line in summary.missing:
         console.print(f"not there yet: {line}", markup=False)
@@ -65,8 +63,11 @@ def report(
 
 def runs(runs: Runs = "runs", json_: Json = False) -> None:
     """List the runs in a folder: their progress, and each current policy against its initial one."""
+    from rlaif.cli.terminal import plain_console
     from rlaif.errors import UserError
     from rlaif.reporting.summary import summarize
+    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.terminal import runs_table
     from rlaif.store.runs import list_runs
 
     summaries, unreadable = [], []
@@ -76,20 +77,10 @@ def runs(runs: Runs = "runs", json_: Json = False) -> None:
         except UserError as error:
             unreadable.append(error)
     if json_:
-        from rlaif.reporting.summary_json import summary_json
-
         typer.echo(json.dumps([summary_json(summary) for summary in summaries]))
     elif summaries:
-        from rlaif.reporting.terminal import runs_table
-
-        _console().print(runs_table(summaries))
+        plain_console().print(runs_table(summaries))
     elif not unreadable:
         typer.echo(f"no runs in {runs}")
     if codes := [errors.report(error) for error in unreadable]:
         raise typer.Exit(max(codes))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)

@@ -1,8 +1,9 @@
-"""`rlaif submit`, `status`, `logs`, `stop`: runs as jobs of a Ray cluster."""
+"""`rlaif submit`, `status`, `logs`, `stop`: runs as jobs of a Ray cluster; `manifest`: files for its own tools."""
 
 import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,18 +28,15 @@ def submit(
     json_: Annotated[bool, typer.Option("--json", help="Print the job as JSON, its output on standard error.")] = False,
 ) -> None:
     """Run a recipe as a job of a Ray cluster."""
-    from rlaif.jobs.run_jobs import address_option, check_succeeded, follow_job, submit_run
+    from rlaif.jobs.run_jobs import check_succeeded, follow_job, job_commands, submit_run
     from rlaif.jobs.secrets import values_of
     from rlaif.recipe import load_recipe
 
-    variables = values_of(env or [])
-    job, run = submit_run(load_recipe(recipe, set_, cluster), runs, address, variables)
+    job, run = submit_run(load_recipe(recipe, set_, cluster), runs, address, values_of(env or []))
     typer.echo(f"{job}: submitted; its run is {run}, the same path on every node", err=json_)
     submitted = {"job": job, "address": address, "run": run}
     if not follow:
-        option = address_option(address)
-        commands = (f"rlaif logs {job} --follow{option}", f"rlaif status {job}{option}", f"rlaif stop {job}{option}")
-        typer.echo(json.dumps(submitted) if json_ else " · ".join(commands))
+        typer.echo(json.dumps(submitted) if json_ else " · ".join(job_commands(job, address)))
         return
     ended = follow_job(address, job, lambda text: typer.echo(text, nl=False, err=json_))
     if json_:
@@ -63,15 +61,16 @@ def status(
         typer.echo(f"no jobs of rlaif at {address}")
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from rlaif.cli.terminal import plain_console
 
     table = Table("job", "status", "started", "for", "message", box=box.SIMPLE_HEAD, pad_edge=False)
     for state in jobs:
         started = datetime.fromisoformat(state.started).strftime("%m-%d %H:%M") if state.started else ""
         lasted = str(timedelta(seconds=round(state.seconds))) if state.seconds is not None else ""
         table.add_row(state.job, state.status, started, lasted, state.message)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
     if job and jobs[0].run:
         typer.echo(f"its run: {jobs[0].run}")
 
@@ -101,3 +100,28 @@ def stop(job: _Job, address: Dashboard = _LOCAL, json_: Json = False) -> None:
         typer.echo(json.dumps({"job": job, "stopping": stopped}))
     else:
         typer.echo(f"{job}: {'stopping' if stopped else 'had already ended'}")
+
+
+def manifest(
+    kind: Annotated[str, typer.Argument(help="kuberay-job, kuberay-cluster, slurm or ray-up.")],
+    values: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File of values; cluster/values.yaml if left out.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FILE", help="File to write instead of standard output.")
+    ] = None,
+) -> None:
+    """Print a Kubernetes manifest, a Slurm script or a file for `ray up`, filled in with values."""
+    from rlaif.errors import UserError
+    from rlaif.jobs.manifests import TEMPLATES, load_values, render
+
+    known = next((name for name in TEMPLATES if name == kind), None)
+    if known is None:
+        raise UserError(f"{kind}: unknown kind of manifest; expected one of {', '.join(TEMPLATES)}")
+    text = render(known, load_values(values, set_))
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    Path(out).write_text(text, encoding="utf-8")
+    typer.echo(f"{out}: written")

@@ -5,14 +5,13 @@ Invariant: only `try`, `report` and `compare` ask a judge; the other commands on
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rlaif.cli.errors import WRONG_USE, at_the_edge
-
-if TYPE_CHECKING:
-    from rlaif.judges.serving import Serving
+from rlaif.cli.options import BUILTIN, JudgedModel, JudgeJson, MaxCost, RayIfNeeded, Verbose
 
 app = typer.Typer(
     name="judge",
@@ -26,30 +25,23 @@ _Name = Annotated[
     typer.Argument(metavar="NAME", help="A judge in judges/, or the path of its file; NAME:reasoning, NAME:model=..."),
 ]
 _Labels = Annotated[str, typer.Option(help="Label file: JSONL with id, question, answer_a, answer_b and human.")]
-_Model = Annotated[str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")]
 _Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many labels.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the intervals.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="How models are served: cluster.judge.engines=2.")
 ]
-_Address = Annotated[str | None, typer.Option(help="Ray cluster to join; starts one here if one is needed.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")]
-_MaxCost = Annotated[
-    float | None,
-    typer.Option(min=0, help="Stop before endpoints have charged so much, in the currency of the judge file's prices."),
-]
-_Verbose = Annotated[bool, typer.Option(help="Show what the engines print.")]
 _STOPPED = "stopped; what was answered is kept, and the same command goes on"
-_BUILTIN = "builtin:smollm2-135m"
 
 
-def list_(json_: _Json = False) -> None:
+def list_(json_: JudgeJson = False) -> None:
     """List the judges that have a name: their kind, prompt, model and identity."""
     from pathlib import Path
 
+    from rlaif.cli.terminal import plain_console
     from rlaif.errors import UserError
     from rlaif.io.resources import find_resource, list_resources
     from rlaif.judges.judge_file import load_judge_file
+    from rlaif.reporting.judge.listing import judges_table
 
     rows: list[dict[str, Any]] = []
     for name in list_resources("judges"):
@@ -62,13 +54,11 @@ def list_(json_: _Json = False) -> None:
             rows.append({"name": name, "fault": str(error), **where})
     if json_:
         typer.echo(json.dumps(rows))
-        return
-    from rlaif.reporting.judge.listing import judges_table
-
-    _console().print(judges_table(rows))
+    else:
+        plain_console().print(judges_table(rows))
 
 
-def show(name: _Name, json_: _Json = False) -> None:
+def show(name: _Name, json_: JudgeJson = False) -> None:
     """Show a judge with all defaults: its path, its parts and its identity."""
     from rlaif.io.yaml_file import dump_yaml
     from rlaif.judges.judge_file import load_judge_file
@@ -80,7 +70,7 @@ def show(name: _Name, json_: _Json = False) -> None:
 
 def check(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
-    json_: _Json = False,
+    json_: JudgeJson = False,
 ) -> None:
     """Check a judge file with all that it names, or a prompt file; every fault has its file and line."""
     from rlaif.judges.check import check_judge
@@ -105,33 +95,32 @@ def try_(
     *,
     context: Annotated[str, typer.Option(help="The text that the answers should follow from.")] = "",
     reference: Annotated[str | None, typer.Option(help="The gold answer.")] = None,
-    model: _Model = _BUILTIN,
+    model: JudgedModel = BUILTIN,
     set_: _Set = None,
-    address: _Address = None,
-    json_: _Json = False,
-    verbose: _Verbose = False,
+    address: RayIfNeeded = None,
+    json_: JudgeJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Ask a judge about two answers to one question, and print its verdicts and its decision."""
-    from rlaif.cli.interrupt import stop_signals
+    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import Label
     from rlaif.judge_evals.evaluate import try_judge
     from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.serving import Serving, serving_settings
+    from rlaif.reporting.judge.listing import judged_view
 
     spec = load_judge_file(name)
     label = Label(
         id="try", question=question, context=context, gold_answer=reference, answer_a=a, answer_b=b, human="tie"
     )
-    with stop_signals("judge try: stopped"), _progress(json_) as progress:
-        judged = try_judge(spec, label, _serving(model, set_, address, verbose), progress)
+    serving = Serving(serving_settings(model, set_ or []), address, verbose)
+    with working("judge try: stopped", stderr=json_) as progress:
+        judged = try_judge(spec, label, serving, progress)
     if json_:
-        from dataclasses import asdict
-
         decision = asdict(judged.decision) if judged.decision else None
         typer.echo(json.dumps({"verdicts": [asdict(verdict) for verdict in judged.verdicts], "decision": decision}))
-        return
-    from rlaif.reporting.judge.listing import judged_view
-
-    _console().print(judged_view(judged))
+    else:
+        plain_console().print(judged_view(judged))
 
 
 def report(
@@ -141,33 +130,33 @@ def report(
     attacks: Annotated[int, typer.Option(metavar="N", min=0, help="Attack N right verdicts in every known way.")] = 0,
     *,
     limit: _Limit = None,
-    model: _Model = _BUILTIN,
+    model: JudgedModel = BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
-    max_cost: _MaxCost = None,
-    address: _Address = None,
-    json_: _Json = False,
-    verbose: _Verbose = False,
+    max_cost: MaxCost = None,
+    address: RayIfNeeded = None,
+    json_: JudgeJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure a judge against people: its accuracy, its biases, and its cost."""
-    from rlaif.cli.interrupt import stop_signals
+    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.evaluate import measure_judge
     from rlaif.judge_evals.judge_report import report_json
     from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.serving import Serving, serving_settings
     from rlaif.reporting.judge.files import write_report
+    from rlaif.reporting.judge.terminal import report_view
 
     spec, read = load_judge_file(name), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose, max_cost=max_cost)
-    with stop_signals(f"judge report: {_STOPPED}"), _progress(json_) as progress:
+    serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
+    with working(f"judge report: {_STOPPED}", stderr=json_) as progress:
         made = measure_judge(spec, read, serving, progress, path=labels, attacks=attacks, seed=seed)
     page = write_report(made, out) if out is not None else None
     if json_:
         typer.echo(json.dumps({**report_json(made), "report": page}))
         return
-    from rlaif.reporting.judge.terminal import report_view
-
-    console = _console()
+    console = plain_console()
     console.print(report_view(made))
     if page is not None:
         console.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -179,31 +168,31 @@ def compare(
     labels: _Labels,
     *,
     limit: _Limit = None,
-    model: _Model = _BUILTIN,
+    model: JudgedModel = BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
-    max_cost: _MaxCost = None,
-    address: _Address = None,
-    json_: _Json = False,
-    verbose: _Verbose = False,
+    max_cost: MaxCost = None,
+    address: RayIfNeeded = None,
+    json_: JudgeJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare two judges on the same labels: which one is right more often, and whether that may be chance."""
-    from rlaif.cli.interrupt import stop_signals
+    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.evaluate import compare_judges
     from rlaif.judge_evals.judge_report import comparison_json
     from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.serving import Serving, serving_settings
+    from rlaif.reporting.judge.terminal import comparison_view
 
     one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
-    serving = _serving(model, set_, address, verbose, max_cost=max_cost)
-    with stop_signals(f"judge compare: {_STOPPED}"), _progress(json_) as progress:
+    serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
+    with working(f"judge compare: {_STOPPED}", stderr=json_) as progress:
         found = compare_judges(one, other, read, serving, progress=progress, seed=seed)
     if json_:
         typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
-        return
-    from rlaif.reporting.judge.terminal import comparison_view
-
-    _console().print(comparison_view((one.name, other.name), found))
+    else:
+        plain_console().print(comparison_view((one.name, other.name), found))
 
 
 def labels(
@@ -223,7 +212,7 @@ def labels(
         int | None, typer.Option(min=1, help="For marks: draw so many pairs of each question.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pairs and of the answers' order.")] = 0,
-    json_: _Json = False,
+    json_: JudgeJson = False,
 ) -> None:
     """Make a label file of LLMBar's pairs, or of answers that people marked correct, incorrect or refused."""
     from rlaif.data.label_conversion import convert_labels, parse_part
@@ -244,28 +233,6 @@ def labels(
         return
     counts = ", ".join(f"{count:,} {name}" for name, count in made.counts.items())
     typer.echo(f"{made.rows:,} rows of the form {made.format}: {counts}, in {output}")
-
-
-def _serving(
-    model: str, overrides: list[str] | None, address: str | None, verbose: bool, *, max_cost: float | None = None
-) -> "Serving":
-    from rlaif.judges.serving import Serving, serving_settings
-
-    return Serving(serving_settings(model, overrides or []), address, verbose, max_cost)
-
-
-def _progress(quiet: bool) -> Any:
-    from rich.console import Console
-
-    from rlaif.cli.progress import TerminalProgress
-
-    return TerminalProgress(Console(stderr=quiet))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 _COMMANDS: dict[str, Callable[..., Any]] = {

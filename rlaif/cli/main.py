@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, judge, label, manifest, plan, predict, run, train, train_reward
+from rlaif.cli import inspect, jobs, judge, parts, run
 from rlaif.cli.errors import at_the_edge
 
 app = typer.Typer(
@@ -23,9 +23,9 @@ app = typer.Typer(
 )
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Runs": [run.run, plan.plan, predict.predict, inspect.trace, inspect.report, inspect.runs],
-    "Parts of a run alone": [label.label, train.train, train_reward.train_reward],
-    "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, manifest.manifest],
+    "Runs": [run.run, run.plan, run.predict, inspect.trace, inspect.report, inspect.runs],
+    "Parts of a run alone": [parts.label, parts.train, parts.train_reward],
+    "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, jobs.manifest],
 }
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:

@@ -4,8 +4,13 @@ from typing import Annotated
 
 import typer
 
+BUILTIN = "builtin:smollm2-135m"
+
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="Path of a recipe, or the name of one in recipes/.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
+TrainingOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: training.epochs=2.")
+]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="FILE", help="File with the `cluster:` section to use.")
 ]
@@ -19,3 +24,15 @@ Dashboard = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")]
+
+# Of the commands that ask a judge.
+JudgedModel = Annotated[str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, help="Stop before endpoints charge more than this, in the currency of the judge's prices."),
+]
+RayIfNeeded = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to join; starts one here if one is needed.")
+]
+JudgeJson = Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")]
+Verbose = Annotated[bool, typer.Option(help="Show what the engines print.")]

@@ -1,12 +1,12 @@
-"""`rlaif run`: run a recipe, or resume its run."""
+"""`rlaif run`, `plan` and `predict`: a recipe that is run, what its run would need, and what its policy answers."""
 
 import json
-import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from rlaif.cli.options import Cluster, OutcomeJson, Overrides, RayAddress, Recipe, Runs
+from rlaif.cli.options import Cluster, Json, OutcomeJson, Overrides, RayAddress, Recipe, Runs
 
 
 def run(
@@ -19,22 +19,17 @@ def run(
     verbose: Annotated[bool, typer.Option(help="Show the output of engines and workers.")] = False,
 ) -> None:
     """Run a recipe: sample, judge, pair, train, evaluate and promote, round by round. The same command resumes it."""
-    from rich.console import Console
-
-    from rlaif.cli.interrupt import stop_signals
-    from rlaif.cli.progress import TerminalProgress
+    from rlaif.cli.terminal import TerminalProgress, plain_console, stop_signals
     from rlaif.recipe import load_recipe
     from rlaif.rounds.run import execute
     from rlaif.rounds.setup import prepare
 
-    console = Console(stderr=json_)
+    console = plain_console(stderr=json_)
     resolved = load_recipe(recipe, set_, cluster)
     setup = prepare(resolved, runs)
     with stop_signals(f"{setup.path}: stopped; the run keeps what is committed. The same command resumes it."):
-        console.print(
-            f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="", highlight=False
-        )
-        console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.path}", highlight=False)
+        console.print(f"[bold]{resolved.name}[/bold]: {len(setup.train)} questions to learn from, ", end="")
+        console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.path}")
         with TerminalProgress(console) as progress:
             outcome = execute(setup, address, progress, verbose)
     from rlaif.reporting import summary_table, write_report
@@ -42,7 +37,85 @@ def run(
     report = write_report(outcome.path)
     console.print(summary_table(outcome.path))
     if outcome.stopped:
-        console.print(outcome.stopped, highlight=False)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+        console.print(outcome.stopped)
+    console.print(f"report: {report}", soft_wrap=True)
     if json_:
-        sys.stdout.write(json.dumps({"run": outcome.path, "rounds": outcome.rounds, "stopped": outcome.stopped}) + "\n")
+        typer.echo(json.dumps({"run": outcome.path, "rounds": outcome.rounds, "stopped": outcome.stopped}))
+
+
+def plan(
+    recipe: Recipe,
+    set_: Overrides = None,
+    cluster: Cluster = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Plan for the machines of a Ray cluster: its dashboard, such as http://HEAD:8265."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="Number of GPUs; as many as the recipe needs if left out.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Number of machines.")] = None,
+    gpu_type: Annotated[str | None, typer.Option(help="h100, h200, a100-80gb, a100-40gb, l40s, a10g or l4.")] = None,
+    gpu_memory: Annotated[float | None, typer.Option(min=1, metavar="GIB", help="Memory of a GPU.")] = None,
+    host_memory: Annotated[float | None, typer.Option(min=1, metavar="GIB", help="Memory of a CPU node.")] = None,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="Peak TFLOP/s of a GPU (bfloat16) or of a CPU node (float32).")
+    ] = None,
+    bandwidth: Annotated[
+        float | None, typer.Option(min=0.001, metavar="TB/S", help="Memory bandwidth of a GPU.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option("--price-per-gpu-hour", min=0, help="Price of a GPU (or a CPU node) per hour.")
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Number of training questions, instead of the number found.")
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Mean tokens of a prompt, instead of the measured mean.")
+    ] = None,
+    answer_tokens: Annotated[int | None, typer.Option(min=1, help="Mean tokens of an answer.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show where a recipe's engines and workers go, and the memory, tokens, time and money that a run needs."""
+    from rlaif.cli.terminal import plain_console
+    from rlaif.planning.hardware import HardwareOptions, hardware_of
+    from rlaif.planning.plan import PlanOptions, make_plan
+    from rlaif.planning.plan_view import plan_json, plan_view
+    from rlaif.recipe import load_recipe
+
+    hardware = HardwareOptions(gpus, nodes, gpu_type, gpu_memory, host_memory, tflops, bandwidth, price)
+    if address is not None:
+        from rlaif.jobs.ray_head import nodes as live_nodes
+
+        hardware = hardware_of(live_nodes(address), hardware, address)
+    made = make_plan(load_recipe(recipe, set_, cluster), PlanOptions(hardware, questions, prompt_tokens, answer_tokens))
+    if json_:
+        typer.echo(json.dumps(plan_json(made), indent=2))
+        return
+    console = plain_console()
+    for part in plan_view(made):
+        console.print(part)
+
+
+def predict(
+    questions: Annotated[str, typer.Option(help="JSONL, CSV or Parquet file with a question column.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="CSV to write: id, answer, passage.")],
+    run: Annotated[
+        str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
+    runs: Runs = "runs",
+    address: RayAddress = None,
+    set_: Overrides = None,
+) -> None:
+    """Answer questions greedily, each with the passage of its context that best supports the answer."""
+    from rlaif.cli.terminal import working
+    from rlaif.errors import UserError
+    from rlaif.evaluation.predict import predict_with_model, predict_with_run
+
+    if (run is None) == (policy is None):
+        raise UserError("predict: expected one of --run and --policy")
+    answer = partial(predict_with_model, str(policy)) if run is None else partial(predict_with_run, run, runs)
+    with working("predict: stopped; nothing was written", stderr=True) as progress:
+        count = answer(questions, output, overrides=set_ or [], address=address, progress=progress)
+    progress.console.print(f"{count} answers in {output}")

@@ -30,7 +30,6 @@ class JobState:
     """The state of a job.
 
     Attributes:
-        job: its id.
         status: Ray's: `PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED` or `STOPPED`.
         started: ISO time, or None before the start.
         seconds: since the start, until the end or now.
@@ -50,9 +49,8 @@ def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, 
     """Submit a run, and return the job's id and the run's path.
 
     Args:
-        recipe: the resolved recipe.
+        recipe, address: the resolved recipe, and the Ray head's dashboard.
         runs: folder or URL of the runs, the same on every node.
-        address: of the Ray head's dashboard.
         variables: environment variables for the driver; see `secrets`.
 
     Raises:
@@ -108,10 +106,8 @@ def follow_job(address: str, job: str, write: Callable[[str], None]) -> JobState
         Interrupted: by Ctrl-C; the job continues.
         WorkError: the connection ended before the job.
     """
-    option = address_option(address)
-    continues = (
-        f"{job} continues: `rlaif logs {job} --follow{option}` follows it again, `rlaif stop {job}{option}` stops it"
-    )
+    follow, _, stop = job_commands(job, address)
+    continues = f"{job} continues: `{follow}` follows it again, `{stop}` stops it"
 
     async def tail(client: Any) -> None:
         async for text in client.tail_job_logs(job):
@@ -135,9 +131,10 @@ def check_succeeded(ended: JobState) -> None:
         raise WorkError(f"{ended.job}: {ended.status.lower()}: {ended.message or 'no reason is given'}")
 
 
-def address_option(address: str) -> str:
-    """Return the `--address` option for a shown command; "" for the default address."""
-    return f" --address {address}" if address != LOCAL else ""
+def job_commands(job: str, address: str) -> tuple[str, str, str]:
+    """Return the commands that follow a job, show its status and stop it; the default address is left out."""
+    option = f" --address {address}" if address != LOCAL else ""
+    return f"rlaif logs {job} --follow{option}", f"rlaif status {job}{option}", f"rlaif stop {job}{option}"
 
 
 def refuse_second(jobs: Sequence[Any], name: str, runs: str, address: str) -> None:
@@ -150,11 +147,9 @@ def refuse_second(jobs: Sequence[Any], name: str, runs: str, address: str) -> No
         metadata = entry.metadata or {}
         same = (metadata.get("rlaif_run"), metadata.get("rlaif_runs")) == (name, runs)
         if same and str(entry.status.value) not in _ENDED:
-            job, option = entry.submission_id, address_option(address)
-            raise UserError(
-                f"{job} works on this run ({runs}/{name}); `rlaif logs {job} --follow{option}` follows it, "
-                f"`rlaif stop {job}{option}` stops it"
-            )
+            job = entry.submission_id
+            follow, _, stop = job_commands(job, address)
+            raise UserError(f"{job} works on this run ({runs}/{name}); `{follow}` follows it, `{stop}` stops it")
 
 
 def free_id(name: str, taken: Sequence[str | None]) -> str:

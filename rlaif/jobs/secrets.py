@@ -40,11 +40,7 @@ def values_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def put(client: Any, values: Mapping[str, str]) -> str:
-    """Put values where one job's driver can take them, and return their URI.
-
-    Args:
-        client: Ray's client of the job API.
-        values: by name.
+    """Put values where one job's driver can take them, and return their URI; `client` is Ray's, of the job API.
 
     Raises:
         WorkError: the head refuses them.

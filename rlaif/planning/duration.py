@@ -55,15 +55,7 @@ def efficiency(hardware: Hardware) -> Efficiency:
 
 
 def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_seqs: int, adapter: bool) -> float:
-    """Return the seconds that a pool takes for some work.
-
-    Args:
-        work: tokens read and written.
-        engines: the pool.
-        hardware: its devices.
-        max_num_seqs: sequences that an engine runs at once.
-        adapter: whether the engines use a LoRA adapter.
-    """
+    """Return the seconds that a pool takes for some work, with `max_num_seqs` sequences in an engine at once."""
     if not work.requests:
         return 0.0
     share = efficiency(hardware)

@@ -16,7 +16,6 @@ class JudgeCalls:
     """One judge that asks a model to compare two answers or to rate one.
 
     Attributes:
-        name: of the judge.
         model: `policy` for the initial policy, or a model of its own.
         answers: per request: 2 to compare, 1 to rate.
         orders: in which a comparison is asked, 1 or 2.
@@ -56,19 +55,15 @@ def _all_calls(spec: JudgeSpec) -> list[tuple[JudgeCalls, LlmSpec]]:
 
 
 def _calls(spec: LlmSpec, *, settles: bool) -> JudgeCalls:
+    answers = {"answer_a": "", "answer_b": ""} if spec.pairwise else {"answer": ""}
+    messages = spec.template.render(question="", rubric=spec.rubric, **answers)
     return JudgeCalls(
         name=spec.name,
         model=spec.model,
         answers=2 if spec.pairwise else 1,
         orders=2 if spec.pairwise and spec.swap_positions else 1,
         samples=spec.sampling.samples if spec.sampling else 1,
-        template_tokens=_template_tokens(spec),
+        template_tokens=sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN,
         output_tokens=spec.sampling.max_tokens if spec.sampling else 1,
         settles=settles,
     )
-
-
-def _template_tokens(spec: LlmSpec) -> int:
-    answers = {"answer_a": "", "answer_b": ""} if spec.pairwise else {"answer": ""}
-    messages = spec.template.render(question="", rubric=spec.rubric, **answers)
-    return sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN

@@ -1,9 +1,9 @@
 """Bytes that an engine and a training worker take on one device, computed from the model's shape.
 
-Sources: the KV cache of grouped-query attention (Ainslie et al. 2023,
-arXiv:2305.13245); activations counted tensor by tensor in the manner of Korthikanti et al. 2022 (arXiv:2205.05198,
-section 4), for a gated MLP and a fused attention kernel that keeps no attention matrix; LoRA (Hu et al. 2021,
-arXiv:2106.09685); sharding of weights, gradients and optimizer (Rajbhandari et al. 2020, arXiv:1910.02054).
+Sources: the KV cache of grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245); activations counted tensor by
+tensor in the manner of Korthikanti et al. 2022 (arXiv:2205.05198, section 4), for a gated MLP and a fused attention
+kernel that keeps no attention matrix; LoRA (Hu et al. 2021, arXiv:2106.09685); sharding of weights, gradients and
+optimizer (Rajbhandari et al. 2020, arXiv:1910.02054).
 """
 
 import math
@@ -75,12 +75,10 @@ def engine_memory(
     """Return an engine's memory on each of its devices, without the KV cache.
 
     Args:
-        shape: of the model.
         dtype_bytes: bytes of a weight.
         tensor_parallel: devices that share the weights.
         max_num_seqs: sequences in a step; each has its logits, in float32.
         lora_rank: rank of the adapters that the engine serves, or None.
-        gpu: whether it runs on GPUs.
     """
     step = dtype_bytes * _ENGINE_STEP_TOKENS * (4 * shape.hidden + 3 * shape.intermediate // tensor_parallel)
     logits = max_num_seqs * shape.vocab * (dtype_bytes + _FLOAT32)
@@ -97,7 +95,6 @@ def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool)
     """Return the bytes that autograd keeps of one decoder layer for one token.
 
     Args:
-        shape: of the model.
         autocast: matrices multiply in bfloat16 (as on a GPU); each linear keeps its own cast input. Without,
             `cpu_layers` lets a norm and the linears behind it share their tensors, and halves those of the MLPs.
         lora: only adapters are trained: norms keep only their inputs, MLPs keep everything.
@@ -128,11 +125,9 @@ def trainer_memory(
     Full weights, adapters, their gradients and AdamW's moments are float32; a frozen base has the recipe's dtype.
 
     Args:
-        shape: of the policy.
         lora: the trained adapter, or None for all weights.
         dtype_bytes: bytes of a frozen weight.
         strategy: `ddp` copies everything to each worker; `fsdp` shards it and gathers a layer at a time.
-        workers: of the training.
         gradient_checkpointing: keep only each layer's input, and recompute the activations layer by layer.
         row_tokens: tokens of the longest forward pass.
         answer_tokens: of these, the tokens whose logits are computed.

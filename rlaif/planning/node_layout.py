@@ -52,13 +52,7 @@ class NodeLayout:
 
 
 def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> NodeLayout:
-    """Return the layout of seats that fit the cluster; see `check_seats`.
-
-    Args:
-        seats: in the order in which a run starts them, the training last.
-        placement: whether training and engines use the same GPUs in turn.
-        hardware: GPUs in nodes.
-    """
+    """Return the layout of seats that fit the cluster (`check_seats`), given as `place_run` orders them."""
     free = list(hardware.gpus_of_nodes)
     engines: list[list[Share]] = [[] for _ in free]
     spanning: list[Share] = []

@@ -11,7 +11,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.planning.duration import efficiency, engine_seconds
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
 from rlaif.planning.judge_calls import JudgeCalls, judge_calls, remote_calls
-from rlaif.planning.node_layout import NodeLayout, Share, lay_out
+from rlaif.planning.node_layout import NodeLayout, lay_out
 from rlaif.planning.questions import Questions, measure_questions
 from rlaif.planning.round_plan import RoundPlan, engines_restart, plan_round, seconds_saved_by_staleness
 from rlaif.planning.run_seats import own_judge_models, place_run
@@ -43,13 +43,10 @@ class Plan:
     """The needs of a run.
 
     Attributes:
-        recipe: the run's.
-        hardware: the machines.
         seats: the policy's engines, the engines of judges' own models, the training workers.
         layout: the seats by node; None on CPUs, where every node has its share of all.
         judges: those that ask a model of the run's engines.
         questions: of the train and of the held-out set.
-        rounds: one each.
         baseline_seconds: evaluating the initial policy, with the first starts.
         seconds: of the run; less than the sum of its rounds with `rounds.staleness`.
         at_most: whether the answers' lengths or a panel's calls are upper bounds.
@@ -151,11 +148,10 @@ def _question_sets(recipe: Recipe, options: PlanOptions) -> tuple[QuestionSets, 
 
 def _baseline_seconds(recipe: Recipe, sets: QuestionSets, seats: Sequence[Seats], hardware: Hardware) -> float:
     start, width = efficiency(hardware).engine_start, recipe.cluster.policy.max_num_seqs
-    seconds = start + engine_seconds(sets.answer_all(), seats[0], hardware, max_num_seqs=width, adapter=False)
-    judges_start_later = engines_restart(recipe, hardware)
-    if any(seat.role == "judge" for seat in seats) and not judges_start_later:
-        seconds += start
-    return seconds
+    # Where engines restart, the rounds count the starts of the judges'.
+    judges_start = any(seat.role == "judge" for seat in seats) and not engines_restart(recipe, hardware)
+    seconds = engine_seconds(sets.answer_all(), seats[0], hardware, max_num_seqs=width, adapter=False)
+    return seconds + start * (2 if judges_start else 1)
 
 
 def _seat_lines(seats: Sequence[Seats], layout: NodeLayout | None, hardware: Hardware) -> Iterator[str]:
@@ -163,16 +159,11 @@ def _seat_lines(seats: Sequence[Seats], layout: NodeLayout | None, hardware: Har
     for model, shape in shapes.items():
         yield f"{model}: {shape.parameters / 1e9:.3g} billion parameters ({shape.source})"
     for share in layout.spanning if layout else ():
-        yield _spanning_line(share, hardware)
-
-
-def _spanning_line(share: Share, hardware: Hardware) -> str:
-    engines = "an engine spans" if share.count == 1 else f"{share.count} engines span"
-    largest = max(hardware.gpus_of_nodes)
-    return (
-        f"cluster.{share.role}: {engines} several nodes, since no node has enough free GPUs (the largest of "
-        f"{hardware.nodes} has {largest}); the time that this costs is not counted"
-    )
+        engines = "an engine spans" if share.count == 1 else f"{share.count} engines span"
+        yield (
+            f"cluster.{share.role}: {engines} several nodes, since no node has enough free GPUs (the largest of "
+            f"{hardware.nodes} has {max(hardware.gpus_of_nodes)}); the time that this costs is not counted"
+        )
 
 
 def _work_lines(recipe: Recipe, judges: Sequence[JudgeCalls], longest_answer: int | None) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rlaif.planning.memory import GIB
@@ -61,9 +61,8 @@ def _placement_table(plan: Plan) -> Table:
     seats = plan.seats
     lora = plan.recipe.training.lora
     learned = f"LoRA, rank {lora.rank}" if lora else "full weights"
-    table = Table("", box=box.SIMPLE_HEAD, pad_edge=False)
-    for seat in seats:
-        table.add_column(_stages(plan, seat), justify="right")
+    columns = (Column(_stages(plan, seat), justify="right") for seat in seats)
+    table = Table("", *columns, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_row("model", *(seat.model.rsplit("/", 1)[-1].removesuffix("-Instruct") for seat in seats))
     table.add_row("engines x GPUs" if plan.hardware.gpu else "engines", *(_replicas(plan, seat) for seat in seats))
     table.add_row("learns", *(learned if seat.role == "training" else "" for seat in seats), end_section=True)
@@ -82,13 +81,10 @@ def _placement_table(plan: Plan) -> Table:
 
 def _layout_table(layout: NodeLayout, placement: str) -> Table:
     """Return a table with a row for each kind of node: how many there are, and the use of their GPUs."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     # With `shared`, engines and training use the same GPUs in turn.
     uses = ("engines", "training") if placement == "split" else ("while engines work", "while the training works")
-    for name in ("nodes", "GPUs of each"):
-        table.add_column(name, justify="right")
-    for name in uses:
-        table.add_column(name)
+    counts = (Column(name, justify="right") for name in ("nodes", "GPUs of each"))
+    table = Table(*counts, *uses, box=box.SIMPLE_HEAD, pad_edge=False)
     for use, count in Counter(layout.nodes).items():
         engines = ", ".join(f"{share.role}: {_count(share.count, 'GPU')}" for share in use.engines)
         table.add_row(str(count), str(use.gpus), engines, _count(use.workers, "worker") if use.workers else "")
@@ -119,7 +115,11 @@ def _work_table(plan: Plan) -> Table:
     def row(name: str, work: Tokens | None, seconds: float, device_seconds: float, *, end: bool = False) -> None:
         hours = device_seconds / 3600
         cost = (_amount(hours * hardware.price),) if hardware.price is not None else ()
-        table.add_row(name, *_token_cells(work), _duration(seconds), _amount(hours), *cost, end_section=end)
+        counts = ("",) * 4
+        if work is not None:
+            written = _short(work.written) if work.written else ""
+            counts = (_short(work.requests), _short(work.sent), _short(work.computed), written)
+        table.add_row(name, *counts, _duration(seconds), _amount(hours), *cost, end_section=end)
 
     row("initial policy", None, plan.baseline_seconds, hardware.devices * plan.baseline_seconds, end=True)
     for work, group in groupby(plan.rounds, key=lambda entry: replace(entry.tokens, number=0)):
@@ -138,12 +138,6 @@ def _work_table(plan: Plan) -> Table:
         # The time is that of the starts; devices also wait while others work.
         row("  starts, waiting", None, last.starts, spent.idle, end=True)
     return table
-
-
-def _token_cells(work: Tokens | None) -> tuple[str, ...]:
-    if work is None:
-        return ("",) * 4
-    return _short(work.requests), _short(work.sent), _short(work.computed), _short(work.written) if work.written else ""
 
 
 def _count(count: int, noun: str) -> str:

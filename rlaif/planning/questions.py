@@ -60,9 +60,8 @@ def measure_questions(
     except UserError as error:
         if not isinstance(source, DatasetQuestions) or reachable:
             raise
-        assumed = Questions(
-            count or _expected_count(source, role), min(prompt_tokens or _ASSUMED_PROMPT_TOKENS, longest)
-        )
+        expected = count or _expected_count(source, role)
+        assumed = Questions(expected, min(prompt_tokens or _ASSUMED_PROMPT_TOKENS, longest))
         figures = f"{assumed.count:,} questions with prompts of {assumed.prompt_tokens} tokens"
         return assumed, [f"{role}: {figures} (--questions, --prompt-tokens), because it could not be read: {error}"]
     notes = []
@@ -85,7 +84,6 @@ def _expected_count(source: DatasetQuestions, role: str) -> int:
     """Return the source's own limit, the size of its split's slice, or a round number."""
     if source.limit is not None:
         return source.limit
-    slice_ = re.fullmatch(r"\w+\[(\d*):(\d+)\]", source.split)
-    if slice_:
+    if slice_ := re.fullmatch(r"\w+\[(\d*):(\d+)\]", source.split):
         return max(1, int(slice_[2]) - int(slice_[1] or 0))
     return _ASSUMED_QUESTIONS[role]

@@ -1,6 +1,6 @@
 """The engines of a pool, or the training's workers, on their devices; and whether all of them fit the machines.
 
-`engine_seats` and `training_seats` make them.
+`run_seats` makes them.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,7 @@ class Seats:
     """The engines of one pool, or the workers of the training.
 
     Attributes:
-        role: their purpose.
-        model: the model whose weights they hold.
-        shape: of that model.
+        role, model, shape: their purpose, the model whose weights they hold, and its shape.
         count: engines or workers.
         devices_each: GPUs of each; 1 on a CPU.
         strategy: `tp N` for engines, `ddp` or `fsdp` for workers.
@@ -64,7 +62,7 @@ def gpus_needed(cluster: ClusterSection, judge_pools: int) -> int:
 
 
 def check_seats(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> None:
-    """Check that all seats together fit the machines.
+    """Check that all seats together, the training's last, fit the machines.
 
     On a CPU engines stay loaded while the trainer works, so a node holds all of them at once.
 
@@ -80,8 +78,7 @@ def check_seats(seats: Sequence[Seats], placement: Literal["shared", "split"], h
                 "expected a smaller model, fewer engines or workers, or a smaller cluster.policy.kv_cache_gib"
             )
         return
-    engines = sum(seat.devices for seat in seats if seat.role != "training")
-    workers = sum(seat.devices for seat in seats if seat.role == "training")
+    engines, workers = sum(seat.devices for seat in seats[:-1]), seats[-1].devices
     needed = max(engines, workers) if placement == "shared" else engines + workers
     if needed > hardware.devices:
         how = "at once" if placement == "shared" else "together (cluster.placement: split)"

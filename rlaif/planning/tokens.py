@@ -6,7 +6,7 @@ part of a judge's prompt for all comparisons of a question.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from rlaif.planning.judge_calls import JudgeCalls
 from rlaif.planning.questions import Questions
@@ -31,12 +31,7 @@ class Tokens:
     written: int
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            self.requests + other.requests,
-            self.sent + other.sent,
-            self.computed + other.computed,
-            self.written + other.written,
-        )
+        return Tokens(*(mine + others for mine, others in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from rlaif.errors import UserError
 from rlaif.models.shape_lookup import published_shape
-from rlaif.planning.hardware import GPU_TYPES, Hardware, HardwareOptions, describe_hardware
+from rlaif.planning.hardware import GPU_TYPES, Hardware, HardwareOptions, describe_hardware, hardware_of
 from rlaif.planning.memory import GIB, Memory
 from rlaif.planning.node_layout import NodeLayout, lay_out
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
-from rlaif.planning.ray_nodes import hardware_of
 from rlaif.planning.seats import Role, Seats
 from rlaif.recipe import load_recipe
 

@@ -1,7 +1,13 @@
-"""Progress in a terminal: a bar with rate and remaining time, or plain lines if the output is not a terminal."""
+"""What a command shows while it works, and its clean end by Ctrl-C and SIGTERM: it commits what it has.
 
+Progress is a bar with rate and remaining time, or plain lines if the output is not a terminal.
+"""
+
+import signal
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -14,14 +20,50 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rlaif.errors import Interrupted
+
 _PLAIN_EVERY = 15.0
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """Return a console that colours only what has markup."""
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def stop_signals(message: str) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM within a block into `Interrupted` with a message."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # Like Ctrl-C, so that asyncio cancels running tasks instead of dropping them.
+        signal.raise_signal(signal.SIGINT)
+
+    # A shell without job control starts background processes with SIGINT ignored.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, stop),
+    }
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(message) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def working(stopped: str, *, stderr: bool) -> Iterator["TerminalProgress"]:
+    """Show the progress of a block, whose end by Ctrl-C or SIGTERM is `Interrupted` with the message `stopped`."""
+    with stop_signals(stopped), TerminalProgress(plain_console(stderr=stderr)) as progress:
+        yield progress
 
 
 class TerminalProgress:
     """Shows the stages of a run on a console; implements `rlaif.progress.Progress`."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self.console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -40,7 +82,7 @@ class TerminalProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> "TerminalProgress":
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             self._bar.start()
         return self
 
@@ -57,50 +99,43 @@ class TerminalProgress:
         self._title, self._total, self._done, self._before = title, total, done, done
         self._began = self._shown = time.monotonic()
         self._figures = {}
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             self._task = self._bar.add_task(title, total=total, completed=done, rate="", figures="")
         else:
             kept = f", {done} committed before" if done else ""
-            self._console.print(f"{title}: {total} to do{kept}", highlight=False)
+            self.console.print(f"{title}: {total} to do{kept}")
 
     def advance(self, units: int = 1, **figures: float | str) -> None:
         """Move the bar and show the figures."""
         self._done += units
         self._figures |= figures
+        rate = self._rate()
         if self._task is not None:
-            self._bar.update(self._task, completed=self._done, rate=self._rate(), figures=self._figure_text())
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:.2g}/s", figures=self._figure_text())
         elif self._done < self._total and time.monotonic() - self._shown > _PLAIN_EVERY:
             self._shown = time.monotonic()
-            left = self._left()
-            self._console.print(
-                f"  {self._done}/{self._total}, {self._rate()}{f', {left:.0f} s left' if left is not None else ''}  "
-                f"{self._figure_text()}",
-                highlight=False,
-            )
+            left = f", {(self._total - self._done) / rate:.0f} s left" if rate else ""
+            self.console.print(f"  {self._done}/{self._total}, {rate:.2g}/s{left}  {self._figure_text()}")
 
     def say(self, message: str) -> None:
         """Print a line that stays."""
-        self._console.print(message, highlight=False, markup=False)
+        self.console.print(message, markup=False)
 
     def _finish(self) -> None:
         if self._title:
             seconds = time.monotonic() - self._began
-            fresh = self._done - self._before
-            rate = f", {fresh / seconds:.2g}/s" if fresh > 1 and seconds > 0 else ""
+            rate = f", {self._rate():.2g}/s" if self._done - self._before > 1 else ""
             figures = f"  {self._figure_text()}" if self._figures else ""
-            self._console.print(f"{self._title}: done in {seconds:.1f} s{rate}{figures}", highlight=False, markup=False)
+            self.console.print(f"{self._title}: done in {seconds:.1f} s{rate}{figures}", markup=False)
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
         self._title = ""
 
-    def _rate(self) -> str:
+    def _rate(self) -> float:
+        """Return the units of this start per second."""
         seconds = time.monotonic() - self._began
-        return f"{(self._done - self._before) / seconds:.2g}/s" if seconds > 0 else ""
-
-    def _left(self) -> float | None:
-        fresh = self._done - self._before
-        return (self._total - self._done) * (time.monotonic() - self._began) / fresh if fresh else None
+        return (self._done - self._before) / seconds if seconds > 0 else 0.0
 
     def _figure_text(self) -> str:
         parts = (

@@ -1,0 +1,192 @@
+"""`rlaif label`, `train` and `train-reward`: the parts of a run alone, on files of candidates and of preferences."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlaif.cli.options import (
+    BUILTIN,
+    JudgedModel,
+    JudgeJson,
+    MaxCost,
+    OutcomeJson,
+    RayAddress,
+    RayIfNeeded,
+    TrainingOverrides,
+    Verbose,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rlaif.preferences.labelling import LabelOutcome
+    from rlaif.training.job import OnStep
+    from rlaif.training.reward.standalone import RewardOutcome
+
+_IDS_SHOWN = 10
+
+
+def label(
+    candidates: Annotated[
+        str, typer.Argument(help="JSONL, CSV or Parquet with question and answers (a list), or answer (one a row).")
+    ],
+    judge: Annotated[str, typer.Option(help="Name of a judge in judges/, or the path of a judge file.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Parquet file of preference pairs to write.")],
+    prompt: Annotated[
+        str, typer.Option(help="Template of kind answer; its chat becomes the pairs' prompt.")
+    ] = "answer",
+    model: JudgedModel = BUILTIN,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="pairs.* and how models are served: pairs.min_margin=0.2."),
+    ] = None,
+    max_cost: MaxCost = None,
+    address: RayIfNeeded = None,
+    json_: JudgeJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Judge answers that another system sampled, and write preference pairs for `rlaif train`."""
+    from rlaif.cli.terminal import working
+    from rlaif.data.candidates import read_candidates
+    from rlaif.errors import UserError
+    from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.serving import Serving, serving_settings
+    from rlaif.preferences.labelling import label_candidates
+    from rlaif.prompts.template import load_template
+
+    if not output.endswith(".parquet"):
+        raise UserError(f"--output {output}: expected a file of .parquet")
+    spec, answer_template = load_judge_file(judge), load_template(prompt)
+    if answer_template.kind != "answer":
+        raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
+    serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
+    read = read_candidates(candidates)
+    stopped = f"{output}: stopped; all answers so far are kept, and the same command goes on"
+    with working(stopped, stderr=True) as progress:
+        made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
+    typer.echo(json.dumps({**vars(made), "counts": vars(made.counts)}) if json_ else _label_text(made))
+
+
+def _label_text(made: "LabelOutcome") -> str:
+    statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(made.counts.by_status.items()))
+    single = f" ({made.single:,} with a single answer)" if made.single else ""
+    return (
+        f"{made.answers:,} answers to {made.questions:,} questions{single}: {statuses or 'no comparisons'}\n"
+        f"{made.counts.pairs:,} pairs on {made.counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
+    )
+
+
+def train(
+    pairs: Annotated[
+        str, typer.Argument(help="JSONL, CSV or Parquet with prompt, chosen and rejected: texts or chats.")
+    ],
+    policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
+    set_: TrainingOverrides = None,
+    address: RayAddress = None,
+    json_: OutcomeJson = False,
+) -> None:
+    """Train a policy on a file of preferences; the policy before the training is the reference policy."""
+    from rlaif.training.dpo.standalone import train_file
+
+    after_stop = "the same command continues from the last checkpoint"
+    with _training_progress(output, after_stop, json_) as (console, on_step):
+        outcome = train_file(pairs, policy, output, overrides=set_ or [], address=address, on_step=on_step)
+    result = outcome.result
+    if outcome.too_long:
+        console.print(
+            f"{len(outcome.too_long)} pairs are longer than the model's context and were left out: "
+            f"{_first_ids(outcome.too_long)}"
+        )
+    console.print(
+        f"{result.pairs} pairs on {result.groups} prompts, {result.steps} steps in {result.seconds:.1f} s; "
+        f"loss {result.loss:.3f}; policy in {outcome.out}",
+        soft_wrap=True,
+    )
+    if json_:
+        figures = {name: value for name, value in asdict(result).items() if name not in ("probe", "log", "files")}
+        typer.echo(json.dumps({"policy": outcome.out, "too_long": outcome.too_long, **figures}))
+
+
+def train_reward(
+    pairs: Annotated[
+        str,
+        typer.Argument(
+            metavar="LABELS", help="Label file, or preferences (prompt, chosen, rejected): JSONL, CSV or Parquet."
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the reward model.")],
+    model: Annotated[
+        str, typer.Option(help="Model to start from, usually the policy's: hub id, folder or builtin:...")
+    ] = BUILTIN,
+    prompt: Annotated[str, typer.Option(help="Prompt file of kind answer that asks the policy a question.")] = "answer",
+    heldout_share: Annotated[
+        float, typer.Option(min=0, max=0.95, help="Share of the questions to measure on instead of training on.")
+    ] = 0.2,
+    set_: TrainingOverrides = None,
+    address: RayAddress = None,
+    json_: OutcomeJson = False,
+) -> None:
+    """Train a reward model on preferences of people or of a judge, and write its judge file."""
+    from rlaif.training.reward.standalone import train_reward_file
+
+    with _training_progress(output, "nothing was written there", json_) as (console, on_step):
+        outcome = train_reward_file(
+            pairs, model, output, prompt=prompt, heldout_share=heldout_share, overrides=set_ or [], address=address,
+            on_step=on_step,
+        )  # fmt: skip
+    for line in _reward_lines(outcome):
+        console.print(line, markup=False, soft_wrap=True)
+    if json_:
+        typer.echo(json.dumps(_reward_json(outcome)))
+
+
+def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
+    result, encoded, held_out = outcome.result, outcome.encoded, outcome.held_out
+    if outcome.ties:
+        yield f"{outcome.ties} ties were left out"
+    if encoded.cut:
+        yield f"{len(encoded.cut)} pairs lost the beginning of their context: {_first_ids(encoded.cut)}"
+    if encoded.too_long:
+        yield f"{len(encoded.too_long)} pairs are too long and were left out: {_first_ids(encoded.too_long)}"
+    yield f"{result.pairs} pairs on {outcome.questions} questions, {result.steps} steps in {result.seconds:.1f} s"
+    if held_out is not None:
+        failed = f", {len(held_out.failed)} could not be scored" if held_out.failed else ""
+        yield (
+            f"held out: right on {held_out.right} of {held_out.pairs} pairs ({held_out.accuracy:.3f}) "
+            f"on {held_out.questions} questions{failed}"
+        )
+    yield f"reward model in {outcome.out}, judge file {outcome.judge}"
+
+
+def _reward_json(outcome: "RewardOutcome") -> dict[str, object]:
+    held_out = outcome.held_out
+    result = {name: value for name, value in asdict(outcome.result).items() if name not in ("log", "files")}
+    return {
+        "model": outcome.out,
+        "judge": outcome.judge,
+        "ties": outcome.ties,
+        "cut": outcome.encoded.cut,
+        "too_long": outcome.encoded.too_long,
+        "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
+        **result,
+    }
+
+
+@contextmanager
+def _training_progress(output: str, after_stop: str, json_: bool) -> Iterator[tuple["Console", "OnStep"]]:
+    """Show a training's steps; a stop says what it left in the folder `output`."""
+    from rlaif.cli.terminal import working
+    from rlaif.training.step_log import StepProgress
+
+    with working(f"{output}: stopped; {after_stop}", stderr=json_) as progress:
+        yield progress.console, StepProgress(progress, "start workers", "train")
+
+
+def _first_ids(ids: Sequence[str]) -> str:
+    """Return the first ids of a list, for a message."""
+    return ", ".join(ids[:_IDS_SHOWN]) + (" ..." if len(ids) > _IDS_SHOWN else "")
