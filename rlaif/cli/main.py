@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, judge, parts, run
+from rlaif.cli import inspect, jobs, judge, preferences, run
 from rlaif.cli.errors import at_the_edge
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Runs": [run.run, run.plan, run.predict, inspect.trace, inspect.report, inspect.runs],
-    "Parts of a run alone": [parts.label, parts.train, parts.train_reward],
+    "Parts of a run alone": [preferences.label, preferences.train, preferences.train_reward],
     "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, jobs.manifest],
 }
 for _panel, _commands in _COMMANDS.items():

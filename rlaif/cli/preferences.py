@@ -1,4 +1,4 @@
-"""`rlaif label`, `train` and `train-reward`: the parts of a run alone, on files of candidates and of preferences."""
+"""`rlaif label`, `train` and `train-reward`: preference pairs made and learned from without a run."""
 
 import json
 from collections.abc import Iterator, Sequence
