@@ -43,9 +43,9 @@ class Fault:
     @property
     def message(self) -> str:
         """The fault without its place."""
-        said = "; ".join(filter(None, (self.problem, f"expected {self.expected}" if self.expected else "")))
+        message = "; ".join(filter(None, (self.problem, f"expected {self.expected}" if self.expected else "")))
         found = f" (got {self.found})" if self.found else ""
-        return ": ".join(filter(None, (self.field, f"{said}{found}")))
+        return ": ".join(filter(None, (self.field, f"{message}{found}")))
 
     def __str__(self) -> str:
         return ": ".join(filter(None, (self.place, self.message)))

@@ -177,11 +177,6 @@ def read_mapping(path: Path, renamed: Mapping[str, Renamed] | None = None) -> Ya
     return parse_mapping(read_text(path), str(path), renamed=renamed)
 
 
-def load_yaml(text: str) -> Any:
-    """Return the values of a YAML text that the project wrote."""
-    return _yaml().load(text)
-
-
 def dump_yaml(value: Any) -> str:
     """Return a value of plain types as YAML that readers of versions 1.1 and 1.2 understand alike."""
     yaml, stream = _yaml(), io.StringIO()
