@@ -169,7 +169,7 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
 def measure(options: argparse.Namespace) -> list[Measured]:
     """Measure every size of block that the engine takes, in every order that is wanted."""
     from rlaif.cluster.ray_cluster import ENVIRONMENT
-    from rlaif.inference.vllm.device import cpu_threads, engine_options
+    from rlaif.inference.vllm.actor import cpu_threads, engine_options
     from rlaif.recipe import EnginesSection
 
     section = EnginesSection(kv_cache_gib=options.kv_cache_gib, threads=options.threads)

@@ -1,5 +1,6 @@
 """The Ray cluster that a command works on: joined or started for the length of a block."""
 
+import logging
 import os
 import signal
 import socket
@@ -26,8 +27,6 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 
-_CONNECT_SECONDS = 10.0
-
 
 @contextmanager
 def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
@@ -36,9 +35,6 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     Args:
         address: as `ray.init` takes it (`auto`, `HOST:PORT`, `ray://...`); None starts a cluster of this machine alone.
         verbose: let the actors' output through to the terminal.
-
-    Raises:
-        UserError: nothing answers at the address.
     """
     for name, value in ENVIRONMENT.items():
         if not name.startswith("MALLOC"):
@@ -47,8 +43,6 @@ def ray_cluster(address: str | None, verbose: bool = False) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A job's driver merges its runtime environment with the submitted one; on a conflict the driver wins.
     os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
-    import logging
-
     import ray
 
     forwarded = {name: os.environ[name] for name in ("RLAIF_CACHE", "HF_HOME", "HF_HUB_OFFLINE") if name in os.environ}
@@ -86,17 +80,13 @@ def _check_listens(address: str) -> None:
     if not colon or not port.isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from None
 
 
 def uses_gpus(device: Literal["auto", "cpu", "gpu"]) -> bool:
-    """Whether engines and workers run on GPUs under a recipe's `cluster.device`; call it in a `ray_cluster`.
-
-    Raises:
-        WorkError: the recipe asks for GPUs and the cluster has none.
-    """
+    """Whether engines and workers run on GPUs under a recipe's `cluster.device`; call it in a `ray_cluster`."""
     import ray
 
     found = ray.cluster_resources().get("GPU", 0) > 0

@@ -1,4 +1,4 @@
-"""Judges' models behind an endpoint that speaks OpenAI's protocol.
+"""Judges' models behind an endpoint that speaks OpenAI's protocol, and what they may cost.
 
 Invariant: every request gets exactly one reply, an answer or a failure of one line; at most `concurrency` requests are
 on their way or wait to be repeated; and the key, which is read only from the environment, appears in no reply, message
@@ -7,17 +7,17 @@ or representation.
 
 import asyncio
 import json
-import math
 import os
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
+
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
-from rlaif.inference.spending import Spending
-from rlaif.recipe.backend import OpenAIBackend
+from rlaif.recipe.backend import OpenAIBackend, Prices
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion import Choice
 
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)
+Cost = tuple[int, int, float]
+"""Prompt tokens, completion tokens and seconds, as the fields of a reply follow each other."""
 
 _TOP_LOGPROBS = 20
 """The protocol's limit on a token's alternatives."""
@@ -32,6 +34,38 @@ _LONGEST_REASON = 300
 _PAUSE = 0.5
 """Seconds before a request with a malformed response is repeated."""
 _NO_MONEY = "insufficient_quota"
+
+
+@dataclass(slots=True)
+class Spending:
+    """Money spent on judges' verdicts.
+
+    Invariant: every answer is counted once, by the endpoint's own token counts and the judge file's prices, and no
+    request is sent once the limit is reached. Requests already on their way are still paid.
+
+    Attributes:
+        limit: at which to stop, or None.
+        spent: so far, including earlier starts of the same run.
+        name: of the setting with the limit, for the message.
+    """
+
+    limit: float | None = None
+    spent: float = 0.0
+    currency: str = "USD"
+    name: str = "judge.max_cost"
+
+    def check(self) -> None:
+        """Raise WorkError, with a message on how to go on, if the limit is reached."""
+        if self.limit is not None and self.spent >= self.limit:
+            raise WorkError(
+                f"{self.name}: {self.spent:.2f} {self.currency} spent on the judge, and {self.limit:g} is the limit; "
+                f"what is judged is kept. To go on, raise {self.name} and run the same command"
+            )
+
+    def add(self, prices: Prices | None, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count one answer."""
+        if prices is not None:
+            self.spent += prices.cost(prompt_tokens, completion_tokens)
 
 
 def read_key(backend: OpenAIBackend) -> str | None:
@@ -52,11 +86,7 @@ def read_key(backend: OpenAIBackend) -> str | None:
 
 
 class OpenAIServer:
-    """Serves a judge's model through an endpoint.
-
-    Args:
-        backend: the judge file's section.
-        spending: counts what is paid, and stops at the limit.
+    """Serves a judge's model through an endpoint; see `ModelBackend`.
 
     Raises:
         UserError: the key is not in the environment.
@@ -65,11 +95,6 @@ class OpenAIServer:
     def __init__(self, backend: OpenAIBackend, spending: Spending) -> None:
         self._backend, self._spending = backend, spending
         self._key = read_key(backend)
-        self._extra_headers: Any = None
-        if self._key is None:
-            from openai import Omit
-
-            self._extra_headers = {"Authorization": Omit()}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncOpenAI | None = None
         self._slots = asyncio.Semaphore(backend.concurrency)
@@ -80,7 +105,7 @@ class OpenAIServer:
         return json.dumps(self._backend.identity, sort_keys=True)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Answer each request with a text; see `ModelBackend`.
+        """Answer each request with a text.
 
         Raises:
             WorkError: the endpoint refuses the key, its account is empty, or the spending limit is reached.
@@ -88,12 +113,9 @@ class OpenAIServer:
         return await _all(self._chat(request) for request in requests)
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
-        """Answer each request with the log-probabilities of its choices; see `ModelBackend`.
+        """Answer each request with the log-probabilities of its choices; raises as `chats` does.
 
         The endpoint returns only the likeliest tokens: a choice that is not among them has -inf.
-
-        Raises:
-            WorkError: as `chats`.
         """
         return await _all(self._choose(request) for request in requests)
 
@@ -112,10 +134,9 @@ class OpenAIServer:
         if request.schema is not None:
             schema = {"name": "verdict", "strict": True, "schema": json.loads(request.schema)}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
-        answer = await self._complete(arguments)
-        if isinstance(answer, _Failure):
-            return ChatReply("", "", 0, 0, answer.seconds, failure=answer.reason)
-        choice, cost = answer.choice, answer.cost
+        choice, cost = await self._complete(arguments)
+        if isinstance(choice, str):
+            return ChatReply("", "", *cost, failure=choice)
         if choice.finish_reason == "content_filter":
             return ChatReply("", "", *cost, failure="the endpoint's content filter stopped the answer")
         text = choice.message.content or getattr(choice.message, "refusal", None) or ""
@@ -132,25 +153,27 @@ class OpenAIServer:
             # Some servers scale log-probabilities by the temperature; 1 leaves them as they are.
             "temperature": 1.0,
         }
-        answer = await self._complete(arguments)
-        if isinstance(answer, _Failure):
-            return ChoiceReply([], 0, 0, answer.seconds, failure=answer.reason)
-        choice, cost = answer.choice, answer.cost
+        choice, cost = await self._complete(arguments)
+        if isinstance(choice, str):
+            return ChoiceReply([], *cost, failure=choice)
         steps = choice.logprobs.content if choice.logprobs else None
         if not steps:
             reason = f"{self._backend.model} gives no log-probabilities; choose a prompt with another verdict"
             return ChoiceReply([], *cost, failure=reason)
         given = {entry.token: entry.logprob for entry in steps[0].top_logprobs or []}
         given.setdefault(steps[0].token, steps[0].logprob)
-        return ChoiceReply([_logprob(choice, given) for choice in request.choices], *cost, text=steps[0].token)
+        return ChoiceReply([_logprob(text, given) for text in request.choices], *cost, text=steps[0].token)
 
-    async def _complete(self, arguments: dict[str, Any]) -> "_Completion | _Failure":
-        """Return the endpoint's completion, or why the last try failed.
+    async def _complete(self, arguments: dict[str, Any]) -> "tuple[Choice | str, Cost]":
+        """Return the endpoint's answer, or why the last try failed.
 
         The client repeats what may pass: time-outs, dropped connections, 408, 409, 429 and 5xx, later each time and
         never sooner than the server asks. It passes malformed responses on, which are repeated here.
         """
+        import openai
+
         client = self._connect()
+        headers: Any = None if self._key else {"Authorization": openai.Omit()}
         reason, tries = "", 0
         async with self._slots:
             started = time.monotonic()
@@ -160,9 +183,9 @@ class OpenAIServer:
                     client = client.with_options(max_retries=self._backend.retries - tries)
                 try:
                     raw = await client.chat.completions.with_raw_response.create(
-                        model=self._backend.model, extra_headers=self._extra_headers, **arguments
+                        model=self._backend.model, extra_headers=headers, **arguments
                     )
-                except _request_errors() as error:
+                except (openai.APIStatusError, openai.APIConnectionError, UnicodeEncodeError) as error:
                     sent = getattr(error, "request", None)
                     tries += 1 + int(sent.headers.get("x-stainless-retry-count", 0) if sent else 0)
                     reason = self._reason(error)
@@ -170,9 +193,10 @@ class OpenAIServer:
                 tries += 1 + raw.retries_taken
                 completion = _parsed(raw)
                 if not isinstance(completion, str):
-                    return self._paid(completion, time.monotonic() - started)
+                    return completion.choices[0], (*self._paid(completion), time.monotonic() - started)
                 reason = self._line(completion)
-            return _Failure(f"{reason} ({tries} tries)" if tries > 1 else reason, time.monotonic() - started)
+            reason = f"{reason} ({tries} tries)" if tries > 1 else reason
+            return reason, (0, 0, time.monotonic() - started)
 
     def _reason(self, error: Exception) -> str:
         """Return why a request failed, in one line; raises WorkError where no other request can succeed."""
@@ -192,16 +216,17 @@ class OpenAIServer:
             raise WorkError(f"the account at {self._backend.base_url} is used up: {reason}")
         return reason
 
-    def _paid(self, completion: "ChatCompletion", seconds: float) -> "_Completion":
+    def _paid(self, completion: "ChatCompletion") -> tuple[int, int]:
+        """Count the prompt and completion tokens of an answer, and return them."""
         usage = completion.usage
         if usage is None and self._spending.limit is not None:
             raise WorkError(
                 f"{self._backend.base_url} does not say how many tokens it charges for; {self._spending.name} "
                 "cannot be held"
             )
-        prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        self._spending.add(self._backend.prices, prompt_tokens, completion_tokens)
-        return _Completion(completion.choices[0], (prompt_tokens, completion_tokens, seconds))
+        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        self._spending.add(self._backend.prices, *tokens)
+        return tokens
 
     def _line(self, text: str) -> str:
         """Return a text as one line of at most `_LONGEST_REASON` characters, without the key."""
@@ -230,28 +255,6 @@ class OpenAIServer:
 
     async def _check_spending(self, request: Any) -> None:
         self._spending.check()
-
-
-@dataclass(frozen=True, slots=True)
-class _Completion:
-    """What an endpoint answered, with its prompt tokens, completion tokens and seconds."""
-
-    choice: "Choice"
-    cost: tuple[int, int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why there is no answer, and the seconds that it took."""
-
-    reason: str
-    seconds: float
-
-
-def _request_errors() -> tuple[type[Exception], ...]:
-    import openai
-
-    return (openai.APIStatusError, openai.APIConnectionError, UnicodeEncodeError)
 
 
 def _parsed(raw: Any) -> "ChatCompletion | str":
@@ -290,8 +293,4 @@ async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
 
 def _logprob(choice: str, given: Mapping[str, float]) -> float:
     """Return a choice's log-probability: that of all tokens together that equal it after stripping."""
-    found = [logprob for token, logprob in given.items() if token.strip() == choice]
-    if not found:
-        return -math.inf
-    best = max(found)
-    return best + math.log(math.fsum(math.exp(logprob - best) for logprob in found))
+    return float(np.logaddexp.reduce([logprob for token, logprob in given.items() if token.strip() == choice]))

@@ -8,8 +8,7 @@ model changes every round, so such a judge gets engines of its own that keep the
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from rlaif.cluster.placement import ClusterDemand, Resources
-from rlaif.cluster.shortage import ResourceWait
+from rlaif.cluster.resources import ClusterDemand, Resources, ResourceWait
 from rlaif.errors import WorkError
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
@@ -22,15 +21,10 @@ _RUBRIC = 768
 
 
 class Pools:
-    """Engine pools that share a cluster.
+    """Engine pools, one of each spec, and if `trains` the training workers, that share a cluster.
 
     Args:
-        specs: of each pool.
-        cluster: the recipe's section.
-        gpu: whether engines run on GPUs.
         attempts: how often a request is tried.
-        trains: whether training workers use the cluster too.
-        emit: takes events.
     """
 
     def __init__(
@@ -44,7 +38,7 @@ class Pools:
         trains: bool = False,
     ) -> None:
         self._demand = ClusterDemand(cluster, gpu, tuple(spec.section for spec in specs), trains)
-        self._cluster, self._emit = cluster, emit
+        self._emit = emit
         self.pools = [EnginePool(spec, self._demand, attempts=attempts, emit=emit) for spec in specs]
 
     async def start(self, pools: Sequence[EnginePool] | None = None) -> None:
@@ -90,19 +84,16 @@ class Pools:
             await pool.release()
 
     def _wait(self, resources: Resources, who: str) -> ResourceWait:
-        return ResourceWait(self._cluster, resources, who, self._emit)
+        return ResourceWait(self._demand.cluster, resources, who, self._emit)
 
 
 class RunPools(Pools):
     """All engine pools of a run.
 
     Args:
-        policy, sampling, training, cluster: the recipe's sections.
         base_id: id of the initial policy's weights.
         judge_models: models that the judge asks; `policy` is the initial policy.
         judge_tokens: longest answer of a judge, in tokens.
-        gpu: whether engines run on GPUs.
-        emit: takes events.
 
     Attributes:
         policy: the pool that answers with the policy.
@@ -124,11 +115,8 @@ class RunPools(Pools):
         models = sorted(judge_models)
         own = [model for model in models if model != "policy" or training.lora is None]
         context = judge_context(policy, sampling, judge_tokens)
-        specs = [
-            policy_spec(
-                policy, training, cluster, base_id=base_id, gpu=gpu, context=context if len(own) < len(models) else 0
-            )
-        ]
+        shared = context if len(own) < len(models) else 0
+        specs = [policy_spec(policy, training, cluster, base_id=base_id, gpu=gpu, context=shared)]
         for model in own:
             name, revision = (policy.model, policy.revision) if model == "policy" else (model, None)
             within = context_within(name, context)
@@ -150,7 +138,7 @@ class RunPools(Pools):
         self._judges = dict.fromkeys(models, self.policy) | dict(zip(own, own_pools, strict=True))
 
     def vllm(self, model: str) -> EnginePool:
-        """Return the pool that answers for a judge's model; see `rlaif.inference.model_backend.Backends`."""
+        """Return the pool that answers for a judge's model; see `Backends`."""
         return self._judges[model]
 
 
@@ -171,9 +159,7 @@ def policy_spec(
     """Return what the policy's engines are made of.
 
     Args:
-        policy, training, cluster: the recipe's sections.
         base_id: id of the initial policy's weights.
-        gpu: whether engines run on GPUs.
         context: longest sequence that a judge asks them, in tokens; 0 where they serve no judge.
     """
     return EngineSpec(

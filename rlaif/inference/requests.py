@@ -1,6 +1,8 @@
-"""Requests to an engine and its replies: plain frozen data, importable without vllm, torch or ray."""
+"""Requests to models, their replies, and who serves a judge's. Importable without vllm, torch or ray."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rlaif.chat import Messages
 
@@ -11,9 +13,7 @@ class SampleRequest:
 
     Attributes:
         id: the caller's key, returned with the reply.
-        messages: the chat, `{"role", "content"}` each.
-        n: candidates. Candidate i is drawn with seed `seed + i`.
-        seed: of the first candidate; ignored at temperature 0.
+        n: candidates. Candidate i is drawn with seed `seed + i`; temperature 0 ignores it.
         temperature, top_p, max_tokens: as in vLLM's SamplingParams.
         adapter: True samples with the current LoRA adapter, False with the base model.
     """
@@ -37,7 +37,6 @@ class Candidate:
         token_ids: as sampled; includes the end token where the model ended the answer.
         logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
         finish_reason: `stop`, or `length` where `max_tokens` cut it.
-        seed: what it was drawn with.
     """
 
     text: str
@@ -49,14 +48,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class SampleReply:
-    """The candidates of one `SampleRequest`, or the reason why there are none.
+    """The `n` candidates of one `SampleRequest`, or the reason why there are none.
 
     Attributes:
-        id: the request's.
         prompt_token_ids: the chat as the engine encoded it.
-        candidates: `n` of them; empty on a failure.
         policy: id of the weights that answered.
-        failure: one line that says why nothing was sampled, or None.
+        failure: one line, or None.
     """
 
     id: str
@@ -71,7 +68,6 @@ class ChoiceRequest:
     """A prompt whose next token is one of a few choices.
 
     Attributes:
-        messages: the chat; the choice is the first token of the answer.
         choices: their texts, such as ("A", "B"); the first token of each decides.
         prefix: text that begins the answer, before the choice; "" for none.
     """
@@ -83,11 +79,10 @@ class ChoiceRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceReply:
-    """Log-probabilities of the choices of one `ChoiceRequest`.
+    """Natural log-probabilities of the choices of one `ChoiceRequest`, and what they cost.
 
     Attributes:
-        logprobs: natural log-probability of each choice, in the request's order; empty on a failure.
-        prompt_tokens, completion_tokens: what it cost.
+        logprobs: in the request's order; empty on a failure.
         seconds: from the request to the reply.
         failure: one line that says why there is no answer, or None.
         text: the likeliest choice, for the record.
@@ -106,10 +101,7 @@ class ChatRequest:
     """A prompt that a judge's model answers with a text.
 
     Attributes:
-        messages: the chat.
-        max_tokens: longest answer.
-        temperature: 0 is greedy; None is the server's own, for endpoints that take no other.
-        seed: of the answer; ignored at temperature 0.
+        temperature: 0 is greedy and ignores the seed; None is the server's own, for endpoints that take no other.
         schema: JSON schema that constrains the answer, as JSON; None leaves it free.
     """
 
@@ -122,12 +114,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """The text that answers one `ChatRequest`, or the reason why there is none.
+    """The text that answers one `ChatRequest`, word for word, and what it cost; or the reason why there is none.
 
     Attributes:
-        text: as the model wrote it; "" on a failure.
-        finish_reason: `stop`, or `length` where `max_tokens` cut it; "" on a failure.
-        prompt_tokens, completion_tokens: what it cost.
+        finish_reason: `stop`, or `length` where `max_tokens` cut the text; "" on a failure.
         seconds: from the request to the reply.
         failure: one line that says why there is no answer, or None.
     """
@@ -142,14 +132,37 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """A token sequence of which the log-probabilities are wanted, from token `start` (at least 1) on.
+    """A whole sequence, prompt and answer, whose log-probabilities are wanted from token `start` (at least 1) on.
 
     Attributes:
-        token_ids: the whole sequence, prompt and answer.
-        start: index of the first token.
         adapter: True scores with the current LoRA adapter, False with the base model.
     """
 
     token_ids: list[int]
     start: int
     adapter: bool = False
+
+
+class ModelBackend(Protocol):
+    """Serves the model of a judge. A reply has its own failure."""
+
+    @property
+    def identity(self) -> str:
+        """Names the weights that answer, for the response cache; "" keeps replies out of it."""
+        ...
+
+    async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
+        """Return the log-probabilities of each request's choices, in order."""
+        ...
+
+    async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """Answer each request with a text, in order."""
+        ...
+
+
+class Backends(Protocol):
+    """Our engines, as the caller of `build_judge` provides them. Endpoints are opened from the judge's file."""
+
+    def vllm(self, model: str) -> ModelBackend:
+        """Return the backend of a model by its name in the judge file: `policy`, a hub id, a directory."""
+        ...

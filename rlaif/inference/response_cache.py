@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.model_backend import ModelBackend
-from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest, ModelBackend
+from rlaif.io.paths import cache_folder
 
 Request = TypeVar("Request", ChatRequest, ChoiceRequest)
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)
+Ask = Callable[[Sequence[Request]], Awaitable[list[Reply]]]
 
-_BUSY_SECONDS = 60.0
 # Keys are made of these names for a `ChoiceRequest`, so that caches from before its fields were renamed stay valid.
 _KEYED_AS = {"ChoiceRequest": "LabelRequest", "choices": "labels"}
 
@@ -42,7 +42,7 @@ class ResponseCache:
     """
 
     def __init__(self, path: Path | None = None, *, free: bool = True) -> None:
-        self.path, self.free = path or default_path(), free
+        self.path, self.free = path or cache_folder() / "verdicts.sqlite", free
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as connection, connection:
@@ -56,11 +56,7 @@ class ResponseCache:
             ) from None
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the reply kept under a key, or None.
-
-        Raises:
-            WorkError: the file cannot be read.
-        """
+        """Return the reply kept under a key, or None."""
         try:
             row = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
@@ -68,11 +64,7 @@ class ResponseCache:
         return json.loads(row[0]) if row else None
 
     def put(self, key: str, reply: dict[str, Any]) -> None:
-        """Keep a reply; one that is kept already stays.
-
-        Raises:
-            WorkError: the file cannot be written.
-        """
+        """Keep a reply; one that is kept already stays."""
         try:
             with self._connection:
                 self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply)))
@@ -84,25 +76,16 @@ class ResponseCache:
         self._connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(self.path, timeout=60.0)
         # A reply lost to a power cut is asked for again; that is cheaper than syncing the disk for each.
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
 
-def default_path() -> Path:
-    """Return the default path of the cache."""
-    from rlaif.io.paths import cache_folder
-
-    return cache_folder() / "verdicts.sqlite"
-
-
 class CachedBackend:
-    """A backend that sends another only the requests that the cache cannot answer.
+    """A backend that sends its inner one only the requests that the cache cannot answer; see `ModelBackend`.
 
     Args:
-        inner: the other backend.
-        cache: the cache.
         together: whether the requests of one call are sent together, as for an engine's prefix cache. Else each is sent
             and kept by itself: a paid reply is kept even if the next request stops the work, and a request on its way
             is not sent twice.
@@ -118,11 +101,11 @@ class CachedBackend:
         return self._inner.identity
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:
-        """See `ModelBackend`."""
+        """Return the log-probabilities of each request's choices, in order."""
         return await self._answer(requests, self._inner.choices, ChoiceReply)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """See `ModelBackend`."""
+        """Answer each request with a text, in order."""
         return await self._answer(requests, self._inner.chats, ChatReply)
 
     async def close(self) -> None:
@@ -135,14 +118,10 @@ class CachedBackend:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer(
-        self,
-        requests: Sequence[Request],
-        ask: Callable[[Sequence[Request]], Awaitable[list[Reply]]],
-        kind: type[Reply],
-    ) -> list[Reply]:
+    async def _answer(self, requests: Sequence[Request], ask: Ask[Request, Reply], kind: type[Reply]) -> list[Reply]:
         keys = [reply_key(self.identity, request) for request in requests]
-        replies = [self._kept(key, kind) for key in keys]
+        kept = [self._cache.get(key) for key in keys]
+        replies = [None if value is None else self._costing(kind(**value)) for value in kept]
         missing = [index for index, reply in enumerate(replies) if reply is None]
         if self._together:
             asked = await ask([requests[index] for index in missing]) if missing else []
@@ -154,9 +133,7 @@ class CachedBackend:
             replies[index] = reply
         return [reply for reply in replies if reply is not None]
 
-    async def _ask_each(
-        self, asked: Sequence[tuple[str, Request]], ask: Callable[[Sequence[Request]], Awaitable[list[Reply]]]
-    ) -> list[Reply]:
+    async def _ask_each(self, asked: Sequence[tuple[str, Request]], ask: Ask[Request, Reply]) -> list[Reply]:
         tasks: list[asyncio.Task[Reply]] = []
         repeated: list[bool] = []
         for key, request in asked:
@@ -175,9 +152,7 @@ class CachedBackend:
             replies.append(self._costing(reply) if again else reply)
         return replies
 
-    async def _ask_one(
-        self, key: str, request: Request, ask: Callable[[Sequence[Request]], Awaitable[list[Reply]]]
-    ) -> Reply:
+    async def _ask_one(self, key: str, request: Request, ask: Ask[Request, Reply]) -> Reply:
         try:
             (reply,) = await ask([request])
             self._keep(key, reply)
@@ -188,10 +163,6 @@ class CachedBackend:
     def _keep(self, key: str, reply: Reply) -> None:
         if reply.failure is None:
             self._cache.put(key, asdict(reply))
-
-    def _kept(self, key: str, kind: type[Reply]) -> Reply | None:
-        value = self._cache.get(key)
-        return None if value is None else self._costing(kind(**value))
 
     def _costing(self, reply: Reply) -> Reply:
         """Return a reply that is already paid for, at the cost that it has here."""
@@ -205,12 +176,7 @@ def _retrieve_error(task: asyncio.Task[Any]) -> None:
 
 
 def reply_key(identity: str, request: ChatRequest | ChoiceRequest) -> str:
-    """Return the key of a reply: the sha256 of who answers and of the request.
-
-    Args:
-        identity: of the backend.
-        request: all of it decides the reply.
-    """
+    """Return the key of a reply: the sha256 of the backend's identity and of all of the request."""
     asked = type(request).__name__
     fields = {_KEYED_AS.get(name, name): value for name, value in asdict(request).items()}
     tree = {"answers": identity, "asked": _KEYED_AS.get(asked, asked), **fields}

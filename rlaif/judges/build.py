@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from rlaif.inference.model_backend import Backends, ModelBackend
-from rlaif.inference.openai_server import OpenAIServer
+from rlaif.inference.openai_server import OpenAIServer, Spending
+from rlaif.inference.requests import Backends, ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
-from rlaif.inference.spending import Spending
 from rlaif.judges.first_to_decide import FirstToDecide
 from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rlaif.chat import Messages
-from rlaif.inference.model_backend import ModelBackend
-from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
+from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest, ModelBackend
 from rlaif.judges.llm import LlmSpec, Sampling
 from rlaif.judges.verdict import Status
 from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter

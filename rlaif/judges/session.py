@@ -44,7 +44,7 @@ def shown_bytes(question: Question, answers: Sequence[str]) -> int:
 
 
 class JudgeSession:
-    """Serves the models of judges; see `rlaif.inference.model_backend.Backends`.
+    """Serves the models of judges; see `rlaif.inference.requests.Backends`.
 
     Args:
         specs: the judges.
@@ -132,7 +132,7 @@ class JudgeSession:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model of a session; see `rlaif.inference.model_backend.ModelBackend`.
+    """One model of a session; see `rlaif.inference.requests.ModelBackend`.
 
     Attributes:
         identity: names the weights that answer: their sha256, or a hub's model and commit.

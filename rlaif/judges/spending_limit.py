@@ -1,7 +1,7 @@
 """The limit on what a judge's endpoints may charge."""
 
 from rlaif.errors import UserError
-from rlaif.inference.spending import Spending
+from rlaif.inference.openai_server import Spending
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.recipe.backend import OpenAIBackend

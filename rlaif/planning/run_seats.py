@@ -10,7 +10,7 @@ from typing import Literal
 
 from rlaif.errors import UserError
 from rlaif.inference.pools import judge_context
-from rlaif.inference.vllm.device import cpu_kv_bytes
+from rlaif.inference.vllm.actor import cpu_kv_bytes
 from rlaif.models.context import context_within
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.shape import ModelShape

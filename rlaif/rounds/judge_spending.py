@@ -4,7 +4,7 @@ Invariant: the recorded amount never falls: it is the larger of `spending.json` 
 answer that a kill kept from both costs nothing again, since the response cache has it.
 """
 
-from rlaif.inference.spending import Spending
+from rlaif.inference.openai_server import Spending
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending

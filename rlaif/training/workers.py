@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rlaif.background import in_background
-from rlaif.cluster.shortage import ResourceWait
+from rlaif.cluster.resources import ResourceWait
 from rlaif.errors import RlaifError, WorkError
 from rlaif.recipe import TrainersSection
 from rlaif.training.job import OnStep, TrainingJob, Worker

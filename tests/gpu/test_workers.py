@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.resources import ClusterDemand
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection

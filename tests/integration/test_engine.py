@@ -8,7 +8,7 @@ import torch
 
 from rlaif.errors import WorkError
 from rlaif.inference.requests import ChatRequest, ChoiceRequest, SampleRequest, ScoreRequest
-from rlaif.inference.vllm.device import engine_options, lora_options
+from rlaif.inference.vllm.actor import engine_options, lora_options
 from rlaif.inference.vllm.engine import VllmEngine
 from rlaif.prompts.front_matter import PairwiseJson
 from rlaif.recipe import EnginesSection

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.resources import ClusterDemand
 from rlaif.errors import WorkError
 from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
 from rlaif.inference.vllm.actor import EngineSpec

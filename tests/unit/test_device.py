@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.inference.vllm import device
-from rlaif.inference.vllm.device import cpu_kv_bytes, cpu_threads, engine_options, lora_options
+from rlaif.inference.vllm.actor import cpu_kv_bytes, cpu_threads, engine_options, lora_options
 from rlaif.models import dtype
 from rlaif.models.dtype import has_cpu_bf16, weights_dtype
 from rlaif.recipe import EnginesSection
 
 GIB = 1 << 30
+MEMORY = namedtuple("MEMORY", "total available")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_weights_are_what_the_recipe_says_or_what_the_hardware_is_fast_at(monkey
 
 
 def test_an_engine_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_available_memory", lambda: 16 * GIB)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: MEMORY(64 * GIB, 16 * GIB))
     monkeypatch.setattr(dtype, "has_cpu_bf16", lambda: False)
     options = engine_options(EnginesSection(), False, "auto", 1024, engines_on_node=1)
     assert options == {
@@ -99,8 +99,7 @@ def test_the_cache_on_a_cpu_leaves_room_for_the_trainer(available: int, engines:
 
 
 def test_the_memory_asked_for_is_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = namedtuple("memory", "total available")
-    monkeypatch.setattr("psutil.virtual_memory", lambda: memory(64 * GIB, 8 * GIB))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: MEMORY(64 * GIB, 8 * GIB))
     assert engine_options(EnginesSection(), False, "float32", 1024, engines_on_node=1)["kv_cache_memory_bytes"] == GIB
 
 

@@ -18,10 +18,9 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.openai_server import OpenAIServer
+from rlaif.inference.openai_server import OpenAIServer, Spending
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
-from rlaif.inference.spending import Spending
 from rlaif.judges.build import build_judge, open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spending_limit import limited_spending

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from rlaif.cluster.placement import ClusterDemand, Resources
+from rlaif.cluster.resources import ClusterDemand, Resources
 from rlaif.errors import UserError
 from rlaif.evaluation.predict import PredictSettings
 from rlaif.inference.pools import RunPools, judge_context

@@ -13,7 +13,7 @@ import pytest
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
-from rlaif.inference.response_cache import CachedBackend, ResponseCache, default_path, reply_key
+from rlaif.inference.response_cache import CachedBackend, ResponseCache, reply_key
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 
@@ -218,7 +218,7 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
 
 def test_the_cache_lies_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RLAIF_CACHE", str(tmp_path))
-    assert default_path() == ResponseCache().path == tmp_path / "verdicts.sqlite"
+    assert ResponseCache().path == tmp_path / "verdicts.sqlite"
 
 
 def test_a_file_that_is_no_cache_is_refused_with_what_to_do(tmp_path: Path) -> None:

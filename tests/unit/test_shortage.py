@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.cluster.placement import Resources, share_devices
-from rlaif.cluster.shortage import ResourceWait
+from rlaif.cluster.resources import Resources, ResourceWait, share_devices
 from rlaif.errors import WorkError
 from rlaif.recipe import ClusterSection
 
@@ -33,7 +32,7 @@ def test_one_of_each_is_the_least() -> None:
 def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_on: bool, coming: bool = False) -> Any:
     """Wait in a cluster that has one number of GPUs after another; returns what came and the messages."""
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": there.pop(0) if len(there) > 1 else there[0]})
-    monkeypatch.setattr("rlaif.cluster.shortage._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("rlaif.cluster.resources._LOOK_SECONDS", 0.01)
     messages: list[str] = []
 
     async def work() -> Any:

@@ -8,10 +8,11 @@ along another one that is also at its last.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from rlaif.cluster.placement import ClusterDemand
+from rlaif.cluster.resources import ClusterDemand
 from rlaif.errors import WorkError
 from rlaif.inference.requests import (
     ChatReply,
@@ -34,10 +35,7 @@ class EnginePool:
     """Engines of one model, asked by asyncio code of the driver.
 
     Args:
-        spec: what each engine is made of.
-        demand: what shares the cluster.
         attempts: how often a request is tried.
-        emit: takes events.
 
     Attributes:
         base: the model that the engines start with.
@@ -64,10 +62,7 @@ class EnginePool:
         return "" if os.path.isdir(self._spec.base_id) else self._spec.base_id
 
     async def start(self, engines: int | None = None) -> None:
-        """Start the engines that are not there, and give them the current weights.
-
-        Args:
-            engines: how many the cluster has room for; None is all.
+        """Start the engines that are not there, as many as the cluster has room for; None is all.
 
         Raises:
             WorkError: an engine does not start; its reason is in the message.
@@ -141,10 +136,8 @@ class EnginePool:
         last = ""
         for attempt in range(1, self._attempts + 1):
             try:
-                if 1 < attempt == self._attempts:
-                    async with self._last_attempts:
-                        return await self._best_slot().call(call), attempt
-                return await self._best_slot().call(call), attempt
+                async with self._last_attempts if 1 < attempt == self._attempts else nullcontext():
+                    return await self._best_slot().call(call), attempt
             except EngineDied as lost:
                 if not self.running:
                     raise self._no_engine_left() from None

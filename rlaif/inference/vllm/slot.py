@@ -7,8 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from rlaif.cluster.placement import ClusterDemand
-from rlaif.cluster.shortage import ResourceWait
+from rlaif.cluster.resources import ClusterDemand, ResourceWait
 from rlaif.errors import WorkError, first_line
 from rlaif.inference.vllm.actor import EngineSpec, remote_engine
 from rlaif.store.events import Emit, EngineLost
@@ -26,11 +25,7 @@ class EngineSlot:
     """One engine of a pool.
 
     Args:
-        number: of the slot in its pool.
-        spec: what the engine is made of.
-        demand: what shares the cluster.
         weights: returns what the engine must answer with.
-        emit: takes events.
 
     Attributes:
         in_flight: requests that the engine is working on.
@@ -96,17 +91,9 @@ class EngineSlot:
             self.in_flight -= 1
 
     async def update(self) -> float:
-        """Give the engine the current weights; returns the probe's largest difference, in nats.
-
-        Raises:
-            WorkError: the engine does not reproduce the trainer's log-probabilities.
-        """
-        from ray.exceptions import RayTaskError
-
+        """Give the engine the current weights; returns the probe's largest difference, in nats."""
         try:
-            return float(await self._call(lambda actor: actor.update.remote(self._weights())))
-        except RayTaskError as error:
-            raise WorkError(str(error.cause)) from error
+            return float(await self._call(self._load))
         except EngineDied:
             await self.wait_ready()
             return 0.0
@@ -138,10 +125,15 @@ class EngineSlot:
         self._actor = self._starting = None
 
     def _new_actor(self) -> None:
+        import ray
+
         self._remove_group()
         options = self._demand.actor_options(self._spec.section)
         self._group = getattr(options.get("scheduling_strategy"), "placement_group", None)
-        on_node = 1 if self._spec.gpu else _per_node(self._spec.section.engines)
+        on_node = 1
+        if not self._spec.gpu:
+            nodes = sum(node["Alive"] for node in ray.nodes())
+            on_node = -(-self._spec.section.engines // max(1, nodes))
         self._actor = remote_engine(options).remote(self._spec, on_node)
 
     def _remove_group(self) -> None:
@@ -153,21 +145,19 @@ class EngineSlot:
 
     async def _make_ready(self) -> None:
         """Wait until the engine can answer with the current weights; without room for it, leave the slot empty."""
+        import ray
         from ray.exceptions import RayActorError, RayTaskError
 
-        role = self._spec.role
+        role, demand = self._spec.role, self._demand
         for start in range(1, _STARTS + 1):
             try:
                 coming = asyncio.wrap_future(self._actor.ready.remote().future())
-                demand = self._demand
                 wait = ResourceWait(demand.cluster, demand.sampling, f"the {role} engines", self._emit)
                 if await wait.watch(coming) is None:
-                    import ray
-
                     ray.kill(self._actor)
                     self._actor = None
                 elif self._weights().kind != "base":
-                    await self._load()
+                    await self._load(self._actor)
                 return
             except (RayActorError, RayTaskError) as error:
                 broken = isinstance(error, RayTaskError) or error.actor_init_failed
@@ -178,11 +168,11 @@ class EngineSlot:
                 self._report_loss(error)
                 self._new_actor()
 
-    async def _load(self) -> None:
+    async def _load(self, actor: Any) -> Any:
         from ray.exceptions import RayTaskError
 
         try:
-            await self._actor.update.remote(self._weights())
+            return await actor.update.remote(self._weights())
         except RayTaskError as error:
             raise WorkError(str(error.cause)) from error
 
@@ -190,14 +180,6 @@ class EngineSlot:
         self._deaths += 1
         reason = first_line(error)
         self._emit(EngineLost(role=self._spec.role, engine=self.number, deaths=self._deaths, reason=reason))
-
-
-def _per_node(engines: int) -> int:
-    """Return how many of so many engines share a node."""
-    import ray
-
-    nodes = max(1, sum(1 for node in ray.nodes() if node["Alive"]))
-    return -(-engines // nodes)
 
 
 def _last_line(error: BaseException) -> str:

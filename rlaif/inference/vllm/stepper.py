@@ -19,12 +19,10 @@ class StepRequest:
     """A request on its way through vLLM.
 
     Attributes:
-        prompt_token_ids: the prompt.
         params: vLLM's `SamplingParams`.
         lora: vLLM's request for the adapter that answers, or None for the base model.
         finish: turns vLLM's output into the reply.
         alone: keep every other request out of vLLM while this one runs.
-        future: takes the reply.
     """
 
     prompt_token_ids: list[int]
@@ -132,8 +130,7 @@ class Stepper:
         failed: list[StepRequest | _Call] = list(self._running.values())
         self._running.clear()
         while not self._inbox.empty():
-            item = self._inbox.get()
-            if item is not None:
+            if item := self._inbox.get():
                 failed.append(item)
         for item in failed:
             item.future.set_exception(WorkError(f"the engine stopped: {error}"))

@@ -1,15 +1,23 @@
-"""Where engines run on a Ray cluster, and what engines and training workers need of it together.
+"""What engines and training workers need of a Ray cluster, where they run on it, and the wait for what it lacks.
 
 An engine on one GPU is one actor with one GPU. An engine over several is a placement group with a bundle a GPU,
 packed on one node where it fits: the actor sits in the first bundle without a GPU of its own, and vLLM's Ray executor
 puts a worker into each. On a CPU with `placement: shared` engines and trainer take turns, so engines reserve nothing.
 """
 
+import asyncio
+import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rlaif.errors import WorkError
 from rlaif.recipe import ClusterSection, EnginesSection
+from rlaif.store.events import Emit, Waiting
+
+T = TypeVar("T")
+
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +43,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ClusterDemand:
-    """The engine pools, and the training workers if any, that share a Ray cluster.
-
-    Attributes:
-        cluster: the recipe's section.
-        gpu: whether they run on GPUs.
-        pools: the section of each engine pool.
-        trains: whether training workers use the cluster too.
-    """
+    """The engine pools, and the training workers if `trains`, that share a Ray cluster."""
 
     cluster: ClusterSection
     gpu: bool
@@ -138,3 +139,83 @@ def share_devices(asked: list[tuple[int, int]], devices: int) -> list[int]:
         index = min(short, key=lambda index: given[index] / asked[index][0])
         given[index] += 1
         left -= asked[index][1]
+
+
+class ResourceWait:
+    """One wait for resources; a context that asks the autoscaler for them no longer than it is open.
+
+    The cluster's total resources count, not those that are free: actors of an earlier stage are about to end, and
+    whatever else works at the same time is part of what is needed.
+
+    Args:
+        cluster: how long to wait, and whether to go on without what is missing.
+        resources: what is needed.
+        who: needs them, in the plural; for messages.
+        emit: takes a `Waiting` for each message.
+    """
+
+    def __init__(self, cluster: ClusterSection, resources: Resources, who: str, emit: Emit) -> None:
+        self._cluster, self._resources, self._who, self._emit = cluster, resources, who, emit
+        self._since: float | None = None
+        self._asked = False
+
+    async def until_there(self) -> None:
+        """Wait until the cluster has the resources.
+
+        Raises:
+            WorkError: they did not come in time, and the recipe does not go on without them.
+        """
+        with self:
+            while not self.over() and self._since is not None:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def watch(self, coming: "Awaitable[T]") -> T | None:
+        """Await what needs the resources; None if it did not come in time and the recipe goes on without it."""
+        task = asyncio.ensure_future(coming)
+        try:
+            with self:
+                while not self.over():
+                    done, _ = await asyncio.wait([task], timeout=_LOOK_SECONDS)
+                    if done:
+                        return task.result()
+            return None
+        finally:
+            task.cancel()
+
+    def over(self) -> bool:
+        """Report a shortage once; return whether it has lasted too long and the recipe goes on without what is missing.
+
+        Raises:
+            WorkError: it has been missing for too long, and the recipe gives up.
+        """
+        missing, minutes = self._resources.missing(), self._cluster.wait_minutes
+        message = f"{self._who} need {missing} more than the Ray cluster has"
+        if not missing:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+            self._emit(Waiting(message=f"waiting up to {minutes:g} minutes: {message}"))
+            _ask_autoscaler(self._resources)
+            self._asked = True
+        elif time.monotonic() > self._since + 60 * minutes:
+            if self._cluster.shortage == "give_up":
+                raise WorkError(f"{message}; waited {minutes:g} minutes (cluster.wait_minutes)")
+            self._emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
+            return True
+        return False
+
+    def __enter__(self) -> "ResourceWait":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._asked:
+            _ask_autoscaler(Resources())
+
+
+def _ask_autoscaler(resources: Resources) -> None:
+    """Ask Ray's autoscaler, where there is one, for resources that no actor asks for yet."""
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    if ray.is_initialized():
+        request_resources(bundles=[{"GPU": 1}] * resources.gpus + [{"CPU": 1}] * resources.cpus)
