@@ -34,7 +34,7 @@ class Fault:
     found: str = ""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The path with its line or row."""
         if self.row is not None:
             return f"{self.path}: row {self.row}"
@@ -42,13 +42,13 @@ class Fault:
 
     @property
     def message(self) -> str:
-        """The fault without its place."""
+        """The fault without its location."""
         message = "; ".join(filter(None, (self.problem, f"expected {self.expected}" if self.expected else "")))
         found = f" (got {self.found})" if self.found else ""
         return ": ".join(filter(None, (self.field, f"{message}{found}")))
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.place, self.message)))
+        return ": ".join(filter(None, (self.location, self.message)))
 
 
 class RlaifError(Exception):

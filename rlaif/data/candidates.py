@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, shown
+from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, UniqueIds, read_file
 
 _COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer")
-_RENAMED = {"reference": "gold_answer"}
+_RENAMED = {"reference": Renamed("gold_answer")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ def read_candidates(path: str) -> list[Candidates]:
         UserError: the file is not valid; the error names the file, the line or row, the field and the expected value.
     """
     groups: dict[tuple[str, str], _Group] = {}
-    for row in read_file(path, _COLUMNS, _RENAMED).rows:
+    for row in read_file(path, _COLUMNS, _RENAMED):
         key = (row.text("question"), row.optional("context") or "")
         gold_answer = row.optional("gold_answer")
         group = groups.setdefault(key, _Group(row, _id(row), gold_answer))
         if gold_answer != group.gold_answer:
-            raise row.error("gold_answer", f"differs from the one at {group.first.place} for the same question")
+            raise row.error("gold_answer", f"differs from the one at {group.first.location} for the same question")
         group.answers += _answers(row)
     if not groups:
         raise UserError(Fault(path, "no rows", expected="at least one"))

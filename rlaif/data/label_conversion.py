@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rlaif.data.labels import Label
 from rlaif.data.seeded_random import SeededRandom
 from rlaif.errors import Fault, UserError, shown
+from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file
 
 Format = Literal["llmbar", "marks"]
@@ -108,7 +109,7 @@ def convert_labels(
 
 def _rows(path: str, form: Format | None) -> Iterator[Row]:
     forms: Sequence[Format] = ("llmbar", "marks") if form is None else (form,)
-    return read_file(path, sorted({column for name in forms for column in _COLUMNS[name]})).rows
+    return read_file(path, sorted({column for name in forms for column in _COLUMNS[name]}))
 
 
 def _format(row: Row) -> Format:
@@ -124,7 +125,7 @@ def _llmbar(row: Row) -> Label:
     if better not in ("1", "2"):
         raise row.error("label", expected="1 or 2, the better output", found=shown(row.values.get("label")))
     return Label(
-        id=str(row.values.get("id") or row.place.rpartition(":")[2].strip()),
+        id=str(row.values.get("id") or row.location.rpartition(":")[2].strip()),
         question=row.text("instruction"),
         answer_a=row.text("output_1", blank=True),
         answer_b=row.text("output_2", blank=True),
@@ -191,7 +192,7 @@ def _question(name: str, question: str, row: Row, details: Mapping[str, Any] | N
 
 def _details(path: str) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for row in read_file(path, ("id", "context", "gold_answer"), {"answer": "gold_answer"}).rows:
+    for row in read_file(path, ("id", "context", "gold_answer"), {"answer": Renamed("gold_answer")}):
         name = row.text("id")
         row.optional("context")
         found[name] = row.values

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
+from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, UniqueIds, read_file
-from rlaif.io.validation import pydantic_fault
+from rlaif.io.yaml_file import pydantic_fault
 
 Side = Literal["a", "b", "tie"]
 
@@ -69,7 +70,7 @@ class Label(BaseModel):
 
 _FIELDS = tuple(Label.model_fields)
 _OPTIONAL = tuple(name for name, field in Label.model_fields.items() if not field.is_required())
-_RENAMED = {"reference": "gold_answer"}
+_RENAMED = {"reference": Renamed("gold_answer")}
 
 
 def load_labels(path: str, limit: int | None = None) -> list[Label]:
@@ -85,7 +86,7 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
     """
     labels: list[Label] = []
     ids = UniqueIds()
-    for row in read_file(path, _FIELDS, _RENAMED).rows:
+    for row in read_file(path, _FIELDS, _RENAMED):
         if limit is not None and len(labels) == limit:
             break
         label = _label(row)

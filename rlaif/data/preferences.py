@@ -57,7 +57,7 @@ def read_preferences(path: str) -> list[Preference]:
     """
     preferences = []
     ids = UniqueIds()
-    for row in read_file(path, _COLUMNS).rows:
+    for row in read_file(path, _COLUMNS):
         preference = _preference(row)
         ids.add(row, preference.id)
         preferences.append(preference)
@@ -84,7 +84,7 @@ def _preference(row: Row) -> Preference:
     if source not in ("ai", "human"):
         raise row.error("source", expected="ai or human", found=shown(source))
     complete = all(values.get(column) is not None for column in _SAMPLED)
-    name = values.get("pair_id") or values.get("id") or row.place.removeprefix("./")
+    name = values.get("pair_id") or values.get("id") or row.location.removeprefix("./")
     return Preference(
         id=str(name),
         prompt=prompt,

@@ -8,8 +8,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 from rlaif.data.demo.questions import demo_questions
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, first_line
-from rlaif.io.rows import Row, Table, UniqueIds, read_file, with_new_names
+from rlaif.io.renamed import Renamed
+from rlaif.io.rows import Row, UniqueIds, read_file, with_new_names
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, QuestionSource
 
 
@@ -32,17 +32,40 @@ def load_questions(source: QuestionSource) -> list[Question]:
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
-    names = list(dict.fromkeys(source.columns.model_dump().values()))
+    columns = list(dict.fromkeys(source.columns.model_dump().values()))
     # If the recipe maps the gold answer to another column, a column called `answer` may hold something else.
-    renamed = {"answer": "gold_answer"} if source.columns.gold_answer == "gold_answer" else {}
+    renames = {"answer": Renamed("gold_answer")} if source.columns.gold_answer == "gold_answer" else {}
     if isinstance(source, DatasetQuestions):
-        table = read_dataset(source, names, renamed)
+        name = f"{source.id}[{source.split}]"
+        rows = with_new_names(_dataset_rows(source, name, [*columns, *renames]), renames)
     else:
-        table = read_file(source.path, names, renamed)
-    questions = list(_questions(table, source.columns, islice(table.rows, source.limit)))
+        name, rows = source.path, read_file(source.path, columns, renames)
+    questions = list(_questions(name, islice(rows, source.limit), source.columns))
     if not questions:
-        raise UserError(Fault(table.name, "no questions", expected="at least one"))
+        raise UserError(Fault(name, "no questions", expected="at least one"))
     return questions
+
+
+def _dataset_rows(source: DatasetQuestions, name: str, columns: list[str]) -> Iterator[Row]:
+    """Yield the rows of a split of a dataset, on the Hub or in a local folder, also one that `save_to_disk` wrote."""
+    import datasets
+
+    folder = Path(source.id)
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            data = datasets.load_from_disk(source.id)[source.split]
+        elif (folder / "state.json").is_file():
+            data = datasets.load_from_disk(source.id)
+        else:
+            data = datasets.load_dataset(source.id, source.name, split=source.split)
+    except KeyError:
+        raise UserError(Fault(name, "no such split")) from None
+    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        raise UserError(Fault(name, first_line(error))) from None
+    there = list(data.column_names)
+    selected = data.select_columns([column for column in there if column in columns])
+    for number, values in enumerate(selected, start=1):
+        yield Row(name, values, there, number=number)
 
 
 def questions_sha(questions: Iterable[Question]) -> str:
@@ -54,8 +77,8 @@ def questions_sha(questions: Iterable[Question]) -> str:
     return digest.hexdigest()
 
 
-def _questions(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[Question]:
-    reader = _RowReader(table, columns)
+def _questions(name: str, rows: Iterable[Row], columns: Columns) -> Iterator[Question]:
+    reader = _RowReader(columns)
     id_counts: Counter[str] = Counter()
     ids = UniqueIds()
     for row in rows:
@@ -63,11 +86,11 @@ def _questions(table: Table, columns: Columns, rows: Iterable[Row]) -> Iterator[
         if not text:
             raise row.error("", "empty question")
         context = reader.context(row)
-        name = reader.text(row, "id") or _content_id(text, context, id_counts)
-        ids.add(row, name)
+        id_ = reader.text(row, "id") or _content_id(text, context, id_counts)
+        ids.add(row, id_)
         gold_answer, doc_link = reader.text(row, "gold_answer"), reader.text(row, "doc_link")
-        yield Question(name, text, context, gold_answer or None, doc_link or None)
-    reader.check_mapped()
+        yield Question(id_, text, context, gold_answer or None, doc_link or None)
+    reader.check_mapped(name)
 
 
 def _content_id(question: str, context: str, id_counts: Counter[str]) -> str:
@@ -80,13 +103,11 @@ def _content_id(question: str, context: str, id_counts: Counter[str]) -> str:
 class _RowReader:
     """Reads the parts of a question from rows, and records which columns exist."""
 
-    def __init__(self, table: Table, columns: Columns) -> None:
-        self._table = table
+    def __init__(self, columns: Columns) -> None:
         self._columns: dict[str, str] = columns.model_dump()
         # A column that the recipe sets must exist; a column with its default name may be missing.
         defaults = Columns().model_dump()
-        self._named = {part for part, column in self._columns.items() if column != defaults[part]}
-        self._seen: set[str] = set()
+        self._unseen = {part for part, column in self._columns.items() if column != defaults[part]}
         self._keys: dict[str, None] = {}
 
     def text(self, row: Row, part: str) -> str:
@@ -112,64 +133,27 @@ class _RowReader:
             parts.append(text.strip())
         return row.checked(self._columns["context"], "\n\n".join(part for part in parts if part))
 
-    def check_mapped(self) -> None:
-        """Raise UserError if the recipe sets a column that no row has."""
-        for part in sorted(self._named - self._seen):
-            if self._keys:
-                raise UserError(self._missing(Fault(self._table.name), part, list(self._keys)))
+    def check_mapped(self, name: str) -> None:
+        """Raise UserError if the recipe sets a column that no row of the source has."""
+        if self._unseen and self._keys:
+            raise UserError(Fault(name, self._no_column(min(self._unseen), self._keys)))
 
     def _value(self, row: Row, part: str) -> Any:
         column = self._columns[part]
         self._keys.update(dict.fromkeys(row.columns))
         if column in row.values:
-            self._seen.add(part)
+            self._unseen.discard(part)
         elif part == "question":
-            fault = Fault(self._table.name, line=row.line if self._table.ragged else None)
-            raise UserError(self._missing(fault, part, row.columns))
+            problem = self._no_column(part, row.columns)
+            raise UserError(Fault(row.path, problem, row.line if row.ragged else None))
         return row.values.get(column)
 
-    def _missing(self, fault: Fault, part: str, columns: Iterable[str]) -> Fault:
-        problem = (
+    def _no_column(self, part: str, columns: Iterable[str]) -> str:
+        return (
             f"no column {self._columns[part]!r}; columns here: {', '.join(columns) or 'none'}; "
             f"columns.{part} in the recipe names the column of the {part.replace('_', ' ')}"
         )
-        return replace(fault, problem=problem)
 
 
 def _kind(value: object) -> str:
     return {"list": "a list", "dict": "an object", "NoneType": "null"}.get(type(value).__name__, type(value).__name__)
-
-
-def read_dataset(source: DatasetQuestions, columns: list[str], renamed: Mapping[str, str]) -> Table:
-    """Open a split of a dataset on the Hugging Face Hub or in a local folder, also one that `save_to_disk` wrote.
-
-    Args:
-        source: id or folder, configuration and split of the dataset.
-        columns, renamed: as in `rlaif.io.rows.read_file`.
-
-    Raises:
-        UserError: the dataset, configuration or split does not exist, or the Hub cannot be reached.
-    """
-    import datasets
-
-    name = f"{source.id}[{source.split}]"
-    folder = Path(source.id)
-    try:
-        if (folder / "dataset_dict.json").is_file():
-            data = datasets.load_from_disk(source.id)[source.split]
-        elif (folder / "state.json").is_file():
-            data = datasets.load_from_disk(source.id)
-        else:
-            data = datasets.load_dataset(source.id, source.name, split=source.split)
-    except KeyError:
-        raise UserError(Fault(name, "no such split")) from None
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        raise UserError(Fault(name, first_line(error))) from None
-    names = list(data.column_names)
-    selected = data.select_columns([column for column in names if column in columns or column in renamed])
-
-    def rows() -> Iterator[Row]:
-        for number, values in enumerate(selected, start=1):
-            yield Row(name, values, names, number=number)
-
-    return Table(name, with_new_names(rows(), renamed), ragged=False)

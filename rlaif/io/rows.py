@@ -1,4 +1,4 @@
-"""Rows of a JSONL, CSV or Parquet file or of a dataset, each with its place for messages.
+"""Rows of a JSONL, CSV or Parquet file or of a dataset, each with its location for messages.
 
 Invariant: a file whose content does not match its ending raises `UserError` with its line; values are unchanged.
 """
@@ -6,13 +6,14 @@ Invariant: a file whose content does not match its ending raises `UserError` wit
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rlaif.errors import Fault, UserError, first_line, shown
-from rlaif.io.renamed import warn_renamed
+from rlaif.io.renamed import Renames, warn_renamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Row:
         columns: those of the file, or of this row of a JSONL file.
         line: of the file, from 1; None for Parquet and datasets.
         number: of the row, from 1, where there is no line.
+        ragged: the row has columns of its own (JSONL), so a missing one is a fault of the row, not of the file.
     """
 
     path: str
@@ -32,20 +34,25 @@ class Row:
     columns: Sequence[str]
     line: int | None = None
     number: int | None = None
+    ragged: bool = False
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The path with the line or row, such as `questions.csv:7`."""
-        return Fault(self.path, line=self.line, row=self.number).place
+        return Fault(self.path, line=self.line, row=self.number).location
 
     @property
     def shown_columns(self) -> str:
         """The columns for a message."""
         return ", ".join(self.columns) or "none"
 
+    def fault(self, field: str, problem: str = "", expected: str = "", found: str = "") -> Fault:
+        """Return a fault of a field, or of the row if `field` is ""."""
+        return Fault(self.path, problem, self.line, self.number, field, expected, found)
+
     def error(self, field: str, problem: str = "", expected: str = "", found: str = "") -> UserError:
-        """Return the error of a field, or of the row if `field` is ""."""
-        return UserError(Fault(self.path, problem, self.line, self.number, field, expected, found))
+        """Return `fault` as an error."""
+        return UserError(self.fault(field, problem, expected, found))
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return the text in a column; raise UserError if it is missing, not a text or, without `blank`, blank."""
@@ -76,44 +83,25 @@ class Row:
 class UniqueIds:
     """The ids of a file's rows, each of which may occur once."""
 
-    _places: dict[str, str]
-
-    def __init__(self) -> None:
-        self._places = {}
+    _locations: dict[str, str] = field(default_factory=dict)
 
     def add(self, row: Row, name: str) -> None:
         """Record an id, or raise UserError with both rows that have it."""
-        if name in self._places:
-            raise row.error("id", f"{name!r} is also that of {self._places[name]}", expected="ids that differ")
-        self._places[name] = row.place
+        if name in self._locations:
+            raise row.error("id", f"{name!r} is also that of {self._locations[name]}", expected="ids that differ")
+        self._locations[name] = row.location
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of one source.
-
-    Attributes:
-        name: of the file or dataset, for messages.
-        rows: read lazily.
-        ragged: each row has its own columns (JSONL), so a missing column is a fault of the row, not of the file.
-    """
-
-    name: str
-    rows: Iterator[Row]
-    ragged: bool
-
-
-def read_file(path: str, columns: Sequence[str], renamed: Mapping[str, str] | None = None) -> Table:
-    """Open a file of rows by its ending.
+def read_file(path: str, columns: Sequence[str], renames: Renames | None = None) -> Iterator[Row]:
+    """Read the rows of a file, by its ending.
 
     Args:
         path: local path or fsspec URL.
         columns: those wanted; Parquet leaves the others unread.
-        renamed: new names of columns by old ones that are still accepted.
+        renames: old names of columns that are still accepted.
 
     Raises:
-        UserError: the ending is unknown, or the file does not exist or cannot be read; later, from `rows`, a row is
-            malformed.
+        UserError: the ending is unknown, the file does not exist or cannot be read, or a row is malformed.
     """
     ending = Path(path).suffix.lower()
     if ending == ".jsonl":
@@ -121,25 +109,24 @@ def read_file(path: str, columns: Sequence[str], renamed: Mapping[str, str] | No
     elif ending == ".csv":
         rows = _csv_rows(path, _text(path))
     elif ending == ".parquet":
-        rows = _parquet_rows(path, _bytes(path), [*columns, *(renamed or ())])
+        rows = _parquet_rows(path, _bytes(path), [*columns, *(renames or ())])
     else:
         raise UserError(Fault(path, f"unknown ending {ending!r}", expected="a file of .jsonl, .csv or .parquet"))
-    return Table(path, with_new_names(rows, renamed or {}), ragged=ending == ".jsonl")
+    return with_new_names(rows, renames or {})
 
 
-def with_new_names(rows: Iterator[Row], renamed: Mapping[str, str]) -> Iterator[Row]:
+def with_new_names(rows: Iterator[Row], renames: Renames) -> Iterator[Row]:
     """Yield the rows with the values of old columns under their new names; warn once of each old column."""
     known: set[str] = set()
     for row in rows:
-        for old in row.columns if renamed else ():
-            if old not in renamed:
+        for old in row.columns:
+            if old not in renames:
                 continue
-            new = renamed[old]
-            if new in row.columns:
-                raise row.error(old, f"is the old name of {new}, which is given too", expected="one of the two")
+            renames[old].refuse_both(row.columns, row.fault(old))
+            new = renames[old].name
             if old not in known:
                 known.add(old)
-                warn_renamed(row.place, old, new)
+                warn_renamed(row.location, old, new)
             row = replace(row, values={new if name == old else name: value for name, value in row.values.items()})
         yield row
 
@@ -177,7 +164,7 @@ def _jsonl_rows(path: str, text: str) -> Iterator[Row]:
             raise UserError(Fault(path, f"not JSON: {first_line(error)}", line)) from None
         if not isinstance(values, dict):
             raise UserError(Fault(path, "", line, expected="a JSON object", found=type(values).__name__))
-        yield Row(path, values, list(values), line)
+        yield Row(path, values, list(values), line, ragged=True)
 
 
 def _csv_rows(path: str, text: str) -> Iterator[Row]:
@@ -210,13 +197,11 @@ def _parquet_rows(path: str, data: bytes, columns: Sequence[str]) -> Iterator[Ro
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         there = list(file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[column for column in there if column in columns]):
-            for values in batch.to_pylist():
-                number += 1
-                yield Row(path, values, there, number=number)
+        batches = file.iter_batches(columns=[column for column in there if column in columns])
+        for number, values in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), start=1):
+            yield Row(path, values, there, number=number)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(Fault(path, f"not Parquet: {first_line(error)}")) from None

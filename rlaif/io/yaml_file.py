@@ -1,11 +1,10 @@
 """YAML 1.2 that a person writes, checked by a pydantic model; every fault names the file, the line and the key.
 
-Invariant: a duplicate key is an error, and each key keeps the place where it was written, be it a file or `--set`.
+Invariant: a duplicate key is an error, and each key keeps the location where it was written, be it a file or `--set`.
 """
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +14,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from rlaif import errors
-from rlaif.errors import Fault, UserError
-from rlaif.io.renamed import Renamed, new_name, warn_renamed
-from rlaif.io.validation import pydantic_fault
+from rlaif.errors import Fault, UserError, shown
+from rlaif.io.renamed import Renames, new_name, warn_renamed
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
-Place = tuple[str, int | None]
+Location = tuple[str, int | None]
 """A file or an option, and the line, from 1."""
 
 
@@ -31,22 +29,19 @@ class YamlMapping:
 
     Attributes:
         tree: the values.
-        places: of each key; `()` is the mapping itself.
-        renamed: new names by dotted old key; see `rename`.
+        locations: of each key; `()` is the mapping itself.
+        renames: the old names of keys that are still accepted.
     """
 
     tree: dict[str, Any]
-    places: dict[KeyPath, Place]
-    renamed: Mapping[str, Renamed]
+    locations: dict[KeyPath, Location]
+    renames: Renames = field(default_factory=dict)
 
     def fault(self, key: KeyPath, problem: str = "", expected: str = "", found: str = "") -> Fault:
-        """Return a fault of a key, at the place of the key or of the nearest section above it."""
-        path, line = self._place(key)
-        return Fault(path, problem, line, field=".".join(map(str, key)), expected=expected, found=found)
-
-    def at(self, key: KeyPath) -> str:
-        """Return `file:line` of a key or of the nearest section above it."""
-        return self.fault(key).place
+        """Return a fault of a key, at the location of the key or of the nearest section above it."""
+        written = next(key[:end] for end in range(len(key), -1, -1) if key[:end] in self.locations)
+        path, line = self.locations[written]
+        return Fault(path, problem, line, field=_dotted(key), expected=expected, found=found)
 
     def override(self, setting: str) -> None:
         """Set `a.b=value`, the value in YAML, and create the sections on the way.
@@ -64,29 +59,27 @@ class YamlMapping:
             raise UserError(f"--set {setting}: the value is not YAML") from None
         node, key = self.tree, tuple[str, ...]()
         for index, part in enumerate(parts):
-            if renamed := new_name((*key, part), self.renamed):
-                warn_renamed("--set", ".".join((*key, part)), ".".join((*key, renamed.name)))
-                if index == len(parts) - 1:
-                    value = renamed.value(value, Fault("--set", field=dotted))
-                part = renamed.name
-            key = (*key, part)
+            old = key = (*key, part)
+            if renamed := new_name(old, self.renames):
+                key = (*old[:-1], renamed.name)
+                warn_renamed("--set", _dotted(old), _dotted(key))
             if index == len(parts) - 1:
-                node[part] = value
-                self._move(key, None)
-                self.places[key] = ("--set", None)
-                self.rename(key, value)
-                return
-            if node.get(part) is None:
-                node[part] = {}
-            if not isinstance(node[part], dict):
-                raise UserError(f"--set {setting}: {part} holds a value, not a section")
-            node = node[part]
+                break
+            if node.get(key[-1]) is None:
+                node[key[-1]] = {}
+            node = node[key[-1]]
+            if not isinstance(node, dict):
+                raise UserError(f"--set {setting}: {key[-1]} holds a value, not a section")
+        node[key[-1]] = value = renamed.value(value, Fault("--set", field=dotted)) if renamed else value
+        self._move(key, None)
+        self.locations[key] = ("--set", None)
+        self.rename(key, value)
 
     def replace(self, section: str, other: "YamlMapping") -> None:
-        """Take a section of another mapping, with its places, instead of this mapping's own."""
+        """Take a section of another mapping, with its locations, instead of this mapping's own."""
         self._move((section,), None)
         self.tree[section] = other.tree[section]
-        self.places.update({key: place for key, place in other.places.items() if key[:1] == (section,)})
+        self.locations.update({key: location for key, location in other.locations.items() if key[:1] == (section,)})
 
     def rename(self, key: KeyPath = (), node: Any = None) -> None:
         """Replace the old names of keys by the new ones, below a key, with a `RenamedWarning` for each.
@@ -101,29 +94,21 @@ class YamlMapping:
         if not isinstance(node, dict):
             return
         for old in list(node):
-            path = (*key, old)
-            if renamed := new_name(tuple(map(str, path)), self.renamed):
-                if renamed.name in node:
-                    problem = f"is the old name of {renamed.name}, which is given too"
-                    raise UserError(self.fault(path, problem, "one of the two"))
-                new = (*key, renamed.name)
-                warn_renamed(self.at(path), ".".join(map(str, path)), ".".join(map(str, new)))
-                node[renamed.name] = renamed.value(node.pop(old), self.fault(path))
+            path = new = (*key, old)
+            if renamed := new_name(tuple(map(str, path)), self.renames):
+                fault, new = self.fault(path), (*key, renamed.name)
+                renamed.refuse_both(node, fault)
+                warn_renamed(fault.location, fault.field, _dotted(new))
+                node[renamed.name] = renamed.value(node.pop(old), fault)
                 self._move(path, new)
-                path, old = new, renamed.name
-            self.rename(path, node[old])
-
-    def _place(self, key: KeyPath) -> Place:
-        while key not in self.places:
-            key = key[:-1]
-        return self.places[key]
+            self.rename(new, node[new[-1]])
 
     def _move(self, old: KeyPath, new: KeyPath | None) -> None:
-        """Give the places below one key to another, or drop them."""
-        for key in [key for key in self.places if key[: len(old)] == old]:
-            place = self.places.pop(key)
+        """Give the locations below one key to another, or drop them."""
+        for key in [key for key in self.locations if key[: len(old)] == old]:
+            location = self.locations.pop(key)
             if new is not None:
-                self.places[(*new, *key[len(old) :])] = place
+                self.locations[(*new, *key[len(old) :])] = location
 
 
 def read_text(path: Path) -> str:
@@ -138,25 +123,23 @@ def read_text(path: Path) -> str:
         raise UserError(Fault(str(path), f"cannot be read: {error.strerror}")) from None
 
 
-def parse_mapping(
-    text: str, origin: str, first_line: int = 1, renamed: Mapping[str, Renamed] | None = None
-) -> YamlMapping:
-    """Parse a YAML mapping.
+def parse_mapping(text: str, origin: str, first_line: int = 1, renames: Renames | None = None) -> YamlMapping:
+    """Parse a YAML mapping, and replace the old names of keys.
 
     Args:
         text: the YAML.
         origin: names the file in messages.
         first_line: line of the file on which `text` begins.
-        renamed: new names by dotted old key, `*` for any one part; they replace the old ones.
+        renames: the old names of keys that are still accepted.
 
     Raises:
         UserError: not YAML, not a mapping, or a duplicate key.
     """
     yaml = _yaml()
-    places: dict[KeyPath, Place] = {(): (origin, first_line)}
+    locations: dict[KeyPath, Location] = {(): (origin, first_line)}
     try:
         node = yaml.compose(text)
-        _collect(node, (), places, first_line)
+        _collect(node, (), locations, first_line)
         tree = yaml.constructor.construct_document(node) if isinstance(node, MappingNode) else None
     except YAMLError as error:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
@@ -167,14 +150,14 @@ def parse_mapping(
         raise UserError(Fault(origin, f"not YAML: {errors.first_line(error)}", first_line)) from None
     if tree is None:
         raise UserError(Fault(origin, line=first_line, expected="keys with values: a YAML mapping"))
-    mapping = YamlMapping(tree, places, renamed or {})
+    mapping = YamlMapping(tree, locations, renames or {})
     mapping.rename()
     return mapping
 
 
-def read_mapping(path: Path, renamed: Mapping[str, Renamed] | None = None) -> YamlMapping:
+def read_mapping(path: Path, renames: Renames | None = None) -> YamlMapping:
     """Read a file that holds a YAML mapping; see `parse_mapping`."""
-    return parse_mapping(read_text(path), str(path), renamed=renamed)
+    return parse_mapping(read_text(path), str(path), renames=renames)
 
 
 def dump_yaml(value: Any) -> str:
@@ -189,11 +172,6 @@ def dump_yaml(value: Any) -> str:
 def validated(adapter: TypeAdapter[T], mapping: YamlMapping, context: Any = None) -> T:
     """Check a mapping against a model, or a union of models that a key such as `kind` discriminates.
 
-    Args:
-        adapter: of the model or union.
-        mapping: to check.
-        context: the models' validation context.
-
     Raises:
         UserError: with every fault.
     """
@@ -201,6 +179,34 @@ def validated(adapter: TypeAdapter[T], mapping: YamlMapping, context: Any = None
         return adapter.validate_python(mapping.tree, context=context)
     except ValidationError as error:
         raise UserError(*(_fault(mapping, item) for item in error.errors())) from None
+
+
+def pydantic_fault(item: Any) -> Fault:
+    """Return one item of `ValidationError.errors()` as a fault without a location.
+
+    Its field is "", or the discriminator that is missing or wrong in the union at the item's location.
+    """
+    kind, value = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return Fault("", "unknown key")
+    if kind == "missing":
+        return Fault("", "missing", expected="a value")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = str(item["ctx"]["discriminator"]).strip("'")
+        if kind == "union_tag_not_found":
+            return Fault("", "missing", field=tag, expected="a value")
+        expected = item["ctx"]["expected_tags"]
+        one_of = "one of " if "," in expected else ""
+        return Fault("", field=tag, expected=f"{one_of}{expected}", found=shown(item["ctx"]["tag"]))
+    found = "" if isinstance(value, dict) else shown(value)
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return Fault("", expected="text; put it in quotes", found=found)
+    if kind in ("value_error", "assertion_error"):
+        return Fault("", str(item["ctx"]["error"]), found=found)
+    message = str(item["msg"])
+    if message.startswith("Input should be "):
+        return Fault("", expected=message.removeprefix("Input should be "), found=found)
+    return Fault("", message[:1].lower() + message[1:], found=found)
 
 
 def _yaml() -> YAML:
@@ -212,20 +218,20 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _collect(node: Node | None, key: KeyPath, places: dict[KeyPath, Place], first_line: int) -> None:
-    """Record the place of each key below a node; raise UserError for a duplicate key."""
-    origin = places[()][0]
+def _collect(node: Node | None, key: KeyPath, locations: dict[KeyPath, Location], first_line: int) -> None:
+    """Record the location of each key below a node; raise UserError for a duplicate key."""
+    origin = locations[()][0]
     if isinstance(node, MappingNode):
         for name, value in node.value:
             inner, line = (*key, str(name.value)), first_line + name.start_mark.line
-            if inner in places:
-                raise UserError(Fault(origin, "duplicate key", line, field=".".join(map(str, inner))))
-            places[inner] = (origin, line)
-            _collect(value, inner, places, first_line)
+            if inner in locations:
+                raise UserError(Fault(origin, "duplicate key", line, field=_dotted(inner)))
+            locations[inner] = (origin, line)
+            _collect(value, inner, locations, first_line)
     elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
-            places[(*key, index)] = (origin, first_line + value.start_mark.line)
-            _collect(value, (*key, index), places, first_line)
+            locations[(*key, index)] = (origin, first_line + value.start_mark.line)
+            _collect(value, (*key, index), locations, first_line)
 
 
 def _fault(mapping: YamlMapping, item: Any) -> Fault:
@@ -255,3 +261,7 @@ def _without_tags(mapping: YamlMapping, loc: KeyPath) -> KeyPath:
             node = node[part]
         except (KeyError, IndexError, TypeError):
             return (*key, *rest)
+
+
+def _dotted(key: KeyPath) -> str:
+    return ".".join(map(str, key))

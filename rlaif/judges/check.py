@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlaif.chat import Messages
 from rlaif.errors import Fault, UserError
-from rlaif.io.former_names import current_name
+from rlaif.io.renamed import current_name
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.judge_file import load_judge_file

@@ -89,7 +89,7 @@ def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
 
 
 def _form(path: str) -> Form:
-    row = next(iter(read_file(path, ["chosen", "rejected", "answer_a"]).rows), None)
+    row = next(read_file(path, ["chosen", "rejected", "answer_a"]), None)
     return "preferences" if row is not None and {"chosen", "rejected"} & set(row.columns) else "labels"
 
 

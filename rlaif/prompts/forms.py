@@ -24,12 +24,12 @@ def front_matter_of(mapping: YamlMapping, *, reasoning: bool) -> YamlMapping:
     """Return the front matter of one form of a file that has a section `reasoning`."""
     tree = {key: value for key, value in mapping.tree.items() if key != REASONING}
     if not reasoning:
-        return YamlMapping(tree, mapping.places, {})
+        return YamlMapping(tree, mapping.locations)
     section = mapping.tree[REASONING]
     if not isinstance(section, dict):
         raise UserError(mapping.fault((REASONING,), expected="keys such as verdict", found=shown(section)))
-    places = {key[1:]: place for key, place in mapping.places.items() if key[:1] == (REASONING,)}
-    return YamlMapping({"kind": tree.get("kind"), **section}, places, {})
+    locations = {key[1:]: location for key, location in mapping.locations.items() if key[:1] == (REASONING,)}
+    return YamlMapping({"kind": tree.get("kind"), **section}, locations)
 
 
 def lines_of(lines: Sequence[str], *, reasoning: bool) -> list[str]:

@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from rlaif.chat import Messages
 from rlaif.errors import Fault, UserError
-from rlaif.io.former_names import current_name
+from rlaif.io.renamed import current_name
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import YamlMapping, parse_mapping, read_text, validated
 from rlaif.prompts.forms import REASONING, front_matter_of, lines_of, without_comments

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from rlaif.io.former_names import current_name
+from rlaif.io.renamed import current_name
 from rlaif.recipe.backend import Backend
 from rlaif.recipe.base import Section
 

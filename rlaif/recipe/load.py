@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from rlaif.errors import RenamedWarning, UserError
-from rlaif.io.renamed import Renamed
+from rlaif.io.renamed import Renamed, Renames
 from rlaif.io.resources import find_resource
-from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_text, validated
+from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_mapping, validated
 from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import Recipe
 
 S = TypeVar("S", bound=Section)
 
-RENAMED: Mapping[str, Renamed] = {
+RENAMED: Renames = {
     "judge.canaries": Renamed("gold_set"),
     "questions.*.columns.answer": Renamed("gold_answer", {"answer": "gold_answer"}, others=True),
     "training.max_drift": Renamed("max_mismatch"),
@@ -38,7 +38,7 @@ def load_recipe(name: str, overrides: Iterable[str] | None = None, cluster: str 
         UserError: with the file, the line, the key and what was expected.
     """
     path = find_resource("recipes", name)
-    mapping = parse_mapping(read_text(path), str(path), renamed=RENAMED)
+    mapping = read_mapping(path, RENAMED)
     mapping.tree.setdefault("name", path.stem)
     if cluster is not None:
         mapping.replace("cluster", _read_cluster(cluster))
@@ -47,7 +47,7 @@ def load_recipe(name: str, overrides: Iterable[str] | None = None, cluster: str 
 
 def parse_recipe(text: str, origin: str, overrides: Iterable[str] | None = None) -> Recipe:
     """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
-    return _overridden(Recipe, parse_mapping(text, origin, renamed=RENAMED), overrides)
+    return _overridden(Recipe, parse_mapping(text, origin, renames=RENAMED), overrides)
 
 
 def stored_recipe(text: str, origin: str, overrides: Iterable[str] | None = None) -> Recipe:
@@ -79,7 +79,7 @@ def dump_recipe(recipe: Recipe) -> str:
 def _stored(text: str, origin: str) -> YamlMapping:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedWarning)
-        return parse_mapping(text, origin, renamed=RENAMED)
+        return parse_mapping(text, origin, renames=RENAMED)
 
 
 def _overridden(kind: type[S], mapping: YamlMapping, overrides: Iterable[str] | None) -> S:
@@ -92,7 +92,7 @@ def _read_cluster(name: str) -> YamlMapping:
     """Return the mapping of a file that has one section, `cluster`."""
     if not Path(name).is_file():
         raise UserError(f"--cluster {name}: no such file")
-    mapping = parse_mapping(read_text(Path(name)), name)
+    mapping = read_mapping(Path(name))
     if mapping.tree.keys() != {"cluster"} or not isinstance(mapping.tree["cluster"], dict):
         raise UserError(f"--cluster {name}: expected one section, `cluster:`, as in a recipe")
     return mapping

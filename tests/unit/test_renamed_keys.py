@@ -85,7 +85,7 @@ class Asked(Section):
 def test_a_renamed_key_may_have_other_values(old: str, swap: bool) -> None:
     table = {"orders": Renamed("swap_positions", {"both": True, "given": False})}
     with pytest.warns(RenamedWarning, match="orders is now called swap_positions"):
-        assert validated(TypeAdapter(Asked), parse_mapping(f"orders: {old}", "j.yaml", renamed=table)) == Asked(
+        assert validated(TypeAdapter(Asked), parse_mapping(f"orders: {old}", "j.yaml", renames=table)) == Asked(
             swap_positions=swap
         )
     for wrong in ("one", "[both]"):
@@ -93,7 +93,7 @@ def test_a_renamed_key_may_have_other_values(old: str, swap: bool) -> None:
             pytest.warns(RenamedWarning),
             pytest.raises(UserError, match=r"^j\.yaml:1: orders: expected 'both' or 'given' \(got .*one|both"),
         ):
-            parse_mapping(f"orders: {wrong}", "j.yaml", renamed=table)
+            parse_mapping(f"orders: {wrong}", "j.yaml", renames=table)
 
 
 def test_overrides_alone_take_old_names() -> None:
