@@ -22,7 +22,7 @@ from rlaif.recipe import Columns, FileQuestions
 
 if TYPE_CHECKING:
     from rlaif.judge_evals.judge_report import JudgeReport
-    from rlaif.judge_evals.judged_labels import JudgedLabel
+    from rlaif.judge_evals.judging import JudgedLabel
     from rlaif.preferences.labelling import LabelOutcome
     from rlaif.rounds.run import RunOutcome
     from rlaif.training.dpo.standalone import DpoOutcome

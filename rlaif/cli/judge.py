@@ -179,8 +179,8 @@ def compare(
     """Compare two judges on the same labels: which one is right more often, and whether that may be chance."""
     from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import load_labels
+    from rlaif.judge_evals.comparison import comparison_json
     from rlaif.judge_evals.evaluate import compare_judges
-    from rlaif.judge_evals.judge_report import comparison_json
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
     from rlaif.reporting.judge.terminal import comparison_view

@@ -3,14 +3,14 @@
 Invariant: exchanging the judges changes the sign of the difference and leaves McNemar's p value as it is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from rlaif.data.labels import Side
-from rlaif.judge_evals.judged_labels import JudgedLabel, Outcome
+from rlaif.judge_evals.judging import JudgedLabel, Outcome
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
@@ -21,9 +21,7 @@ class Flip:
 
     Attributes:
         id: of the label.
-        human: the side that people prefer.
         first, second: each judge's side, or its outcome without one.
-        right: the judge that is right.
     """
 
     id: str
@@ -39,7 +37,6 @@ class JudgeComparison:
 
     Attributes:
         labels: number of labels on which people prefer one answer; all figures are over these.
-        first, second: each judge's accuracy.
         difference: second's accuracy minus first's, from the same resamples.
         both_right, only_first, only_second, neither: number of labels by which judges are right.
         p_value: of McNemar's exact test on `only_first` and `only_second`.
@@ -60,18 +57,11 @@ class JudgeComparison:
     flips: tuple[Flip, ...]
 
 
-def compare(
-    first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], confidence: float = 0.95, seed: int = 0
-) -> JudgeComparison:
+def compare(first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], seed: int = 0) -> JudgeComparison:
     """Compare two judges on the same labels.
 
-    Args:
-        first, second: the labels as each judged them, in one order.
-        confidence: level of the intervals, in (0, 1).
-        seed: of the bootstrap.
-
     Raises:
-        ValueError: the labels are not the same.
+        ValueError: the labels, or their orders, are not the same.
     """
     if [item.label for item in first] != [item.label for item in second]:
         raise ValueError("two judges are compared on the same labels, in the same order")
@@ -83,7 +73,7 @@ def compare(
     same = np.array([a.side == b.side for a, b in pairs], float) * read
     figures = [ratio(right, every) for right in (first_right, second_right, second_right - first_right)]
     first_accuracy, second_accuracy, difference, same_decision = estimates(
-        [*figures, ratio(same, read)], [a.cluster for a, _ in pairs], confidence=confidence, seed=seed
+        [*figures, ratio(same, read)], [a.cluster for a, _ in pairs], seed=seed
     )
     flips = [
         Flip(a.label.id, a.label.human, a.side or a.outcome, b.side or b.outcome, "first" if a.right else "second")
@@ -105,3 +95,10 @@ def compare(
         same_decision=same_decision,
         flips=tuple(flips),
     )
+
+
+def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: JudgeComparison) -> dict[str, Any]:
+    """Return the comparison of two judges, each from `JudgeSpec.describe`, as plain values with all its flips."""
+    values = asdict(found)
+    figures = {name: values.pop(name) for name in ("first", "second", "difference", "same_decision")}
+    return {"judges": [dict(judge) for judge in judges], "figures": figures, **values}

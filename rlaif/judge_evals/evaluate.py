@@ -8,13 +8,10 @@ from contextlib import AbstractAsyncContextManager
 
 from rlaif import __version__
 from rlaif.data.labels import Label, labels_jsonl
-from rlaif.judge_evals.attack_resistance import AttackMeasurement, measure_attacks
-from rlaif.judge_evals.attacks import ATTACKS
+from rlaif.judge_evals.attacks import ATTACKS, AttackMeasurement, measure_attacks
 from rlaif.judge_evals.comparison import JudgeComparison, compare
-from rlaif.judge_evals.judge_report import JudgeReport
-from rlaif.judge_evals.judged_labels import JudgedLabel
-from rlaif.judge_evals.judging import judge_label, judge_labels
-from rlaif.judge_evals.measurement import measure
+from rlaif.judge_evals.judge_report import JudgeReport, measure
+from rlaif.judge_evals.judging import JudgedLabel, judge_label, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.session import JudgeSession, judge_session, open_with_cache, shown_bytes
@@ -39,8 +36,6 @@ def measure_judge(
     """Ask a judge about all labels, attack its right verdicts, and measure it.
 
     Args:
-        spec, serving: the judge, and how its models are served.
-        progress: shows each judged label.
         path: of the label file, for the report.
         attacks: most right verdicts that each of `ATTACKS` is tried on; 0 tries no attack.
         seed: of the intervals.

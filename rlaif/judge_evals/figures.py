@@ -1,7 +1,7 @@
 """The figures of a judge report by name: title, part of the report, unit and meaning.
 
-Invariant: every figure of `rlaif.judge_evals.metrics` and `.calibration` has one entry here, from which the terminal,
-the page and docs/judges.md take their text.
+Invariant: every figure of `rlaif.judge_evals.metrics` has one entry here, from which the terminal, the page and
+docs/judges.md take their text.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,6 @@ Part = Literal["people", "position", "length", "calibration", "verdicts", "cost"
 
 @dataclass(frozen=True, slots=True)
 class FigureDefinition:
-    """The part of the report that shows a figure, its title for a table, and what it means in one or two sentences."""
-
     part: Part
     title: str
     unit: Unit
@@ -23,7 +21,6 @@ class FigureDefinition:
 
 
 def _part(part: Part, **figures: tuple[str, Unit, str]) -> dict[str, FigureDefinition]:
-    """Return the figures of one part of the report, from the title, unit and meaning of each."""
     return {name: FigureDefinition(part, *figure) for name, figure in figures.items()}
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
-from rlaif.judge_evals.judged_labels import JudgedLabel, decide_label
-from rlaif.judge_evals.judging import IN_FLIGHT, judge_labels
+from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.judges.verdict import Verdict
 from rlaif.progress import Progress
@@ -56,13 +55,7 @@ async def judge_gold_set(
 ) -> GoldSetRecord:
     """Judge the labels that this round has not judged yet, and compare all of them with people.
 
-    Args:
-        judge, labels: the run's judge, and the labels of `load_gold_set`.
-        directory: the round's folder; its `gold_set/` takes the verdicts, `gold_set.json` the result.
-        min_agreement: share of the labels that must agree.
-        progress: shows each judged label, and the result.
-        emit: takes a `GoldSetJudged`.
-        in_flight: most labels that are asked at once.
+    The round's `gold_set/` takes the verdicts, `gold_set.json` the result, and `emit` a `GoldSetJudged`.
 
     Raises:
         WorkError: too few labels agree, or the judge cannot go on.
@@ -147,10 +140,13 @@ def _result(judge: Judge, judged: Sequence[JudgedLabel], directory: RoundDir, mi
 
 
 def _disagreement(item: JudgedLabel) -> GoldSetDisagreement:
-    decided = item.side if item.outcome == "ok" else None
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
-    choice, reason = decided or item.outcome, errors[0] if errors else ""
-    return GoldSetDisagreement(id=item.label.id, people=item.label.human, judge=choice, reason=reason)
+    return GoldSetDisagreement(
+        id=item.label.id,
+        people=item.label.human,
+        judge=item.side or item.outcome,
+        reason=errors[0] if errors else "",
+    )
 
 
 def _require_passed(result: GoldSetRecord, directory: RoundDir) -> None:

@@ -1,17 +1,93 @@
-"""A whole judge report as plain data: the judge, the labels, the figures and every raw verdict.
+"""A judge measured against people: every figure with its interval, and the whole report as plain data.
 
-Invariant: `report.json` holds every figure with its interval and count, `verdicts.parquet` every raw verdict; the page
+Invariant: all intervals come from the same resamples; a figure that is undefined on these labels is left out, not shown
+as zero. `report.json` holds every figure with its interval and count, `verdicts.parquet` every raw verdict; the page
 and the terminal show nothing else. Keys are only added.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from rlaif.judge_evals.attack_resistance import AttackMeasurement
-from rlaif.judge_evals.comparison import JudgeComparison
-from rlaif.judge_evals.judged_labels import JudgedLabel
-from rlaif.judge_evals.measurement import Measurement, worst_disagreements
+from rlaif.data.labels import Side
+from rlaif.judge_evals.attacks import AttackMeasurement
+from rlaif.judge_evals.judging import JudgedLabel, MemberVerdicts, verdicts_by_member
+from rlaif.judge_evals.metrics import (
+    CalibrationBin,
+    LengthBin,
+    calibrate,
+    confusion,
+    decision_figures,
+    length_bins,
+    order_figures,
+    verdict_figures,
+)
+from rlaif.recipe.backend import Prices
+from rlaif.stats.bootstrap import Estimate, Estimator, Figure, estimates
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Total cost of some verdicts; `money` and `currency` are None without prices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    money: float | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberMeasurement:
+    """The verdicts of one judge: a panel's member, or the measured judge itself.
+
+    Attributes:
+        labels: number of labels with a verdict of it.
+        verdicts: number of its verdicts by status.
+        figures: see `order_figures`, `verdict_figures` and, for soft preferences, `calibrate`.
+        reliability: the reliability curve; empty without soft preferences.
+    """
+
+    name: str
+    sha: str
+    labels: int
+    verdicts: Mapping[str, int]
+    spent: Spent
+    figures: Mapping[str, Estimate]
+    reliability: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A judge compared with people.
+
+    Attributes:
+        preferred: number of labels on which people prefer one answer.
+        questions: number of questions that the labels are about; the bootstrap draws questions.
+        figures: of its decisions; see `decision_figures`. If only the decisions are soft, as those of a reward model or
+            a panel, also those of `calibrate`.
+        confusion: number of labels by people's side and by the judge's.
+        length: how often it and people prefer the longer answer, by the ratio of lengths.
+        reliability: the reliability curve of the decisions, if only they are soft.
+        judges: those that gave the verdicts: a panel's members, or the judge itself.
+        confidence: level of the intervals.
+        seed: of the bootstrap.
+    """
+
+    labels: int
+    preferred: int
+    questions: int
+    figures: Mapping[str, Estimate]
+    confusion: Mapping[Side, Mapping[str, int]]
+    length: tuple[LengthBin, ...]
+    reliability: tuple[CalibrationBin, ...]
+    judges: tuple[MemberMeasurement, ...]
+    confidence: float
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +101,6 @@ class JudgeReport:
         models: the model behind each name that the judge files use, such as `policy`.
         written: ISO 8601 in UTC.
         version: of rlaif.
-        measurement: the figures.
         attacks: how often each attack flips a right verdict; None without attacks.
         judged: every label with all verdicts on it.
     """
@@ -46,6 +121,74 @@ class JudgeReport:
         return str(self.judge["name"])
 
 
+def measure(judged: Sequence[JudgedLabel], *, prices: Mapping[str, Prices] | None = None, seed: int = 0) -> Measurement:
+    """Measure a judge; `prices` are those of its verdicts, by the judge's sha256, where known."""
+    clusters = [item.cluster for item in judged]
+    # Each call draws the same resamples: they depend only on the clusters and the seed.
+    estimate = partial(estimates, clusters=clusters, confidence=_CONFIDENCE, seed=seed)
+    by_member = verdicts_by_member(judged)
+    calibration: dict[str, Estimate] = {}
+    reliability: tuple[CalibrationBin, ...] = ()
+    # A single judge that compares decides by the preferences that its own curve shows.
+    if len(by_member) != 1 or all(item.mean_preference is None for item in next(iter(by_member.values()))):
+        decided = [(item.label.human, item.decision.preference if item.decision else None) for item in judged]
+        calibration, reliability = calibrate(decided, estimate)
+    return Measurement(
+        labels=len(judged),
+        preferred=sum(item.label.human != "tie" for item in judged),
+        questions=len(set(clusters)),
+        figures=_defined(decision_figures(judged), estimate) | calibration,
+        confusion=confusion(judged),
+        length=length_bins(judged, estimate),
+        reliability=reliability,
+        judges=tuple(
+            _measure_member(name, sha, verdicts, prices=(prices or {}).get(sha), estimate=estimate)
+            for (name, sha), verdicts in by_member.items()
+        ),
+        confidence=_CONFIDENCE,
+        seed=seed,
+    )
+
+
+def _measure_member(
+    name: str, sha: str, members: Sequence[MemberVerdicts], *, prices: Prices | None, estimate: Estimator
+) -> MemberMeasurement:
+    verdicts = [verdict for item in members for verdict in item.verdicts]
+    prompt = sum(verdict.prompt_tokens for verdict in verdicts)
+    completion = sum(verdict.completion_tokens for verdict in verdicts)
+    # Both orders averaged, before orders that disagree become a tie.
+    calibration, reliability = calibrate([(item.label.human, item.mean_preference) for item in members], estimate)
+    spent = (prices.cost(prompt, completion), prices.currency) if prices else (None, None)
+    return MemberMeasurement(
+        name,
+        sha,
+        labels=sum(bool(item.verdicts) for item in members),
+        verdicts=dict(Counter(verdict.status for verdict in verdicts)),
+        spent=Spent(prompt, completion, sum(verdict.seconds for verdict in verdicts), *spent),
+        figures=_defined(order_figures(members) | verdict_figures(members, prices), estimate) | calibration,
+        reliability=reliability,
+    )
+
+
+def _defined(figures: Mapping[str, Figure], estimate: Estimator) -> dict[str, Estimate]:
+    found = zip(figures, estimate(list(figures.values())), strict=True)
+    return {name: value for name, value in found if value.value is not None}
+
+
+def worst_disagreements(judged: Sequence[JudgedLabel], count: int = 20) -> list[JudgedLabel]:
+    """Return the labels on which the judge decides against people, the widest margins first.
+
+    Labels on which people prefer the other answer come before those on which people see a tie; equal ones keep their
+    order.
+    """
+
+    def rank(item: JudgedLabel) -> tuple[bool, float]:
+        return item.label.human == "tie", -(item.decision.margin or 0.0) if item.decision else 0.0
+
+    against = [item for item in judged if item.side in ("a", "b") and item.side != item.label.human]
+    return sorted(against, key=rank)[:count]
+
+
 def report_json(report: JudgeReport) -> dict[str, Any]:
     """Return a report as plain values."""
     figures = asdict(report.measurement)
@@ -62,18 +205,6 @@ def report_json(report: JudgeReport) -> dict[str, Any]:
     }
 
 
-def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: JudgeComparison) -> dict[str, Any]:
-    """Return the comparison of two judges, each from `JudgeSpec.describe`, as plain values with all its flips."""
-    values = asdict(found)
-    figures = {name: values.pop(name) for name in ("first", "second", "difference", "same_decision")}
-    return {"judges": [dict(judge) for judge in judges], "figures": figures, **values}
-
-
-def verdict_rows(judged: Sequence[JudgedLabel]) -> list[dict[str, Any]]:
-    """Return all raw verdicts as rows of `rlaif.store.schemas.VERDICTS`; `prompt_id` is the label's id."""
-    return [asdict(verdict) for item in judged for verdict in item.verdicts]
-
-
 def _disagreement_json(item: JudgedLabel) -> dict[str, Any]:
     decision = item.decision
     return {
@@ -83,3 +214,8 @@ def _disagreement_json(item: JudgedLabel) -> dict[str, Any]:
         "preference": decision.preference if decision else None,
         "margin": decision.margin if decision else None,
     }
+
+
+def verdict_rows(judged: Sequence[JudgedLabel]) -> list[dict[str, Any]]:
+    """Return all raw verdicts as rows of `rlaif.store.schemas.VERDICTS`; `prompt_id` is the label's id."""
+    return [asdict(verdict) for item in judged for verdict in item.verdicts]

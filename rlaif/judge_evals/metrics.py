@@ -18,14 +18,18 @@ from typing import get_args
 import numpy as np
 
 from rlaif.data.labels import Side
-from rlaif.judge_evals.judged_labels import OUTCOMES, JudgedLabel, MemberVerdicts
-from rlaif.judges.verdict import Order, Status, Verdict
+from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel, MemberVerdicts
+from rlaif.judges.verdict import Order, Status
 from rlaif.recipe.backend import Prices
 from rlaif.stats.agreement import kappa
-from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, ratio
+from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, divide, ratio
 
 _SIDES: tuple[Side, ...] = get_args(Side)
 _LENGTH_BINS = 4
+_CALIBRATION_BINS = 10
+
+SoftPreference = tuple[Side, float | None]
+"""People's side of a label, and the judge's P(answer_a is better); None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class LengthBin:
     high: float
     judge: Estimate
     people: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Labels of similar confidence: the bin's ends, their mean confidence, and the share that the judge gets right."""
+
+    low: float
+    high: float
+    confidence: float
+    right: Estimate
 
 
 def decision_figures(judged: Sequence[JudgedLabel]) -> dict[str, Figure]:
@@ -130,7 +144,7 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
         f"verdict_{status}": ratio([sum(v.status == status for v in item.verdicts) for item in members], every)
         for status in statuses
     }
-    paid = [[verdict for verdict in item.verdicts if is_paid(verdict)] for item in members]
+    paid = [[v for v in item.verdicts if v.prompt_tokens or v.completion_tokens or v.seconds] for item in members]
     count = [len(verdicts) for verdicts in paid]
     prompt = np.array([sum(verdict.prompt_tokens for verdict in verdicts) for verdicts in paid], float)
     completion = np.array([sum(verdict.completion_tokens for verdict in verdicts) for verdicts in paid], float)
@@ -142,11 +156,6 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
     if prices is not None:
         figures["money"] = ratio(prompt * prices.cost(1, 0) + completion * prices.cost(0, 1), count)
     return figures
-
-
-def is_paid(verdict: Verdict) -> bool:
-    """Whether a verdict has a cost of its own, in tokens or time."""
-    return bool(verdict.prompt_tokens or verdict.completion_tokens or verdict.seconds)
 
 
 def confusion(judged: Sequence[JudgedLabel]) -> dict[Side, dict[str, int]]:
@@ -162,3 +171,45 @@ def _lengths(judged: Sequence[JudgedLabel]) -> Floats:
     """Return both answers' lengths in characters, without the white space around them: (labels, 2)."""
     lengths = [[len(answer.strip()) for answer in item.label.answers] for item in judged]
     return np.array(lengths, np.float64).reshape(-1, 2)
+
+
+def calibrate(
+    preferences: Sequence[SoftPreference], estimate: Estimator
+) -> tuple[dict[str, Estimate], tuple[CalibrationBin, ...]]:
+    """Return whether soft preferences are calibrated: of the verdicts with 80% confidence, are 80% right?
+
+    Only labels on which people prefer one answer count. A preference's confidence is that of the answer it prefers.
+
+    Returns:
+        The figures, and the bins with labels in them, ascending. `ece`, the expected calibration error, is the bins'
+        |share right - mean confidence| weighted by their labels (Naeini et al. 2015, AAAI; Guo et al. 2017,
+        arXiv:1706.04599); with few labels it is above zero even for a perfect judge. `brier` is the mean of
+        (P(answer_a) - [people prefer a])^2 (Brier 1950, Monthly Weather Review 78(1)). Both are empty where no
+        preference is soft, that is strictly between 0 and 1 and not one half.
+    """
+    given = np.array([0.5 if value is None else value for _, value in preferences])
+    counts = np.array([human != "tie" and value is not None for human, value in preferences], float)
+    if not counts.any() or not ((given > 0.0) & (given < 1.0) & (given != 0.5)).any():
+        return {}, ()
+    people_a = np.array([human == "a" for human, _ in preferences])
+    confidence = np.maximum(given, 1.0 - given)
+    # A preference of one half is half right whichever answer people prefer.
+    right = np.where(given == 0.5, 0.5, (given > 0.5) == people_a)
+    edges = np.linspace(0.5, 1.0, _CALIBRATION_BINS + 1)
+    # Right-closed, as in Guo et al.; the lowest bin includes one half.
+    number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _CALIBRATION_BINS - 1)
+    member = (number[:, None] == np.arange(_CALIBRATION_BINS)) * counts[:, None]
+    filled = [index for index in range(_CALIBRATION_BINS) if member[:, index].any()]
+    shares = estimate([ratio(member[:, index] * right, member[:, index]) for index in filled])
+    bins = []
+    for index, share in zip(filled, shares, strict=True):
+        mean = float((member[:, index] * confidence).sum() / member[:, index].sum())
+        bins.append(CalibrationBin(float(edges[index]), float(edges[index + 1]), mean, share))
+    brier = ratio(counts * (given - people_a) ** 2, counts)
+    ece = Figure(np.hstack([member, member * right[:, None], member * confidence[:, None]]), _ece_of_sums, brier.n)
+    return dict(zip(("ece", "brier"), estimate([ece, brier]), strict=True)), tuple(bins)
+
+
+def _ece_of_sums(sums: Floats) -> Floats:
+    counts, right, confidence = np.split(sums, 3, axis=1)
+    return divide(np.abs(right - confidence).sum(axis=1), counts.sum(axis=1))

@@ -17,11 +17,10 @@ from rlaif.data.label_conversion import convert_labels
 from rlaif.data.labels import Label, Side
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.judge_evals.attack_resistance import measure_attacks
+from rlaif.judge_evals.attacks import measure_attacks
 from rlaif.judge_evals.comparison import compare
-from rlaif.judge_evals.judged_labels import JudgedLabel
-from rlaif.judge_evals.judging import judge_labels
-from rlaif.judge_evals.measurement import Measurement, measure, worst_disagreements
+from rlaif.judge_evals.judge_report import Measurement, measure, worst_disagreements
+from rlaif.judge_evals.judging import JudgedLabel, judge_labels
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison
 from rlaif.judges.verdict import Decision, Order, Verdict

@@ -3,7 +3,7 @@
 Invariant: a bias is named only where its interval excludes the unbiased value.
 """
 
-from rlaif.judge_evals.measurement import Measurement
+from rlaif.judge_evals.judge_report import Measurement
 from rlaif.reporting.judge.figure_rows import format_estimate, format_value
 from rlaif.stats.bootstrap import Estimate
 

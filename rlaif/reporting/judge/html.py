@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.judge_evals.judge_report import JudgeReport
-from rlaif.judge_evals.judged_labels import JudgedLabel
-from rlaif.judge_evals.measurement import worst_disagreements
+from rlaif.judge_evals.judge_report import JudgeReport, worst_disagreements
+from rlaif.judge_evals.judging import JudgedLabel
 from rlaif.judges.verdict import Verdict
 from rlaif.reporting.figure_text import count, moment, short_id
 from rlaif.reporting.html import page_environment

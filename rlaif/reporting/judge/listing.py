@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from rlaif.judge_evals.judged_labels import JudgedLabel
+from rlaif.judge_evals.judging import JudgedLabel
 from rlaif.reporting.figure_text import DASH
 from rlaif.reporting.judge.html import verdict_text
 from rlaif.reporting.terminal import plain

@@ -9,11 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rlaif.judge_evals.attack_resistance import AttackMeasurement
+from rlaif.judge_evals.attacks import AttackMeasurement
 from rlaif.judge_evals.comparison import JudgeComparison
 from rlaif.judge_evals.figures import Part
-from rlaif.judge_evals.judge_report import JudgeReport
-from rlaif.judge_evals.measurement import Measurement
+from rlaif.judge_evals.judge_report import JudgeReport, Measurement
 from rlaif.reporting.figure_text import DASH
 from rlaif.reporting.judge.figure_rows import figure_rows, format_interval, format_value
 from rlaif.reporting.judge.headline import headline
