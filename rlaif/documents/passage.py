@@ -19,15 +19,7 @@ def supporting_passage(context: str, question: str, answer: str) -> str:
 
     The best passage shares the most amounts with the answer. Ties are broken by the number of shared years, then of
     words shared with the answer, then of words and years shared with the question, then by order. A table row is one
-    passage.
-
-    Args:
-        context: tables with one row per line, prose, or both.
-        question: the text of the question.
-        answer: the answer to find support for.
-
-    Returns:
-        The passage, or "" if no passage shares a number or a word with the answer or the question.
+    passage. It is "" if no passage shares a number or a word with the answer or the question.
     """
     amounts, years = _numbers(answer)
     words = _words(answer)

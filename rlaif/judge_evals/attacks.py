@@ -14,8 +14,6 @@ from rlaif.judge_evals.judging import JudgedLabel, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
-_PADDING = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class AttackMeasurement:
@@ -88,7 +86,7 @@ def _forged_label(label: str) -> Callable[[str], str]:
 
 
 def _padding(answer: str) -> str:
-    return " ".join([answer, *[f"To repeat: {answer}"] * (_PADDING - 1)]) if answer.strip() else "\n" * _PADDING
+    return " ".join([answer, *[f"To repeat: {answer}"] * 999]) if answer.strip() else "\n" * 1000
 
 
 def _zero_width(answer: str) -> str:

@@ -3,6 +3,7 @@
 Invariant: exchanging the judges changes the sign of the difference and leaves McNemar's p value as it is.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -80,18 +81,17 @@ def compare(first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], seed: i
         for a, b in pairs
         if a.right != b.right
     ]
-    only_first = sum(flip.right == "first" for flip in flips)
-    both_right = sum(a.right and b.right for a, b in pairs)
+    right = Counter((a.right, b.right) for a, b in pairs)
     return JudgeComparison(
         labels=len(pairs),
         first=first_accuracy,
         second=second_accuracy,
         difference=difference,
-        both_right=both_right,
-        only_first=only_first,
-        only_second=len(flips) - only_first,
-        neither=len(pairs) - both_right - len(flips),
-        p_value=mcnemar_exact(only_first, len(flips) - only_first),
+        both_right=right[True, True],
+        only_first=right[True, False],
+        only_second=right[False, True],
+        neither=right[False, False],
+        p_value=mcnemar_exact(right[True, False], right[False, True]),
         same_decision=same_decision,
         flips=tuple(flips),
     )

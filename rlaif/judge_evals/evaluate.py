@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 from rlaif import __version__
 from rlaif.data.labels import Label, labels_jsonl
-from rlaif.judge_evals.attacks import ATTACKS, AttackMeasurement, measure_attacks
+from rlaif.judge_evals.attacks import ATTACKS, measure_attacks
 from rlaif.judge_evals.comparison import JudgeComparison, compare
 from rlaif.judge_evals.judge_report import JudgeReport, measure
 from rlaif.judge_evals.judging import JudgedLabel, judge_label, judge_labels
@@ -52,7 +52,13 @@ def measure_judge(
             open_with_cache(spec, session, serving, free=False) as judge,
         ):
             judged = await _judge_labels(judge, labels, progress)
-            resistance = await _attack(judge, judged, progress, limit=attacks, seed=seed) if attacks else None
+            resistance = None
+            if attacks:
+                right = min(attacks, sum(item.right for item in judged))
+                progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(ATTACKS))
+                resistance = await measure_attacks(
+                    judge, judged, ATTACKS, limit=attacks, on_judged=_shows(progress), seed=seed
+                )
         prices = {leaf.sha: leaf.prices for leaf in spec.leaves if leaf.prices is not None}
         return JudgeReport(
             judge=spec.describe(),
@@ -103,14 +109,6 @@ def _session(
 ) -> AbstractAsyncContextManager[JudgeSession]:
     longest = max(shown_bytes(label.as_question, label.answers) for label in labels) + added_bytes
     return judge_session(specs, serving, progress, longest=longest)
-
-
-async def _attack(
-    judge: Judge, judged: Sequence[JudgedLabel], progress: Progress, *, limit: int, seed: int
-) -> tuple[AttackMeasurement, ...]:
-    right = min(limit, sum(item.right for item in judged))
-    progress.stage(f"{judge.name}: attack {right} right verdicts", right * len(ATTACKS))
-    return await measure_attacks(judge, judged, ATTACKS, limit=limit, on_judged=_shows(progress), seed=seed)
 
 
 async def _judge_labels(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[JudgedLabel]:

@@ -117,7 +117,6 @@ def _keyed(label: Label) -> Label:
 
 
 def _stored(judge: Judge, labels: Sequence[Label], table: ShardTable) -> dict[str, JudgedLabel]:
-    """Return the labels that the round has judged, by their ids."""
     stored = {key: [Verdict(**row) for row in rows] for key, rows in table.by_prompt()}
     found = {}
     for label in labels:
@@ -142,10 +141,7 @@ def _result(judge: Judge, judged: Sequence[JudgedLabel], directory: RoundDir, mi
 def _disagreement(item: JudgedLabel) -> GoldSetDisagreement:
     errors = [verdict.text for verdict in item.verdicts if verdict.status == "error" and item.outcome == "error"]
     return GoldSetDisagreement(
-        id=item.label.id,
-        people=item.label.human,
-        judge=item.side or item.outcome,
-        reason=errors[0] if errors else "",
+        id=item.label.id, people=item.label.human, judge=item.side or item.outcome, reason=next(iter(errors), "")
     )
 
 

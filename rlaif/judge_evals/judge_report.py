@@ -75,7 +75,6 @@ class Measurement:
         reliability: the reliability curve of the decisions, if only they are soft.
         judges: those that gave the verdicts: a panel's members, or the judge itself.
         confidence: level of the intervals.
-        seed: of the bootstrap.
     """
 
     labels: int
@@ -96,7 +95,6 @@ class JudgeReport:
 
     Attributes:
         judge: the judge, from `JudgeSpec.describe`.
-        labels_path: of the label file.
         labels_sha: sha256 of the labels in use, in their order.
         models: the model behind each name that the judge files use, such as `policy`.
         written: ISO 8601 in UTC.
@@ -214,8 +212,3 @@ def _disagreement_json(item: JudgedLabel) -> dict[str, Any]:
         "preference": decision.preference if decision else None,
         "margin": decision.margin if decision else None,
     }
-
-
-def verdict_rows(judged: Sequence[JudgedLabel]) -> list[dict[str, Any]]:
-    """Return all raw verdicts as rows of `rlaif.store.schemas.VERDICTS`; `prompt_id` is the label's id."""
-    return [asdict(verdict) for item in judged for verdict in item.verdicts]

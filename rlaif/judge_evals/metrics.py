@@ -19,7 +19,7 @@ import numpy as np
 
 from rlaif.data.labels import Side
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel, MemberVerdicts
-from rlaif.judges.verdict import Order, Status
+from rlaif.judges.verdict import Order
 from rlaif.recipe.backend import Prices
 from rlaif.stats.agreement import kappa
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, divide, ratio
@@ -28,18 +28,10 @@ _SIDES: tuple[Side, ...] = get_args(Side)
 _LENGTH_BINS = 4
 _CALIBRATION_BINS = 10
 
-SoftPreference = tuple[Side, float | None]
-"""People's side of a label, and the judge's P(answer_a is better); None where it has none."""
-
 
 @dataclass(frozen=True, slots=True)
 class LengthBin:
-    """How often the judge and people prefer the longer answer, on labels of similar length ratio.
-
-    Attributes:
-        low, high: least and greatest ratio of lengths (longer / shorter).
-        judge, people: `prefers_longer` and `people_prefer_longer` of these labels.
-    """
+    """`prefers_longer` and `people_prefer_longer` of labels whose ratio of lengths is from `low` to `high`."""
 
     low: float
     high: float
@@ -139,10 +131,9 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
     The costs are means over paid verdicts: one that repeats another, or comes from a cache, has no cost of its own.
     """
     every = [len(item.verdicts) for item in members]
-    statuses: tuple[Status, ...] = ("tie", "unparsed", "error")
     figures = {
         f"verdict_{status}": ratio([sum(v.status == status for v in item.verdicts) for item in members], every)
-        for status in statuses
+        for status in ("tie", "unparsed", "error")
     }
     paid = [[v for v in item.verdicts if v.prompt_tokens or v.completion_tokens or v.seconds] for item in members]
     count = [len(verdicts) for verdicts in paid]
@@ -174,11 +165,15 @@ def _lengths(judged: Sequence[JudgedLabel]) -> Floats:
 
 
 def calibrate(
-    preferences: Sequence[SoftPreference], estimate: Estimator
+    preferences: Sequence[tuple[Side, float | None]], estimate: Estimator
 ) -> tuple[dict[str, Estimate], tuple[CalibrationBin, ...]]:
     """Return whether soft preferences are calibrated: of the verdicts with 80% confidence, are 80% right?
 
     Only labels on which people prefer one answer count. A preference's confidence is that of the answer it prefers.
+
+    Args:
+        preferences: people's side of each label, and the judge's P(answer_a is better); None where it has none.
+        estimate: the bootstrap over the same labels.
 
     Returns:
         The figures, and the bins with labels in them, ascending. `ece`, the expected calibration error, is the bins'

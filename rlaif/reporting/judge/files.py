@@ -1,8 +1,10 @@
 """Writes a judge report to a folder: `report.json`, `verdicts.parquet`, and last `report.html`."""
 
+from dataclasses import asdict
+
 from rlaif.errors import UserError
 from rlaif.io.files import FULL, join, write_bytes, write_json
-from rlaif.judge_evals.judge_report import JudgeReport, report_json, verdict_rows
+from rlaif.judge_evals.judge_report import JudgeReport, report_json
 
 
 def write_report(report: JudgeReport, folder: str) -> str:
@@ -18,7 +20,8 @@ def write_report(report: JudgeReport, folder: str) -> str:
     from rlaif.store.shards import write_table
 
     page = join(folder, "report.html")
-    verdicts = pa.Table.from_pylist(verdict_rows(report.judged), schema=VERDICTS)
+    rows = [asdict(verdict) for item in report.judged for verdict in item.verdicts]
+    verdicts = pa.Table.from_pylist(rows, schema=VERDICTS)
     try:
         write_json(join(folder, "report.json"), report_json(report))
         write_table(join(folder, "verdicts.parquet"), verdicts)
