@@ -67,16 +67,6 @@ def test_a_tutorial_goes_through_and_shows_what_its_commands_print(
             compare(example, [shown.run_here(command, monkeypatch) for command in example.commands])
 
 
-def test_a_cluster_is_asked_only_what_the_end_to_end_tests_ask() -> None:
-    """Blocks marked `cluster` are not run as they are; the end-to-end tests run each of their verbs."""
-    files = ("e2e/test_submit.py", "e2e/test_run.py", "integration/test_jobs.py")
-    ran = "".join((shown.ROOT / "tests" / name).read_text(encoding="utf-8") for name in files)
-    commands = [c for page in TUTORIALS for e in shown.examples(page) if e.mark == "cluster" for c in e.commands]
-    assert commands
-    for verb in (command.split()[1] for command in commands):
-        assert f'"{verb}"' in ran, verb
-
-
 def compare(example: shown.Example, printed: list[tuple[str, str]]) -> None:
     """Compare what was printed with an example's output: standard output, or with standard error between."""
     if example.output is None:
