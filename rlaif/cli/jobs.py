@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
 from rlaif.cli.options import Cluster, Dashboard, Json, Overrides, Recipe
+from rlaif.cli.terminal import plain_console
 
 _LOCAL = "http://127.0.0.1:8265"
 _Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as printed by submit and status.")]
@@ -60,11 +63,6 @@ def status(
     if not jobs:
         typer.echo(f"no jobs of rlaif at {address}")
         return
-    from rich import box
-    from rich.table import Table
-
-    from rlaif.cli.terminal import plain_console
-
     table = Table("job", "status", "started", "for", "message", box=box.SIMPLE_HEAD, pad_edge=False)
     for state in jobs:
         started = datetime.fromisoformat(state.started).strftime("%m-%d %H:%M") if state.started else ""
@@ -83,23 +81,25 @@ def logs(
     ] = False,
 ) -> None:
     """Print the output of a job."""
-    from rlaif.jobs.run_jobs import check_succeeded, follow_job, job_logs
+    from rlaif.jobs.ray_head import job_client
+    from rlaif.jobs.run_jobs import check_succeeded, follow_job
 
     if follow:
         check_succeeded(follow_job(address, job, lambda text: typer.echo(text, nl=False)))
-    else:
-        typer.echo(job_logs(address, job), nl=False)
+        return
+    with job_client(address) as client:
+        output = client.get_job_logs(job)
+    typer.echo(output, nl=False)
 
 
 def stop(job: _Job, address: Dashboard = _LOCAL, json_: Json = False) -> None:
     """Stop a job; its run keeps what is committed, and a new job resumes it."""
-    from rlaif.jobs.run_jobs import stop_job
+    from rlaif.jobs.ray_head import job_client
 
-    stopped = stop_job(address, job)
-    if json_:
-        typer.echo(json.dumps({"job": job, "stopping": stopped}))
-    else:
-        typer.echo(f"{job}: {'stopping' if stopped else 'had already ended'}")
+    with job_client(address) as client:
+        stopped = client.stop_job(job)
+    text = f"{job}: {'stopping' if stopped else 'had already ended'}"
+    typer.echo(json.dumps({"job": job, "stopping": stopped}) if json_ else text)
 
 
 def manifest(
@@ -116,12 +116,11 @@ def manifest(
     from rlaif.errors import UserError
     from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
-    known = next((name for name in TEMPLATES if name == kind), None)
-    if known is None:
+    if kind not in TEMPLATES:
         raise UserError(f"{kind}: unknown kind of manifest; expected one of {', '.join(TEMPLATES)}")
-    text = render(known, load_values(values, set_))
+    text = render(kind, load_values(values, set_))
     if out is None:
         typer.echo(text, nl=False)
-        return
-    Path(out).write_text(text, encoding="utf-8")
-    typer.echo(f"{out}: written")
+    else:
+        Path(out).write_text(text, encoding="utf-8")
+        typer.echo(f"{out}: written")

@@ -10,15 +10,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from rlaif.cli.errors import WRONG_USE, at_the_edge
+from rlaif.cli.errors import WRONG_USE
 from rlaif.cli.options import BUILTIN, JudgedModel, JudgeJson, MaxCost, RayIfNeeded, Verbose
-
-app = typer.Typer(
-    name="judge",
-    help="List, show, check and try judges; measure them against people.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from rlaif.cli.terminal import plain_console, print_result, working
 
 _Name = Annotated[
     str,
@@ -37,7 +31,6 @@ def list_(json_: JudgeJson = False) -> None:
     """List the judges that have a name: their kind, prompt, model and identity."""
     from pathlib import Path
 
-    from rlaif.cli.terminal import plain_console
     from rlaif.errors import UserError
     from rlaif.io.resources import find_resource, list_resources
     from rlaif.judges.judge_file import load_judge_file
@@ -52,10 +45,7 @@ def list_(json_: JudgeJson = False) -> None:
         except UserError as error:
             # One bad file does not hide the others.
             rows.append({"name": name, "fault": str(error), **where})
-    if json_:
-        typer.echo(json.dumps(rows))
-    else:
-        plain_console().print(judges_table(rows))
+    print_result(rows, judges_table(rows), json_)
 
 
 def show(name: _Name, json_: JudgeJson = False) -> None:
@@ -102,7 +92,6 @@ def try_(
     verbose: Verbose = False,
 ) -> None:
     """Ask a judge about two answers to one question, and print its verdicts and its decision."""
-    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import Label
     from rlaif.judge_evals.evaluate import try_judge
     from rlaif.judges.judge_file import load_judge_file
@@ -116,11 +105,9 @@ def try_(
     serving = Serving(serving_settings(model, set_ or []), address, verbose)
     with working("judge try: stopped", stderr=json_) as progress:
         judged = try_judge(spec, label, serving, progress)
-    if json_:
-        decision = asdict(judged.decision) if judged.decision else None
-        typer.echo(json.dumps({"verdicts": [asdict(verdict) for verdict in judged.verdicts], "decision": decision}))
-    else:
-        plain_console().print(judged_view(judged))
+    decision = asdict(judged.decision) if judged.decision else None
+    facts = {"verdicts": [asdict(verdict) for verdict in judged.verdicts], "decision": decision}
+    print_result(facts, judged_view(judged), json_)
 
 
 def report(
@@ -139,7 +126,6 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Measure a judge against people: its accuracy, its biases, and its cost."""
-    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.evaluate import measure_judge
     from rlaif.judge_evals.judge_report import report_json
@@ -177,7 +163,6 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Compare two judges on the same labels: which one is right more often, and whether that may be chance."""
-    from rlaif.cli.terminal import plain_console, working
     from rlaif.data.labels import load_labels
     from rlaif.judge_evals.comparison import comparison_json
     from rlaif.judge_evals.evaluate import compare_judges
@@ -189,10 +174,8 @@ def compare(
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     with working(f"judge compare: {_STOPPED}", stderr=json_) as progress:
         found = compare_judges(one, other, read, serving, progress=progress, seed=seed)
-    if json_:
-        typer.echo(json.dumps(comparison_json((one.describe(), other.describe()), found)))
-    else:
-        plain_console().print(comparison_view((one.name, other.name), found))
+    facts = comparison_json((one.describe(), other.describe()), found)
+    print_result(facts, comparison_view((one.name, other.name), found), json_)
 
 
 def labels(
@@ -235,8 +218,6 @@ def labels(
     typer.echo(f"{made.rows:,} rows of the form {made.format}: {counts}, in {output}")
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "list": list_, "show": show, "check": check, "try": try_, "report": report, "compare": compare, "labels": labels,
 }  # fmt: skip
-for _command_name, _command in _COMMANDS.items():
-    app.command(_command_name)(at_the_edge(_command))

@@ -1,7 +1,7 @@
 """The `rlaif` command and its subcommands.
 
-Invariant: this module and its imports need only typer, so that `rlaif --help` is fast; a command imports what it uses
-when it is called.
+Invariant: this module and its imports need only typer and rich, so that `rlaif --help` is fast; a command imports what
+it uses when it is called.
 """
 
 from collections.abc import Callable
@@ -10,27 +10,31 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import inspect, jobs, judge, preferences, run
+from rlaif.cli import jobs, judge, preferences, runs
 from rlaif.cli.errors import at_the_edge
+
+_HELP: Any = {"no_args_is_help": True, "context_settings": {"help_option_names": ["-h", "--help"]}}
 
 app = typer.Typer(
     name="rlaif",
     help="Align a language model with feedback from an AI judge.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **_HELP,
 )
+judge_app = typer.Typer(name="judge", help="List, show, check and try judges; measure them against people.", **_HELP)
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Runs": [run.run, run.plan, run.predict, inspect.trace, inspect.report, inspect.runs],
+    "Runs": [runs.run, runs.plan, runs.predict, runs.trace, runs.report, runs.runs],
     "Parts of a run alone": [preferences.label, preferences.train, preferences.train_reward],
     "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, jobs.manifest],
 }
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel)(at_the_edge(_command))
-app.add_typer(judge.app, rich_help_panel="Judges")
+for _name, _judge_command in judge.COMMANDS.items():
+    judge_app.command(_name)(at_the_edge(_judge_command))
+app.add_typer(judge_app, rich_help_panel="Judges")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +18,14 @@ from rlaif.cli.options import (
     TrainingOverrides,
     Verbose,
 )  # fmt: skip
+from rlaif.cli.terminal import working
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from rlaif.preferences.labelling import LabelOutcome
-    from rlaif.training.job import OnStep
     from rlaif.training.reward.standalone import RewardOutcome
 
 _IDS_SHOWN = 10
+_STAGES = ("start workers", "train")
 
 
 def label(
@@ -50,7 +48,6 @@ def label(
     verbose: Verbose = False,
 ) -> None:
     """Judge answers that another system sampled, and write preference pairs for `rlaif train`."""
-    from rlaif.cli.terminal import working
     from rlaif.data.candidates import read_candidates
     from rlaif.errors import UserError
     from rlaif.judges.judge_file import load_judge_file
@@ -92,11 +89,13 @@ def train(
 ) -> None:
     """Train a policy on a file of preferences; the policy before the training is the reference policy."""
     from rlaif.training.dpo.standalone import train_file
+    from rlaif.training.step_log import StepProgress
 
-    after_stop = "the same command continues from the last checkpoint"
-    with _training_progress(output, after_stop, json_) as (console, on_step):
-        outcome = train_file(pairs, policy, output, overrides=set_ or [], address=address, on_step=on_step)
-    result = outcome.result
+    stopped = f"{output}: stopped; the same command continues from the last checkpoint"
+    with working(stopped, stderr=json_) as progress:
+        steps = StepProgress(progress, *_STAGES)
+        outcome = train_file(pairs, policy, output, overrides=set_ or [], address=address, on_step=steps)
+    console, result = progress.console, outcome.result
     if outcome.too_long:
         console.print(
             f"{len(outcome.too_long)} pairs are longer than the model's context and were left out: "
@@ -133,16 +132,28 @@ def train_reward(
 ) -> None:
     """Train a reward model on preferences of people or of a judge, and write its judge file."""
     from rlaif.training.reward.standalone import train_reward_file
+    from rlaif.training.step_log import StepProgress
 
-    with _training_progress(output, "nothing was written there", json_) as (console, on_step):
+    with working(f"{output}: stopped; nothing was written there", stderr=json_) as progress:
+        steps = StepProgress(progress, *_STAGES)
         outcome = train_reward_file(
             pairs, model, output, prompt=prompt, heldout_share=heldout_share, overrides=set_ or [], address=address,
-            on_step=on_step,
+            on_step=steps,
         )  # fmt: skip
     for line in _reward_lines(outcome):
-        console.print(line, markup=False, soft_wrap=True)
+        progress.console.print(line, markup=False, soft_wrap=True)
     if json_:
-        typer.echo(json.dumps(_reward_json(outcome)))
+        held_out = outcome.held_out
+        made = {
+            "model": outcome.out,
+            "judge": outcome.judge,
+            "ties": outcome.ties,
+            "cut": outcome.encoded.cut,
+            "too_long": outcome.encoded.too_long,
+            "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
+        }
+        figures = {name: value for name, value in asdict(outcome.result).items() if name not in ("log", "files")}
+        typer.echo(json.dumps({**made, **figures}))
 
 
 def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
@@ -163,30 +174,5 @@ def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
     yield f"reward model in {outcome.out}, judge file {outcome.judge}"
 
 
-def _reward_json(outcome: "RewardOutcome") -> dict[str, object]:
-    held_out = outcome.held_out
-    result = {name: value for name, value in asdict(outcome.result).items() if name not in ("log", "files")}
-    return {
-        "model": outcome.out,
-        "judge": outcome.judge,
-        "ties": outcome.ties,
-        "cut": outcome.encoded.cut,
-        "too_long": outcome.encoded.too_long,
-        "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
-        **result,
-    }
-
-
-@contextmanager
-def _training_progress(output: str, after_stop: str, json_: bool) -> Iterator[tuple["Console", "OnStep"]]:
-    """Show a training's steps; a stop says what it left in the folder `output`."""
-    from rlaif.cli.terminal import working
-    from rlaif.training.step_log import StepProgress
-
-    with working(f"{output}: stopped; {after_stop}", stderr=json_) as progress:
-        yield progress.console, StepProgress(progress, "start workers", "train")
-
-
 def _first_ids(ids: Sequence[str]) -> str:
-    """Return the first ids of a list, for a message."""
     return ", ".join(ids[:_IDS_SHOWN]) + (" ..." if len(ids) > _IDS_SHOWN else "")

@@ -3,13 +3,14 @@
 Progress is a bar with rate and remaining time, or plain lines if the output is not a terminal.
 """
 
+import json
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
 
-from rich.console import Console
+import typer
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,11 +31,19 @@ def plain_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
+def print_result(facts: object, view: RenderableType, json_: bool) -> None:
+    """Print a result as JSON, or as a person reads it."""
+    if json_:
+        typer.echo(json.dumps(facts))
+    else:
+        plain_console().print(view)
+
+
 @contextmanager
 def stop_signals(message: str) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM within a block into `Interrupted` with a message."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(*_: object) -> None:
         # Like Ctrl-C, so that asyncio cancels running tasks instead of dropping them.
         signal.raise_signal(signal.SIGINT)
 
@@ -86,15 +95,13 @@ class TerminalProgress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._finish()
         self._bar.stop()
 
     def stage(self, title: str, total: int, done: int = 0) -> None:
-        """Begin a stage, and leave one line for the stage before."""
+        """Begin a stage, and leave one line for the stage before; `done` units were committed by an earlier start."""
         self._finish()
         self._title, self._total, self._done, self._before = title, total, done, done
         self._began = self._shown = time.monotonic()

@@ -17,11 +17,7 @@ from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
 
 
 def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
-    """Fill an empty folder with a job's files, and return the recipe that it holds as `recipe.yaml`.
-
-    Raises:
-        UserError: a file is missing, or the cluster could not find it.
-    """
+    """Fill an empty folder with a job's files, and return the recipe that it holds as `recipe.yaml`."""
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
     judge, template = load_judge_file(recipe.judge.name, recipe.judge), load_template(recipe.policy.prompt)
@@ -60,7 +56,6 @@ def _copy_data(path: str, key: str, role: str, folder: Path) -> str:
 
 
 def _target(kind: str, path: Path) -> Path:
-    """Return the path of a judge or template in the job's folder."""
     if inside := _inside(path):
         return inside
     if path.resolve().parent in [folder.resolve() for folder in resource_folders(kind)]:
@@ -69,7 +64,6 @@ def _target(kind: str, path: Path) -> Path:
 
 
 def _inside(path: Path) -> Path | None:
-    """Return a path relative to the working directory, or None if it is outside."""
     here, there = Path.cwd().resolve(), path.resolve()
     return there.relative_to(here) if there.is_relative_to(here) else None
 
@@ -88,7 +82,6 @@ def _refuse_local_folder(key: str, value: str) -> None:
 
 
 def _check_same(recipe: Recipe, judge_sha: str, template_sha: str, folder: Path) -> None:
-    """Check that the judge and the template in the job's folder are the same as here."""
     with contextlib.chdir(folder):
         same = load_judge_file(recipe.judge.name, recipe.judge).sha == judge_sha
         same = same and load_template(recipe.policy.prompt).sha == template_sha

@@ -23,13 +23,12 @@ def job_client(address: str) -> Iterator[Any]:
     """Connect to a Ray head for a block, and yield Ray's client of the job API.
 
     Raises:
-        UserError: no head answers at the address, it requires a token that this process does not have, or it has no
-            such job.
+        UserError: no head answers at the address, it lacks the token, or the head has no such job.
         WorkError: the head reports another error.
     """
     _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _ray_errors(address):
+    try:
         with _without_overrides():
             from ray.job_submission import JobSubmissionClient
 
@@ -37,31 +36,6 @@ def job_client(address: str) -> Iterator[Any]:
                 handler.setLevel(logging.WARNING)
             client = JobSubmissionClient(address)
         yield client
-
-
-def nodes(address: str) -> list[dict[str, Any]]:
-    """Return the resources of each live node: `CPU`, `GPU`, `memory` in bytes, `accelerator_type:...`.
-
-    Raises:
-        UserError: as `job_client`.
-    """
-    with job_client(address), _without_overrides():
-        from ray.util.state import list_nodes
-        from ray.util.state.exception import RayStateApiException
-
-        try:
-            # The limit is Ray's maximum for one answer.
-            found = list_nodes(address, filters=[("state", "=", "ALIVE")], limit=10_000)
-        except RayStateApiException as error:
-            raise WorkError(f"{address}: {first_line(error)}") from None
-    return [dict(node.resources_total) for node in found]
-
-
-@contextmanager
-def _ray_errors(address: str) -> Iterator[None]:
-    """Turn an error of the connection to a Ray head into a `UserError` or `WorkError` of one line."""
-    try:
-        yield
     except (UserError, WorkError):
         raise
     except Exception as error:
@@ -76,6 +50,20 @@ def _ray_errors(address: str) -> Iterator[None]:
                 raise UserError(f"{address}: no such job; `rlaif status` lists the jobs there") from None
             raise WorkError(f"{address}: {first_line(error)}") from None
         raise
+
+
+def nodes(address: str) -> list[dict[str, Any]]:
+    """Return the resources of each live node: `CPU`, `GPU`, `memory` in bytes, `accelerator_type:...`."""
+    with job_client(address), _without_overrides():
+        from ray.util.state import list_nodes
+        from ray.util.state.exception import RayStateApiException
+
+        try:
+            # The limit is Ray's maximum for one answer.
+            found = list_nodes(address, filters=[("state", "=", "ALIVE")], limit=10_000)
+        except RayStateApiException as error:
+            raise WorkError(f"{address}: {first_line(error)}") from None
+    return [dict(node.resources_total) for node in found]
 
 
 def _check_answers(address: str) -> None:

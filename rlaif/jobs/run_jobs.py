@@ -1,8 +1,8 @@
 """Runs as jobs of a Ray cluster, through Ray's job API.
 
 A job's id is `rlaif-RUN`, with a number if the cluster has had a job of that name. The job works in a bundle (`bundle`)
-and with this installation's `rlaif` package; the cluster must have rlaif's dependencies. Invariant: only `stop_job`
-ends a job; interrupting any other function leaves it running.
+and with this installation's `rlaif` package; the cluster must have rlaif's dependencies. Invariant: no function here
+ends a job; interrupting one leaves it running.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class JobState:
         status: Ray's: `PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED` or `STOPPED`.
         started: ISO time, or None before the start.
         seconds: since the start, until the end or now.
-        run: path of its run, or None if rlaif did not submit it.
+        run: None if rlaif did not submit it.
         message: the reason of its end, or "".
     """
 
@@ -46,12 +47,7 @@ class JobState:
 
 
 def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """Submit a run, and return the job's id and the run's path.
-
-    Args:
-        recipe, address: the resolved recipe, and the Ray head's dashboard.
-        runs: folder or URL of the runs, the same on every node.
-        variables: environment variables for the driver; see `secrets`.
+    """Submit a run with environment variables for its driver, and return the job's id and the run's path.
 
     Raises:
         UserError: a file of the recipe cannot be sent, no head answers, or a job already works on the run.
@@ -85,18 +81,6 @@ def find_jobs(address: str, job: str | None = None) -> list[JobState]:
         found = [client.get_job_info(job)] if job else client.list_jobs()
     entries = [entry for entry in found if job or str(entry.submission_id or "").startswith(_PREFIX)]
     return [_state(entry) for entry in sorted(entries, key=lambda entry: entry.start_time or 0)]
-
-
-def job_logs(address: str, job: str) -> str:
-    """Return the output of a job so far."""
-    with job_client(address) as client:
-        return str(client.get_job_logs(job))
-
-
-def stop_job(address: str, job: str) -> bool:
-    """Stop a job; returns whether it was running."""
-    with job_client(address) as client:
-        return bool(client.stop_job(job))
 
 
 def follow_job(address: str, job: str, write: Callable[[str], None]) -> JobState:
@@ -138,11 +122,7 @@ def job_commands(job: str, address: str) -> tuple[str, str, str]:
 
 
 def refuse_second(jobs: Sequence[Any], name: str, runs: str, address: str) -> None:
-    """Check that no job works on a run; an object store has no lock that would keep two drivers apart.
-
-    Raises:
-        UserError: a job works on it.
-    """
+    """Check that no job works on a run; an object store has no lock that would keep two drivers apart."""
     for entry in jobs:
         metadata = entry.metadata or {}
         same = (metadata.get("rlaif_run"), metadata.get("rlaif_runs")) == (name, runs)
@@ -154,11 +134,8 @@ def refuse_second(jobs: Sequence[Any], name: str, runs: str, address: str) -> No
 
 def free_id(name: str, taken: Sequence[str | None]) -> str:
     """Return the id of a new job: the first of `rlaif-NAME`, `rlaif-NAME-2`, `rlaif-NAME-3`, ... that is free."""
-    candidate, number = f"{_PREFIX}{name}", 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{_PREFIX}{name}-{number}"
-    return candidate
+    numbered = (f"{_PREFIX}{name}-{number}" for number in count(2))
+    return next(job for job in chain([f"{_PREFIX}{name}"], numbered) if job not in taken)
 
 
 def end_reason(message: str | None) -> str:

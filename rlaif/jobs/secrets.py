@@ -23,11 +23,7 @@ _HEADER = b"environment of a job of rlaif\n"
 
 
 def values_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the values of environment variables of this process.
-
-    Raises:
-        UserError: a variable is not set, or is given with a value.
-    """
+    """Return the values of environment variables of this process."""
     found = {}
     for name in names:
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
@@ -40,11 +36,7 @@ def values_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def put(client: Any, values: Mapping[str, str]) -> str:
-    """Put values where one job's driver can take them, and return their URI; `client` is Ray's, of the job API.
-
-    Raises:
-        WorkError: the head refuses them.
-    """
+    """Put values where one job's driver can take them, and return their URI; `client` is Ray's, of the job API."""
     name = f"rlaif_{secrets.token_hex(24)}.zip"
     path = f"/api/packages/gcs/{name}"
     # A request for the package makes Ray remove it later if no job uses it.
@@ -56,11 +48,7 @@ def put(client: Any, values: Mapping[str, str]) -> str:
 
 
 def take(uri: str) -> dict[str, str]:
-    """Return the values at a URI and remove them; call it in the driver of a job.
-
-    Raises:
-        WorkError: they are not there, or no longer there.
-    """
+    """Return the values at a URI and remove them; call it in the driver of a job."""
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     store = GcsClient(address=os.environ["RAY_ADDRESS"])

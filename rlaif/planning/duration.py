@@ -1,17 +1,20 @@
-"""How long work takes: its arithmetic or memory traffic, over the share of the devices' peak that software reaches.
+"""How long a round takes, stage by stage, and what the stages take of the devices.
 
-Prefill is bound by arithmetic, 2 FLOP per parameter and token; decoding on a GPU by memory, since each step reads
-all weights and the batch's keys and values once (Pope et al. 2022, arXiv:2211.05102). Training takes 6 FLOP per
-parameter and token (Kaplan et al. 2020, arXiv:2001.08361), 4 with a frozen base, and 2 more with recomputed
-activations. Attention's quadratic part is left out: a few per cent at the lengths of a question and its answers.
+A stage takes its arithmetic or memory traffic, over the share of the devices' peak that software reaches. Prefill is
+bound by arithmetic, 2 FLOP per parameter and token; decoding on a GPU by memory, since each step reads all weights and
+the batch's keys and values once (Pope et al. 2022, arXiv:2211.05102). Training takes 6 FLOP per parameter and token
+(Kaplan et al. 2020, arXiv:2001.08361), 4 with a frozen base, and 2 more with recomputed activations. Attention's
+quadratic part is left out: a few per cent at the lengths of a question and its answers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.seats import Seats
-from rlaif.planning.tokens import Tokens
-from rlaif.recipe import TrainingSection
+from rlaif.planning.tokens import JudgeCalls, RoundTokens, Tokens
+from rlaif.recipe import Recipe, TrainingSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,88 @@ class Efficiency:
 
 
 # Measured with SmolLM2-135M on two AVX2 cores; prefill is assumed to reach the same share as training.
-CPU = Efficiency(prefill=0.6, decode=0.28, training=0.6, adapter=0.59, engine_start=25, training_start=30)
+_CPU = Efficiency(prefill=0.6, decode=0.28, training=0.6, adapter=0.59, engine_start=25, training_start=30)
 # Commonly reached by vLLM and a bfloat16 trainer on data-centre GPUs.
-GPU = Efficiency(prefill=0.45, decode=0.6, training=0.35, adapter=0.85, engine_start=90, training_start=60)
+_GPU = Efficiency(prefill=0.45, decode=0.6, training=0.35, adapter=0.85, engine_start=90, training_start=60)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSeconds:
+    """Seconds of GPUs, or of CPU nodes, in a round by stage; their sum is what a round is charged for.
+
+    Attributes:
+        judge: of each judge that asks a model.
+        idle: of devices that start or wait for another stage.
+    """
+
+    sample: float
+    judge: tuple[float, ...]
+    train: float
+    evaluate: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """The tokens of a round and the seconds of its stages.
+
+    Attributes:
+        judge: of each judge that asks a model; a judge with its own engines works while the policy samples.
+        starts: seconds in which engines and workers start.
+        seconds: of the round.
+    """
+
+    tokens: RoundTokens
+    sample: float
+    judge: tuple[float, ...]
+    train: float
+    evaluate: float
+    starts: float
+    seconds: float
+    device_seconds: DeviceSeconds
 
 
 def efficiency(hardware: Hardware) -> Efficiency:
     """Return the figures of the hardware's kind of device."""
-    return GPU if hardware.gpu else CPU
+    return _GPU if hardware.gpu else _CPU
+
+
+def plan_round(
+    recipe: Recipe, tokens: RoundTokens, *, judges: Sequence[JudgeCalls], seats: Sequence[Seats], hardware: Hardware
+) -> RoundPlan:
+    """Return the plan of a round with its work, the judges that ask a model, and the run's seats."""
+    policy, training, cluster = seats[0], seats[-1], recipe.cluster
+    adapter, width = recipe.training.lora is not None, cluster.policy.max_num_seqs
+    # The first round samples from the initial policy, which has no adapter.
+    sample = engine_seconds(tokens.sample, policy, hardware, max_num_seqs=width, adapter=adapter and tokens.number > 0)
+    evaluate = engine_seconds(tokens.evaluate, policy, hardware, max_num_seqs=width, adapter=adapter)
+    train = _training_seconds(tokens.train, training, hardware, recipe.training)
+    own = {seat.model: seat for seat in seats if seat.role == "judge"}
+    own["policy"] = policy if adapter else own.get(recipe.policy.model, policy)
+    pools = [own[judge.model] for judge in judges]
+    judging: list[float] = []
+    beside, after = 0.0, 0.0
+    for pool, work in zip(pools, tokens.judge, strict=True):
+        width = (cluster.policy if pool is policy else cluster.judge).max_num_seqs
+        judging.append(engine_seconds(work, pool, hardware, max_num_seqs=width, adapter=False))
+        # On GPUs, a judge's own engines work while the policy samples; on a CPU they share its cores.
+        if pool is policy or not hardware.gpu:
+            after += judging[-1]
+        else:
+            beside += judging[-1]
+    share = efficiency(hardware)
+    starts = share.training_start
+    if engines_restart(recipe, hardware):
+        starts += share.engine_start * (2 if any(seat.role == "judge" for seat in seats) else 1)
+    seconds = max(sample, beside) + after + train + evaluate + starts
+    spent = (
+        _devices(policy, hardware) * sample,
+        tuple(_devices(pool, hardware) * time for pool, time in zip(pools, judging, strict=True)),
+        _devices(training, hardware) * train,
+        _devices(policy, hardware) * evaluate,
+    )
+    idle = hardware.devices * seconds - (spent[0] + sum(spent[1]) + spent[2] + spent[3])
+    return RoundPlan(tokens, sample, tuple(judging), train, evaluate, starts, seconds, DeviceSeconds(*spent, idle=idle))
 
 
 def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_seqs: int, adapter: bool) -> float:
@@ -61,8 +138,7 @@ def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_
     share = efficiency(hardware)
     parameters = engines.shape.parameters
     # On a CPU, engines of one node share its cores.
-    devices = engines.devices if hardware.gpu else min(engines.count, hardware.nodes)
-    flops = devices * hardware.flops
+    flops = _devices(engines, hardware) * hardware.flops
     read = 2 * parameters * work.computed / (flops * share.prefill)
     slowdown = 1 / share.adapter if adapter else 1.0
     if not hardware.gpu:
@@ -76,14 +152,30 @@ def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_
     return read + work.written / engines.count / batch * step * slowdown
 
 
-def training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: TrainingSection) -> float:
-    """Return the seconds that the training of one round takes."""
+def _training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: TrainingSection) -> float:
     per_token: float = (4 if training.lora else 6) + (2 if training.gradient_checkpointing else 0)
     if training.reference == "initial":
         per_token += 2 / training.epochs  # One forward pass under the initial policy.
     # A question is trained by one worker: with fewer questions than workers in a step, workers are idle.
-    devices = min(workers.count, training.questions_per_step)
-    if not hardware.gpu:
-        devices = min(devices, hardware.nodes)
+    devices = min(_devices(workers, hardware), training.questions_per_step)
     flops = per_token * workers.shape.parameters * work.computed
     return flops / (devices * hardware.flops * efficiency(hardware).training)
+
+
+def engines_restart(recipe: Recipe, hardware: Hardware) -> bool:
+    """Return whether engines give their devices to the trainer, and start again after it."""
+    return hardware.gpu and recipe.cluster.placement == "shared"
+
+
+def seconds_saved_by_staleness(rounds: Sequence[RoundPlan]) -> float:
+    """Return the seconds that rounds save by sampling and judging while the round before trains."""
+    saved = 0.0
+    for entry, following in pairwise(rounds):
+        sampling = following.seconds - following.train - following.evaluate - following.starts
+        saved += min(sampling, entry.train + entry.starts)
+    return saved
+
+
+def _devices(seats: Seats, hardware: Hardware) -> int:
+    """Return the GPUs of seats, or the CPU nodes that they run on."""
+    return seats.devices if hardware.gpu else min(seats.count, hardware.nodes)

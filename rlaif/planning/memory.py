@@ -8,16 +8,15 @@ optimizer (Rajbhandari et al. 2020, arXiv:1910.02054).
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from rlaif.models.shape import ModelShape
-from rlaif.recipe import LoraSection
+from rlaif.recipe import TrainersSection, TrainingSection
 
 GIB = 1 << 30
 
 # CUDA context, CUDA graphs and NCCL buffers of a process on a GPU; loaded libraries of a process on a CPU.
-ENGINE_OVERHEAD_GPU, ENGINE_OVERHEAD_CPU = 3 * GIB // 2, 3 * GIB // 2
-TRAINER_OVERHEAD_GPU, TRAINER_OVERHEAD_CPU = 2 * GIB, GIB
+_ENGINE_OVERHEAD = 3 * GIB // 2
+_TRAINER_OVERHEAD_GPU, _TRAINER_OVERHEAD_CPU = 2 * GIB, GIB
 # Most prompt tokens that vLLM computes in a step on a data-centre GPU.
 _ENGINE_STEP_TOKENS = 8192
 _FLOAT32 = 4
@@ -30,8 +29,6 @@ class Memory:
     Attributes:
         weights: the model's, and other workers' shards that are gathered at the same time.
         adapter: LoRA's weights.
-        kv_cache: keys and values of sequences in flight.
-        gradients: of the trained weights.
         optimizer: AdamW's two moments.
         activations: kept from the forward pass for the backward pass, and the logits; for an engine, those of a step.
         overhead: contexts, graphs, buffers, libraries.
@@ -47,16 +44,13 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """The sum, in bytes."""
         return sum(self.parts().values())
 
     def parts(self) -> dict[str, int]:
-        """Return the bytes of each part by its name."""
         return asdict(self)
 
 
 def gib(size: int) -> str:
-    """Return a number of bytes in words."""
     return f"{size / GIB:.1f} GiB"
 
 
@@ -78,7 +72,7 @@ def engine_memory(
         dtype_bytes: bytes of a weight.
         tensor_parallel: devices that share the weights.
         max_num_seqs: sequences in a step; each has its logits, in float32.
-        lora_rank: rank of the adapters that the engine serves, or None.
+        lora_rank: None without adapters.
     """
     step = dtype_bytes * _ENGINE_STEP_TOKENS * (4 * shape.hidden + 3 * shape.intermediate // tensor_parallel)
     logits = max_num_seqs * shape.vocab * (dtype_bytes + _FLOAT32)
@@ -87,7 +81,7 @@ def engine_memory(
         weights=shape.parameters * dtype_bytes // tensor_parallel,
         adapter=adapter,
         activations=(step if gpu else step // 4) + logits,
-        overhead=ENGINE_OVERHEAD_GPU if gpu else ENGINE_OVERHEAD_CPU,
+        overhead=_ENGINE_OVERHEAD,
     )
 
 
@@ -110,12 +104,10 @@ def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool)
 
 def trainer_memory(
     shape: ModelShape,
+    training: TrainingSection,
+    section: TrainersSection,
     *,
-    lora: LoraSection | None,
     dtype_bytes: int,
-    strategy: Literal["ddp", "fsdp"],
-    workers: int,
-    gradient_checkpointing: bool,
     row_tokens: int,
     answer_tokens: int,
     gpu: bool,
@@ -125,29 +117,28 @@ def trainer_memory(
     Full weights, adapters, their gradients and AdamW's moments are float32; a frozen base has the recipe's dtype.
 
     Args:
-        lora: the trained adapter, or None for all weights.
         dtype_bytes: bytes of a frozen weight.
-        strategy: `ddp` copies everything to each worker; `fsdp` shards it and gathers a layer at a time.
-        gradient_checkpointing: keep only each layer's input, and recompute the activations layer by layer.
         row_tokens: tokens of the longest forward pass.
         answer_tokens: of these, the tokens whose logits are computed.
         gpu: whether it runs on a GPU, where matrices multiply in bfloat16.
     """
+    lora, sharded = training.lora, section.strategy == "fsdp"
     trained = shape.lora_parameters(lora.rank, lora.targets) if lora else shape.parameters
     frozen_bytes = shape.parameters * dtype_bytes if lora else 0
-    shards = workers if strategy == "fsdp" else 1
+    shards = section.workers if sharded else 1
     width = 2 if gpu else 4
     gathered = 0
-    if strategy == "fsdp" and workers > 1:
+    if shards > 1:
         # Embedding and head stay gathered; so do the layer in use and the next.
         gathered = width * (shape.embedding_parameters + 2 * shape.layer_parameters)
     elif gpu and lora is None:
         gathered = width * shape.parameters  # autocast's copies
     # DistributedDataParallel sums gradients in its own buckets.
-    gradient_copies = 2 if strategy == "ddp" and workers > 1 else 1
+    gradient_copies = 2 if section.workers > 1 and not sharded else 1
     layer = row_tokens * activation_bytes_per_token(shape, autocast=gpu, lora=lora is not None)
     kept = shape.layers * layer
-    if gradient_checkpointing:
+    if training.gradient_checkpointing:
+        # Only each layer's input is kept, and one layer's activations are recomputed at a time.
         kept = shape.layers * row_tokens * shape.hidden * (width if lora else _FLOAT32) + layer
     # Counted once: the gradient overwrites them, and `token_logps` copies only a few rows at a time to float32.
     logits = answer_tokens * shape.vocab * width
@@ -157,5 +148,5 @@ def trainer_memory(
         gradients=trained * _FLOAT32 * gradient_copies // shards,
         optimizer=2 * trained * _FLOAT32 // shards,
         activations=kept + logits,
-        overhead=TRAINER_OVERHEAD_GPU if gpu else TRAINER_OVERHEAD_CPU,
+        overhead=_TRAINER_OVERHEAD_GPU if gpu else _TRAINER_OVERHEAD_CPU,
     )

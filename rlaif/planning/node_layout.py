@@ -25,13 +25,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class NodeUse:
-    """The use of one node's GPUs.
-
-    Attributes:
-        gpus: of the node.
-        engines: each pool's GPUs on the node while engines work.
-        workers: training workers on the node.
-    """
+    """The use of one node's GPUs: by each pool while engines work, and by training workers."""
 
     gpus: int
     engines: tuple[Share, ...]
@@ -40,12 +34,7 @@ class NodeUse:
 
 @dataclass(frozen=True, slots=True)
 class NodeLayout:
-    """The use of all nodes.
-
-    Attributes:
-        nodes: one each, the largest first.
-        spanning: each pool's engines that fit on no single node.
-    """
+    """The use of all nodes, the largest first, and each pool's engines that fit on no single node (`spanning`)."""
 
     nodes: tuple[NodeUse, ...]
     spanning: tuple[Share, ...]

@@ -8,29 +8,33 @@ from dataclasses import dataclass, field
 
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import JudgeSpec
-from rlaif.planning.duration import efficiency, engine_seconds
+from rlaif.planning.duration import (
+    RoundPlan,
+    efficiency,
+    engine_seconds,
+    engines_restart,
+    plan_round,
+    seconds_saved_by_staleness,
+)
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
-from rlaif.planning.judge_calls import JudgeCalls, judge_calls, remote_calls
 from rlaif.planning.node_layout import NodeLayout, lay_out
-from rlaif.planning.questions import Questions, measure_questions
-from rlaif.planning.round_plan import RoundPlan, engines_restart, plan_round, seconds_saved_by_staleness
-from rlaif.planning.run_seats import own_judge_models, place_run
-from rlaif.planning.seats import Seats, check_seats, gpus_needed
-from rlaif.planning.tokens import QuestionSets, judged_tokens, round_tokens
-from rlaif.prompts.template import load_template
+from rlaif.planning.seats import Seats, check_seats, gpus_needed, own_judge_models, place_run
+from rlaif.planning.tokens import (
+    JudgeCalls,
+    Questions,
+    QuestionSets,
+    judge_calls,
+    judged_tokens,
+    measure_questions,
+    round_tokens,
+)
 from rlaif.recipe import Recipe
+from rlaif.recipe.backend import OpenAIBackend, VllmBackend
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """Given figures, which are used instead of measured or assumed ones.
-
-    Attributes:
-        hardware: of the machines.
-        questions: number of training questions.
-        prompt_tokens: mean length of a question's prompt.
-        answer_tokens: mean length of an answer.
-    """
+    """Given figures, which are used instead of measured or assumed ones; lengths are means."""
 
     hardware: HardwareOptions = field(default_factory=HardwareOptions)
     questions: int | None = None
@@ -43,7 +47,6 @@ class Plan:
     """The needs of a run.
 
     Attributes:
-        seats: the policy's engines, the engines of judges' own models, the training workers.
         layout: the seats by node; None on CPUs, where every node has its share of all.
         judges: those that ask a model of the run's engines.
         questions: of the train and of the held-out set.
@@ -51,7 +54,6 @@ class Plan:
         seconds: of the run; less than the sum of its rounds with `rounds.staleness`.
         at_most: whether the answers' lengths or a panel's calls are upper bounds.
         cost: money, if a price is given.
-        assumptions: one line each.
     """
 
     recipe: Recipe
@@ -76,7 +78,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     """
     gpu, why_gpu = wants_gpus(recipe.cluster, options.hardware)
     judge_spec = load_judge_file(recipe.judge.name, recipe.judge)
-    judges = judge_calls(judge_spec)
+    judges = [calls for calls, _ in judge_calls(judge_spec, VllmBackend)]
     needed = gpus_needed(recipe.cluster, len(own_judge_models(recipe, judges)))
     hardware = describe_hardware(options.hardware, gpu, needed)
     seats = place_run(recipe, judges, hardware)
@@ -122,35 +124,21 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
 
 def _question_sets(recipe: Recipe, options: PlanOptions) -> tuple[QuestionSets, list[str]]:
     """Return the run's questions, and the assumptions made of them."""
-    render = load_template(recipe.policy.prompt).render
-    notes: list[str] = []
-
-    def measure(role: str) -> Questions:
-        measured, lines = measure_questions(
-            role,
-            getattr(recipe.questions, role),
-            lambda question: render(question=question.question, context=question.context),
-            count=options.questions if role == "train" else None,
-            prompt_tokens=options.prompt_tokens,
-            longest=recipe.policy.max_length - recipe.sampling.max_tokens,
-        )
-        notes.extend(lines)
-        return measured
-
-    sets = QuestionSets(
-        train=measure("train"),
-        heldout=measure("heldout"),
-        test=measure("test") if recipe.questions.test is not None else None,
-        answer_tokens=min(options.answer_tokens or recipe.sampling.max_tokens, recipe.sampling.max_tokens),
-    )
-    return sets, notes
+    prompt_tokens, longest = options.prompt_tokens, recipe.sampling.max_tokens
+    train, notes = measure_questions(recipe, "train", count=options.questions, prompt_tokens=prompt_tokens)
+    heldout, lines = measure_questions(recipe, "heldout", count=None, prompt_tokens=prompt_tokens)
+    notes, test = notes + lines, None
+    if recipe.questions.test is not None:
+        test, lines = measure_questions(recipe, "test", count=None, prompt_tokens=prompt_tokens)
+        notes += lines
+    return QuestionSets(train, heldout, test, min(options.answer_tokens or longest, longest)), notes
 
 
 def _baseline_seconds(recipe: Recipe, sets: QuestionSets, seats: Sequence[Seats], hardware: Hardware) -> float:
     start, width = efficiency(hardware).engine_start, recipe.cluster.policy.max_num_seqs
     # Where engines restart, the rounds count the starts of the judges'.
     judges_start = any(seat.role == "judge" for seat in seats) and not engines_restart(recipe, hardware)
-    seconds = engine_seconds(sets.answer_all(), seats[0], hardware, max_num_seqs=width, adapter=False)
+    seconds = engine_seconds(sets.answer_once(), seats[0], hardware, max_num_seqs=width, adapter=False)
     return seconds + start * (2 if judges_start else 1)
 
 
@@ -182,7 +170,7 @@ def _work_lines(recipe: Recipe, judges: Sequence[JudgeCalls], longest_answer: in
 
 def _remote_lines(judge: JudgeSpec, questions: int, candidates: int, sets: QuestionSets) -> Iterator[str]:
     """Yield the requests and the money of each judge that asks an endpoint."""
-    for calls, backend in remote_calls(judge):
+    for calls, backend in judge_calls(judge, OpenAIBackend):
         work = judged_tokens(calls, questions, candidates, sets)
         sizes = f"up to {work.requests:,} requests of {work.sent:,} prompt and {work.written:,} answer tokens"
         line = f"judge {calls.name} is asked at {backend.base_url}: {sizes}"

@@ -1,17 +1,46 @@
-"""The tokens that each stage of a round reads and writes.
+"""The tokens of a run: of its questions, of its judges' requests, and of each stage of a round.
 
 Invariant: work is counted once where the engine does it once: a question's prompt for all its candidates, the shared
-part of a judge's prompt for all comparisons of a question.
+part of a judge's prompt for all comparisons of a question. A figure that is estimated or assumed has a line among the
+assumptions.
 """
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, TypeVar
 
-from rlaif.planning.judge_calls import JudgeCalls
-from rlaif.planning.questions import Questions
-from rlaif.recipe import Recipe
+from rlaif.data.question import Question
+from rlaif.data.sources import load_questions
+from rlaif.errors import UserError
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.panel import PanelSpec
+from rlaif.judges.spec import JudgeSpec
+from rlaif.models.hub import hub_answers
+from rlaif.prompts.template import PromptTemplate, load_template
+from rlaif.recipe import DatasetQuestions, Recipe
+from rlaif.recipe.backend import OpenAIBackend, VllmBackend
 from rlaif.rounds.source import round_size
+
+# Measured on tables of figures, which questions have; the template and the rubric of a judge are prose.
+_CHARACTERS_PER_TOKEN, _CHARACTERS_PER_TOKEN_OF_PROSE = 3, 4
+# Tokens that a chat template adds to each message.
+_MESSAGE_TOKENS = 6
+_MEASURED = 2000
+_ASSUMED_QUESTIONS = {"train": 10_000, "heldout": 500, "test": 500}
+_ASSUMED_PROMPT_TOKENS = 600
+
+Backend = TypeVar("Backend", VllmBackend, OpenAIBackend)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The number of a set's questions, and the mean length of a question's prompt in tokens."""
+
+    count: int
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +59,6 @@ class Tokens:
     computed: int
     written: int
 
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(*(mine + others for mine, others in zip(astuple(self), astuple(other), strict=True)))
-
 
 @dataclass(frozen=True, slots=True)
 class QuestionSets:
@@ -43,10 +69,36 @@ class QuestionSets:
     test: Questions | None
     answer_tokens: int
 
-    def answer_all(self) -> Tokens:
-        """Return the work of one answer to each held-out and test question."""
-        work = answer_once(self.heldout, self.answer_tokens)
-        return work + answer_once(self.test, self.answer_tokens) if self.test is not None else work
+    def answer_once(self, *more: Questions) -> Tokens:
+        """Return the work of one answer to each held-out and test question, and to each of `more`."""
+        answered = [questions for questions in (self.heldout, self.test, *more) if questions is not None]
+        count = sum(questions.count for questions in answered)
+        prompts = sum(questions.count * questions.prompt_tokens for questions in answered)
+        return Tokens(count, prompts, prompts, count * self.answer_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeCalls:
+    """One judge that asks a model to compare two answers or to rate one.
+
+    Attributes:
+        model: `policy` for the initial policy, or a model of its own.
+        answers: per request: 2 to compare, 1 to rate.
+        orders: in which a comparison is asked, 1 or 2.
+        samples: of the model's answer to each request.
+        template_tokens: of the prompt without question, context and answers.
+        output_tokens: most tokens of the model's answer.
+        settles: whether a panel asks the judge only if the judges before it do not decide.
+    """
+
+    name: str
+    model: str
+    answers: int
+    orders: int
+    samples: int
+    template_tokens: int
+    output_tokens: int
+    settles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +111,73 @@ class RoundTokens:
     judge: tuple[Tokens, ...]
     train: Tokens
     evaluate: Tokens
+
+
+def measure_questions(
+    recipe: Recipe, role: Literal["train", "heldout", "test"], *, count: int | None, prompt_tokens: int | None
+) -> tuple[Questions, list[str]]:
+    """Return how many questions a set has and how long their prompts are, with the assumptions made.
+
+    A dataset that cannot be reached is assumed. The figures `count` and `prompt_tokens` replace the measured ones.
+    """
+    template, source = load_template(recipe.policy.prompt), getattr(recipe.questions, role)
+    longest = recipe.policy.max_length - recipe.sampling.max_tokens
+    reachable = isinstance(source, DatasetQuestions) and hub_answers()
+    try:
+        questions = load_questions(source)
+    except UserError as error:
+        if not isinstance(source, DatasetQuestions) or reachable:
+            raise
+        expected = count or _expected_count(source, role)
+        assumed = Questions(expected, min(prompt_tokens or _ASSUMED_PROMPT_TOKENS, longest))
+        figures = f"{assumed.count:,} questions with prompts of {assumed.prompt_tokens} tokens"
+        return assumed, [f"{role}: {figures} (--questions, --prompt-tokens), because it could not be read: {error}"]
+    notes = []
+    measured = _mean_tokens(questions, template)
+    if prompt_tokens is None:
+        estimate = f"estimated at {_CHARACTERS_PER_TOKEN} characters a token"
+        notes.append(f"{role}: {len(questions):,} questions, prompts of {measured} tokens on average, {estimate}")
+    return Questions(count or len(questions), min(prompt_tokens or measured, longest)), notes
+
+
+def _mean_tokens(questions: Sequence[Question], template: PromptTemplate) -> int:
+    sizes = []
+    for question in islice(questions, _MEASURED):
+        messages = template.render(question=question.question, context=question.context)
+        sizes.append(sum(len(message["content"]) / _CHARACTERS_PER_TOKEN + _MESSAGE_TOKENS for message in messages))
+    return max(1, math.ceil(sum(sizes) / max(1, len(sizes))))
+
+
+def _expected_count(source: DatasetQuestions, role: str) -> int:
+    """Return the source's own limit, the size of its split's slice, or a round number."""
+    if source.limit is not None:
+        return source.limit
+    if slice_ := re.fullmatch(r"\w+\[(\d*):(\d+)\]", source.split):
+        return max(1, int(slice_[2]) - int(slice_[1] or 0))
+    return _ASSUMED_QUESTIONS[role]
+
+
+def judge_calls(spec: JudgeSpec, backend: type[Backend]) -> list[tuple[JudgeCalls, Backend]]:
+    """Return the judges of a file that ask a model behind a kind of backend, in order."""
+    in_turn = isinstance(spec, PanelSpec) and spec.mode == "first-to-decide"
+    found = []
+    for position, leaf in enumerate(spec.leaves):
+        if not isinstance(leaf, LlmSpec) or not isinstance(leaf.backend, backend):
+            continue
+        answers = {"answer_a": "", "answer_b": ""} if leaf.pairwise else {"answer": ""}
+        messages = leaf.template.render(question="", rubric=leaf.rubric, **answers)
+        calls = JudgeCalls(
+            name=leaf.name,
+            model=leaf.model,
+            answers=2 if leaf.pairwise else 1,
+            orders=2 if leaf.pairwise and leaf.swap_positions else 1,
+            samples=leaf.sampling.samples if leaf.sampling else 1,
+            template_tokens=sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN_OF_PROSE,
+            output_tokens=leaf.sampling.max_tokens if leaf.sampling else 1,
+            settles=in_turn and position > 0,
+        )
+        found.append((calls, leaf.backend))
+    return found
 
 
 def round_tokens(recipe: Recipe, number: int, sets: QuestionSets, judges: Sequence[JudgeCalls]) -> RoundTokens:
@@ -80,14 +199,8 @@ def round_tokens(recipe: Recipe, number: int, sets: QuestionSets, judges: Sequen
         sample=sample,
         judge=tuple(judged_tokens(judge, questions, candidates, sets) for judge in judges),
         train=Tokens(questions, trained, trained, 0),
-        evaluate=sets.answer_all() + answer_once(kl, sets.answer_tokens),
+        evaluate=sets.answer_once(kl),
     )
-
-
-def answer_once(questions: Questions, answer_tokens: int) -> Tokens:
-    """Return the work of one answer to each question."""
-    prompts = questions.count * questions.prompt_tokens
-    return Tokens(questions.count, prompts, prompts, questions.count * answer_tokens)
 
 
 def judged_tokens(judge: JudgeCalls, questions: int, candidates: int, sets: QuestionSets) -> Tokens:

@@ -17,7 +17,6 @@ import yaml
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.jobs.manifest_values import Kind
 from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
 ROOT = Path(__file__).parents[2]
@@ -34,19 +33,19 @@ VARIANTS = [
 NASTY = "a'b\"c $(touch broken) `x`: {y} #z"
 
 
-def made(kind: Kind, *overrides: str) -> str:
+def made(kind: str, *overrides: str) -> str:
     if kind == "ray-up":
         overrides = ("aws.security_group=sg-0123456789abcdef0", *overrides)
     return render(kind, load_values(None, list(overrides)))
 
 
-def objects(kind: Kind, *overrides: str) -> dict[str, Any]:
+def objects(kind: str, *overrides: str) -> dict[str, Any]:
     return {found["kind"]: found for found in yaml.safe_load_all(made(kind, *overrides))}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "as it is")
 @pytest.mark.parametrize(("kind", "what"), [("kuberay-job", "RayJob"), ("kuberay-cluster", "RayCluster")])
-def test_kuberay_takes_it(kind: Kind, what: str, variant: list[str]) -> None:
+def test_kuberay_takes_it(kind: str, what: str, variant: list[str]) -> None:
     found = objects(kind, *variant)
     jsonschema.validate(found[what], {"$ref": f"#/$defs/{what}", "$defs": SCHEMA["$defs"]})
     assert set(found) == {what, "NetworkPolicy"}
@@ -59,14 +58,14 @@ def test_the_schema_refuses_a_field_that_the_operator_does_not_know() -> None:
         jsonschema.validate(found, {"$ref": "#/$defs/RayJob", "$defs": SCHEMA["$defs"]})
 
 
-def cluster_spec(kind: Kind, *overrides: str) -> dict[str, Any]:
+def cluster_spec(kind: str, *overrides: str) -> dict[str, Any]:
     found = objects(kind, *overrides)
     spec: dict[str, Any] = found["RayCluster"]["spec"] if kind == "kuberay-cluster" else found["RayJob"]["spec"]
     return dict(spec.get("rayClusterSpec", spec))
 
 
 @pytest.mark.parametrize("kind", ["kuberay-job", "kuberay-cluster"])
-def test_nobody_outside_reaches_the_dashboard_or_a_job_port(kind: Kind) -> None:
+def test_nobody_outside_reaches_the_dashboard_or_a_job_port(kind: str) -> None:
     spec = cluster_spec(kind)
     assert spec["authOptions"] == {"mode": "token"}
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
@@ -137,7 +136,7 @@ def test_rays_launcher_opens_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-def test_a_value_stays_a_value(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_stays_a_value(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = made(kind, f"recipe={json.dumps(NASTY)}", f"aws.region={json.dumps(NASTY)}")
     if kind == "slurm":
@@ -169,7 +168,7 @@ def test_a_value_stays_a_value(kind: Kind, tmp_path: Path, monkeypatch: pytest.M
         ("slurm", ["nodez=2"], "nodez: unknown key"),
     ],
 )
-def test_values_that_cannot_work_are_refused(kind: Kind, overrides: list[str], says: str) -> None:
+def test_values_that_cannot_work_are_refused(kind: str, overrides: list[str], says: str) -> None:
     with pytest.raises(UserError) as refused:
         made(kind, *overrides)
     assert says in str(refused.value)

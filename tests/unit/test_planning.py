@@ -13,7 +13,7 @@ from rlaif.models.shape_lookup import model_shape, published_shape
 from rlaif.planning.hardware import HardwareOptions
 from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
-from rlaif.recipe import LoraSection, load_recipe
+from rlaif.recipe import LoraSection, TrainersSection, TrainingSection, load_recipe
 
 LLAMA = published_shape("meta-llama/Llama-3.1-8B-Instruct", "offline")
 
@@ -192,11 +192,9 @@ def _trainer(
 ) -> Memory:
     return trainer_memory(
         LLAMA,
-        lora=lora,
+        TrainingSection(lora=lora, gradient_checkpointing=checkpointing),
+        TrainersSection(strategy=strategy, workers=workers),
         dtype_bytes=2,
-        strategy=strategy,
-        workers=workers,
-        gradient_checkpointing=checkpointing,
         row_tokens=2048,
         answer_tokens=512,
         gpu=gpu,

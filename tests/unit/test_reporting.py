@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rlaif.cli import inspect
+from rlaif.cli import runs as commands
 from rlaif.cli.errors import at_the_edge
 from rlaif.errors import UserError
 from rlaif.reporting import summary_table, write_report
@@ -40,7 +40,7 @@ from rlaif.store.shards import ShardTable
 from tests.unit.small_run import HOSTILE, SmallRun, cut, policy_id, remove
 
 app = typer.Typer()
-for command in (inspect.trace, inspect.report, inspect.runs):
+for command in (commands.trace, commands.report, commands.runs):
     app.command(command.__name__)(at_the_edge(command))
 
 

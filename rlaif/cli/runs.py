@@ -1,12 +1,20 @@
-"""`rlaif run`, `plan` and `predict`: a recipe that is run, what its run would need, and what its policy answers."""
+"""The commands on runs: `rlaif run`, `plan`, `predict`, `trace`, `report` and `runs`.
+
+Invariant: the last three show runs in progress or finished, and write nothing but `report.html`.
+"""
 
 import json
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
 import typer
 
+from rlaif.cli import errors
 from rlaif.cli.options import Cluster, Json, OutcomeJson, Overrides, RayAddress, Recipe, Runs
+from rlaif.cli.terminal import TerminalProgress, plain_console, print_result, stop_signals, working
+
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
 
 
 def run(
@@ -19,7 +27,6 @@ def run(
     verbose: Annotated[bool, typer.Option(help="Show the output of engines and workers.")] = False,
 ) -> None:
     """Run a recipe: sample, judge, pair, train, evaluate and promote, round by round. The same command resumes it."""
-    from rlaif.cli.terminal import TerminalProgress, plain_console, stop_signals
     from rlaif.recipe import load_recipe
     from rlaif.rounds.run import execute
     from rlaif.rounds.setup import prepare
@@ -77,7 +84,6 @@ def plan(
     json_: Json = False,
 ) -> None:
     """Show where a recipe's engines and workers go, and the memory, tokens, time and money that a run needs."""
-    from rlaif.cli.terminal import plain_console
     from rlaif.planning.hardware import HardwareOptions, hardware_of
     from rlaif.planning.plan import PlanOptions, make_plan
     from rlaif.planning.plan_view import plan_json, plan_view
@@ -109,7 +115,6 @@ def predict(
     set_: Overrides = None,
 ) -> None:
     """Answer questions greedily, each with the passage of its context that best supports the answer."""
-    from rlaif.cli.terminal import working
     from rlaif.errors import UserError
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
@@ -119,3 +124,68 @@ def predict(
     with working("predict: stopped; nothing was written", stderr=True) as progress:
         count = answer(questions, output, overrides=set_ or [], address=address, progress=progress)
     progress.console.print(f"{count} answers in {output}")
+
+
+def trace(
+    run: _Run,
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The pair's id, or its beginning.")],
+    runs: Runs = "runs",
+    json_: Json = False,
+) -> None:
+    """Show the history of a preference pair: prompt, candidates, policy, verdicts, and the policy that it trained."""
+    from rlaif.reporting.terminal import lineage_view
+    from rlaif.store.runs import find_run
+    from rlaif.store.trace import trace_pair
+
+    lineage = trace_pair(find_run(run, runs), pair_id)
+    print_result(asdict(lineage), lineage_view(lineage), json_)
+
+
+def report(
+    run: _Run,
+    runs: Runs = "runs",
+    out: Annotated[str | None, typer.Option(help="Page to write; the run's report.html if left out.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show how a run's policies do on the held-out questions, and write report.html."""
+    from rlaif.reporting.html import write_report
+    from rlaif.reporting.summary import summarize
+    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.terminal import policies_table
+    from rlaif.store.runs import find_run
+
+    directory = find_run(run, runs)
+    page = write_report(directory.root, out)
+    summary = summarize(directory)
+    if json_:
+        typer.echo(json.dumps({**summary_json(summary), "report": page}))
+        return
+    console = plain_console()
+    console.print(policies_table(summary))
+    for line in summary.missing:
+        console.print(f"not there yet: {line}", markup=False)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def runs(runs: Runs = "runs", json_: Json = False) -> None:
+    """List the runs in a folder: their progress, and each current policy against its initial one."""
+    from rlaif.errors import UserError
+    from rlaif.reporting.summary import summarize
+    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.terminal import runs_table
+    from rlaif.store.runs import list_runs
+
+    summaries, unreadable = [], []
+    for directory in list_runs(runs):
+        try:
+            summaries.append(summarize(directory))
+        except UserError as error:
+            unreadable.append(error)
+    if json_:
+        typer.echo(json.dumps([summary_json(summary) for summary in summaries]))
+    elif summaries:
+        plain_console().print(runs_table(summaries))
+    elif not unreadable:
+        typer.echo(f"no runs in {runs}")
+    if codes := [errors.report(error) for error in unreadable]:
+        raise typer.Exit(max(codes))
