@@ -5,37 +5,29 @@ traceback. An old name that an input uses is also one line on standard error. In
 output, so `--json` prints JSON or nothing.
 """
 
-import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import typer
 
 from rlaif.errors import Interrupted, RenamedWarning, RlaifError, WorkError, is_disk_full
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
-def at_the_edge(command: Callable[P, R]) -> Callable[P, R]:
-    """Return a command whose errors end as one line and an exit code."""
-
-    @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with _renamed_shown():
-                return command(*args, **kwargs)
-        except (RlaifError, KeyboardInterrupt, OSError) as error:
-            if isinstance(error, OSError) and not is_disk_full(error):
-                raise
-            raise typer.Exit(report(error)) from None
-
-    return guarded
+@contextmanager
+def at_the_edge() -> Iterator[None]:
+    """End the errors of a block, or of the command that this decorates, as one line and an exit code."""
+    try:
+        with _renamed_shown():
+            yield
+    except (RlaifError, KeyboardInterrupt, OSError) as error:
+        if isinstance(error, OSError) and not is_disk_full(error):
+            raise
+        raise typer.Exit(report(error)) from None
 
 
 @contextmanager
@@ -59,18 +51,15 @@ def _renamed_shown() -> Iterator[None]:
 
 def report(error: BaseException) -> int:
     """Print an error as one line on standard error, and return its exit code."""
+    message = str(error)
+    if isinstance(error, KeyboardInterrupt):
+        message = "interrupted"
+    elif isinstance(error, OSError):
+        path = error.filename or error.filename2
+        where = f"on the disk of {path}" if path else "on the disk"
+        message = f"no space left {where}: free some and run the same command again; nothing committed is lost"
     sys.stdout.flush()
-    typer.echo(f"rlaif: {_message(error)}", err=True)
+    typer.echo(f"rlaif: {message}", err=True)
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return INTERRUPTED
     return FAILED if isinstance(error, WorkError) else WRONG_USE
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, OSError):
-        path = error.filename or error.filename2
-        where = f"on the disk of {path}" if path else "on the disk"
-        return f"no space left {where}: free some and run the same command again; nothing committed is lost"
-    return str(error)

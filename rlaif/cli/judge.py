@@ -66,13 +66,9 @@ def check(
     from rlaif.judges.check import check_judge
 
     faults = check_judge(path)
-    if json_:
-        typer.echo(json.dumps([{"path": fault.path, "line": fault.line, "message": fault.message} for fault in faults]))
-    else:
-        for fault in faults:
-            typer.echo(str(fault))
-        if not faults:
-            typer.echo(f"{path}: no fault found")
+    facts = [{"path": fault.path, "line": fault.line, "message": fault.message} for fault in faults]
+    lines = [str(fault) for fault in faults] or [f"{path}: no fault found"]
+    typer.echo(json.dumps(facts) if json_ else "\n".join(lines))
     if faults:
         raise typer.Exit(WRONG_USE)
 

@@ -31,9 +31,9 @@ _COMMANDS: dict[str, list[Callable[..., Any]]] = {
 }
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
-        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel)(at_the_edge(_command))
+        app.command(_command.__name__.replace("_", "-"), rich_help_panel=_panel)(at_the_edge()(_command))
 for _name, _judge_command in judge.COMMANDS.items():
-    judge_app.command(_name)(at_the_edge(_judge_command))
+    judge_app.command(_name)(at_the_edge()(_judge_command))
 app.add_typer(judge_app, rich_help_panel="Judges")
 
 

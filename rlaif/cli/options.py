@@ -8,9 +8,6 @@ BUILTIN = "builtin:smollm2-135m"
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="Path of a recipe, or the name of one in recipes/.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")]
-TrainingOverrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: training.epochs=2.")
-]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="FILE", help="File with the `cluster:` section to use.")
 ]

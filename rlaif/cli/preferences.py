@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlaif.cli.options import (
-    BUILTIN,
-    JudgedModel,
-    JudgeJson,
-    MaxCost,
-    OutcomeJson,
-    RayAddress,
-    RayIfNeeded,
-    TrainingOverrides,
-    Verbose,
-)  # fmt: skip
+from rlaif.cli.options import BUILTIN, JudgedModel, JudgeJson, MaxCost, OutcomeJson, RayAddress, RayIfNeeded, Verbose
 from rlaif.cli.terminal import working
 
 if TYPE_CHECKING:
-    from rlaif.preferences.labelling import LabelOutcome
     from rlaif.training.reward.standalone import RewardOutcome
 
+_Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: training.epochs=2.")
+]
 _IDS_SHOWN = 10
 _STAGES = ("start workers", "train")
 
@@ -65,16 +57,14 @@ def label(
     stopped = f"{output}: stopped; all answers so far are kept, and the same command goes on"
     with working(stopped, stderr=True) as progress:
         made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
-    typer.echo(json.dumps({**vars(made), "counts": vars(made.counts)}) if json_ else _label_text(made))
-
-
-def _label_text(made: "LabelOutcome") -> str:
-    statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(made.counts.by_status.items()))
+    counts = made.counts
+    statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.by_status.items()))
     single = f" ({made.single:,} with a single answer)" if made.single else ""
-    return (
+    text = (
         f"{made.answers:,} answers to {made.questions:,} questions{single}: {statuses or 'no comparisons'}\n"
-        f"{made.counts.pairs:,} pairs on {made.counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
+        f"{counts.pairs:,} pairs on {counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
     )
+    typer.echo(json.dumps({**vars(made), "counts": vars(counts)}) if json_ else text)
 
 
 def train(
@@ -83,7 +73,7 @@ def train(
     ],
     policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
-    set_: TrainingOverrides = None,
+    set_: _Overrides = None,
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:
@@ -126,7 +116,7 @@ def train_reward(
     heldout_share: Annotated[
         float, typer.Option(min=0, max=0.95, help="Share of the questions to measure on instead of training on.")
     ] = 0.2,
-    set_: TrainingOverrides = None,
+    set_: _Overrides = None,
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:

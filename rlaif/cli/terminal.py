@@ -10,16 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from rich import progress as bars
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from rlaif.errors import Interrupted
 
@@ -73,22 +65,22 @@ class TerminalProgress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", style="dim"),
+        self._bar = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=24),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[figures]}", style="dim"),
             console=console,
             transient=True,
         )
         self._title, self._total, self._done, self._before = "", 0, 0, 0
         self._began = self._shown = time.monotonic()
         self._figures: dict[str, float | str] = {}
-        self._task: TaskID | None = None
+        self._task: bars.TaskID | None = None
 
     def __enter__(self) -> "TerminalProgress":
         if self.console.is_terminal:
@@ -140,7 +132,6 @@ class TerminalProgress:
         self._title = ""
 
     def _rate(self) -> float:
-        """Return the units of this start per second."""
         seconds = time.monotonic() - self._began
         return (self._done - self._before) / seconds if seconds > 0 else 0.0
 

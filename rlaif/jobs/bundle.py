@@ -40,7 +40,11 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
         tree["judge"]["gold_set"]["path"] = gold_set
     moved = Recipe.model_validate(tree)
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
-    _check_same(moved, judge.sha, template.sha, folder)
+    with contextlib.chdir(folder):
+        same = load_judge_file(moved.judge.name, moved.judge).sha == judge.sha
+        same = same and load_template(moved.policy.prompt).sha == template.sha
+    if not same:
+        raise UserError(f"judge {moved.judge.name}: one of its files names a different file in the job's folder")
     return moved
 
 
@@ -79,11 +83,3 @@ def _refuse_local_folder(key: str, value: str) -> None:
             f"{key}: {value} is a folder in this machine's working directory; expected a hub id, or the absolute path "
             "of a folder that every node has"
         )
-
-
-def _check_same(recipe: Recipe, judge_sha: str, template_sha: str, folder: Path) -> None:
-    with contextlib.chdir(folder):
-        same = load_judge_file(recipe.judge.name, recipe.judge).sha == judge_sha
-        same = same and load_template(recipe.policy.prompt).sha == template_sha
-    if not same:
-        raise UserError(f"judge {recipe.judge.name}: one of its files names a different file in the job's folder")

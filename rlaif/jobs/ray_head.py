@@ -20,12 +20,7 @@ _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 @contextmanager
 def job_client(address: str) -> Iterator[Any]:
-    """Connect to a Ray head for a block, and yield Ray's client of the job API.
-
-    Raises:
-        UserError: no head answers at the address, it lacks the token, or the head has no such job.
-        WorkError: the head reports another error.
-    """
+    """Connect to a Ray head, and yield Ray's client of the job API; its errors in the block become one line each."""
     _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:

@@ -47,11 +47,7 @@ class JobState:
 
 
 def submit_run(recipe: Recipe, runs: str, address: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """Submit a run with environment variables for its driver, and return the job's id and the run's path.
-
-    Raises:
-        UserError: a file of the recipe cannot be sent, no head answers, or a job already works on the run.
-    """
+    """Submit a run with environment variables for its driver, and return the job's id and the run's path."""
     runs = runs if "://" in runs else str(Path(runs).absolute())
     with tempfile.TemporaryDirectory(prefix="rlaif-job-") as folder:
         make_bundle(recipe, Path(folder))

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.seats import Seats
-from rlaif.planning.tokens import JudgeCalls, RoundTokens, Tokens
+from rlaif.planning.tokens import JudgeCalls, QuestionSets, RoundTokens, Tokens
 from rlaif.recipe import Recipe, TrainingSection
 
 
@@ -93,6 +93,15 @@ def efficiency(hardware: Hardware) -> Efficiency:
     return _GPU if hardware.gpu else _CPU
 
 
+def baseline_seconds(recipe: Recipe, sets: QuestionSets, seats: Sequence[Seats], hardware: Hardware) -> float:
+    """Return the seconds of evaluating the initial policy, with the first starts."""
+    start, width = efficiency(hardware).engine_start, recipe.cluster.policy.max_num_seqs
+    # Where engines restart, the rounds count the starts of the judges'.
+    judges_start = any(seat.role == "judge" for seat in seats) and not _engines_restart(recipe, hardware)
+    seconds = _engine_seconds(sets.answer_once(), seats[0], hardware, max_num_seqs=width, adapter=False)
+    return seconds + start * (2 if judges_start else 1)
+
+
 def plan_round(
     recipe: Recipe, tokens: RoundTokens, *, judges: Sequence[JudgeCalls], seats: Sequence[Seats], hardware: Hardware
 ) -> RoundPlan:
@@ -100,8 +109,8 @@ def plan_round(
     policy, training, cluster = seats[0], seats[-1], recipe.cluster
     adapter, width = recipe.training.lora is not None, cluster.policy.max_num_seqs
     # The first round samples from the initial policy, which has no adapter.
-    sample = engine_seconds(tokens.sample, policy, hardware, max_num_seqs=width, adapter=adapter and tokens.number > 0)
-    evaluate = engine_seconds(tokens.evaluate, policy, hardware, max_num_seqs=width, adapter=adapter)
+    sample = _engine_seconds(tokens.sample, policy, hardware, max_num_seqs=width, adapter=adapter and tokens.number > 0)
+    evaluate = _engine_seconds(tokens.evaluate, policy, hardware, max_num_seqs=width, adapter=adapter)
     train = _training_seconds(tokens.train, training, hardware, recipe.training)
     own = {seat.model: seat for seat in seats if seat.role == "judge"}
     own["policy"] = policy if adapter else own.get(recipe.policy.model, policy)
@@ -110,7 +119,7 @@ def plan_round(
     beside, after = 0.0, 0.0
     for pool, work in zip(pools, tokens.judge, strict=True):
         width = (cluster.policy if pool is policy else cluster.judge).max_num_seqs
-        judging.append(engine_seconds(work, pool, hardware, max_num_seqs=width, adapter=False))
+        judging.append(_engine_seconds(work, pool, hardware, max_num_seqs=width, adapter=False))
         # On GPUs, a judge's own engines work while the policy samples; on a CPU they share its cores.
         if pool is policy or not hardware.gpu:
             after += judging[-1]
@@ -118,7 +127,7 @@ def plan_round(
             beside += judging[-1]
     share = efficiency(hardware)
     starts = share.training_start
-    if engines_restart(recipe, hardware):
+    if _engines_restart(recipe, hardware):
         starts += share.engine_start * (2 if any(seat.role == "judge" for seat in seats) else 1)
     seconds = max(sample, beside) + after + train + evaluate + starts
     spent = (
@@ -131,7 +140,7 @@ def plan_round(
     return RoundPlan(tokens, sample, tuple(judging), train, evaluate, starts, seconds, DeviceSeconds(*spent, idle=idle))
 
 
-def engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_seqs: int, adapter: bool) -> float:
+def _engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num_seqs: int, adapter: bool) -> float:
     """Return the seconds that a pool takes for some work, with `max_num_seqs` sequences in an engine at once."""
     if not work.requests:
         return 0.0
@@ -162,7 +171,7 @@ def _training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training
     return flops / (devices * hardware.flops * efficiency(hardware).training)
 
 
-def engines_restart(recipe: Recipe, hardware: Hardware) -> bool:
+def _engines_restart(recipe: Recipe, hardware: Hardware) -> bool:
     """Return whether engines give their devices to the trainer, and start again after it."""
     return hardware.gpu and recipe.cluster.placement == "shared"
 

@@ -38,7 +38,6 @@ class HardwareOptions:
 
     Attributes:
         gpus, nodes: in the whole cluster.
-        gpu_type: a name in `GPU_TYPES`.
         gpu_memory: GiB of each GPU.
         host_memory: GiB of a CPU node.
         tflops: peak TFLOP/s of each GPU in bfloat16, or of a CPU node in float32.
@@ -67,16 +66,12 @@ class Hardware:
     """The devices of a plan: GPUs, or the nodes of a CPU cluster.
 
     Attributes:
-        devices: their number.
-        nodes: machines that hold them.
-        gpus_of_nodes: GPUs of each node.
         cores: of a CPU node.
         memory: bytes of a device.
         free: bytes of it that are not in use yet.
         flops: peak FLOP/s of a device.
         bandwidth: bytes per second from a device's memory.
-        price: money per device and hour, or None.
-        assumptions: one line each.
+        price: money per device and hour.
     """
 
     gpu: bool
@@ -114,11 +109,7 @@ def wants_gpus(cluster: ClusterSection, options: HardwareOptions) -> tuple[bool,
 
 
 def describe_hardware(options: HardwareOptions, gpu: bool, needed_gpus: int) -> Hardware:
-    """Return the machines of a plan; `needed_gpus` is the number of GPUs if none is given.
-
-    Raises:
-        UserError: the GPU type is unknown, or there are more nodes than GPUs.
-    """
+    """Return the machines of a plan; `needed_gpus` is the number of GPUs if none is given."""
     return _gpus(options, needed_gpus) if gpu else _cpus(options)
 
 
@@ -196,9 +187,6 @@ def hardware_of(nodes: Sequence[Mapping[str, Any]], given: HardwareOptions, addr
         nodes: the resources of each live node: `CPU`, `GPU`, `memory` in bytes, `accelerator_type:NAME`.
         given: figures that take precedence.
         address: of the cluster, for messages.
-
-    Raises:
-        UserError: the cluster has no nodes, GPUs of several types, or GPUs of a type without known figures.
     """
     if not nodes:
         raise UserError(f"{address}: the Ray cluster has no live nodes")

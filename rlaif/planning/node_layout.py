@@ -8,10 +8,9 @@ engines, the judges', then the training. Invariant: no GPU is given to two proce
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rlaif.planning.hardware import Hardware
-from rlaif.planning.seats import Role, Seats
+from rlaif.planning.seats import Placement, Role, Seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class NodeLayout:
     spanning: tuple[Share, ...]
 
 
-def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> NodeLayout:
+def lay_out(seats: Sequence[Seats], placement: Placement, hardware: Hardware) -> NodeLayout:
     """Return the layout of seats that fit the cluster (`check_seats`), given as `place_run` orders them."""
     free = list(hardware.gpus_of_nodes)
     engines: list[list[Share]] = [[] for _ in free]
@@ -60,13 +59,11 @@ def lay_out(seats: Sequence[Seats], placement: Literal["shared", "split"], hardw
 
 def _take(free: list[int], gpus: int) -> Counter[int]:
     """Take the GPUs of one engine, and return how many of each node."""
-    if gpus == 1:
-        node = max(range(len(free)), key=lambda node: (free[node], -node))
-    else:
-        roomy = [node for node in range(len(free)) if free[node] >= gpus]
-        if not roomy:
-            return _pack(free, gpus)
-        node = min(roomy, key=lambda node: (free[node], node))
+    roomy = [node for node in range(len(free)) if free[node] >= gpus]
+    if not roomy:
+        return _pack(free, gpus)
+    choose = max if gpus == 1 else min
+    node = choose(roomy, key=free.__getitem__)
     free[node] -= gpus
     return Counter({node: gpus})
 
@@ -74,7 +71,7 @@ def _take(free: list[int], gpus: int) -> Counter[int]:
 def _pack(free: list[int], gpus: int) -> Counter[int]:
     """Take GPUs from as few nodes as possible."""
     taken: Counter[int] = Counter()
-    for node in sorted(range(len(free)), key=lambda node: (-free[node], node)):
+    for node in sorted(range(len(free)), key=free.__getitem__, reverse=True):
         share = min(free[node], gpus - taken.total())
         if share:
             taken[node] += share

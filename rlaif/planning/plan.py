@@ -8,17 +8,10 @@ from dataclasses import dataclass, field
 
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import JudgeSpec
-from rlaif.planning.duration import (
-    RoundPlan,
-    efficiency,
-    engine_seconds,
-    engines_restart,
-    plan_round,
-    seconds_saved_by_staleness,
-)
+from rlaif.planning.duration import RoundPlan, baseline_seconds, efficiency, plan_round, seconds_saved_by_staleness
 from rlaif.planning.hardware import Hardware, HardwareOptions, describe_hardware, wants_gpus
 from rlaif.planning.node_layout import NodeLayout, lay_out
-from rlaif.planning.seats import Seats, check_seats, gpus_needed, own_judge_models, place_run
+from rlaif.planning.seats import Seats, check_seats, gpus_needed, place_run
 from rlaif.planning.tokens import (
     JudgeCalls,
     Questions,
@@ -79,8 +72,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     gpu, why_gpu = wants_gpus(recipe.cluster, options.hardware)
     judge_spec = load_judge_file(recipe.judge.name, recipe.judge)
     judges = [calls for calls, _ in judge_calls(judge_spec, VllmBackend)]
-    needed = gpus_needed(recipe.cluster, len(own_judge_models(recipe, judges)))
-    hardware = describe_hardware(options.hardware, gpu, needed)
+    hardware = describe_hardware(options.hardware, gpu, gpus_needed(recipe, judges))
     seats = place_run(recipe, judges, hardware)
     check_seats(seats, recipe.cluster.placement, hardware)
     layout = lay_out(seats, recipe.cluster.placement, hardware) if gpu else None
@@ -89,9 +81,9 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         plan_round(recipe, round_tokens(recipe, number, sets, judges), judges=judges, seats=seats, hardware=hardware)
         for number in range(recipe.rounds.count)
     ]
-    baseline_seconds = _baseline_seconds(recipe, sets, seats, hardware)
+    baseline = baseline_seconds(recipe, sets, seats, hardware)
     saved = seconds_saved_by_staleness(rounds) if recipe.rounds.staleness else 0.0
-    seconds = baseline_seconds + sum(entry.seconds for entry in rounds) - saved
+    seconds = baseline + sum(entry.seconds for entry in rounds) - saved
     price = options.hardware.price
     assumptions = [
         *([why_gpu] if why_gpu else []),
@@ -114,7 +106,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         judges=tuple(judges),
         questions=(sets.train, sets.heldout),
         rounds=tuple(rounds),
-        baseline_seconds=baseline_seconds,
+        baseline_seconds=baseline,
         seconds=seconds,
         at_most=options.answer_tokens is None or any(judge.settles for judge in judges),
         cost=None if price is None else price * hardware.devices * seconds / 3600,
@@ -132,14 +124,6 @@ def _question_sets(recipe: Recipe, options: PlanOptions) -> tuple[QuestionSets, 
         test, lines = measure_questions(recipe, "test", count=None, prompt_tokens=prompt_tokens)
         notes += lines
     return QuestionSets(train, heldout, test, min(options.answer_tokens or longest, longest)), notes
-
-
-def _baseline_seconds(recipe: Recipe, sets: QuestionSets, seats: Sequence[Seats], hardware: Hardware) -> float:
-    start, width = efficiency(hardware).engine_start, recipe.cluster.policy.max_num_seqs
-    # Where engines restart, the rounds count the starts of the judges'.
-    judges_start = any(seat.role == "judge" for seat in seats) and not engines_restart(recipe, hardware)
-    seconds = engine_seconds(sets.answer_once(), seats[0], hardware, max_num_seqs=width, adapter=False)
-    return seconds + start * (2 if judges_start else 1)
 
 
 def _seat_lines(seats: Sequence[Seats], layout: NodeLayout | None, hardware: Hardware) -> Iterator[str]:

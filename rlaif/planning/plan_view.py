@@ -57,11 +57,13 @@ def plan_view(plan: Plan) -> Iterator[RenderableType]:
 
 
 def _placement_table(plan: Plan) -> Table:
-    """Return a table with a column for each pool and a row for each part of its memory."""
     seats = plan.seats
     lora = plan.recipe.training.lora
     learned = f"LoRA, rank {lora.rank}" if lora else "full weights"
-    columns = (Column(_stages(plan, seat), justify="right") for seat in seats)
+    own_judge = any(seat.role == "judge" for seat in seats)
+    policy = "sample, judge, evaluate" if plan.judges and not own_judge else "sample, evaluate"
+    stages = {"policy": policy, "judge": "judge", "training": "train"}
+    columns = (Column(stages[seat.role], justify="right") for seat in seats)
     table = Table("", *columns, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_row("model", *(seat.model.rsplit("/", 1)[-1].removesuffix("-Instruct") for seat in seats))
     table.add_row("engines x GPUs" if plan.hardware.gpu else "engines", *(_replicas(plan, seat) for seat in seats))
@@ -91,12 +93,6 @@ def _layout_table(layout: NodeLayout, placement: str) -> Table:
     return table
 
 
-def _stages(plan: Plan, seat: Seats) -> str:
-    own_judge = any(other.role == "judge" for other in plan.seats)
-    policy = "sample, judge, evaluate" if plan.judges and not own_judge else "sample, evaluate"
-    return {"policy": policy, "judge": "judge", "training": "train"}[seat.role]
-
-
 def _replicas(plan: Plan, seat: Seats) -> str:
     if seat.role == "training":
         return f"{seat.count} workers, {seat.strategy}" if seat.count > 1 else "1 worker"
@@ -106,11 +102,10 @@ def _replicas(plan: Plan, seat: Seats) -> str:
 def _work_table(plan: Plan) -> Table:
     """Return a table with a block for each round; rounds with the same work share one. Counts are tokens."""
     hardware = plan.hardware
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("", no_wrap=True)
     money = ("cost",) if hardware.price is not None else ()
-    for name in ("requests", "sent", "computed", "written", "time", "GPU h" if hardware.gpu else "node h", *money):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("requests", "sent", "computed", "written", "time", "GPU h" if hardware.gpu else "node h", *money)
+    columns = (Column(name, justify="right", no_wrap=True) for name in names)
+    table = Table(Column("", no_wrap=True), *columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
     def row(name: str, work: Tokens | None, seconds: float, device_seconds: float, *, end: bool = False) -> None:
         hours = device_seconds / 3600

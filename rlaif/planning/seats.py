@@ -18,9 +18,10 @@ from rlaif.models.shape_lookup import model_shape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, gib, kv_bytes_per_token, trainer_memory
 from rlaif.planning.tokens import JudgeCalls
-from rlaif.recipe import ClusterSection, EnginesSection, Recipe
+from rlaif.recipe import EnginesSection, Recipe
 
 Role = Literal["policy", "judge", "training"]
+Placement = Literal["shared", "split"]
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -33,7 +34,6 @@ class Seats:
         strategy: `tp N` for engines, `ddp` or `fsdp` for workers.
         memory: what each takes on each of its devices.
         allowed: bytes of a device that it may take.
-        dtype_bytes: bytes of a weight.
         kv_bytes_per_token: of an engine over all its devices; 0 for workers.
         kv_tokens: tokens that an engine's KV cache holds; 0 for workers.
     """
@@ -52,26 +52,24 @@ class Seats:
 
     @property
     def devices(self) -> int:
-        """Devices of all together."""
         return self.count * self.devices_each
 
 
-def gpus_needed(cluster: ClusterSection, judge_pools: int) -> int:
-    """Return the GPUs that a run needs, with `judge_pools` pools of judge engines besides the policy's.
-
-    Engines and training need the larger of their shares with `placement: shared`, else the sum.
-    """
+def gpus_needed(recipe: Recipe, judges: Sequence[JudgeCalls]) -> int:
+    """Return the GPUs that a run needs."""
+    cluster = recipe.cluster
     engines = cluster.policy.engines * cluster.policy.tensor_parallel
-    engines += judge_pools * cluster.judge.engines * cluster.judge.tensor_parallel
-    workers = cluster.training.workers
-    return max(engines, workers) if cluster.placement == "shared" else engines + workers
+    engines += len(_own_judge_models(recipe, judges)) * cluster.judge.engines * cluster.judge.tensor_parallel
+    return _gpus_together(engines, cluster.training.workers, cluster.placement)
 
 
-def own_judge_models(recipe: Recipe, judges: Sequence[JudgeCalls]) -> list[str]:
-    """Return the models that judge on their own engines, each once.
+def _gpus_together(engines: int, workers: int, placement: Placement) -> int:
+    # With `shared`, engines and workers use the same GPUs in turn.
+    return max(engines, workers) if placement == "shared" else engines + workers
 
-    With an adapter, the engines' base model stays the initial policy and can judge; with full weights it cannot.
-    """
+
+def _own_judge_models(recipe: Recipe, judges: Sequence[JudgeCalls]) -> list[str]:
+    # With an adapter, the engines' base model stays the initial policy and can judge; with full weights it cannot.
     shared = recipe.training.lora is not None
     return sorted({judge.model for judge in judges if not (judge.model == "policy" and shared)})
 
@@ -81,7 +79,7 @@ def place_run(recipe: Recipe, judges: Sequence[JudgeCalls], hardware: Hardware) 
     policy = recipe.policy
     dtype_bytes = _DTYPE_BYTES[weights_dtype(policy.dtype, hardware.gpu)]
     shape = model_shape(policy.model, policy.revision)
-    own = own_judge_models(recipe, judges)
+    own = _own_judge_models(recipe, judges)
     serves_judge = "policy" not in own and any(judge.model == "policy" for judge in judges)
     judge_tokens = max((judge.output_tokens for judge in judges), default=0)
     place = partial(_place_engines, recipe, dtype_bytes=dtype_bytes, hardware=hardware)
@@ -216,7 +214,7 @@ def _remedies(recipe: Recipe, hardware: Hardware, memory: Memory) -> str:
     return " or ".join(remedies) or "a larger node or a smaller model"
 
 
-def check_seats(seats: Sequence[Seats], placement: Literal["shared", "split"], hardware: Hardware) -> None:
+def check_seats(seats: Sequence[Seats], placement: Placement, hardware: Hardware) -> None:
     """Check that all seats together, the training's last, fit the machines."""
     if not hardware.gpu:
         # Engines stay loaded while the trainer works, so a node holds all of them at once.
@@ -229,7 +227,7 @@ def check_seats(seats: Sequence[Seats], placement: Literal["shared", "split"], h
             )
         return
     engines, workers = sum(seat.devices for seat in seats[:-1]), seats[-1].devices
-    needed = max(engines, workers) if placement == "shared" else engines + workers
+    needed = _gpus_together(engines, workers, placement)
     if needed > hardware.devices:
         how = "at once" if placement == "shared" else "together (cluster.placement: split)"
         raise UserError(

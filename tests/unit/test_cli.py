@@ -89,7 +89,7 @@ def _invoke(error: BaseException) -> Any:
     def work() -> None:
         raise error
 
-    tiny.command()(at_the_edge(work))
+    tiny.command()(at_the_edge()(work))
     return run.invoke(tiny)
 
 

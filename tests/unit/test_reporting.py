@@ -41,7 +41,7 @@ from tests.unit.small_run import HOSTILE, SmallRun, cut, policy_id, remove
 
 app = typer.Typer()
 for command in (commands.trace, commands.report, commands.runs):
-    app.command(command.__name__)(at_the_edge(command))
+    app.command(command.__name__)(at_the_edge()(command))
 
 
 @pytest.fixture(scope="module")
