@@ -52,7 +52,7 @@ class ClusterDemand:
 
     @property
     def takes_turns(self) -> bool:
-        """Whether engines must give up their GPUs while workers train."""
+        """Whether engines must give up their GPUs while workers train, since both share them."""
         return self.gpu and self.cluster.placement == "shared"
 
     @property
@@ -66,11 +66,7 @@ class ClusterDemand:
         return self._engines + self._workers if self._split else self._workers
 
     def engine_counts(self) -> list[int]:
-        """Return how many engines of each pool the cluster has room for now; all of them where nothing is missing.
-
-        Raises:
-            WorkError: the cluster has not even room for one of each.
-        """
+        """Return how many engines of each pool the cluster has room for now; all of them where nothing is missing."""
         import ray
 
         asked = [(pool.engines, self._devices(pool)) for pool in self.pools]
@@ -160,11 +156,7 @@ class ResourceWait:
         self._asked = False
 
     async def until_there(self) -> None:
-        """Wait until the cluster has the resources.
-
-        Raises:
-            WorkError: they did not come in time, and the recipe does not go on without them.
-        """
+        """Wait until the cluster has the resources, or until the wait is over."""
         with self:
             while not self.over() and self._since is not None:
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -69,11 +69,7 @@ class Spending:
 
 
 def read_key(backend: OpenAIBackend) -> str | None:
-    """Return an endpoint's key from the environment; None for an endpoint that needs none.
-
-    Raises:
-        UserError: the variable is not set.
-    """
+    """Return an endpoint's key from the environment; None for an endpoint that needs none."""
     if backend.api_key_env is None:
         return None
     key = os.environ.get(backend.api_key_env, "").strip()
@@ -86,11 +82,7 @@ def read_key(backend: OpenAIBackend) -> str | None:
 
 
 class OpenAIServer:
-    """Serves a judge's model through an endpoint; see `ModelBackend`.
-
-    Raises:
-        UserError: the key is not in the environment.
-    """
+    """Serves a judge's model through an endpoint; see `ModelBackend`."""
 
     def __init__(self, backend: OpenAIBackend, spending: Spending) -> None:
         self._backend, self._spending = backend, spending
@@ -105,11 +97,7 @@ class OpenAIServer:
         return json.dumps(self._backend.identity, sort_keys=True)
 
     async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Answer each request with a text.
-
-        Raises:
-            WorkError: the endpoint refuses the key, its account is empty, or the spending limit is reached.
-        """
+        """Answer each request with a text; raises WorkError where no other request can succeed."""
         return await _all(self._chat(request) for request in requests)
 
     async def choices(self, requests: Sequence[ChoiceRequest]) -> list[ChoiceReply]:

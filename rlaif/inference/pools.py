@@ -37,19 +37,15 @@ class Pools:
         emit: Emit,
         trains: bool = False,
     ) -> None:
-        self._demand = ClusterDemand(cluster, gpu, tuple(spec.section for spec in specs), trains)
+        self.demand = ClusterDemand(cluster, gpu, tuple(spec.section for spec in specs), trains)
         self._emit = emit
-        self.pools = [EnginePool(spec, self._demand, attempts=attempts, emit=emit) for spec in specs]
+        self.pools = [EnginePool(spec, self.demand, attempts=attempts, emit=emit) for spec in specs]
 
     async def start(self, pools: Sequence[EnginePool] | None = None) -> None:
-        """Start the engines of some pools, or of all, where they are not running.
-
-        Raises:
-            WorkError: the resources do not come, or an engine does not start.
-        """
+        """Start the engines of some pools, or of all, where they are not running."""
         if not any(pool.running for pool in self.pools):
-            await self._wait(self._demand.sampling, "the engines").until_there()
-        engines = self._demand.engine_counts()
+            await self._wait(self.demand.sampling, "the engines").until_there()
+        engines = self.demand.engine_counts()
         try:
             async with asyncio.TaskGroup() as group:
                 for pool, count in zip(self.pools, engines, strict=True):
@@ -58,25 +54,15 @@ class Pools:
         except* WorkError as errors:
             raise errors.exceptions[0] from None
 
-    @property
-    def gpu(self) -> bool:
-        """Whether engines and training workers run on GPUs."""
-        return self._demand.gpu
-
-    @property
-    def beside_training(self) -> bool:
-        """Whether engines and training workers may be there at once; on shared GPUs they take turns."""
-        return not self._demand.takes_turns
-
     async def make_room(self) -> None:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
-        if self._demand.takes_turns:
+        if self.demand.takes_turns:
             await self.release()
         await self.training_wait().until_there()
 
     def training_wait(self) -> ResourceWait:
         """Return the wait to look at while a training shows no progress."""
-        return self._wait(self._demand.training, "the training workers")
+        return self._wait(self.demand.training, "the training workers")
 
     async def release(self) -> None:
         """Give all engines back."""
@@ -84,7 +70,7 @@ class Pools:
             await pool.release()
 
     def _wait(self, resources: Resources, who: str) -> ResourceWait:
-        return ResourceWait(self._demand.cluster, resources, who, self._emit)
+        return ResourceWait(self.demand.cluster, resources, who, self._emit)
 
 
 class RunPools(Pools):

@@ -132,11 +132,7 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """A whole sequence, prompt and answer, whose log-probabilities are wanted from token `start` (at least 1) on.
-
-    Attributes:
-        adapter: True scores with the current LoRA adapter, False with the base model.
-    """
+    """A sequence whose log-probabilities are wanted from token `start` (at least 1) on; see `SampleRequest`."""
 
     token_ids: list[int]
     start: int

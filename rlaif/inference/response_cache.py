@@ -12,7 +12,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,19 +35,17 @@ class ResponseCache:
         path: of the file; None is `verdicts.sqlite` in the cache folder (`$RLAIF_CACHE`, or the user's).
         free: whether a reply from the cache counts as free, as in the record of a run; else it has the tokens and
             seconds of the original request, as in a report of a judge's cost.
-
-    Raises:
-        UserError: the file cannot be opened.
     """
 
     def __init__(self, path: Path | None = None, *, free: bool = True) -> None:
         self.path, self.free = path or cache_folder() / "verdicts.sqlite", free
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as connection, connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
-            self._connection = self._connect()
+            self._connection = sqlite3.connect(self.path, timeout=60.0)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # A reply lost to a power cut is asked for again; that is cheaper than syncing the disk for each.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
         except (sqlite3.Error, OSError) as error:
             raise UserError(
                 f"{self.path}: the verdict cache cannot be opened: {error}; delete it, or name another folder by "
@@ -74,12 +71,6 @@ class ResponseCache:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=60.0)
-        # A reply lost to a power cut is asked for again; that is cheaper than syncing the disk for each.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
 
 
 class CachedBackend:

@@ -99,7 +99,7 @@ class PolicyEvaluation:
 
     async def _initial_logps(self, samples: list[PolicySample]) -> list[float]:
         """Return the answers' log-probabilities under the initial policy, which no engine holds any more."""
-        policy, gpu = self._setup.recipe.policy, self._pools.gpu
+        policy, gpu = self._setup.recipe.policy, self._pools.demand.gpu
         max_tokens = self._setup.recipe.training.max_tokens_per_pack
         groups = [Group(tuple(each.prompt), (tuple(each.answer),), ()) for each in samples]
         base = StartingWeights(policy.model, policy.revision, policy.dtype)

@@ -104,7 +104,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         cache = stack.enter_context(closing(ResponseCache())) if remote_judges(setup.judge) else None
         judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
         _write_questions(run, setup)
-        if pools.beside_training and not run.round(recipe.rounds.count - 1).done("train"):
+        if not pools.demand.takes_turns and not run.round(recipe.rounds.count - 1).done("train"):
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
         stopped = await RoundLoop(setup, run, pools, workers, judge=judge, progress=progress, emit=emit).run()

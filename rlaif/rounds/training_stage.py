@@ -37,7 +37,7 @@ async def train_policy(
         out=directory.path("policy"),
         settings=recipe.training,
         seed=recipe.seed + directory.number,
-        gpu=pools.gpu,
+        gpu=pools.demand.gpu,
         workers=recipe.cluster.training,
         checkpoints=directory.path("training") if recipe.training.checkpoint_steps else None,
     )
@@ -52,7 +52,7 @@ async def train_policy(
 
     with pools.training_wait() as wait:
         result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
-    if not pools.beside_training:
+    if pools.demand.takes_turns:
         await workers.stop()
     _record(directory, recipe, result, parent=current.id, base_id=pools.policy.base.id)
 

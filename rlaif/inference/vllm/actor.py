@@ -29,10 +29,6 @@ from rlaif.store.policy_weights import PolicyWeights
 T = TypeVar("T")
 
 _GIB = 1 << 30
-# vLLM's default on a CPU is 128 tokens. Only whole blocks of the prefix cache are shared, so half of a short prompt
-# would be computed again for each of its candidates. The CPU kernels take multiples of 32; 32 is the fastest
-# (`benchmarks/judging.py`).
-_CPU_BLOCK = 32
 # Ranks that vLLM allocates.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -160,7 +156,10 @@ def engine_options(
     if gpu:
         options["gpu_memory_utilization"] = section.gpu_memory
     else:
-        options["block_size"] = _CPU_BLOCK
+        # vLLM's default is 128 tokens. Only whole blocks of the prefix cache are shared, so half of a short prompt
+        # would be computed again for each of its candidates. The CPU kernels take multiples of 32; 32 is the fastest
+        # (`benchmarks/judging.py`).
+        options["block_size"] = 32
         # After each chunk of a prompt vLLM rewinds a seeded request's generator, which torch's CPU generator cannot do.
         options["enable_chunked_prefill"] = False
         options["max_num_batched_tokens"] = max(2048, max_length)

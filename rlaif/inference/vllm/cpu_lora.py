@@ -19,7 +19,7 @@ Segments = list[tuple[int, int, int]]
 
 
 def use_segment_kernels() -> None:
-    """Have vLLM's CPU wrapper multiply by runs of tokens; called before the engine is made, on a CPU alone."""
+    """Have vLLM's CPU wrapper multiply by runs of tokens; call it before the engine is made, on a CPU alone."""
     from vllm.lora.punica_wrapper import punica_cpu
 
     punica_cpu.sgmv_shrink = _sgmv_shrink
@@ -93,7 +93,5 @@ def _expand(inputs: Tensor, weights: Tensor, output: Tensor, segments: Segments,
 def _products(inputs: Tensor, weights: Tensor, segments: Segments) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, end, inputs[start:end] @ weights[slot].T): [N, I], [slots, (1,) O, I] -> [n, O]."""
     for start, end, slot in segments:
-        matrix = weights[slot]
-        if matrix.dim() == 3:
-            matrix = matrix[0]
+        matrix = weights[slot].reshape(-1, weights.shape[-1])
         yield start, end, inputs[start:end].to(matrix.dtype) @ matrix.T

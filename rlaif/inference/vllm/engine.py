@@ -209,11 +209,7 @@ class WeightLoader:
         self.lora: Any = None
 
     def load(self, policy: PolicyWeights, folder: str) -> float:
-        """Load a policy from a local folder and return the probe's largest absolute difference, in nats.
-
-        Raises:
-            WorkError: the engine does not reproduce the trainer's log-probabilities.
-        """
+        """Load a policy from a local folder and return the probe's largest absolute difference, in nats."""
         if policy.id == self.policy.id:
             return 0.0
         if policy.kind == "lora":

@@ -62,11 +62,7 @@ class EnginePool:
         return "" if os.path.isdir(self._spec.base_id) else self._spec.base_id
 
     async def start(self, engines: int | None = None) -> None:
-        """Start the engines that are not there, as many as the cluster has room for; None is all.
-
-        Raises:
-            WorkError: an engine does not start; its reason is in the message.
-        """
+        """Start the engines that are not there, as many as the cluster has room for; None is all."""
         for slot in self._slots[:engines]:
             if not slot.occupied:
                 slot.start()
@@ -80,11 +76,7 @@ class EnginePool:
             slot.release()
 
     async def update(self, policy: PolicyWeights) -> float:
-        """Give every engine new weights; returns the largest difference of a probe, in nats.
-
-        Raises:
-            WorkError: an engine does not reproduce the trainer's log-probabilities.
-        """
+        """Give every engine new weights; returns the largest difference of a probe, in nats."""
         back_to_base = policy.kind == "base" and self.policy.kind == "full" and self.running
         self.policy = policy
         if back_to_base:
@@ -135,8 +127,9 @@ class EnginePool:
         """
         last = ""
         for attempt in range(1, self._attempts + 1):
+            turn = self._last_attempts if 1 < attempt == self._attempts else nullcontext()
             try:
-                async with self._last_attempts if 1 < attempt == self._attempts else nullcontext():
+                async with turn:
                     return await self._best_slot().call(call), attempt
             except EngineDied as lost:
                 if not self.running:

@@ -32,13 +32,7 @@ class EngineSlot:
     """
 
     def __init__(
-        self,
-        number: int,
-        spec: EngineSpec,
-        demand: ClusterDemand,
-        *,
-        weights: Callable[[], PolicyWeights],
-        emit: Emit,
+        self, number: int, spec: EngineSpec, demand: ClusterDemand, *, weights: Callable[[], PolicyWeights], emit: Emit
     ) -> None:
         self.number, self.in_flight = number, 0
         self._spec, self._demand = spec, demand
@@ -65,11 +59,7 @@ class EngineSlot:
         self._starting = asyncio.get_running_loop().create_task(self._make_ready())
 
     async def wait_ready(self) -> None:
-        """Wait for the engine that `start` started, if it did.
-
-        Raises:
-            WorkError: the engine does not start; its reason is in the message.
-        """
+        """Wait for the engine that `start` started, if it did; raises WorkError with the reason if it cannot."""
         if self._starting is not None:
             await asyncio.shield(self._starting)
 
