@@ -189,9 +189,8 @@ def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
 def measure_ours(case: Case) -> Figures:
     """Train with `GroupDPOTrainer`."""
     from rlaif.training.dpo.trainer import GroupDPOTrainer
-    from rlaif.training.groups import with_reference
-    from rlaif.training.packing import plan_training
-    from rlaif.training.scoring import score_groups
+    from rlaif.training.groups import plan_training, with_reference
+    from rlaif.training.models import score_groups
 
     model, tokenizer = load(case)
     groups = all_groups(case)

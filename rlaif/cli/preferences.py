@@ -133,28 +133,28 @@ def train_reward(
     for line in _reward_lines(outcome):
         progress.console.print(line, markup=False, soft_wrap=True)
     if json_:
-        held_out = outcome.held_out
+        record = outcome.record
         made = {
             "model": outcome.out,
             "judge": outcome.judge,
-            "ties": outcome.ties,
-            "cut": outcome.encoded.cut,
-            "too_long": outcome.encoded.too_long,
-            "heldout": None if held_out is None else {**asdict(held_out), "accuracy": held_out.accuracy},
+            "ties": record.ties,
+            "cut": record.train.cut,
+            "too_long": record.train.too_long,
+            "heldout": record.heldout and record.heldout.model_dump(exclude={"sha256"}),
+            **record.model_dump(include={"steps", "pairs", "tokens", "seconds", "model_id"}),
         }
-        figures = {name: value for name, value in asdict(outcome.result).items() if name not in ("log", "files")}
-        typer.echo(json.dumps({**made, **figures}))
+        typer.echo(json.dumps(made))
 
 
 def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
-    result, encoded, held_out = outcome.result, outcome.encoded, outcome.held_out
-    if outcome.ties:
-        yield f"{outcome.ties} ties were left out"
-    if encoded.cut:
-        yield f"{len(encoded.cut)} pairs lost the beginning of their context: {_first_ids(encoded.cut)}"
-    if encoded.too_long:
-        yield f"{len(encoded.too_long)} pairs are too long and were left out: {_first_ids(encoded.too_long)}"
-    yield f"{result.pairs} pairs on {outcome.questions} questions, {result.steps} steps in {result.seconds:.1f} s"
+    record, train, held_out = outcome.record, outcome.record.train, outcome.record.heldout
+    if record.ties:
+        yield f"{record.ties} ties were left out"
+    if train.cut:
+        yield f"{len(train.cut)} pairs lost the beginning of their context: {_first_ids(train.cut)}"
+    if train.too_long:
+        yield f"{len(train.too_long)} pairs are too long and were left out: {_first_ids(train.too_long)}"
+    yield f"{record.pairs} pairs on {train.questions} questions, {record.steps} steps in {record.seconds:.1f} s"
     if held_out is not None:
         failed = f", {len(held_out.failed)} could not be scored" if held_out.failed else ""
         yield (

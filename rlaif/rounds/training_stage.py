@@ -11,8 +11,7 @@ from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import StartingWeights, TrainingJob
-from rlaif.training.step_log import StepProgress
-from rlaif.training.workers import TrainingWorkers
+from rlaif.training.workers import StepProgress, TrainingWorkers
 
 
 async def train_policy(

@@ -9,7 +9,7 @@ from rlaif.recipe import OptimizerSection, TrainersSection
 S = TypeVar("S", bound=OptimizerSection)
 
 OnStep = Callable[[dict[str, float]], None]
-"""Takes the log entry of each step as it happens; see `step_log.log_entry`."""
+"""Takes the log entry of each step as it happens: `TrainingResult.log`'s, with the number of all `steps`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,10 @@ class TrainingJob(Generic[S]):
     """One training; every worker gets the same.
 
     Attributes:
-        start: the weights to start from.
         rows: path or URL of the Parquet file with the encoded rows.
         out: path or URL of the folder for the trained model.
-        settings: of the objective.
         seed: of the order, of new weights and of dropout.
         gpu: whether each worker has a GPU.
-        workers: number, strategy and threads of the workers.
         checkpoints: path or URL of the folder for checkpoints; None writes none.
     """
 
@@ -57,12 +54,7 @@ class TrainingJob(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process among those that train together.
-
-    Attributes:
-        rank, count: which one, of how many.
-        on_step: takes the log entries; None on all but the first.
-    """
+    """One process among those that train together; `on_step` is None on all but the first."""
 
     rank: int = 0
     count: int = 1
@@ -75,8 +67,7 @@ class TrainingResult:
 
     Attributes:
         files: sha256 of each file of the trained model's folder; empty on all workers but the first.
-        steps, pairs: optimizer steps; pairs trained on.
-        tokens: tokens of a pass over the data, or of all passes where the objective packs them.
+        tokens: of a pass over the data, or of all passes where the objective packs them.
         seconds: of the training loop alone.
         log: one entry a step: step, loss, margin, accuracy, grad_norm, lr.
     """

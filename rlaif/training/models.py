@@ -1,16 +1,16 @@
-"""The model that is trained: loaded from where the training starts, and saved for engines, judges and transformers."""
+"""Models of a training: loaded, used to score candidates, and saved for engines, judges and transformers."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
 from rlaif.models.dtype import weights_dtype
-from rlaif.models.resolve import file_sha256, weights_id
+from rlaif.models.resolve import file_sha256, resolve_model, weights_id
 from rlaif.recipe import LoraSection
-from rlaif.training.groups import Group
+from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
 
 # The trainer leaves them in a saved model's folder; the first is pickled, and nothing that loads weights needs either.
@@ -45,11 +45,6 @@ def load_policy(start: StartingWeights, base: str, lora: LoraSection | None, *, 
 def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
     """Return a causal language model that scores packed groups.
 
-    Args:
-        folder: of the model's files.
-        dtype: of its weights, as torch names it.
-        on_gpu: whether it will run on CUDA.
-
     Raises:
         WorkError: its layers cannot separate the candidates of a prompt.
     """
@@ -72,10 +67,7 @@ def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
 def load_classifier(folder: str, dtype: str, tokenizer: Any) -> Any:
     """Return a sequence classifier with one output; a language model gets a new output, drawn by torch's seed.
 
-    Args:
-        folder: of a language model, or of a reward model to train further.
-        dtype: of its weights, as torch names it.
-        tokenizer: names the padding token; the classifier reads its score at the last other token.
+    The tokenizer names the padding token; the classifier reads its score at the last other token.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -117,19 +109,58 @@ def check_lengths(groups: Sequence[Group], model: Any) -> None:
     from rlaif.training.kernels.attention import longest_context
 
     window = longest_context(model.config)
-    if window is None or not groups:
-        return
-    longest = max(groups, key=_tokens_seen)
-    if _tokens_seen(longest) > window:
-        ids = ", ".join(pair.id for pair in longest.pairs)
+    lengths = [len(group.prompt_token_ids) + max(map(len, group.candidates), default=0) for group in groups]
+    longest = max(lengths, default=0)
+    if window is not None and longest > window:
+        ids = ", ".join(pair.id for pair in groups[lengths.index(longest)].pairs)
         raise WorkError(
-            f"a prompt with its answer has {_tokens_seen(longest)} tokens, and the model attends to {window} at a "
-            f"time; its pairs: {ids}"
+            f"a prompt with its answer has {longest} tokens, and the model attends to {window} at a time; its "
+            f"pairs: {ids}"
         )
 
 
-def _tokens_seen(group: Group) -> int:
-    return len(group.prompt_token_ids) + max(map(len, group.candidates), default=0)
+def score_groups(
+    model: Any,
+    groups: Sequence[Group],
+    max_tokens: int,
+    gpu: bool,
+    *,
+    context: AbstractContextManager[Any] | None = None,
+) -> list[list[float]]:
+    """Return each candidate's summed log-probability, in nats, for each group; without gradients.
+
+    Args:
+        model: of `load_model`, with or without an adapter.
+        groups: prompts with their candidates.
+        max_tokens: token budget of a forward pass.
+        gpu: whether to run on this process's GPU.
+        context: entered around the passes, such as one that disables the adapter.
+    """
+    import torch
+
+    from rlaif.training.kernels.attention import attention_of
+    from rlaif.training.shared_prompt import candidate_logps, pack_row
+
+    device = torch.device("cuda" if gpu else "cpu")
+    model.to(device).eval()
+    scores: list[list[float]] = []
+    with context or nullcontext(), torch.no_grad():
+        for indices in pack_in_order(groups, max_tokens):
+            part = [groups[index] for index in indices]
+            flat = iter(candidate_logps(model, pack_row(part).to(device), attention_of(model)).tolist())
+            scores += [[next(flat) for _ in group.candidates] for group in part]
+    model.train()
+    return scores
+
+
+def score_with_base(start: StartingWeights, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[list[float]]:
+    """Load the base of some weights and return `score_groups` under it; for a process of its own."""
+    from rlaif.training.worker import set_threads
+
+    if not gpu:
+        set_threads(None)
+    model = load_model(resolve_model(start.base, start.revision), weights_dtype(start.dtype, gpu), gpu)
+    return score_groups(model, groups, max_tokens, gpu)
 
 
 def save_model(folder: Path, tokenizer: Any, out: str) -> tuple[dict[str, str], str]:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from rlaif.background import in_background
 from rlaif.errors import UserError
-from rlaif.io.files import write_json
 from rlaif.recipe import TrainersSection
+from rlaif.store.records.training_record import FileTrainingRecord
 from rlaif.training.job import OnStep, TrainingJob, Worker
 from rlaif.training.workers import TrainingWorkers
 
@@ -25,15 +25,7 @@ R = TypeVar("R")
 
 
 def work_folder(out: str, subject: str) -> Path:
-    """Return the folder of unfinished work for an output folder.
-
-    Args:
-        out: the output folder.
-        subject: of the output folder, for the message.
-
-    Raises:
-        UserError: the output folder exists.
-    """
+    """Return the folder of unfinished work for an output folder, which must not exist; a message names its subject."""
     if Path(out).exists():
         raise UserError(f"{out}: already exists; name a new folder for {subject}")
     return Path(f"{out.rstrip('/')}.work").resolve()
@@ -62,9 +54,9 @@ async def train_from_file(
         return job, encoded, await group.run(train, job, on_step)
 
 
-def publish(trained: Path, out: str, record: dict[str, Any]) -> None:
+def publish(trained: Path, out: str, record: FileTrainingRecord) -> None:
     """Write `training.json` into a trained model's folder, move it to its output folder, and remove the work folder."""
-    write_json(str(trained / "training.json"), record)
+    record.write(str(trained / "training.json"))
     os.replace(trained, out)
     shutil.rmtree(trained.parent)
 

@@ -1,9 +1,27 @@
-"""What all trainers on top of TRL's share: their arguments, and a run from the last checkpoint."""
+"""What all trainers on top of TRL's share: their arguments, their steps' log, and a run from the last checkpoint."""
 
 import time
+from pathlib import Path
 from typing import Any
 
-from rlaif.training.job import TrainingJob
+import torch.distributed as dist
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
+from rlaif.training.job import TrainingJob, Worker
+
+# The names in a step's log entry, and where TRL's trainers log them.
+_LOGGED = {
+    "step": ("step",),
+    "loss": ("loss",),
+    "margin": ("rewards/margins", "margin"),
+    "accuracy": ("rewards/accuracies", "accuracy"),
+    "grad_norm": ("grad_norm",),
+    "lr": ("learning_rate",),
+}
+_MARK = "complete"
+KEPT_CHECKPOINTS = 2
 
 
 def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: int, **own: Any) -> Any:
@@ -43,9 +61,94 @@ def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: 
 
 def fit(trainer: Any, checkpoint: str | None = None) -> float:
     """Train to the end, from a checkpoint where there is one, and return the seconds."""
-    from transformers import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)  # The steps' log goes to the driver.
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     return time.monotonic() - started
+
+
+def step_entries(trainer: Any) -> list[dict[str, float]]:
+    """Return the entries of all steps that a trainer has taken."""
+    return [_entry(logged) for logged in trainer.state.log_history if "loss" in logged]
+
+
+def _entry(logged: dict[str, Any]) -> dict[str, float]:
+    return {name: float(logged[key]) for name, keys in _LOGGED.items() for key in keys if key in logged}
+
+
+class StepLog(TrainerCallback):  # type: ignore[misc]
+    """Passes each step's entry on to the driver, with the number of all `steps` in it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        if self._worker.on_step is not None and logs and "loss" in logs:
+            self._worker.on_step({**_entry({**logs, "step": state.global_step}), "steps": state.max_steps})
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """The checkpoints of one training, in the run's own storage: a file system or an object store.
+
+    On a file system that all nodes share, the trainer writes there itself. For an object store each worker copies its
+    files, and then the first one marks the checkpoint complete; a checkpoint without the mark is ignored.
+
+    Args:
+        path: directory or fsspec URL in the run; None keeps none.
+        scratch: a folder of this worker alone.
+        rank: of this worker.
+    """
+
+    def __init__(self, path: str | None, scratch: str, rank: int) -> None:
+        self._url = path if path is not None and is_url(path) else None
+        self._rank = rank
+        self.folder = scratch if self._url is not None or path is None else path
+        """Where the trainer writes."""
+
+    def last(self) -> str | None:
+        """Return the folder of the last complete checkpoint, fetched from an object store; None without one."""
+        if self._url is not None:
+            self._fetch(self._url)
+        if not Path(self.folder).is_dir():
+            return None
+        found: str | None = get_last_checkpoint(self.folder)
+        return found
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Copy the checkpoint that the trainer has written to an object store."""
+        if self._url is None:
+            return
+        name = _name(state.global_step)
+        url, written = join(self._url, name), Path(self.folder, name)
+        system, path = filesystem(url)
+        for file in sorted(file for file in written.rglob("*") if file.is_file()):
+            target = f"{path}/{file.relative_to(written)}"
+            system.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            system.put_file(str(file), target)
+        if dist.is_initialized():
+            dist.barrier()
+        if self._rank == 0:
+            write_bytes(join(url, _MARK), b"")
+            for old in _complete(self._url)[:-KEPT_CHECKPOINTS]:
+                system.rm(filesystem(join(self._url, _name(old)))[1], recursive=True)
+
+    def _fetch(self, url: str) -> None:
+        complete = _complete(url)
+        if not complete:
+            return
+        name = _name(complete[-1])
+        system, path = filesystem(join(url, name))
+        for found in system.find(path):
+            target = Path(self.folder, name, found.split(f"{name}/", 1)[1])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(found, str(target))
+
+
+def _complete(url: str) -> list[int]:
+    """Return the steps of the complete checkpoints, in order."""
+    steps = [int(name.removeprefix("checkpoint-")) for name in names(url) if name.startswith("checkpoint-")]
+    return [step for step in sorted(steps) if read_bytes(join(url, _name(step), _MARK)) is not None]
+
+
+def _name(step: int) -> str:
+    return f"checkpoint-{step}"

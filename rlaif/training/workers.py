@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from rlaif.background import in_background
 from rlaif.cluster.resources import ResourceWait
 from rlaif.errors import RlaifError, WorkError
+from rlaif.progress import Progress
 from rlaif.recipe import TrainersSection
 from rlaif.training.job import OnStep, TrainingJob, Worker
-from rlaif.training.mailbox import Mailbox, TaskUpdate
-from rlaif.training.worker import serve
+from rlaif.training.worker import Mailbox, TaskUpdate, serve
 
 # Ray Train replaces lost workers this often before it gives a group up.
 _FAILURES = 2
@@ -29,13 +29,7 @@ R = TypeVar("R")
 
 
 class TrainingWorkers:
-    """A group of training workers.
-
-    Args:
-        section: how many workers.
-        gpu: whether each has a GPU.
-        fewer: whether to start with fewer workers where the cluster cannot hold them all.
-    """
+    """A group of training workers; with `fewer` it starts smaller where the cluster cannot hold all of them."""
 
     def __init__(self, section: TrainersSection, gpu: bool, fewer: bool = False) -> None:
         self._section, self._gpu, self._fewer = section, gpu, fewer
@@ -46,14 +40,12 @@ class TrainingWorkers:
     def start(self) -> None:
         """Start the workers unless they run, without waiting for them; call it in the driver's event loop."""
         if self._mailbox is None:
-            self._mailbox = _local_actor(Mailbox)
+            self._mailbox = _start_mailbox()
         if self._group is None or self._group.done():
-            self._storage = self._storage or tempfile.TemporaryDirectory(
-                prefix="rlaif-train-", ignore_cleanup_errors=True
-            )
-            fit = partial(
-                _fit, self._section.workers, self._mailbox, self._storage.name, gpu=self._gpu, fewer=self._fewer
-            )
+            if self._storage is None:
+                self._storage = tempfile.TemporaryDirectory(prefix="rlaif-train-", ignore_cleanup_errors=True)
+            count, storage = self._section.workers, self._storage.name
+            fit = partial(_fit, count, self._mailbox, storage, gpu=self._gpu, fewer=self._fewer)
             self._group = in_background(fit, "ray-train")
             # A group that ends between two trainings is replaced at the next.
             self._group.add_done_callback(lambda group: group.cancelled() or group.exception())
@@ -107,7 +99,8 @@ class TrainingWorkers:
                 lost = group.exception()
                 # Losses of an earlier training may have used up Ray Train's replacements.
                 if starts > _FAILURES or starts == starts_of_group:
-                    raise WorkError(f"the training failed: {_reason(lost)}") from lost
+                    last_lines = str(lost or "").strip().splitlines() or ["its workers ended without a result"]
+                    raise WorkError(f"the training failed: {last_lines[-1].strip()}") from lost
                 starts_of_group = starts
                 self.start()
 
@@ -134,18 +127,13 @@ class TrainingWorkers:
             self._storage.cleanup()
 
 
-def _reason(error: BaseException | None) -> str:
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "its workers ended without a result"
-
-
-def _local_actor(kind: type) -> Any:
-    """Start an actor on the driver's own node, so that only the loss of the driver loses it."""
+def _start_mailbox() -> Any:
+    """Start the mailbox on the driver's own node, so that only the loss of the driver loses it."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote()
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox).remote()
 
 
 def _fit(workers: int, mailbox: Any, storage: str, *, gpu: bool, fewer: bool) -> None:
@@ -168,3 +156,24 @@ def _fit(workers: int, mailbox: Any, storage: str, *, gpu: bool, fewer: bool) ->
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     ).fit()
+
+
+class StepProgress:
+    """Shows a training: a stage `prepare` until its first step, then a stage `train` of its steps."""
+
+    def __init__(self, progress: Progress, prepare: str, train: str) -> None:
+        self._progress, self._title = progress, train
+        self._training = False
+        progress.stage(prepare, 1)
+
+    def __call__(self, entry: dict[str, float]) -> None:
+        if not self._training:
+            self._progress.advance(1)
+            self._progress.stage(self._title, int(entry["steps"]), int(entry["step"]) - 1)
+            self._training = True
+        figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
+        self._progress.advance(1, **figures)
+
+    def restart(self) -> None:
+        """Show the stage of steps anew with the next one: a lost worker repeats some."""
+        self._training = False

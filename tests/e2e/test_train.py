@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.models.resolve import weights_id
+from rlaif.store.records.training_record import DpoFileRecord
 from tests.e2e import command
 
 ROWS = [
@@ -37,8 +38,10 @@ def test_trains_and_goes_on_from_its_own_adapter(tmp_path: Path) -> None:
     assert printed["too_long"] == ["pair-3"]
     assert (printed["pairs"], printed["groups"], printed["reference"]) == (3, 3, "trainer")
     assert printed["policy_id"] == weights_id(str(out))
-    record = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    assert record["training"]["lora"]["rank"] == 4
+    record = DpoFileRecord.read(str(out / "training.json"))
+    assert record is not None
+    assert record.training.lora is not None
+    assert record.training.lora.rank == 4
     assert not (tmp_path / "policy.work").exists()
 
     further = command.run("train", str(pairs), "--policy", str(out), "-o", str(tmp_path / "further"), "--json")

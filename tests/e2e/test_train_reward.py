@@ -7,6 +7,7 @@ import pytest
 
 from rlaif.data.labels import Label, labels_jsonl, load_labels
 from rlaif.models.resolve import file_sha256, weights_id
+from rlaif.store.records.training_record import RewardFileRecord
 from tests.e2e import command
 from tests.tiny import save_chat_model
 
@@ -39,11 +40,13 @@ def test_two_workers_train_measure_and_write_a_judge(tmp_path: Path) -> None:
     assert (printed["ties"], printed["cut"], printed["too_long"]) == (1, [], [])
     assert printed["heldout"]["accuracy"] == 1.0
     assert printed["model_id"] == weights_id(str(out))
-    record = json.loads((out / "training.json").read_text())
-    assert record["sha256"] == file_sha256(str(file))
-    assert (record["train"]["questions"], record["heldout"]["questions"]) == (10, 10)
-    assert record["train"]["pairs"] + record["heldout"]["pairs"] == 119
-    assert record["log"][-1]["loss"] < record["log"][0]["loss"]
+    record = RewardFileRecord.read(str(out / "training.json"))
+    assert record is not None
+    assert record.heldout is not None
+    assert record.sha256 == file_sha256(str(file))
+    assert (record.train.questions, record.heldout.questions) == (10, 10)
+    assert record.train.pairs + record.heldout.pairs == 119
+    assert record.log[-1]["loss"] < record.log[0]["loss"]
     held = load_labels(str(out / "heldout.jsonl"))
     assert len({one.question for one in held}) == 10
     assert not (tmp_path / "rewards.work").exists()

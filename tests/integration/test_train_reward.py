@@ -27,11 +27,9 @@ from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
-from rlaif.training.reward.encode import encode_pairs
-from rlaif.training.reward.settings import RewardSettings, RewardTrainingSection
-from rlaif.training.reward.split import held_out
+from rlaif.training.reward.pairs import encode_pairs, held_out
 from rlaif.training.reward.standalone import pairs_sha
-from rlaif.training.reward.train import RewardResult, train_reward_model
+from rlaif.training.reward.train import RewardResult, RewardSettings, RewardTrainingSection, train_reward_model
 from tests.tiny import save_chat_model
 
 torch = pytest.importorskip("torch")

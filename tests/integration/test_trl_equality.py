@@ -12,8 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 from rlaif.training.dpo.losses import LossName
 from rlaif.training.dpo.trainer import GroupDPOTrainer
-from rlaif.training.groups import Group, Pair
-from rlaif.training.packing import plan_training
+from rlaif.training.groups import Group, Pair, plan_training
 from tests.tiny import TokenDPOTrainer, arguments, tiny_llama, tiny_tokenizer, trl_rows
 
 LOSSES: list[LossName] = ["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]

@@ -8,9 +8,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig
 
 from rlaif.errors import WorkError
 from rlaif.training.groups import Group, Pair
-from rlaif.training.kernels.answer_head import add_answer_head
+from rlaif.training.kernels.answer_head import add_answer_head, token_logps
 from rlaif.training.kernels.attention import attention_of, longest_context, set_attention
-from rlaif.training.kernels.token_logps import token_logps
 from rlaif.training.models import check_lengths
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.tiny import tiny_llama

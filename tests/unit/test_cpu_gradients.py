@@ -11,10 +11,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from rlaif.training.dpo.trainer import GroupDPOTrainer
-from rlaif.training.groups import Group, Pair
+from rlaif.training.groups import Group, Pair, plan_training
 from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
 from rlaif.training.kernels.cpu_layers import use_cpu_layers
-from rlaif.training.packing import plan_training
 from tests.tiny import arguments, tiny_llama, tiny_tokenizer
 
 SIZES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.training.dpo.settings import parse_settings
+from rlaif.training.dpo.standalone import parse_settings
 
 
 def adapter(folder: Path, **changes: object) -> str:

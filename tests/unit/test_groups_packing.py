@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.training.groups import Group, Pair, group_pairs, with_reference
-from rlaif.training.packing import PackPlan, pack_in_order, plan_training
+from rlaif.training.groups import Group, PackPlan, Pair, group_pairs, pack_in_order, plan_training, with_reference
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.errors import UserError
-from rlaif.models.shape_lookup import published_shape
+from rlaif.models.shape import published_shape
 from rlaif.planning.hardware import GPU_TYPES, Hardware, HardwareOptions, describe_hardware, hardware_of
 from rlaif.planning.memory import GIB, Memory
 from rlaif.planning.node_layout import NodeLayout, lay_out

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from rlaif.errors import UserError
-from rlaif.models.shape import ModelShape
-from rlaif.models.shape_lookup import model_shape, published_shape
+from rlaif.models.shape import ModelShape, model_shape, published_shape
 from rlaif.planning.hardware import HardwareOptions
 from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan

@@ -18,7 +18,7 @@ from rlaif.store.records.policy_record import PolicyRecord
 from rlaif.store.records.record import Record
 from rlaif.store.records.round_record import RoundRecord
 from rlaif.store.records.run_record import RunRecord
-from rlaif.store.records.training_record import TrainingRecord
+from rlaif.store.records.training_record import DpoFileRecord, FileTrainingRecord, RewardFileRecord, TrainingRecord
 from tests.unit.small_run import BASE, SmallRun, policy_id
 
 OLD_RUN = {
@@ -67,6 +67,35 @@ def test_a_record_comes_back_as_it_was_written(
     read.write(str(tmp_path / "copy.json"))
     assert record.read(str(tmp_path / "copy.json")) == read
     assert (tmp_path / "copy.json").read_bytes() == Path(small.run.path(path)).read_bytes()
+
+
+TRAINED = {
+    "layout": 1, "file": "pairs.jsonl", "sha256": "0" * 64, "files": {"model.safetensors": "1" * 64}, "steps": 1,
+    "pairs": 3, "tokens": 70, "seconds": 1.5, "log": [{"step": 1.0, "loss": 0.69}],
+}  # fmt: skip
+TRAINED_POLICY = {
+    **TRAINED, "policy": {"model": "builtin:smollm2-135m", "adapter": None, "id": "2" * 64}, "too_long": ["p4"],
+    "training": {"lora": {"rank": 4}}, "policy_id": "3" * 64, "groups": 3, "loss": 0.69, "reference": "trainer",
+    "mismatch": None, "mismatch_p99": None,
+}  # fmt: skip
+TRAINED_REWARDS = {
+    **TRAINED, "form": "labels", "prompt": {"name": "answer", "sha256": "2" * 64}, "ties": 1,
+    "model": {"model": "builtin:smollm2-135m", "id": "3" * 64}, "heldout": None, "settings": {"seed": 0},
+    "train": {"questions": 2, "pairs": 3, "human": 3, "sha256": "4" * 64, "cut": [], "too_long": []},
+    "model_id": "5" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "value"), [(DpoFileRecord, TRAINED_POLICY), (RewardFileRecord, TRAINED_REWARDS)])
+def test_the_record_of_a_training_from_a_file_comes_back(
+    tmp_path: Path, record: type[FileTrainingRecord], value: dict[str, Any]
+) -> None:
+    overwrite(str(tmp_path / "training.json"), value)
+    read = record.read(str(tmp_path / "training.json"))
+    assert read is not None
+    read.write(str(tmp_path / "copy.json"))
+    assert record.read(str(tmp_path / "copy.json")) == read
+    assert json.loads((tmp_path / "copy.json").read_text()).keys() == value.keys()
 
 
 def test_a_record_that_is_not_there_is_none(tmp_path: Path) -> None:

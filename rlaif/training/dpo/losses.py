@@ -16,10 +16,10 @@ def pair_losses(
     loss: LossName,
     chosen_ratio_P: torch.Tensor,
     rejected_ratio_P: torch.Tensor,
-    chosen_length_P: torch.Tensor,
-    rejected_length_P: torch.Tensor,
     beta: float,
     *,
+    chosen_length_P: torch.Tensor,
+    rejected_length_P: torch.Tensor,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Return each pair's loss.
@@ -36,8 +36,8 @@ def pair_losses(
             `ipo` is equation 17 of Azar et al. 2023 (arXiv:2310.12036) on ratios averaged over tokens, as its authors
             computed it.
         chosen_ratio_P, rejected_ratio_P: log(policy / reference policy) of the whole answer, in nats.
-        chosen_length_P, rejected_length_P: tokens of each answer; an empty answer counts as one token.
         beta: strength of the pull to the reference policy; for `ipo` the paper's tau.
+        chosen_length_P, rejected_length_P: tokens of each answer; an empty answer counts as one token.
         label_smoothing: e, the assumed share of wrong preferences, in [0, 0.5); only `sigmoid` and `robust` use it.
 
     Returns:

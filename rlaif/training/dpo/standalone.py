@@ -1,23 +1,39 @@
 """`rlaif train`: one DPO training from a file of preferences, without a run.
 
-Invariant: the same command continues a killed training from `OUT.work`; other pairs, weights or settings begin anew.
+Invariant: the same command continues a killed training from `OUT.work`; other pairs, weights or settings begin anew. An
+adapter that is trained further decides its own settings.
 """
 
 import asyncio
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
-from rlaif.recipe import TrainingSection
-from rlaif.training.dpo.settings import DpoSettings, parse_settings
+from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
+from rlaif.recipe.base import Section
+from rlaif.store.records.training_record import DpoFileRecord, StartingPolicy
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
+
+
+class DpoSettings(Section):
+    """The settings of `rlaif train --set`; each section is a recipe's."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of the order, of new adapter weights and of dropout."""
+    policy: PolicySection
+    training: TrainingSection = TrainingSection()
+    cluster: ClusterSection = ClusterSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,6 @@ class DpoOutcome:
     """A finished training from a file.
 
     Attributes:
-        result: of the training.
         too_long: ids of the pairs that were left out because they are longer than the model's context.
         out: the policy's folder.
     """
@@ -64,17 +79,45 @@ def train_file(
         prepare = partial(_prepare, settings, adapter, preferences, work, gpu=gpu)
         train = train_from_file(prepare, train_dpo, on_step, workers=settings.cluster.training, gpu=gpu)
         job, too_long, result = asyncio.run(train)
-    record = {
-        "file": file,
-        "sha256": _sha(preferences),
-        "policy": {"model": settings.policy.model, "adapter": adapter or None, "id": job.start.id},
-        "too_long": too_long,
-        "training": settings.training.model_dump(mode="json"),
-        **asdict(result),
-    }
-    del record["probe"]
+    record = DpoFileRecord(
+        file=file,
+        sha256=_sha(preferences),
+        policy=StartingPolicy(model=settings.policy.model, adapter=adapter or None, id=job.start.id),
+        too_long=too_long,
+        training=settings.training,
+        **{name: value for name, value in asdict(result).items() if name != "probe"},
+    )
     publish(Path(job.out), out, record)
     return DpoOutcome(result, too_long, out)
+
+
+def parse_settings(policy: str, overrides: Sequence[str]) -> tuple[DpoSettings, str]:
+    """Return the settings for a model or an adapter that peft saved, and the adapter's folder, "" for a model.
+
+    Raises:
+        UserError: a setting is unknown or differs from the adapter's, or the adapter does not name its model.
+    """
+    config = Path(policy) / "adapter_config.json"
+    if not config.is_file():
+        return parse_overrides(DpoSettings, overrides, {"policy": {"model": policy}}), ""
+    adapter = json.loads(config.read_text())
+    model = adapter.get("base_model_name_or_path")
+    if not model:
+        raise UserError(f"{config}: base_model_name_or_path: expected the model that the adapter belongs to")
+    targets = adapter.get("target_modules") or "all-linear"
+    lora: dict[str, Any] = {
+        "rank": adapter["r"],
+        "alpha": adapter["lora_alpha"],
+        "targets": targets if isinstance(targets, str) else sorted(targets),
+    }
+    settings = parse_overrides(DpoSettings, overrides, {"policy": {"model": model}, "training": {"lora": lora}})
+    wanted = settings.training.lora
+    if wanted is None or (wanted.rank, wanted.alpha) != (lora["rank"], lora["alpha"]):
+        raise UserError(
+            f"--set: training.lora: {policy} is an adapter of rank {lora['rank']} and alpha {lora['alpha']:g}; "
+            "leave both out to continue it"
+        )
+    return settings, policy
 
 
 def _prepare(

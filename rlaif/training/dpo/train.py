@@ -5,20 +5,21 @@ probe was computed with.
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlaif.recipe import TrainingSection
 from rlaif.store.policy_weights import Probe
-from rlaif.training.dpo.pair_weights import WEIGHT_COLUMNS, pair_weight
+from rlaif.training.groups import PackPlan, group_pairs, plan_training
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
-from rlaif.training.packing import PackPlan
 
 _PROBE_TOKENS = 256
 _COLUMNS = [
     "pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp",
-    "policy", *WEIGHT_COLUMNS,
+    "policy", "margin", "source",
 ]  # fmt: skip
 
 
@@ -52,30 +53,34 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
 
     from rlaif.models.resolve import resolve_model
     from rlaif.store.shards import read_table
-    from rlaif.training.checkpoints import Checkpoints
     from rlaif.training.dpo.reference_policy import settle_reference
     from rlaif.training.dpo.trainer import GroupDPOTrainer
-    from rlaif.training.groups import group_pairs
     from rlaif.training.models import check_lengths, load_policy, save_model
-    from rlaif.training.step_log import step_callback, step_entries
-    from rlaif.training.trainer import fit
+    from rlaif.training.trainer import Checkpoints, StepLog, fit, step_entries
 
     settings = job.settings
     set_seed(job.seed)
     base = resolve_model(job.start.base, job.start.revision)
-    groups = group_pairs(read_table(job.rows, columns=_COLUMNS).to_pylist(), pair_weight(settings))
+    groups = group_pairs(read_table(job.rows, columns=_COLUMNS).to_pylist(), partial(_weight, settings))
     model = load_policy(job.start, base, settings.lora, gpu=job.gpu)
     check_lengths(groups, model)
     reference = settle_reference(groups, model, base, job)
     groups = reference.groups
-    plan = _plan(job, groups, worker.count)
+    plan = plan_training(
+        groups,
+        epochs=settings.epochs,
+        groups_per_step=settings.questions_per_step,
+        max_tokens=settings.max_tokens_per_pack,
+        workers=worker.count,
+        seed=job.seed,
+    )
     tokenizer = AutoTokenizer.from_pretrained(base)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank)
         trainer = GroupDPOTrainer(
             model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
             loss=settings.loss, label_smoothing=settings.label_smoothing, sft_weight=settings.sft_weight,
-            callbacks=[step_callback(worker), *checkpoints.callbacks()],
+            callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
         seconds = fit(trainer, checkpoints.last())
         probe = _probe(trainer, [*groups[0].prompt_token_ids, *groups[0].candidates[groups[0].pairs[0].chosen]])
@@ -100,25 +105,24 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     )
 
 
-def _plan(job: TrainingJob[TrainingSection], groups: Any, workers: int) -> PackPlan:
-    from rlaif.training.packing import plan_training
+def _weight(training: TrainingSection, row: Mapping[str, Any]) -> float:
+    """Return the weight of a pair among those of its step.
 
-    settings = job.settings
-    return plan_training(
-        groups,
-        epochs=settings.epochs,
-        groups_per_step=settings.questions_per_step,
-        max_tokens=settings.max_tokens_per_pack,
-        workers=workers,
-        seed=job.seed,
-    )
+    With `weights: margin` it is the pair's margin, at most 1: |2p - 1| for a judge's preference p, the difference of
+    the probabilities that it gives the two answers, or a difference of scores. A pair that a judge is unsure of so
+    moves the policy little. A person's pair has `human_weight`, whatever its margin.
+    """
+    if row["source"] == "human":
+        return training.human_weight
+    if training.weights == "margin" and row["margin"] is not None:
+        return min(1.0, float(row["margin"]))
+    return 1.0
 
 
 def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -> Any:
     from trl import DPOConfig
 
-    from rlaif.training.checkpoints import KEPT
-    from rlaif.training.trainer import trainer_arguments
+    from rlaif.training.trainer import KEPT_CHECKPOINTS, trainer_arguments
 
     return trainer_arguments(
         DPOConfig,
@@ -132,7 +136,7 @@ def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -
         precompute_ref_log_probs=True,  # The pairs bring their reference.
         remove_unused_columns=False,
         save_steps=job.settings.checkpoint_steps or 500,
-        save_total_limit=KEPT,
+        save_total_limit=KEPT_CHECKPOINTS,
     )
 
 

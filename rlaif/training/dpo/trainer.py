@@ -19,11 +19,10 @@ from trl import DPOTrainer
 
 from rlaif.errors import WorkError
 from rlaif.training.dpo.losses import LossName, pair_losses
-from rlaif.training.groups import Group, Pair
+from rlaif.training.groups import Group, PackPlan, Pair
 from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
 from rlaif.training.kernels.cpu_layers import use_cpu_layers
-from rlaif.training.packing import PackPlan
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
 
 # Sums over pairs between two log entries; the last is the number of pairs.
@@ -136,7 +135,12 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         chosen_length_P, rejected_length_P = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
         ratios = chosen_P - batch.ref_chosen, rejected_P - batch.ref_rejected
         losses_P = pair_losses(
-            self._loss, *ratios, chosen_length_P, rejected_length_P, self.beta, label_smoothing=self._label_smoothing
+            self._loss,
+            *ratios,
+            self.beta,
+            chosen_length_P=chosen_length_P,
+            rejected_length_P=rejected_length_P,
+            label_smoothing=self._label_smoothing,
         )
         if self._sft_weight:
             losses_P = losses_P - self._sft_weight * chosen_P / chosen_length_P.clamp(min=1)

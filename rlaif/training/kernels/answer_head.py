@@ -2,7 +2,11 @@
 
 Other positions read only the keys and values of a layer, and after the last layer nothing reads another position.
 
-Suffixes name axes: A answer tokens, T tokens of the row, D the model's width.
+There is no second matrix as large as the logits: `log_softmax` and `gather` would keep a float32 copy of the logits for
+the backward pass and make two more there. Here float32 exists for a few rows at a time, and the gradient overwrites the
+logits.
+
+Suffixes name axes: A answer tokens, T tokens of the row, D the model's width, V vocabulary.
 """
 
 import functools
@@ -13,16 +17,13 @@ from typing import Any
 import torch
 from transformers.utils import ModelOutput
 
-from rlaif.training.kernels.token_logps import token_logps
+# The largest float32 copy of rows, in numbers, on a CPU and on a GPU.
+_CHUNK_NUMBERS_CPU, _CHUNK_NUMBERS_GPU = 1_000_000, 4_000_000
 
 
 @dataclass
 class AnswerLogps(ModelOutput):  # type: ignore[misc]
-    """The output of a model with an answer head.
-
-    Attributes:
-        logps: [A] float32, log-probability of each target, in nats.
-    """
+    """The output of a model with an answer head: [A] float32, log-probability of each target, in nats."""
 
     logps: torch.Tensor | None = None
 
@@ -95,3 +96,40 @@ def _agree(plain: Any, narrow: NarrowMlp, model: Any) -> bool:
     with torch.no_grad():
         whole, part = plain(hidden_1TD), narrow(hidden_1TD)
     return torch.allclose(part[:, :2], whole[:, :2], rtol=1e-2, atol=1e-3) and not part[:, 2].any()
+
+
+def token_logps(logits_AV: torch.Tensor, targets_A: torch.Tensor) -> torch.Tensor:
+    """Return log softmax(logits)[target] of each row: float32, in nats.
+
+    The logits are of any float type; the backward pass overwrites them, so nothing else may use them.
+    """
+    logps_A: torch.Tensor = _TokenLogps.apply(logits_AV, targets_A)  # type: ignore[no-untyped-call]  # torch
+    return logps_A
+
+
+class _TokenLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits_AV: torch.Tensor, targets_A: torch.Tensor) -> torch.Tensor:
+        normalizers_A = torch.cat([chunk.float().logsumexp(1) for chunk in torch.split(logits_AV, _rows(logits_AV))])
+        ctx.save_for_backward(logits_AV, targets_A, normalizers_A)
+        return logits_AV.gather(1, targets_A[:, None])[:, 0].float() - normalizers_A
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (gradient_A,) = upstream
+        logits_AV, targets_A, normalizers_A = ctx.saved_tensors
+        # d logp / d logits = onehot(target) - softmax(logits)
+        with torch.no_grad():
+            rows = _rows(logits_AV)
+            chunks = (torch.split(tensor, rows) for tensor in (logits_AV, normalizers_A, gradient_A))
+            for chunk, norm, up in zip(*chunks, strict=True):
+                if chunk.dtype == torch.float32:
+                    chunk.sub_(norm[:, None]).exp_().mul_(-up[:, None])
+                else:
+                    chunk.copy_((chunk.float() - norm[:, None]).exp_().mul_(-up[:, None]))
+            logits_AV.scatter_add_(1, targets_A[:, None], gradient_A[:, None].to(logits_AV.dtype))
+        return logits_AV, None
+
+
+def _rows(logits_AV: torch.Tensor) -> int:
+    return max(1, (_CHUNK_NUMBERS_GPU if logits_AV.is_cuda else _CHUNK_NUMBERS_CPU) // logits_AV.shape[1])

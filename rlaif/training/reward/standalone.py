@@ -10,43 +10,29 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rlaif.data.labels import Label, labels_jsonl
 from rlaif.errors import UserError
-from rlaif.evaluation.heldout_pairs import HeldOut, score_chats, tally
+from rlaif.evaluation.heldout_pairs import score_chats, tally
 from rlaif.io.files import read_bytes
 from rlaif.io.yaml_file import dump_yaml
-from rlaif.preferences.reward_pairs import RewardPair, RewardPairs, read_pairs
+from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
+from rlaif.store.records.policy_record import BaseModelRecord
+from rlaif.store.records.training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
-from rlaif.training.reward.encode import EncodedPairs, encode_pairs
-from rlaif.training.reward.settings import RewardSettings, RewardTrainingSection
-from rlaif.training.reward.split import held_out
-from rlaif.training.reward.train import RewardResult, train_reward_model
+from rlaif.training.reward.pairs import EncodedPairs, encode_pairs, held_out
+from rlaif.training.reward.train import RewardSettings, RewardTrainingSection, train_reward_model
 from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
 from rlaif.training.worker import run_once
 
 
 @dataclass(frozen=True, slots=True)
 class RewardOutcome:
-    """A finished training from a file.
+    """A finished training from a file, with the model's folder `out`."""
 
-    Attributes:
-        result: of the training.
-        questions: that were trained on.
-        ties: labels without a better answer; left out.
-        encoded: the pairs whose context was cut, and those left out because they are too long.
-        held_out: measured on the questions that were not trained on; None without any.
-        out: the model's folder.
-    """
-
-    result: RewardResult
-    questions: int
-    ties: int
-    encoded: EncodedPairs
-    held_out: HeldOut | None
+    record: RewardFileRecord
     out: str
 
     @property
@@ -87,7 +73,9 @@ def train_reward_file(
 
     work = work_folder(out, "the reward model")
     settings = parse_overrides(RewardSettings, overrides)
-    template = _answer_template(prompt)
+    template = load_template(prompt)
+    if template.kind != "answer":
+        raise UserError(f"{template.path}: kind is {template.kind}; --prompt expects kind answer")
     check_model(model)
     read = read_pairs(file, template)
     out_of_training = held_out((pair.question for pair in read.pairs), heldout_share, settings.seed)
@@ -99,26 +87,23 @@ def train_reward_file(
         training = train_from_file(prepare, train_reward_model, on_step, workers=settings.cluster.training, gpu=gpu)
         job, encoded, result = asyncio.run(training)
         measured = asyncio.run(_measure(job, test))
-    record = {
-        **_source_record(file, read, template),
-        "model": {"model": model, "id": job.start.id},
-        "train": _train_record(train, encoded),
-        "heldout": _heldout_record(test, measured),
-        "settings": settings.model_dump(mode="json"),
+    record = RewardFileRecord(
+        file=file,
+        form=read.form,
+        sha256=hashlib.sha256(read_bytes(file) or b"").hexdigest(),
+        prompt=TemplateRecord(name=template.name, sha256=template.sha),
+        ties=read.ties,
+        model=BaseModelRecord(model=model, id=job.start.id),
+        train=_trained_pairs(train, encoded),
+        heldout=measured,
+        settings=settings.model_dump(mode="json"),
         **asdict(result),
-    }
+    )
     trained = Path(job.out)
     _write_judge(trained, out, prompt, template)
     _write_labels(trained, read.labels, out_of_training)
     publish(trained, out, record)
-    return RewardOutcome(result, record["train"]["questions"], read.ties, encoded, measured, out)
-
-
-def _answer_template(name: str) -> PromptTemplate:
-    template = load_template(name)
-    if template.kind != "answer":
-        raise UserError(f"{template.path}: kind is {template.kind}; --prompt expects kind answer")
-    return template
+    return RewardOutcome(record, out)
 
 
 def _prepare(
@@ -160,14 +145,15 @@ def _prepare(
     return job, encoded
 
 
-async def _measure(job: TrainingJob[RewardTrainingSection], pairs: Sequence[RewardPair]) -> HeldOut | None:
+async def _measure(job: TrainingJob[RewardTrainingSection], pairs: Sequence[RewardPair]) -> HeldOutPairs | None:
     """Score the held-out pairs with the trained model; None without any."""
     if not pairs:
         return None
     chats = [chat for pair in pairs for chat in pair.conversations()]
     batch_size, threads = 2 * job.settings.pairs_per_pass, job.workers.threads
     score = partial(score_chats, job.out, chats, job.gpu, batch_size=batch_size, threads=threads)
-    return tally(pairs, await run_once(score, gpu=job.gpu))
+    measured = tally(pairs, await run_once(score, gpu=job.gpu))
+    return HeldOutPairs(**asdict(measured), accuracy=measured.accuracy, sha256=pairs_sha(pairs))
 
 
 def pairs_sha(pairs: Sequence[RewardPair]) -> str:
@@ -175,33 +161,17 @@ def pairs_sha(pairs: Sequence[RewardPair]) -> str:
     return sha256_of([pair.id, *pair.conversations()] for pair in pairs)
 
 
-def _source_record(file: str, read: RewardPairs, template: PromptTemplate) -> dict[str, Any]:
-    return {
-        "file": file,
-        "form": read.form,
-        "sha256": hashlib.sha256(read_bytes(file) or b"").hexdigest(),
-        "prompt": {"name": template.name, "sha256": template.sha},
-        "ties": read.ties,
-    }
-
-
-def _train_record(pairs: Sequence[RewardPair], encoded: EncodedPairs) -> dict[str, Any]:
+def _trained_pairs(pairs: Sequence[RewardPair], encoded: EncodedPairs) -> TrainedPairs:
     too_long = set(encoded.too_long)
     trained = [pair for pair in pairs if pair.id not in too_long]
-    return {
-        "questions": len({pair.question for pair in trained}),
-        "pairs": len(trained),
-        "human": sum(pair.source == "human" for pair in trained),
-        "sha256": pairs_sha(trained),
-        "cut": encoded.cut,
-        "too_long": encoded.too_long,
-    }
-
-
-def _heldout_record(pairs: Sequence[RewardPair], measured: HeldOut | None) -> dict[str, Any] | None:
-    if measured is None:
-        return None
-    return {**asdict(measured), "accuracy": measured.accuracy, "sha256": pairs_sha(pairs)}
+    return TrainedPairs(
+        questions=len({pair.question for pair in trained}),
+        pairs=len(trained),
+        human=sum(pair.source == "human" for pair in trained),
+        sha256=pairs_sha(trained),
+        cut=encoded.cut,
+        too_long=encoded.too_long,
+    )
 
 
 def _write_judge(trained: Path, out: str, prompt: str, template: PromptTemplate) -> None:

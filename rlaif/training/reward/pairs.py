@@ -1,17 +1,40 @@
-"""Encodes pairs as a reward model's judge will encode what it scores.
+"""The pairs of a reward-model training: which are held out, and how a pair is encoded, as the model's judge will.
 
-Invariant: both conversations of a pair have the same question and context; no answer is cut; every pair whose context
-is cut or that is left out is reported.
+Invariant: a question's pairs are all trained on or all held out; otherwise the model would be measured on questions and
+answers that it has seen. Both conversations of a pair have the same question and context; no answer is cut; every pair
+whose context is cut or that is left out is reported.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.errors import UserError
 from rlaif.preferences.reward_pairs import RewardPair
 from rlaif.prompts.conversation import conversation_ids
 
 Ids = tuple[list[int], list[int]]
+
+
+def held_out(questions: Iterable[str], share: float, seed: int) -> frozenset[str]:
+    """Return the questions to hold out: the same for the same questions and seed, in any order.
+
+    Args:
+        questions: may repeat.
+        share: of the distinct questions, in [0, 1); at least one question where it is above 0.
+        seed: of the draw.
+
+    Raises:
+        UserError: no question would be left to train on.
+    """
+    distinct = sorted(set(questions), key=lambda text: hashlib.sha256(f"{seed}\0{text}".encode()).digest())
+    count = max(1, round(share * len(distinct))) if share > 0 else 0
+    if count >= len(distinct):
+        raise UserError(
+            f"--heldout-share {share:g}: all {len(distinct)} questions would be held out; expected fewer, or 0"
+        )
+    return frozenset(distinct[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +53,7 @@ class EncodedPairs:
 
 
 def encode_pairs(pairs: Sequence[RewardPair], tokenizer: Any, max_length: int) -> EncodedPairs:
-    """Encode pairs with a model's own tokenizer and chat template.
-
-    Args:
-        pairs: of `read_pairs`.
-        tokenizer: a fast one.
-        max_length: longest conversation, in tokens.
-    """
+    """Encode pairs with a model's own fast tokenizer and chat template, up to `max_length` tokens a conversation."""
     rows: list[dict[str, Any]] = []
     cut: list[str] = []
     too_long: list[str] = []
@@ -57,7 +74,8 @@ def _shortened(pair: RewardPair, tokenizer: Any, ids: Ids, max_length: int) -> I
     """Cut as little of the context's beginning as makes both conversations fit; None if nothing does."""
     if not pair.context:
         return None
-    starts = [start for start, _ in _offsets(tokenizer, pair.context)]
+    encoded = tokenizer(pair.context, add_special_tokens=False, return_offsets_mapping=True)
+    starts = [start for start, _ in encoded["offset_mapping"]]
     drop = 0
     while (excess := _longest(ids) - max_length) > 0:
         # A cut can change how neighbouring characters are encoded, so one step may not be enough.
@@ -67,11 +85,6 @@ def _shortened(pair: RewardPair, tokenizer: Any, ids: Ids, max_length: int) -> I
             return ids if _longest(ids) <= max_length else None
         ids = _ids(pair, tokenizer, pair.context[starts[drop] :])
     return ids
-
-
-def _offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoded["offset_mapping"])
 
 
 def _ids(pair: RewardPair, tokenizer: Any, context: str) -> Ids:
