@@ -79,7 +79,7 @@ def train(
 ) -> None:
     """Train a policy on a file of preferences; the policy before the training is the reference policy."""
     from rlaif.training.dpo.standalone import train_file
-    from rlaif.training.step_log import StepProgress
+    from rlaif.training.workers import StepProgress
 
     stopped = f"{output}: stopped; the same command continues from the last checkpoint"
     with working(stopped, stderr=json_) as progress:
@@ -122,7 +122,7 @@ def train_reward(
 ) -> None:
     """Train a reward model on preferences of people or of a judge, and write its judge file."""
     from rlaif.training.reward.standalone import train_reward_file
-    from rlaif.training.step_log import StepProgress
+    from rlaif.training.workers import StepProgress
 
     with working(f"{output}: stopped; nothing was written there", stderr=json_) as progress:
         steps = StepProgress(progress, *_STAGES)

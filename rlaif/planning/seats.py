@@ -11,10 +11,8 @@ from typing import Literal
 from rlaif.errors import UserError
 from rlaif.inference.pools import judge_context
 from rlaif.inference.vllm.actor import cpu_kv_bytes
-from rlaif.models.context import context_within
 from rlaif.models.dtype import weights_dtype
-from rlaif.models.shape import ModelShape
-from rlaif.models.shape_lookup import model_shape
+from rlaif.models.shape import ModelShape, context_within, model_shape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, gib, kv_bytes_per_token, trainer_memory
 from rlaif.planning.tokens import JudgeCalls

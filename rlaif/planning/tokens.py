@@ -18,7 +18,7 @@ from rlaif.errors import UserError
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
-from rlaif.models.hub import hub_answers
+from rlaif.models.resolve import hub_answers
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DatasetQuestions, Recipe
 from rlaif.recipe.backend import OpenAIBackend, VllmBackend

@@ -1,7 +1,6 @@
 """Models of a training: loaded, used to score candidates, and saved for engines, judges and transformers."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +11,6 @@ from rlaif.models.resolve import file_sha256, resolve_model, weights_id
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
-
-# The trainer leaves them in a saved model's folder; the first is pickled, and nothing that loads weights needs either.
-_LEFT_OUT = ("training_args.bin", "README.md")
 
 
 def load_policy(start: StartingWeights, base: str, lora: LoraSection | None, *, gpu: bool) -> Any:
@@ -71,9 +67,14 @@ def load_classifier(folder: str, dtype: str, tokenizer: Any) -> Any:
     """
     import torch
     from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
 
-    with _quiet_transformers():
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # It warns of a new output and of an unused head, both of which are intended.
+    try:
         model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=getattr(torch, dtype), num_labels=1)
+    finally:
+        logging.set_verbosity(verbosity)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model
 
@@ -87,25 +88,8 @@ def lora_config(lora: LoraSection, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any
     )
 
 
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Drop the warnings about a new output and an unused head, both of which are intended."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def check_lengths(groups: Sequence[Group], model: Any) -> None:
-    """Refuse groups with a candidate longer than a layer's sliding window.
-
-    Raises:
-        WorkError: with the pairs of the longest group.
-    """
+    """Raise a `WorkError` for groups with a candidate longer than a layer's sliding window."""
     from rlaif.training.kernels.attention import longest_context
 
     window = longest_context(model.config)
@@ -119,22 +103,13 @@ def check_lengths(groups: Sequence[Group], model: Any) -> None:
         )
 
 
-def score_groups(
-    model: Any,
-    groups: Sequence[Group],
-    max_tokens: int,
-    gpu: bool,
-    *,
-    context: AbstractContextManager[Any] | None = None,
-) -> list[list[float]]:
+def score_groups(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[list[float]]:
     """Return each candidate's summed log-probability, in nats, for each group; without gradients.
 
     Args:
         model: of `load_model`, with or without an adapter.
-        groups: prompts with their candidates.
         max_tokens: token budget of a forward pass.
         gpu: whether to run on this process's GPU.
-        context: entered around the passes, such as one that disables the adapter.
     """
     import torch
 
@@ -144,7 +119,7 @@ def score_groups(
     device = torch.device("cuda" if gpu else "cpu")
     model.to(device).eval()
     scores: list[list[float]] = []
-    with context or nullcontext(), torch.no_grad():
+    with torch.no_grad():
         for indices in pack_in_order(groups, max_tokens):
             part = [groups[index] for index in indices]
             flat = iter(candidate_logps(model, pack_row(part).to(device), attention_of(model)).tolist())
@@ -164,13 +139,10 @@ def score_with_base(start: StartingWeights, groups: Sequence[Group], max_tokens:
 
 
 def save_model(folder: Path, tokenizer: Any, out: str) -> tuple[dict[str, str], str]:
-    """Complete a folder that a trainer has saved its model to, and copy it to a path or URL.
-
-    Returns:
-        sha256 of each file, and of the weights.
-    """
+    """Complete a saved model and copy it to a path or URL; return the sha256 of its files and of the weights."""
     tokenizer.save_pretrained(folder)
-    for name in _LEFT_OUT:
+    # The trainer leaves both; the first is pickled, and nothing that loads weights needs either.
+    for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
     put_folder(str(folder), out)
     files = {path.name: file_sha256(str(path)) for path in sorted(folder.iterdir()) if path.is_file()}

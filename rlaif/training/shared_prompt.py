@@ -40,7 +40,6 @@ class PackedRow:
     lengths: torch.Tensor
 
     def to(self, device: torch.device) -> "PackedRow":
-        """Return the row on a device."""
         row: PackedRow = moved(self, device)
         return row
 
@@ -97,10 +96,7 @@ def moved(data: Any, device: torch.device) -> Any:
 def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:
     """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats.
 
-    Args:
-        model: a causal language model of `load_model`, with or without an adapter or a wrapper.
-        row: the packed groups.
-        attention: the choice of `set_attention` for the model.
+    The model is one of `load_model`, with or without an adapter or a wrapper, and `attention` its `set_attention`.
     """
     # A row without answers still runs: every worker must take part in every gradient exchange.
     nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)

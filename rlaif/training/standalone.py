@@ -44,9 +44,6 @@ async def train_from_file(
     Args:
         prepare: writes the encoded rows; returns the job and what else is to be known of them.
         train: the objective's function, called in each worker.
-        on_step: called with each step's log entry.
-        workers: how many.
-        gpu: whether each has a GPU.
     """
     async with TrainingWorkers(workers, gpu) as group:
         group.start()

@@ -29,7 +29,6 @@ def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: 
 
     Args:
         kind: TRL's class, such as `DPOConfig`.
-        job: the training.
         folder: where the trainer writes.
         steps: optimizer steps in all.
         own: arguments of the objective.

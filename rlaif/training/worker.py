@@ -102,13 +102,11 @@ class Mailbox:
         self._starts += 1
 
     async def put(self, entry: dict[str, float]) -> None:
-        """Leave one step's log entry."""
         async with self._changed:
             self._entries.append(entry)
             self._changed.notify_all()
 
     async def finish(self, outcome: Outcome) -> None:
-        """Leave the task's outcome."""
         async with self._changed:
             self._outcome = outcome
             self._changed.notify_all()

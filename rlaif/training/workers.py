@@ -63,8 +63,6 @@ class TrainingWorkers:
 
         Args:
             train: called in each worker.
-            job: what to train.
-            on_step: called with each step's log entry.
             on_lost: called with the number of starts when the workers start again because one of them or its node was
                 lost; the steps since the last checkpoint are then repeated.
             wait: limits how long workers whose node is lost wait for another.

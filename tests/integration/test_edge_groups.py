@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif.training.dpo.losses import LossName
+from rlaif.training.dpo.trainer import LossName
 from rlaif.training.groups import Group, Pair, group_pairs
 from tests.integration.test_trl_equality import LOSSES, our_step
 

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from rlaif.training.dpo.losses import LossName
-from rlaif.training.dpo.trainer import GroupDPOTrainer
+from rlaif.training.dpo.trainer import GroupDPOTrainer, LossName
 from rlaif.training.groups import Group, Pair, plan_training
 from tests.tiny import TokenDPOTrainer, arguments, tiny_llama, tiny_tokenizer, trl_rows
 

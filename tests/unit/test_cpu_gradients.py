@@ -12,8 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from rlaif.training.dpo.trainer import GroupDPOTrainer
 from rlaif.training.groups import Group, Pair, plan_training
-from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
-from rlaif.training.kernels.cpu_layers import use_cpu_layers
+from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
 from tests.tiny import arguments, tiny_llama, tiny_tokenizer
 
 SIZES = {

@@ -10,8 +10,7 @@ from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from rlaif.training.kernels.answer_head import add_answer_head
-from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
-from rlaif.training.kernels.cpu_layers import use_cpu_layers
+from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
 
 SIZES = {
     "hidden_size": 32,

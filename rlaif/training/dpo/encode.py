@@ -5,6 +5,7 @@ Invariant: no answer is cut. A pair longer than the model's context is left out 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from rlaif.data.preferences import Preference, Text
@@ -13,12 +14,7 @@ from rlaif.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class EncodedPreferences:
-    """Rows for `pairs.parquet`, and the pairs left out.
-
-    Attributes:
-        rows: one for each preference that fits.
-        too_long: ids of pairs with more tokens than the model's context.
-    """
+    """Rows for `pairs.parquet`, and the ids of pairs left out, which have more tokens than the model's context."""
 
     rows: list[dict[str, Any]]
     too_long: list[str]
@@ -72,7 +68,8 @@ def _as_sampled(preference: Preference, tokenizer: Any, policy_id: str) -> dict[
 def _as_text(preference: Preference, tokenizer: Any) -> dict[str, Any]:
     prompt = _prompt_ids(preference.prompt, tokenizer)
     whole = [_whole_ids(preference.prompt, answer, tokenizer) for answer in (preference.chosen, preference.rejected)]
-    shared = min(_shared_prefix(prompt, ids) for ids in whole)
+    same = takewhile(lambda ids: len(set(ids)) == 1, zip(prompt, *whole, strict=False))
+    shared = len(list(same))
     return {
         "prompt_token_ids": prompt[:shared],
         "chosen_token_ids": whole[0][shared:],
@@ -101,8 +98,3 @@ def _chat_ids(tokenizer: Any, messages: Sequence[Any], *, add_generation_prompt:
         list(messages), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
     )
     return list(ids)
-
-
-def _shared_prefix(one: list[int], other: list[int]) -> int:
-    most = min(len(one), len(other))
-    return next((index for index in range(most) if one[index] != other[index]), most)

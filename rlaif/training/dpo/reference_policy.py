@@ -6,8 +6,8 @@ one pass without gradients, shared among the workers and stored beside the pairs
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rlaif.io.files import join, names
@@ -60,7 +60,6 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         groups: all groups of the training.
         model: the policy before its first update.
         base: local folder of the initial policy.
-        job: the training.
     """
     start, max_tokens = job.start, job.settings.max_tokens_per_pack
     mismatch, wanted = None, list(groups)
@@ -81,7 +80,8 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     origin: Origin = "stored"
     folder = job.rows.rsplit("/", 1)[0]
     if (found := _read(wanted, folder, name)) is None:
-        origin, found = "trainer", _score_together(scored, wanted, max_tokens, job.gpu, context=context)
+        with context:
+            origin, found = "trainer", _score_together(scored, wanted, max_tokens, job.gpu)
         _write(found, folder, name)
     # A prompt and a policy identify a group.
     own = {(group.prompt_token_ids, group.policy): group for group in found}
@@ -105,16 +105,14 @@ def _measure_mismatch(groups: Sequence[Group], model: Any, max_tokens: int, gpu:
     return Mismatch(float(np.mean(distances)), float(np.percentile(distances, 99)))
 
 
-def _score_together(
-    model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool, *, context: AbstractContextManager[Any]
-) -> list[Group]:
+def _score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[Group]:
     """Score every n-th group in each of n workers, longest first, and exchange the scores."""
     import torch.distributed as dist
 
     workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
     mine = order[rank::workers]
-    scores = score_groups(model, [groups[index] for index in mine], max_tokens, gpu, context=context)
+    scores = score_groups(model, [groups[index] for index in mine], max_tokens, gpu)
     own = list(zip(mine, scores, strict=True))
     parts: list[Any] = [own]
     if workers > 1:
@@ -133,17 +131,12 @@ def _read(groups: Sequence[Group], folder: str, name: str) -> list[Group] | None
     table = read_table(join(folder, _STORED))
     if (table.schema.metadata or {}).get(b"model") != name.encode():
         return None
-    rows = {row["pair_id"]: row for row in table.to_pylist()}
-    if set(rows) != {pair.id for group in groups for pair in group.pairs}:
+    references = {row.pop("pair_id"): row for row in table.to_pylist()}
+    if references.keys() != {pair.id for group in groups for pair in group.pairs}:
         return None
-    found = []
-    for group in groups:
-        logps = [math.nan] * len(group.candidates)
-        for pair in group.pairs:
-            logps[pair.chosen] = rows[pair.id]["ref_chosen_logp"]
-            logps[pair.rejected] = rows[pair.id]["ref_rejected_logp"]
-        found.append(with_reference(group, logps))
-    return found
+    return [
+        replace(group, pairs=tuple(replace(pair, **references[pair.id]) for pair in group.pairs)) for group in groups
+    ]
 
 
 def _write(groups: Sequence[Group], folder: str, name: str) -> None:

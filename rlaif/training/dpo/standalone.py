@@ -18,9 +18,11 @@ from pydantic import Field
 
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
+from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
 from rlaif.recipe.base import Section
 from rlaif.store.records.training_record import DpoFileRecord, StartingPolicy
+from rlaif.training.dpo.encode import encode_preferences
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
@@ -61,14 +63,12 @@ def train_file(
         out: folder to make.
         overrides: settings of `DpoSettings`, such as `training.beta=0.2`.
         address: Ray cluster to join; None starts one here.
-        on_step: called with each step's log entry.
 
     Raises:
         UserError: the file, the policy or a setting is invalid, or `out` exists.
         WorkError: the training failed.
     """
     from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
-    from rlaif.models.resolve import check_model
 
     work = work_folder(out, "the policy")
     settings, adapter = parse_settings(policy, overrides)
@@ -127,10 +127,8 @@ def _prepare(
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
 
-    from rlaif.models.resolve import resolve_model, weights_id
     from rlaif.store.schemas import PAIRS
     from rlaif.store.shards import write_table
-    from rlaif.training.dpo.encode import encode_preferences
 
     policy, training = settings.policy, settings.training
     base = resolve_model(policy.model, policy.revision)

@@ -4,27 +4,29 @@ TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from t
 sampled token ids with their log-probabilities under the reference policy. Optimizer, schedule, callbacks, checkpoints
 and logging remain TRL's.
 
+Each loss is TRL's of the same name, formula for formula; `sigmoid` also takes a label smoothing, which TRL's ignores.
+
 Suffixes name axes: P pairs, C candidates of a pack.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from trl import DPOTrainer
 
 from rlaif.errors import WorkError
-from rlaif.training.dpo.losses import LossName, pair_losses
 from rlaif.training.groups import Group, PackPlan, Pair
 from rlaif.training.kernels.attention import attention_of
-from rlaif.training.kernels.cpu_gradients import hold_cpu_gradients
-from rlaif.training.kernels.cpu_layers import use_cpu_layers
+from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
 
+LossName = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]
 # Sums over pairs between two log entries; the last is the number of pairs.
 _SUMS = 6
 
@@ -35,7 +37,7 @@ class Batch:
 
     Attributes:
         row: the forward pass over all C candidates.
-        pairs: the pairs, for messages.
+        pairs: for messages.
         chosen, rejected: [P] int64, indices of candidates in the row.
         ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference policy, in nats.
         weights: [P] float32, each pair's share of the whole optimizer step's weight.
@@ -70,6 +72,54 @@ def make_batch(groups: Sequence[Group], step_weight: float) -> Batch:
         ref_rejected=torch.tensor([pair.ref_rejected_logp for pair in pairs], dtype=torch.float32),
         weights=torch.tensor([pair.weight / step_weight for pair in pairs], dtype=torch.float32),
     )
+
+
+def pair_losses(
+    loss: LossName,
+    chosen_ratio_P: torch.Tensor,
+    rejected_ratio_P: torch.Tensor,
+    beta: float,
+    *,
+    chosen_length_P: torch.Tensor,
+    rejected_length_P: torch.Tensor,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Return each pair's loss.
+
+    Args:
+        loss: with d = beta * (chosen_ratio - rejected_ratio) and e the label smoothing,
+            `sigmoid` is DPO, equation 7 of Rafailov et al. 2023 (arXiv:2305.18290), -log sigmoid(d); with e > 0 its
+            conservative form, -(1 - e) log sigmoid(d) - e log sigmoid(-d) (Mitchell 2023, "A note on DPO with noisy
+            preferences");
+            `robust` is that form made unbiased, equation 12 of Chowdhury et al. 2024 (arXiv:2403.00409):
+            (-(1 - e) log sigmoid(d) + e log sigmoid(-d)) / (1 - 2 e);
+            `sigmoid_norm` is DPO on ratios averaged over tokens (Lambert et al. 2024, arXiv:2411.15124, section 5.1.1);
+            `hinge` is SLiC's max(0, 1 - d) on DPO's margin (Zhao et al. 2023, arXiv:2305.10425);
+            `ipo` is equation 17 of Azar et al. 2023 (arXiv:2310.12036) on ratios averaged over tokens, as its authors
+            computed it.
+        chosen_ratio_P, rejected_ratio_P: log(policy / reference policy) of the whole answer, in nats.
+        beta: strength of the pull to the reference policy; for `ipo` the paper's tau.
+        chosen_length_P, rejected_length_P: tokens of each answer; an empty answer counts as one token.
+        label_smoothing: e, the assumed share of wrong preferences, in [0, 0.5); only `sigmoid` and `robust` use it.
+
+    Returns:
+        [P], one value a pair.
+    """
+    if loss in ("ipo", "sigmoid_norm"):
+        chosen_ratio_P = chosen_ratio_P / chosen_length_P.clamp(min=1)
+        rejected_ratio_P = rejected_ratio_P / rejected_length_P.clamp(min=1)
+    difference_P = chosen_ratio_P - rejected_ratio_P
+    if loss == "ipo":
+        return (difference_P - 1 / (2 * beta)) ** 2
+    margin_P = beta * difference_P
+    if loss == "hinge":
+        return torch.relu(1 - margin_P)
+    right_P, wrong_P = -F.logsigmoid(margin_P), -F.logsigmoid(-margin_P)
+    if loss == "robust":
+        return ((1 - label_smoothing) * right_P - label_smoothing * wrong_P) / (1 - 2 * label_smoothing)
+    if loss == "sigmoid" and label_smoothing:
+        return (1 - label_smoothing) * right_P + label_smoothing * wrong_P
+    return right_P
 
 
 class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
@@ -155,10 +205,9 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         """Stop before a loss that is not finite reaches the weights."""
         if torch.isfinite(loss):
             return
-        wrong = [
-            pair.id for pair, value in zip(batch.pairs, losses_P.tolist(), strict=True) if not math.isfinite(value)
-        ]
-        ids = ", ".join(wrong or [pair.id for pair in batch.pairs])
+        losses = zip(batch.pairs, losses_P.tolist(), strict=True)
+        wrong = [pair for pair, value in losses if not math.isfinite(value)]
+        ids = ", ".join(pair.id for pair in wrong or batch.pairs)
         raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
 
     def _record(self, losses_P: torch.Tensor, chosen_P: torch.Tensor, rejected_P: torch.Tensor) -> None:

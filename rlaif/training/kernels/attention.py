@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from transformers import AttentionInterface
 
 AttentionKind = Literal["groups", "flex", "mask"]
 
@@ -32,19 +33,6 @@ class GroupSpan:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Q tokens of a group that attend in one call.
-
-    Attributes:
-        size: Q.
-        mask: [1, 1, Q, K] over the group's first K tokens, 0 where a token may look and -inf elsewhere.
-    """
-
-    size: int
-    mask: torch.Tensor
-
-
 @dataclass(slots=True)
 class Layout:
     """The group and the candidate of each token of a row.
@@ -60,10 +48,9 @@ class Layout:
     group: torch.Tensor
     candidate: torch.Tensor
     visits: int = 0
-    _blocks: list[list[Block]] = field(default_factory=list)
+    _masks: list[list[torch.Tensor]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> "Layout":
-        """Return the layout on a device."""
         return Layout(self.spans, self.group.to(device), self.candidate.to(device))
 
     def visible(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -92,21 +79,24 @@ class Layout:
         filled = length + flex_filler(length)
         return create_block_mask(visible, None, None, filled, filled, device=self.group.device)
 
-    def blocks(self, dtype: torch.dtype) -> list[list[Block]]:
-        """The blocks of each span, built once for all layers."""
-        if not self._blocks or self._blocks[0][0].mask.dtype != dtype:
-            self._blocks = [
-                [self._block(span, start, dtype) for start in range(span.start, span.end, _QUERY_BLOCK)]
+    def block_masks(self, dtype: torch.dtype) -> list[list[torch.Tensor]]:
+        """The masks of each span's blocks, built once for all layers.
+
+        Each is [1, 1, Q, K] over the group's first K tokens, 0 where a token may look and -inf elsewhere.
+        """
+        if not self._masks or self._masks[0][0].dtype != dtype:
+            self._masks = [
+                [self._mask(span, start, dtype) for start in range(span.start, span.end, _QUERY_BLOCK)]
                 for span in self.spans
             ]
-        return self._blocks
+        return self._masks
 
-    def _block(self, span: GroupSpan, start: int, dtype: torch.dtype) -> Block:
+    def _mask(self, span: GroupSpan, start: int, dtype: torch.dtype) -> torch.Tensor:
         end = min(start + _QUERY_BLOCK, span.end)
         keys = torch.arange(span.start, end, device=self.group.device)
         allowed = self.visible(keys[start - span.start :, None], keys[None, :])
         mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
-        return Block(end - start, mask[None, None])
+        return mask[None, None]
 
 
 def flex_filler(length: int) -> int:
@@ -115,11 +105,7 @@ def flex_filler(length: int) -> int:
 
 
 def set_attention(model: Any, on_gpu: bool) -> AttentionKind:
-    """Choose and set the kind of a model's attention over packed groups.
-
-    Args:
-        model: a causal language model, bare, without an adapter or a wrapper.
-        on_gpu: whether it will run on CUDA.
+    """Choose and set the kind of a bare model's attention over packed groups.
 
     Returns:
         `flex` on CUDA where the model supports it; `groups` where the model passes its arguments on to its attention;
@@ -128,7 +114,7 @@ def set_attention(model: Any, on_gpu: bool) -> AttentionKind:
     if on_gpu and getattr(model, "_supports_flex_attn", False):
         model.set_attn_implementation("flex_attention")
         return "flex"
-    _register()
+    AttentionInterface.register(_NAME, _attend)
     try:
         model.set_attn_implementation(_NAME)
         if _reaches_attention(model):
@@ -173,12 +159,6 @@ def _reaches_attention(model: Any) -> bool:
     return layout.visits == layers
 
 
-def _register() -> None:
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(_NAME, _attend)
-
-
 def _attend(
     module: torch.nn.Module,
     query_1HTD: torch.Tensor,
@@ -208,12 +188,12 @@ def _attend(
     parts = []
     # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
     groups = (torch.split(tensor, lengths, 2) for tensor in (query_1HTD, key_1HTD, value_1HTD))
-    for blocks, query, key, value in zip(layout.blocks(query_1HTD.dtype), *groups, strict=True):
-        for block, query_1HQD in zip(blocks, torch.split(query, [block.size for block in blocks], 2), strict=True):
-            seen = block.mask.shape[-1]
+    for masks, query, key, value in zip(layout.block_masks(query_1HTD.dtype), *groups, strict=True):
+        for mask, query_1HQD in zip(masks, torch.split(query, _QUERY_BLOCK, 2), strict=True):
+            seen = mask.shape[-1]
             key_1HKD, value_1HKD = key[:, :, :seen], value[:, :, :seen]
             part_1HQD = F.scaled_dot_product_attention(
-                query_1HQD, key_1HKD, value_1HKD, block.mask, dropout, scale=scaling, enable_gqa=shared
+                query_1HQD, key_1HKD, value_1HKD, mask, dropout, scale=scaling, enable_gqa=shared
             )
             parts.append(part_1HQD.transpose(1, 2))
     return torch.cat(parts, 1), None

@@ -23,7 +23,6 @@ def held_out(questions: Iterable[str], share: float, seed: int) -> frozenset[str
     Args:
         questions: may repeat.
         share: of the distinct questions, in [0, 1); at least one question where it is above 0.
-        seed: of the draw.
 
     Raises:
         UserError: no question would be left to train on.

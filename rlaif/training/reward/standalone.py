@@ -16,11 +16,13 @@ from rlaif.errors import UserError
 from rlaif.evaluation.heldout_pairs import score_chats, tally
 from rlaif.io.files import read_bytes
 from rlaif.io.yaml_file import dump_yaml
+from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.records.policy_record import BaseModelRecord
 from rlaif.store.records.training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
+from rlaif.store.shards import write_table
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.reward.pairs import EncodedPairs, encode_pairs, held_out
 from rlaif.training.reward.train import RewardSettings, RewardTrainingSection, train_reward_model
@@ -57,19 +59,16 @@ def train_reward_file(
     Args:
         file: of `read_pairs`.
         model: a language model or a reward model, as a hub id, a folder or `builtin:...`.
-        out: folder to make.
         prompt: template that asks the policy a question, by name or path.
         heldout_share: of the questions, to measure on.
         overrides: settings of `RewardSettings`, such as `training.epochs=2`.
         address: Ray cluster to join; None starts one here.
-        on_step: called with each step's log entry.
 
     Raises:
         UserError: the file, the model, the template or a setting is invalid, or `out` exists.
         WorkError: the training failed.
     """
     from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
-    from rlaif.models.resolve import check_model
 
     work = work_folder(out, "the reward model")
     settings = parse_overrides(RewardSettings, overrides)
@@ -112,9 +111,6 @@ def _prepare(
     """Write the encoded pairs into the work folder; returns the training on them."""
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
-
-    from rlaif.models.resolve import resolve_model, weights_id
-    from rlaif.store.shards import write_table
 
     folder = resolve_model(model, settings.revision)
     config = AutoConfig.from_pretrained(folder)
