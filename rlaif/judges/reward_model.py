@@ -15,8 +15,8 @@ from rlaif.judges.reward_scores import Reward, RewardBackend
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.judges.verdict import Decision, Verdict
 from rlaif.models.resolve import model_identity
-from rlaif.prompts.conversation import conversation, question_chat
 from rlaif.prompts.front_matter import AnswerFrontMatter
+from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
 
@@ -81,7 +81,7 @@ class RewardModelJudge(SpecJudge):
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         """Score the candidates of the comparisons; equal texts are scored once. See `Judge`."""
-        chat = question_chat(self.spec.template, question.question, question.context)
+        chat = self.spec.template.render(question=question.question, context=question.context)
 
         async def rate(texts: list[str]) -> list[Reward]:
             return await self.backend.rewards([conversation(chat, text) for text in texts])

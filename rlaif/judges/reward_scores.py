@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from rlaif.chat import Messages
 from rlaif.errors import UserError
-from rlaif.prompts.conversation import conversation_ids
+from rlaif.prompts.quoting import conversation_ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rlaif.data.labels import Label, load_labels
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.io.rows import read_file
-from rlaif.prompts.conversation import conversation, question_chat
+from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
 Form = Literal["labels", "preferences"]
@@ -97,8 +97,8 @@ def _of_label(label: Label, template: PromptTemplate) -> RewardPair:
     chosen, rejected = label.answers if label.human == "a" else label.answers[::-1]
     question = label.question
     return RewardPair(
-        label.id, question, label.context, lambda context: question_chat(template, question, context), chosen, rejected,
-        "human",
+        label.id, question, label.context, lambda context: template.render(question=question, context=context),
+        chosen, rejected, "human",
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def _of_preference(preference: Preference, template: PromptTemplate) -> RewardPa
     if isinstance(preference.prompt, str):
         question = preference.prompt
         return RewardPair(
-            preference.id, question, "", lambda _: question_chat(template, question, ""), chosen.strip(),
+            preference.id, question, "", lambda _: template.render(question=question, context=""), chosen.strip(),
             rejected.strip(), preference.source,
         )  # fmt: skip
     *before, last = preference.prompt

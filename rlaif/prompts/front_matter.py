@@ -1,28 +1,32 @@
 """The front matter of a prompt file: what the prompt is for, and how the answer of a judge's model is read.
 
 Invariant: each kind of judge prompt reads an answer in exactly one way, named by `verdict`: from the log-probabilities
-of a few choices (`choices`, `of_logprobs`) or from a text (`of_text`, with `answer_schema` where it is JSON).
+of a few choices (`choices`, `of_logprobs`) or from a text (`of_text`, with `answer_schema`; None where it is free).
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 
 from rlaif.io.renamed import Renamed
-from rlaif.prompts.answer_schema import MOST_RATINGS, choice_model, schema_of, score_model
 from rlaif.prompts.parsing import (
+    FIRST,
+    MOST_RATINGS,
+    SECOND,
+    TIE,
     UNPARSED,
     Reading,
-    choice_readings,
+    choice_model,
     expected_rating,
     preference_of,
-    preference_reading,
     read_choice,
     read_json,
     read_number,
+    schema_of,
+    score_model,
 )
 from rlaif.prompts.pattern import captured_part, check_pattern
 from rlaif.recipe.base import Section
@@ -66,29 +70,10 @@ class AnswerFrontMatter(Section):
     kind: Literal["answer"]
 
 
-class _Pairwise(Section):
-    """What all prompts that compare two answers have in common."""
-
-    kind: Literal["pairwise"]
-
-
-class _Pointwise(Section):
-    """What all prompts that rate one answer have in common."""
-
-    kind: Literal["pointwise"]
-
-
-class _FreeText(Section):
-    """What all prompts that are answered with a free text have in common."""
-
-    @property
-    def answer_schema(self) -> None:
-        """None: the text is free."""
-
-
-class PairwiseLogprob(_Pairwise):
+class PairwiseLogprob(Section):
     """Compares two answers; read from the log-probabilities of the two choices as the first token."""
 
+    kind: Literal["pairwise"]
     verdict: Literal["logprob"]
     choices: _Choices
     """What the judge's model says for the answer shown first and for the one shown second; one token each."""
@@ -96,15 +81,17 @@ class PairwiseLogprob(_Pairwise):
     """Text that begins the model's answer, before the choice."""
 
     def of_logprobs(self, logprobs: Sequence[float]) -> Reading:
-        """Read the log-probabilities of the choices, in their order."""
-        return preference_reading(preference_of(*logprobs))
+        preference = preference_of(*logprobs)
+        if math.isnan(preference):
+            return UNPARSED
+        return TIE if preference == 0.5 else Reading("ok", preference)
 
 
-class _PairwiseText(_Pairwise):
-    """What all prompts that compare two answers and are answered with a text have in common."""
-
+class _PairwiseText(Section):
+    kind: Literal["pairwise"]
     choices: _ReadChoices
     tie_choice: str | None = Field(default=None, min_length=1, serialization_alias="tie_label")
+    """The choice for two equally good answers; null offers no tie."""
 
     @field_validator("tie_choice")
     @classmethod
@@ -116,19 +103,20 @@ class _PairwiseText(_Pairwise):
     @property
     def readings(self) -> dict[str, Reading]:
         """The reading of each choice."""
-        return choice_readings(self.choices, self.tie_choice)
+        readings = {self.choices[0]: FIRST, self.choices[1]: SECOND}
+        return readings if self.tie_choice is None else {**readings, self.tie_choice: TIE}
 
 
-class PairwiseLabel(_PairwiseText, _FreeText):
+class PairwiseLabel(_PairwiseText):
     """Compares two answers; read from the last choice in a text."""
 
     verdict: Literal["label"]
     choices: _ReadChoices
     """What is captured for the answer shown first and for the one shown second; case is ignored."""
-    tie_choice: str | None = Field(default=None, min_length=1, serialization_alias="tie_label")
-    """What is captured for two equally good answers; null offers no tie."""
     pattern: _Pattern = Field(min_length=1, serialization_alias="label")
     """Regular expression that finds the choice; its one group captures it. The last match counts."""
+
+    answer_schema: ClassVar[None] = None
 
     @field_validator("pattern")
     @classmethod
@@ -140,7 +128,6 @@ class PairwiseLabel(_PairwiseText, _FreeText):
         return pattern
 
     def of_text(self, text: str) -> Reading:
-        """Read the last choice."""
         return read_choice(text, re.compile(self.pattern), self.readings)
 
 
@@ -150,25 +137,22 @@ class PairwiseJson(_PairwiseText):
     verdict: Literal["json"]
     choices: _ReadChoices = ("A", "B")
     """The `choice` for the answer shown first and for the one shown second."""
-    tie_choice: str | None = Field(default=None, min_length=1, serialization_alias="tie_label")
-    """The `choice` for two equally good answers; null offers no tie."""
     reason: bool = True
     """Whether a `reason` comes before the `choice`."""
 
     @property
     def answer_schema(self) -> str:
-        """JSON schema of the answer, as JSON."""
         return schema_of(choice_model(tuple(self.readings), self.reason))
 
     def of_text(self, text: str) -> Reading:
-        """Read the `choice`."""
         answer = read_json(text, choice_model(tuple(self.readings), self.reason))
         return UNPARSED if answer is None else self.readings[answer.model_dump()["choice"]]
 
 
-class PointwiseLogprob(_Pointwise):
+class PointwiseLogprob(Section):
     """Rates one answer; read as the mean of the scale's whole numbers under their probabilities as the first token."""
 
+    kind: Literal["pointwise"]
     verdict: Literal["logprob"]
     scale: Annotated[tuple[int, int], AfterValidator(_check_scale)]
     """Least and greatest rating. Each whole number between them is a choice and one token."""
@@ -188,13 +172,13 @@ class PointwiseLogprob(_Pointwise):
         return tuple(map(str, range(self.scale[0], self.scale[1] + 1)))
 
     def of_logprobs(self, logprobs: Sequence[float]) -> Reading:
-        """Read the log-probabilities of the choices, in their order."""
         return expected_rating(logprobs, range(self.scale[0], self.scale[1] + 1))
 
 
-class PointwiseScore(_Pointwise, _FreeText):
+class PointwiseScore(Section):
     """Rates one answer; read from the last number of a text."""
 
+    kind: Literal["pointwise"]
     verdict: Literal["score"]
     scale: _Scale
     """Least and greatest rating; a number off the scale is unparsed."""
@@ -202,14 +186,16 @@ class PointwiseScore(_Pointwise, _FreeText):
     """Regular expression that finds the rating, the last match counting; its one group captures it. Null takes the
     last number of the text."""
 
+    answer_schema: ClassVar[None] = None
+
     def of_text(self, text: str) -> Reading:
-        """Read the last number."""
         return read_number(text, self.scale, None if self.pattern is None else re.compile(self.pattern))
 
 
-class PointwiseJson(_Pointwise):
+class PointwiseJson(Section):
     """Rates one answer; read from the `score` of a JSON object that follows a schema."""
 
+    kind: Literal["pointwise"]
     verdict: Literal["json"]
     scale: _Scale
     """Least and greatest rating; of two whole numbers, the ratings are whole numbers too."""
@@ -218,11 +204,9 @@ class PointwiseJson(_Pointwise):
 
     @property
     def answer_schema(self) -> str:
-        """JSON schema of the answer, as JSON."""
         return schema_of(score_model(*self.scale, self.reason))
 
     def of_text(self, text: str) -> Reading:
-        """Read the `score`."""
         answer = read_json(text, score_model(*self.scale, self.reason))
         return UNPARSED if answer is None else Reading("ok", float(answer.model_dump()["score"]))
 

@@ -1,19 +1,23 @@
-"""Reads the answer of a judge's model: the choice, the number or the JSON that it gives as its verdict.
+"""Reads the answer of a judge's model: the choice, the number or the JSON object that it gives as its verdict.
 
 Invariant: no text raises, and a text that is not plainly a verdict is `unparsed`. A line that begins with the mark of a
 quotation holds an answer's words, repeated by the model, and is never read; so a choice that an answer forges cannot
 come back as the verdict.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.config import JsonDict
 
-ReadStatus = Literal["ok", "tie", "unparsed"]
+MOST_RATINGS = 20
+"""Most choices of a scale: endpoints return the log-probabilities of 20 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,11 @@ class Reading:
     """A verdict as read from one answer of a judge's model.
 
     Attributes:
-        status: only `ok` has a value.
-        value: of two answers, P(the one shown first is better) in [0, 1], never 0.5; of one, its rating.
+        value: for `ok` alone. Of two answers, P(the one shown first is better) in [0, 1], never 0.5; of one, its
+            rating.
     """
 
-    status: ReadStatus
+    status: Literal["ok", "tie", "unparsed"]
     value: float | None = None
 
 
@@ -33,46 +37,21 @@ FIRST, SECOND = Reading("ok", 1.0), Reading("ok", 0.0)
 TIE, UNPARSED = Reading("tie"), Reading("unparsed")
 
 
-def preference_reading(preference: float) -> Reading:
-    """Return the reading of P(the answer shown first is better); NaN is `unparsed` and 0.5 a tie."""
-    if math.isnan(preference):
-        return UNPARSED
-    return TIE if preference == 0.5 else Reading("ok", preference)
-
-
-def choice_readings(choices: tuple[str, str], tie_choice: str | None) -> dict[str, Reading]:
-    """Return the reading of each choice: of the answer shown first, of the second, and of a tie."""
-    readings = {choices[0]: FIRST, choices[1]: SECOND}
-    return readings if tie_choice is None else {**readings, tie_choice: TIE}
-
-
 def read_choice(text: str, pattern: re.Pattern[str], readings: Mapping[str, Reading]) -> Reading:
-    """Read the last choice in a text.
+    """Read the choice that a pattern's one group captures last; case and outer white space are ignored.
 
-    Args:
-        text: the answer of the judge's model.
-        pattern: finds a choice; its one group captures it.
-        readings: of each choice; case and outer white space are ignored.
-
-    Returns:
-        The reading of the last match. If that captured none of the choices it is `unparsed`, never an earlier match: a
-        model that ends with a choice that was not offered has not chosen one that it named on the way.
+    If that is none of the choices it is `unparsed`, never an earlier match: a model that ends with a choice that was
+    not offered has not chosen one that it named on the way.
     """
     captured = _last_match(text, pattern).strip().casefold()
     return {choice.casefold(): reading for choice, reading in readings.items()}.get(captured, UNPARSED)
 
 
 def read_number(text: str, scale: tuple[float, float], pattern: re.Pattern[str] | None = None) -> Reading:
-    """Read the rating of one answer.
+    """Read the rating that a pattern's one group captures last; without a pattern, the last number.
 
-    Args:
-        text: the answer of the judge's model.
-        scale: least and greatest rating.
-        pattern: finds the rating, the last match counting; its one group captures it. None takes the last number.
-
-    Returns:
-        The rating; `unparsed` for a number off the scale, a range, a date, a percentage, or no number. "4/5" and
-        "4 out of 5" are 4 where 5 is the greatest rating.
+    A number off the scale, a range, a date, a percentage, or no number is `unparsed`. "4/5" and "4 out of 5" are 4
+    where 5 is the greatest rating.
     """
     if pattern is not None:
         number = _last_match(text, pattern).strip()
@@ -95,15 +74,46 @@ def read_json(text: str, model: type[BaseModel]) -> BaseModel | None:
         return None
 
 
+@lru_cache
+def choice_model(choices: tuple[str, ...], reason: bool) -> type[BaseModel]:
+    """Return the model of an answer with a `choice`, after a `reason` where one is asked for."""
+    return _answer_model("choice", Literal[choices], reason)
+
+
+@lru_cache
+def score_model(low: float, high: float, reason: bool) -> type[BaseModel]:
+    """Return the model of an answer with a `score` on a scale; of two whole numbers, ratings are whole numbers too."""
+    if low.is_integer() and high.is_integer() and high - low < MOST_RATINGS:
+        # Not every endpoint enforces the bounds of a number; all enforce an enumeration.
+        listed: JsonDict = {"enum": list(range(int(low), int(high) + 1))}
+        return _answer_model("score", Annotated[int, Field(ge=low, le=high, json_schema_extra=listed)], reason)
+    return _answer_model("score", Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)], reason)
+
+
+def _answer_model(name: str, type_: Any, reason: bool) -> type[BaseModel]:
+    # The reason comes first, so that the model gives it before the verdict.
+    fields: dict[str, Any] = {"reason": (str, ...)} if reason else {}
+    fields[name] = (type_, ...)
+    return create_model("Answer", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+@lru_cache
+def schema_of(model: type[BaseModel]) -> str:
+    """Return a model's JSON schema, as JSON."""
+    tree = model.model_json_schema()
+    for field in (tree, *tree["properties"].values()):
+        field.pop("title", None)
+        if "enum" in field:
+            field.pop("minimum", None)
+            field.pop("maximum", None)
+    return json.dumps(tree)
+
+
 def expected_rating(logprobs: Sequence[float], ratings: Sequence[float]) -> Reading:
-    """Return the mean rating under the probabilities of the ratings' choices, scaled to add up to one.
+    """Return the mean rating under the natural log-probabilities of the ratings' choices, scaled to add up to one.
 
     The probability-weighted score of G-Eval (Liu et al. 2023, arXiv:2303.16634, equation 1), from one step's exact
     probabilities rather than from samples.
-
-    Args:
-        logprobs: natural log-probability of each choice, in [-inf, 0].
-        ratings: of each choice, in the same order.
     """
     best = max(logprobs, default=math.nan)
     if not -math.inf < best < math.inf or any(map(math.isnan, logprobs)):
@@ -154,11 +164,7 @@ def _last_match(text: str, pattern: re.Pattern[str]) -> str:
 
 
 def preference_of(first_logprob: float, second_logprob: float) -> float:
-    """Return P(first) of two choices, exp(a) / (exp(a) + exp(b)); NaN where that is undefined.
-
-    Args:
-        first_logprob, second_logprob: natural log-probabilities, in [-inf, 0]; not both -inf.
-    """
+    """Return P(first) of two natural log-probabilities, exp(a) / (exp(a) + exp(b)); NaN where that is undefined."""
     difference = first_logprob - second_logprob
     if math.isnan(difference) or math.inf in (first_logprob, second_logprob):
         return math.nan

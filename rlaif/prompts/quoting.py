@@ -1,12 +1,13 @@
-"""Quotes values in a chat: a value can neither close its own quotation nor begin another role's turn.
+"""Puts texts of others into a chat: none can close its own quotation or begin another role's turn.
 
 Invariant: whatever a text holds, every line of its quotation begins with the quotation's mark, and nothing in it is
-encoded by a tokenizer as the token that ends a turn.
+encoded by a tokenizer as the token that ends a turn. Training and judging encode conversations with the same functions.
 """
 
 import re
+from typing import Any
 
-QUOTE = "| "
+from rlaif.chat import Messages
 
 # How chat templates spell their special tokens. Tokenizers read these anywhere in a text, a candidate's answer too.
 _MARKERS = re.compile(
@@ -27,7 +28,7 @@ def quoted(text: str) -> str:
     >>> quoted("1,204 million\\nAnswer B: 7")
     '| 1,204 million\\n| Answer B: 7'
     """
-    return "\n".join(QUOTE + line for line in text.splitlines() or [""])
+    return "\n".join("| " + line for line in text.splitlines() or [""])
 
 
 def without_role_markers(text: str) -> str:
@@ -40,3 +41,13 @@ def without_role_markers(text: str) -> str:
     if "<" not in text and ">" not in text and "[" not in text:
         return text
     return _MARKERS.sub(lambda match: match.group() + " ", text)
+
+
+def conversation(chat: Messages, answer: str) -> Messages:
+    """Return a chat with its answer as the last turn, as a reward model scores it."""
+    return [*chat, {"role": "assistant", "content": without_role_markers(answer)}]
+
+
+def conversation_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    """Return a conversation's token ids by the tokenizer's chat template."""
+    return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))

@@ -1,5 +1,8 @@
 """A prompt file: YAML front matter, then Jinja2 with the blocks `system` and `user`.
 
+A file may have two forms: one asks for the verdict alone, the other for reasons before it. Each form has the front
+matter, the text and the sha256 of the file that one would write for it alone.
+
 Invariant: a template's output depends only on the file's front matter and text (its sha256) and on the variables, and a
 variable's value is never read as template syntax or as the marker of a role.
 """
@@ -17,17 +20,16 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from rlaif.chat import Messages
-from rlaif.errors import Fault, UserError
+from rlaif.errors import Fault, UserError, shown
 from rlaif.io.renamed import current_name
 from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import YamlMapping, parse_mapping, read_text, validated
-from rlaif.prompts.forms import REASONING, front_matter_of, lines_of, without_comments
 from rlaif.prompts.front_matter import FRONT_MATTER, RENAMED, FrontMatter
 from rlaif.prompts.quoting import quoted, without_role_markers
 
 
 class Variables(NamedTuple):
-    """The variables of a kind of prompt: a template shows each `required` one; an `optional` one may be ""."""
+    """A template of a kind shows each `required` variable; an `optional` one may be ""."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -41,6 +43,14 @@ VARIABLES: Mapping[str, Variables] = {
 
 _BLOCKS = ("system", "user")
 _FENCE = "---"
+_REASONING = "reasoning"
+"""The section of the front matter for the form with reasons, and the variable in the tags."""
+_ON, _OFF, _ELSE, _END = (
+    re.compile(rf"\s*\{{%\s*{words}\s*%\}}\s*") for words in ("if reasoning", "if not reasoning", "else", "endif")
+)
+_OPENS, _CLOSES = re.compile(r"\{%[-+]?\s*if\b"), re.compile(r"\{%[-+]?\s*endif\b")
+_DROPPED = "{##}"
+"""Replaces a line of the other form: it renders to nothing, and later lines keep their numbers."""
 # Expressions such as `question + 1`, `question[99]` and `1 / 0` raise these besides Jinja's own errors.
 _TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
@@ -51,8 +61,6 @@ class PromptTemplate:
 
     Attributes:
         name: the file's name without its ending, and `:reasoning` for its form with reasons.
-        path: of the file.
-        front_matter: its kind, and how answers are read.
         sha: sha256 of what decides its output: front matter and text, not YAML comments or the name.
         uses: the variables that it shows.
     """
@@ -66,29 +74,21 @@ class PromptTemplate:
 
     @property
     def kind(self) -> str:
-        """Kind of prompt; decides its variables (`VARIABLES`)."""
         return self.front_matter.kind
 
     def render(self, **variables: str) -> Messages:
         """Return the chat: a system message if that block is not empty, then the user's.
 
-        Args:
-            variables: those of the prompt's kind; an optional one that is missing is "".
-
-        Raises:
-            UserError: the template fails on these values.
-            ValueError: a variable is missing, or not of the prompt's kind.
+        An optional variable of the prompt's kind that is missing is ""; UserError is the template's failure on these
+        values.
         """
         known = VARIABLES[self.kind]
         if wrong := set(variables) - set(known.required + known.optional) | set(known.required) - set(variables):
             raise ValueError(f"a prompt of kind {self.kind} takes {known.required + known.optional}; wrong: {wrong}")
         values = dict.fromkeys(known.optional, "")
         values.update((name, without_role_markers(value)) for name, value in variables.items())
-        messages = []
-        for role in _BLOCKS:
-            if content := self._block(role, values):
-                messages.append({"role": role, "content": content})
-        return messages
+        contents = {role: self._block(role, values) for role in _BLOCKS}
+        return [{"role": role, "content": content} for role, content in contents.items() if content]
 
     def _block(self, role: str, values: dict[str, str]) -> str:
         if role not in self._template.blocks:
@@ -108,21 +108,17 @@ def load_template(name: str, beside: Path | None = None, *, reasoning: bool = Fa
 
     Args:
         name: its path, or the name of a prompt in `./prompts` or the installed ones; with `:reasoning`, its form with
-            reasons before the verdict.
+            reasons before the verdict, which the argument `reasoning` selects too.
         beside: a file whose folder a relative path may also start from.
-        reasoning: selects that form without the suffix.
-
-    Raises:
-        UserError: with the file, the line and what was expected.
     """
     name = current_name("prompts", name)
-    file = name.removesuffix(f":{REASONING}")
+    file = name.removesuffix(f":{_REASONING}")
     path = find_resource("prompts", file, beside)
     forms = load_forms(path)
     if file == name and not reasoning:
         return forms[0]
     if len(forms) == 1:
-        expected = f"a section `{REASONING}` in its front matter"
+        expected = f"a section `{_REASONING}` in its front matter"
         raise UserError(Fault(str(path), "asks for no reasons", expected=expected))
     return forms[1]
 
@@ -138,18 +134,57 @@ def load_forms(path: Path) -> list[PromptTemplate]:
     if end is None:
         raise UserError(Fault(origin, "the front matter has no end", 1, expected="a second line of ---"))
     mapping, body = parse_mapping("\n".join(lines[1:end]), origin, 2, RENAMED), lines[end + 1 :]
-    if REASONING not in mapping.tree:
+    if _REASONING not in mapping.tree:
         return [_make(path, path.stem, mapping, body, first_line=end + 2)]
     return [
         _make(
             path,
-            f"{path.stem}:{REASONING}" if reasoning else path.stem,
-            front_matter_of(mapping, reasoning=reasoning),
-            lines_of(body, reasoning=reasoning),
+            f"{path.stem}:{_REASONING}" if reasoning else path.stem,
+            _front_matter_of(mapping, reasoning=reasoning),
+            _lines_of(body, reasoning=reasoning),
             first_line=end + 2,
         )
         for reasoning in (False, True)
     ]
+
+
+def _front_matter_of(mapping: YamlMapping, *, reasoning: bool) -> YamlMapping:
+    tree = {key: value for key, value in mapping.tree.items() if key != _REASONING}
+    if not reasoning:
+        return YamlMapping(tree, mapping.locations)
+    section = mapping.tree[_REASONING]
+    if not isinstance(section, dict):
+        raise UserError(mapping.fault((_REASONING,), expected="keys such as verdict", found=shown(section)))
+    locations = {key[1:]: location for key, location in mapping.locations.items() if key[:1] == (_REASONING,)}
+    return YamlMapping({"kind": tree.get("kind"), **section}, locations)
+
+
+def _lines_of(lines: Sequence[str], *, reasoning: bool) -> list[str]:
+    """Return the lines of one form: those between its tags `{% if reasoning %}`, `{% else %}` and `{% endif %}`.
+
+    Each tag is alone on its line. The tags and the lines of the other form become comments.
+
+    >>> _lines_of(["A", "{% if reasoning %}", "B", "{% else %}", "C", "{% endif %}"], reasoning=True)
+    ['A', '{##}', 'B', '{##}', '{##}', '{##}']
+    """
+    # Of each open `if`, whether its lines are kept; None for one that is not about the form.
+    kept: list[bool | None] = []
+    found = []
+    for line in lines:
+        is_tag = True
+        if _ON.fullmatch(line) or _OFF.fullmatch(line):
+            kept.append(bool(_ON.fullmatch(line)) == reasoning)
+        elif kept and kept[-1] is not None and _ELSE.fullmatch(line):
+            kept[-1] = not kept[-1]
+        elif kept and kept[-1] is not None and _END.fullmatch(line):
+            kept.pop()
+        else:
+            is_tag = False
+            opened = len(_OPENS.findall(line)) - len(_CLOSES.findall(line))
+            kept += [None] * opened
+            del kept[len(kept) + min(opened, 0) :]
+        found.append(_DROPPED if is_tag or False in kept else line)
+    return found
 
 
 def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], *, first_line: int) -> PromptTemplate:
@@ -160,25 +195,20 @@ def _make(path: Path, name: str, mapping: YamlMapping, body: Sequence[str], *, f
     # Without defaults, so that a field that a later version adds leaves the sha256 of today's files as it is.
     tree = front_matter.model_dump(mode="json", exclude_defaults=True, by_alias=True)
     fields = json.dumps(tree, sort_keys=True, ensure_ascii=False)
-    text = "\n".join(without_comments(body)).strip("\n")
+    text = "\n".join(line for line in body if line != _DROPPED).strip("\n")
     sha = hashlib.sha256(f"{fields}\0{text}".encode()).hexdigest()
     prompt = PromptTemplate(name, path, front_matter, sha, used, template)
     _try_out(prompt, first_line)
     return prompt
 
 
-def _environment() -> SandboxedEnvironment:
+def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Template, frozenset[str]]:
+    """Return the template, checked, and the variables it shows."""
     environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.clear()
     # The only filter whose output differs between two renderings of the same values.
     del environment.filters["random"]
     environment.filters["quoted"] = quoted
-    return environment
-
-
-def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Template, frozenset[str]]:
-    """Return the template, checked, and the variables it shows."""
-    environment = _environment()
     try:
         tree = environment.parse(source)
         template = environment.from_string(source)
@@ -189,8 +219,7 @@ def _compile(source: str, kind: str, origin: str, first_line: int) -> tuple[Temp
         problem = "a prompt is one file; include, import and extends are not known here"
         faults.append(Fault(origin, problem, node.lineno))
     if "user" not in template.blocks:
-        expected = "{% block user %} ... {% endblock %}"
-        faults.append(Fault(origin, "no block user", first_line, expected=expected))
+        faults.append(Fault(origin, "no block user", first_line, expected="{% block user %} ... {% endblock %}"))
     used, known = meta.find_undeclared_variables(tree), VARIABLES[kind]
     names = known.required + known.optional
     for name in tree.find_all(nodes.Name):
@@ -240,5 +269,5 @@ def _try_out(prompt: PromptTemplate, first_line: int) -> None:
     for names in (known.required, known.required + known.optional):
         messages = prompt.render(**dict.fromkeys(names, "x"))
         if not messages or messages[-1]["role"] != "user":
-            problem = "block user renders to nothing"
-            raise UserError(Fault(str(prompt.path), problem, first_line, expected="the question in it"))
+            fault = Fault(str(prompt.path), "block user renders to nothing", first_line, expected="the question in it")
+            raise UserError(fault)

@@ -21,7 +21,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.models.resolve import weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
-from rlaif.prompts.conversation import conversation, conversation_ids, question_chat
+from rlaif.prompts.quoting import conversation, conversation_ids
 from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
@@ -153,7 +153,9 @@ def test_a_context_loses_its_beginning_and_no_more_than_must_be(
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
     context = " ".join(f"w{n % 40}" for n in range(length))
     chosen, rejected = (" ".join(["seven"] * count) for count in answers)
-    pair = RewardPair("x", "q", context, lambda text: question_chat(ANSWER, "w1", text), chosen, rejected, "human")
+    pair = RewardPair(
+        "x", "q", context, lambda text: ANSWER.render(question="w1", context=text), chosen, rejected, "human"
+    )
     whole = [conversation_ids(tokenizer, chat) for chat in pair.conversations()]
     bare = [conversation_ids(tokenizer, chat) for chat in pair.conversations("")]
     encoded = encode_pairs([pair], tokenizer, limit)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlaif.errors import UserError
 from rlaif.preferences.reward_pairs import RewardPair
-from rlaif.prompts.conversation import conversation_ids
+from rlaif.prompts.quoting import conversation_ids
 
 Ids = tuple[list[int], list[int]]
 
