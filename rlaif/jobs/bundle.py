@@ -11,7 +11,7 @@ from pathlib import Path
 from rlaif.errors import UserError
 from rlaif.io.resources import resource_folders
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reward_model import RewardModelSpec
+from rlaif.judges.rating import RewardModelSpec
 from rlaif.prompts.template import load_template
 from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
 

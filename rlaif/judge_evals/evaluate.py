@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from rlaif import __version__
 from rlaif.data.labels import Label, labels_jsonl
@@ -14,7 +14,7 @@ from rlaif.judge_evals.judge_report import JudgeReport, measure
 from rlaif.judge_evals.judging import JudgedLabel, judge_label, judge_labels
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
-from rlaif.judges.session import JudgeSession, judge_session, open_with_cache, shown_bytes
+from rlaif.judges.session import JudgeSession, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.progress import Progress
 from rlaif.store.events import now
@@ -49,7 +49,7 @@ def measure_judge(
         added = _ATTACK_BYTES if attacks else 0
         async with (
             _session([spec], labels, serving, progress, added_bytes=added) as session,
-            open_with_cache(spec, session, serving, free=False) as judge,
+            session.open_judge(spec, free=False) as judge,
         ):
             judged = await _judge_labels(judge, labels, progress)
             resistance = None
@@ -84,7 +84,7 @@ def compare_judges(
         judged = []
         async with _session([first, second], labels, serving, progress) as session:
             for spec in (first, second):
-                async with open_with_cache(spec, session, serving, free=False) as judge:
+                async with session.open_judge(spec, free=False) as judge:
                     judged.append(await _judge_labels(judge, labels, progress))
         return compare(judged[0], judged[1], seed=seed)
 
@@ -97,7 +97,7 @@ def try_judge(spec: JudgeSpec, label: Label, serving: Serving, progress: Progres
     async def work() -> JudgedLabel:
         async with (
             _session([spec], [label], serving, progress) as session,
-            open_with_cache(spec, session, serving, free=False) as judge,
+            session.open_judge(spec, free=False) as judge,
         ):
             return await judge_label(judge, label)
 
@@ -108,7 +108,7 @@ def _session(
     specs: Sequence[JudgeSpec], labels: Sequence[Label], serving: Serving, progress: Progress, *, added_bytes: int = 0
 ) -> AbstractAsyncContextManager[JudgeSession]:
     longest = max(shown_bytes(label.as_question, label.answers) for label in labels) + added_bytes
-    return judge_session(specs, serving, progress, longest=longest)
+    return aclosing(JudgeSession(specs, serving, progress, longest=longest))
 
 
 async def _judge_labels(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[JudgedLabel]:

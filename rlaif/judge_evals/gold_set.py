@@ -13,8 +13,7 @@ from typing import Any
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
 from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
-from rlaif.judges.judge import Judge
-from rlaif.judges.verdict import Verdict
+from rlaif.judges.judge import Judge, Verdict
 from rlaif.progress import Progress
 from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged

@@ -12,8 +12,7 @@ from typing import Literal, TypeVar
 from rlaif.data.labels import Label, Side
 from rlaif.errors import RlaifError
 from rlaif.judges.decisions import mean_preference
-from rlaif.judges.judge import Judge
-from rlaif.judges.verdict import Decision, Order, Status, Verdict
+from rlaif.judges.judge import Decision, Judge, Order, Status, Verdict
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,42 +1,57 @@
-"""Makes judges from their specs, and closes the connections that they open."""
+"""Makes judges from their specs, closes the connections that they open, and limits what their endpoints may charge."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
+from rlaif.errors import UserError
 from rlaif.inference.openai_server import OpenAIServer, Spending
 from rlaif.inference.requests import Backends, ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
-from rlaif.judges.first_to_decide import FirstToDecide
 from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import model_client
 from rlaif.judges.pairwise import PairwiseJudge
-from rlaif.judges.panel import PanelSpec
-from rlaif.judges.pointwise import PointwiseJudge
-from rlaif.judges.reference import ReferenceJudge, ReferenceSpec
-from rlaif.judges.reward_model import RewardModelJudge, RewardModelSpec
+from rlaif.judges.panel import FirstToDecide, PanelSpec, Vote
+from rlaif.judges.rating import PointwiseJudge, ReferenceJudge, ReferenceSpec, RewardModelJudge, RewardModelSpec
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.vote import Vote
 from rlaif.recipe.backend import OpenAIBackend
 
 
 def build_judge(
-    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
+    spec: JudgeSpec,
+    backends: Backends,
+    *,
+    spending: Spending | None = None,
+    cache: ResponseCache | None = None,
+    opened: AsyncExitStack | None = None,
 ) -> Judge:
     """Return the judge of a spec.
 
     Args:
-        spec: of `load_judge_file`.
         backends: serves the models of our own engines.
         spending: counts what endpoints charge, and stops at the limit.
         cache: answers repeated requests; None sends every request.
+        opened: closes the judge's connections; None keeps them open.
 
     Raises:
         UserError: an endpoint's key is not in the environment.
     """
-    return _Builder(backends, spending or Spending(), cache, AsyncExitStack()).build(spec)
+    spending, opened = spending or Spending(), opened or AsyncExitStack()
+    match spec:
+        case ReferenceSpec():
+            return ReferenceJudge(spec)
+        case RewardModelSpec():
+            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+        case LlmSpec():
+            client = model_client(spec, _backend(spec, backends, spending, cache, opened=opened))
+            return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
+        case PanelSpec():
+            members = tuple(
+                build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members
+            )
+            return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+    raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
 
 
 @asynccontextmanager
@@ -45,47 +60,59 @@ async def open_judge(
 ) -> AsyncIterator[Judge]:
     """Open the judge of a spec for a block, and close its connections at the end; see `build_judge`."""
     async with AsyncExitStack() as opened:
-        yield _Builder(backends, spending or Spending(), cache, opened).build(spec)
+        yield build_judge(spec, backends, spending=spending, cache=cache, opened=opened)
 
 
-@dataclass(frozen=True, slots=True)
-class _Builder:
-    """Makes judges from their specs.
+def _backend(
+    spec: LlmSpec, backends: Backends, spending: Spending, cache: ResponseCache | None, *, opened: AsyncExitStack
+) -> ModelBackend:
+    if isinstance(spec.backend, OpenAIBackend):
+        server = OpenAIServer(spec.backend, spending)
+        opened.push_async_callback(server.close)
+        if cache is None:
+            return server
+        cached = CachedBackend(server, cache, together=False)
+        opened.push_async_callback(cached.close)
+        return cached
+    backend = backends.vllm(spec.model)
+    if cache is None or not backend.identity:
+        # Weights without a name may be others tomorrow.
+        return backend
+    return CachedBackend(backend, cache, together=True)
 
-    Attributes:
-        opened: closes the backends of the judges, the last one first.
+
+def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:
+    """Return the judges that ask an endpoint, with their backends."""
+    return [
+        (leaf, leaf.backend)
+        for leaf in spec.leaves
+        if isinstance(leaf, LlmSpec) and isinstance(leaf.backend, OpenAIBackend)
+    ]
+
+
+def limited_spending(
+    spec: JudgeSpec, limit: float | None, spent: float = 0.0, name: str = "judge.max_cost"
+) -> Spending:
+    """Return the account of a judge.
+
+    Args:
+        limit: in the currency of its prices.
+        spent: by earlier starts.
+        name: of the setting that holds the limit.
+
+    Raises:
+        UserError: there is a limit, but no endpoint, no prices to hold it by, or several currencies.
     """
-
-    backends: Backends
-    spending: Spending
-    cache: ResponseCache | None
-    opened: AsyncExitStack
-
-    def build(self, spec: JudgeSpec) -> Judge:
-        match spec:
-            case ReferenceSpec():
-                return ReferenceJudge(spec)
-            case RewardModelSpec():
-                return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
-            case LlmSpec():
-                client = model_client(spec, self._backend(spec))
-                return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
-            case PanelSpec():
-                members = tuple(map(self.build, spec.members))
-                return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
-        raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
-
-    def _backend(self, spec: LlmSpec) -> ModelBackend:
-        if isinstance(spec.backend, OpenAIBackend):
-            server = OpenAIServer(spec.backend, self.spending)
-            self.opened.push_async_callback(server.close)
-            if self.cache is None:
-                return server
-            cached = CachedBackend(server, self.cache, together=False)
-            self.opened.push_async_callback(cached.close)
-            return cached
-        backend = self.backends.vllm(spec.model)
-        if self.cache is None or not backend.identity:
-            # Weights without a name may be others tomorrow.
-            return backend
-        return CachedBackend(backend, self.cache, together=True)
+    remote = remote_judges(spec)
+    currencies = {backend.prices.currency for _, backend in remote if backend.prices is not None}
+    if limit is not None:
+        if not remote:
+            raise UserError(f"{name}: judge {spec.name} asks no endpoint that charges; expected no limit")
+        for leaf, backend in remote:
+            if backend.prices is None:
+                raise UserError(f"{name}: {leaf.path} has no backend.prices to hold the limit by")
+        if len(currencies) > 1:
+            raise UserError(
+                f"{name}: the judges' prices are in {' and '.join(sorted(currencies))}; expected one currency"
+            )
+    return Spending(limit, spent, min(currencies, default="USD"), name)

@@ -5,7 +5,6 @@ shows what all prompts of a question share before anything that differs.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +29,6 @@ def check_judge(name: str) -> list[Fault]:
 
     Returns:
         The faults, each with its line; 1 where a fault is of the whole file.
-
-    Raises:
-        UserError: there is no such file.
     """
     file, _, overrides = current_name("judges", name).partition(":")
     path = _find(file)
@@ -95,18 +91,15 @@ def _rendering_faults(template: PromptTemplate, rubric: str, principles: tuple[s
     if template.front_matter.kind == "pairwise" and first == swapped:
         message = "both orders of the answers render alike, so the judge cannot tell which is which"
         faults.append(Fault(str(template.path), message, _line(template, "answer_a")))
-    return [*faults, *_order_faults(template, shared, _common_beginning(first, second), first)]
-
-
-def _order_faults(template: PromptTemplate, shared: Mapping[str, str], beginning: str, text: str) -> list[Fault]:
-    """Return the variables that all prompts of a question share and that come after one that differs."""
+    same = next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
     problem = "comes after an answer or a principle"
     expected = "it before them: what all prompts of a question share comes first, so that an engine computes it once"
-    return [
+    faults += [
         Fault(str(template.path), f"{name} {problem}", _line(template, name), expected=expected)
-        for name, value in shared.items()
-        if name in template.uses and _mark(value) in text and _mark(value) not in beginning
+        for name in shared
+        if name in template.uses and f"<{name}>" in first and f"<{name}>" not in first[:same]
     ]
+    return faults
 
 
 def _choice_faults(template: PromptTemplate, front_matter: PairwiseLabel) -> list[Fault]:
@@ -122,15 +115,6 @@ def _choice_faults(template: PromptTemplate, front_matter: PairwiseLabel) -> lis
 
 def _text(messages: Messages) -> str:
     return "\0".join(message["content"] for message in messages)
-
-
-def _common_beginning(first: str, second: str) -> str:
-    same = next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
-    return first[:same]
-
-
-def _mark(value: str) -> str:
-    return value.partition(" ")[0]
 
 
 def _line(template: PromptTemplate, name: str, *, front_matter: bool = False) -> int:

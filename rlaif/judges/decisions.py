@@ -8,8 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from rlaif.judges.judge import Comparison, Judge
-from rlaif.judges.verdict import Decision, Order, Status, Verdict
+from rlaif.judges.judge import Comparison, Decision, Judge, Order, Status, Verdict
 from rlaif.prompts.parsing import preference_of
 
 # A comparison takes the worst status of its verdicts; the worst comes first.
@@ -45,13 +44,8 @@ def decide_by_orders(verdicts: Iterable[Verdict], orders: Sequence[Order]) -> li
     Several verdicts in one order are samples of one judgment. The order's preference is their mean, a tie counting
     0.5, if more than half of them are readable; else the order has the worst status of the others.
 
-    Args:
-        verdicts: of one judge on one question, on two candidates each.
-        orders: in which each comparison was asked.
-
-    Returns:
-        One decision for each comparison with a verdict: `error` if an order is one, or one of `orders` is missing; else
-        `unparsed` if one is; else `tie` if one is or the orders disagree; else `ok` with the mean preference.
+    Each comparison with a verdict gets one decision: `error` if an order is one, or one of `orders` is missing; else
+    `unparsed` if one is; else `tie` if one is or the orders disagree; else `ok` with the mean preference.
     """
     by_comparison: dict[Comparison, dict[Order, list[Verdict]]] = {}
     for verdict in verdicts:
@@ -105,16 +99,12 @@ def decide_by_scores(verdicts: Iterable[Verdict], *, log_odds: bool = False) -> 
     """Decide comparisons of candidates that one judge rated one by one, once or several times each.
 
     Several ratings of a candidate are samples of one judgment. Its score is their mean, if more than half of them
-    are readable; else it has the worst status of the others.
+    are readable; else it has the worst status of the others. Of every two rated candidates, the higher score wins, with
+    the difference as the margin; equal scores tie; if a rating is `error` or `unparsed`, so is the decision.
 
     Args:
-        verdicts: of one judge on one question, on one candidate each.
         log_odds: whether the difference of two scores is the log-odds that the first is better, as of a reward model;
             the preference is then its logistic function (Bradley and Terry 1952, Biometrika 39), else 0 or 1.
-
-    Returns:
-        One decision for every two rated candidates: the higher score wins, with the difference as the margin; equal
-        scores tie; if a rating is `error` or `unparsed`, so is the decision.
     """
     ratings: dict[int, list[Verdict]] = {}
     for verdict in verdicts:

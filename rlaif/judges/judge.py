@@ -1,19 +1,90 @@
-"""What a judge is to the rest of a run, and what the judges of a file share.
+"""What a judge is to the rest of a run: its verdicts, and the decisions that they lead to.
 
 Invariant: asking and deciding are apart. `verdicts` asks and costs; `decide` is a pure function of the verdicts, so
-stored verdicts can be decided again at any time with the same result.
+stored verdicts can be decided again at any time with the same result. Only an `ok` verdict has a preference or a score:
+a tie, an unreadable answer and an error are statuses of their own, so that none can be mistaken for a low number.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rlaif.data.question import Question
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.verdict import Decision, Verdict
 
 Comparison = tuple[int, int]
 """Indices of two candidates of a question, the smaller one first."""
+Status = Literal["ok", "tie", "unparsed", "error"]
+Order = Literal["ab", "ba", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer of a judge about one or two candidates of a question.
+
+    A judge that samples its reasoning gives several for one comparison and order, which all count.
+
+    Attributes:
+        first, second: indices of the candidates; `second` is None for the rating of one.
+        status: `ok` has a preference (two candidates) or a score (one); the others have neither.
+        preference: P(first is better than second) in [0, 1], whatever the order in which they were shown.
+        score: the rating of `first` on the judge's scale.
+        text: the judge's answer word for word; for an error, what went wrong. The principle of the comparison, if it
+            has one, comes before it on its own line.
+        judge, judge_sha: of a panel, those of the member; see `Judge`.
+        prompt_sha: sha256 of the judge's template, "" for a judge without one.
+        order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one candidate.
+        prompt_tokens, completion_tokens: cost of the verdict; 0 for a repetition of another and, in a run, for one from
+            the response cache.
+        seconds: from request to answer.
+    """
+
+    prompt_id: str
+    first: int
+    second: int | None
+    status: Status
+    preference: float | None
+    score: float | None
+    text: str
+    judge: str
+    judge_sha: str
+    prompt_sha: str = ""
+    order: Order = "single"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.status != "ok" and (self.preference is not None or self.score is not None):
+            raise ValueError(f"a verdict of status {self.status} has neither a preference nor a score")
+        if self.status == "ok" and self.second is not None and self.preference is None:
+            raise ValueError("an ok verdict on two candidates has a preference")
+        if self.status == "ok" and self.second is None and self.score is None:
+            raise ValueError("an ok verdict on one candidate has a score")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of all verdicts on a comparison.
+
+    Attributes:
+        status: as of a verdict; only an `ok` decision may become a preference pair.
+        preference: P(first is better), in [0, 1], for `ok` alone; never exactly 0.5.
+        margin: |2 * preference - 1| in (0, 1] for judges that compare, or the difference of two scores.
+        score_first, score_second: ratings of the two, where the judge rates.
+        judge, judge_sha: of a panel, those of the member that decided, or of the panel itself if its members voted.
+    """
+
+    prompt_id: str
+    first: int
+    second: int
+    status: Status
+    preference: float | None
+    margin: float | None
+    score_first: float | None
+    score_second: float | None
+    judge: str
+    judge_sha: str
 
 
 class Judge(Protocol):
@@ -35,7 +106,6 @@ class Judge(Protocol):
         """Ask for verdicts on the candidates of one question.
 
         Args:
-            question: the question.
             answers: the candidates' texts; a verdict names them by index.
             comparisons: what is to be decided; None is every two candidates.
 
@@ -49,8 +119,7 @@ class Judge(Protocol):
         """Decide comparisons from verdicts.
 
         Args:
-            prompt_id: id of the question.
-            count: how many candidates it has.
+            count: how many candidates the question has.
             verdicts: any; those on other questions and of other judges (`judge_sha`) are ignored.
 
         Returns:
@@ -67,10 +136,8 @@ class SpecJudge:
 
     @property
     def name(self) -> str:
-        """Name of the judge's file."""
         return self.spec.name
 
     @property
     def sha(self) -> str:
-        """sha256 of what decides its verdicts."""
         return self.spec.sha

@@ -12,8 +12,7 @@ from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import read_mapping, validated
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
-from rlaif.judges.reference import ReferenceSpec
-from rlaif.judges.reward_model import RewardModelSpec
+from rlaif.judges.rating import ReferenceSpec, RewardModelSpec
 from rlaif.judges.spec import JudgeSpec, KeyFault, Origin
 from rlaif.recipe.judge_overrides import JudgeOverrides, merged, split_judge_name
 
@@ -32,18 +31,17 @@ def load_judge_file(name: str, overrides: JudgeOverrides | None = None) -> Judge
         name: its path, or the name of a judge in `./judges` or the installed ones; either with overrides, such as
             `finance-grounded:reasoning` or `finance-panel:model=some/model`.
         overrides: more of them, which win.
-
-    Raises:
-        UserError: with the file, the line, the key and what was expected.
     """
     file, given = _named(name)
     given = merged(given, overrides.given() if overrides is not None else {})
     spec = _load(find_resource("judges", file), _plain_name(name), given, ())
     for key in given:
-        fits = isinstance(spec, PanelSpec) if key == "skip_when_both_below" else _asks_a_model(spec)
+        if key == "skip_when_both_below":
+            fits, problem = isinstance(spec, PanelSpec), "is no panel"
+        else:
+            fits, problem = any(isinstance(leaf, LlmSpec) for leaf in spec.leaves), "asks no model of kind llm"
         if not fits:
-            kind = "is no panel" if key == "skip_when_both_below" else "asks no model of kind llm"
-            raise UserError(f"{spec.path}: {key} has no effect: the judge {kind}")
+            raise UserError(f"{spec.path}: {key} has no effect: the judge {problem}")
     return spec
 
 
@@ -102,7 +100,3 @@ def _override(tree: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     elif "model" in overrides:
         backend = tree.get("backend")
         tree["backend"] = {**(backend if isinstance(backend, dict) else {"type": "vllm"}), "model": overrides["model"]}
-
-
-def _asks_a_model(spec: JudgeSpec) -> bool:
-    return any(isinstance(leaf, LlmSpec) for leaf in spec.leaves)

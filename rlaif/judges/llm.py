@@ -1,32 +1,18 @@
 """The spec of a judge that asks a model: its template, its backend, and the rules between the keys of its file."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, StringConstraints
 
+from rlaif.chat import Messages
+from rlaif.data.question import Question
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter
 from rlaif.prompts.template import PromptTemplate
 from rlaif.recipe.backend import Backend, OpenAIBackend, Prices, VllmBackend
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How a judge's model is asked for a text.
-
-    Attributes:
-        temperature: 0 is greedy; None is the server's own.
-        max_tokens: longest answer; an answer that it cuts has no verdict.
-        samples: answers to each question; a question's preference or rating is their mean.
-    """
-
-    temperature: float | None
-    max_tokens: int
-    samples: int
 
 
 class LlmSpec(JudgeSpec):
@@ -89,7 +75,7 @@ class LlmSpec(JudgeSpec):
                 raise KeyFault("backend", f"{template.path} has a prefix, which no endpoint supports")
 
     def _check_sampling(self) -> None:
-        if self.sampling is not None:
+        if self.replies_with_text:
             if self.temperature is None and isinstance(self.backend, VllmBackend):
                 raise KeyFault("temperature", "null is the endpoint's own; expected a number for an engine of ours")
             if self.samples > 1 and self.temperature == 0:
@@ -126,7 +112,6 @@ class LlmSpec(JudgeSpec):
 
     @property
     def front_matter(self) -> JudgeFrontMatter:
-        """The front matter of its prompt file: how the model's answer is read."""
         return self._front_matter
 
     @property
@@ -145,16 +130,14 @@ class LlmSpec(JudgeSpec):
         return self._front_matter.kind == "pairwise"
 
     @property
-    def sampling(self) -> Sampling | None:
-        """How its model is asked for a text; None where it is read from log-probabilities."""
-        if isinstance(self._front_matter, LogprobFrontMatter):
-            return None
-        return Sampling(self.temperature, self.max_tokens, self.samples)
+    def replies_with_text(self) -> bool:
+        """Whether its model is asked for a text; else it is read from log-probabilities."""
+        return not isinstance(self._front_matter, LogprobFrontMatter)
 
     @property
     def draws(self) -> bool:
         """Whether anything depends on the seed."""
-        return bool(self._all_principles) or (self.sampling is not None and self.temperature != 0)
+        return bool(self._all_principles) or (self.replies_with_text and self.temperature != 0)
 
     def _deciding(self) -> dict[str, Any]:
         # How the answer is read is in the template's sha256.
@@ -166,40 +149,50 @@ class LlmSpec(JudgeSpec):
         }
         if self.pairwise:
             tree["orders"] = "both" if self.swap_positions else "given"
-        if self.sampling is not None:
-            tree["sampling"] = asdict(self.sampling)
+        if self.replies_with_text:
+            tree["sampling"] = {
+                "temperature": self.temperature,
+                "max_tokens": self.max_tokens,
+                "samples": self.samples,
+            }
         if self._all_principles:
             tree["principles"] = self._all_principles
         if self.draws:
             tree["seed"] = self.seed
         return tree
 
+    def render(self, question: Question, **shown: str) -> Messages:
+        """Return the chat that asks about answers to a question; `shown` has what the template's kind shows of them."""
+        return self._template.render(
+            question=question.question,
+            context=question.context,
+            reference=question.gold_answer or "",
+            rubric=self.rubric,
+            **shown,
+        )
+
     @property
     def models(self) -> frozenset[str]:
-        """The model that our engines serve for it; empty where an endpoint does."""
         return frozenset({self.model}) if isinstance(self.backend, VllmBackend) else frozenset()
 
     @property
     def files(self) -> frozenset[tuple[str, Path]]:
-        """Files that it is made of, each with the kind of folder that it belongs to."""
         principles = {("judges", self._principles_path)} if self._principles_path else set()
         return frozenset({("judges", self.path), ("prompts", self._template.path)} | principles)
 
     @property
     def answer_tokens(self) -> int:
-        """Longest answer of a model of ours, in tokens."""
         if not self.models:
             return 0
-        return 1 if self.sampling is None else self.max_tokens
+        return self.max_tokens if self.replies_with_text else 1
 
     @property
     def prices(self) -> Prices | None:
-        """What its endpoint charges, or None."""
         return self.backend.prices if isinstance(self.backend, OpenAIBackend) else None
 
     def describe(self) -> dict[str, Any]:
-        """Return plain values for a run's record."""
         facts = super().describe()
+        # The record has the name of today's key.
         if facts.pop("orders", None):
             facts["swap_positions"] = self.swap_positions
         return {

@@ -5,13 +5,12 @@ front matter says. A failure of the backend is an `error`; a text that its limit
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from rlaif.chat import Messages
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest, ModelBackend
-from rlaif.judges.llm import LlmSpec, Sampling
-from rlaif.judges.verdict import Status
+from rlaif.judges.judge import Status
+from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
 from rlaif.prompts.parsing import UNPARSED
 
@@ -21,10 +20,8 @@ class ReadReply:
     """One reply of a judge's model, read.
 
     Attributes:
-        status: as of a verdict.
         value: for `ok` alone, P(the answer shown first is better) or a rating.
         text: word for word; of log-probabilities, the choices with theirs; for an error, what went wrong.
-        prompt_tokens, completion_tokens, seconds: what it cost.
     """
 
     status: Status
@@ -34,22 +31,9 @@ class ReadReply:
     completion_tokens: int = 0
     seconds: float = 0.0
 
-
-class ModelClient(Protocol):
-    """Asks a judge's model about one question."""
-
-    async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
-        """Return the replies to each prompt, in order."""
-        ...
-
-
-def model_client(spec: LlmSpec, backend: ModelBackend) -> ModelClient:
-    """Return the client that asks and reads as a spec's template says."""
-    if isinstance(spec.front_matter, LogprobFrontMatter):
-        return LogprobClient(spec.front_matter, backend)
-    if spec.sampling is None:
-        raise ValueError(f"{spec.name}: a judge that answers with a text has a sampling")
-    return TextClient(spec.front_matter, spec.sampling, spec.seed, backend)
+    def repeated(self) -> "ReadReply":
+        """Return the same reply for another comparison, which costs nothing."""
+        return replace(self, prompt_tokens=0, completion_tokens=0, seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +44,7 @@ class LogprobClient:
     backend: ModelBackend = field(repr=False)
 
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
-        """See `ModelClient`."""
+        """Return the replies to each prompt, in order."""
         choices, prefix = self.front_matter.choices, self.front_matter.prefix
         replies = await self.backend.choices([ChoiceRequest(messages, choices, prefix) for messages in prompts])
         return [[self._read(reply)] for reply in replies]
@@ -88,13 +72,12 @@ class TextClient:
     """Asks for a text and reads its verdict, once or several times a prompt."""
 
     front_matter: TextFrontMatter
-    sampling: Sampling
-    seed: int
+    spec: LlmSpec
     backend: ModelBackend = field(repr=False)
 
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
-        """See `ModelClient`. Sample i of every prompt is drawn with seed `seed + i`."""
-        samples = range(self.sampling.samples)
+        """Return the replies to each prompt, in order. Sample i of every prompt is drawn with seed `seed + i`."""
+        samples = range(self.spec.samples)
         replies = await self.backend.chats([self._request(messages, i) for messages in prompts for i in samples])
         read = [self._read(reply) for reply in replies]
         return [read[start : start + len(samples)] for start in range(0, len(read), len(samples))]
@@ -102,9 +85,9 @@ class TextClient:
     def _request(self, messages: Messages, sample: int) -> ChatRequest:
         return ChatRequest(
             messages,
-            self.sampling.max_tokens,
-            self.sampling.temperature,
-            0 if self.sampling.temperature == 0 else self.seed + sample,
+            self.spec.max_tokens,
+            self.spec.temperature,
+            0 if self.spec.temperature == 0 else self.spec.seed + sample,
             self.front_matter.answer_schema,
         )
 
@@ -113,6 +96,16 @@ class TextClient:
         if reply.failure is not None:
             return ReadReply("error", None, reply.failure, *cost)
         if reply.finish_reason == "length":
-            return ReadReply("unparsed", None, f"{reply.text}\n[cut at {self.sampling.max_tokens} tokens]", *cost)
+            return ReadReply("unparsed", None, f"{reply.text}\n[cut at {self.spec.max_tokens} tokens]", *cost)
         reading = self.front_matter.of_text(reply.text)
         return ReadReply(reading.status, reading.value, reply.text, *cost)
+
+
+ModelClient = LogprobClient | TextClient
+
+
+def model_client(spec: LlmSpec, backend: ModelBackend) -> ModelClient:
+    """Return the client that asks and reads as a spec's template says."""
+    if isinstance(spec.front_matter, LogprobFrontMatter):
+        return LogprobClient(spec.front_matter, backend)
+    return TextClient(spec.front_matter, spec, backend)

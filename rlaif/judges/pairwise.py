@@ -8,25 +8,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.judges.decisions import all_comparisons, decide_by_orders, own_verdicts
-from rlaif.judges.judge import Comparison, SpecJudge
+from rlaif.judges.judge import Comparison, Decision, Order, SpecJudge, Verdict
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import ModelClient, ReadReply
-from rlaif.judges.verdict import Decision, Order, Verdict
 
 _IDENTICAL = ReadReply("tie", None, "identical answers")
 
 
 @dataclass(frozen=True, slots=True)
 class PairwiseJudge(SpecJudge):
-    """Asks a model which of two answers is better, in one order or both.
-
-    Args:
-        spec: the judge's file.
-        client: asks its model.
-    """
+    """Asks a model which of two answers is better, in one order or both."""
 
     spec: LlmSpec
     client: ModelClient = field(repr=False)
@@ -60,41 +53,23 @@ class PairwiseJudge(SpecJudge):
         shown_texts = [(texts[a], texts[b]) for a, b in sorted(asked)]
         principles = [principle_for(self.spec, question.id, *both) for both in shown_texts]
         prompts = [
-            self._render(question, *both, principle) for both, principle in zip(shown_texts, principles, strict=True)
+            self.spec.render(question, principle=principle, answer_a=answer_a, answer_b=answer_b)
+            for (answer_a, answer_b), principle in zip(shown_texts, principles, strict=True)
         ]
         replies = await self.client.ask(prompts) if prompts else []
         for shown, principle, samples in zip(sorted(asked), principles, replies, strict=True):
             for repetition, (comparison, order) in enumerate(asked[shown]):
+                given = [reply.repeated() for reply in samples] if repetition else samples
                 verdicts += [
-                    self._verdict(question.id, comparison, order, reply, principle=principle, paid=repetition == 0)
-                    for reply in samples
+                    self._verdict(question.id, comparison, order, reply, principle=principle) for reply in given
                 ]
         return sorted(verdicts, key=lambda verdict: (verdict.first, verdict.second, verdict.order))
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        """Decide by the agreement of the orders; see `Judge`."""
         return decide_by_orders(own_verdicts(self, prompt_id, verdicts), self._orders)
 
-    def _render(self, question: Question, answer_a: str, answer_b: str, principle: str) -> Messages:
-        return self.spec.template.render(
-            question=question.question,
-            context=question.context,
-            reference=question.gold_answer or "",
-            rubric=self.spec.rubric,
-            principle=principle,
-            answer_a=answer_a,
-            answer_b=answer_b,
-        )
-
     def _verdict(
-        self,
-        prompt_id: str,
-        comparison: Comparison,
-        order: Order,
-        reply: ReadReply,
-        *,
-        principle: str = "",
-        paid: bool = True,
+        self, prompt_id: str, comparison: Comparison, order: Order, reply: ReadReply, *, principle: str = ""
     ) -> Verdict:
         preference = reply.value if reply.value is None or order == "ab" else 1.0 - reply.value
         return Verdict(
@@ -108,9 +83,9 @@ class PairwiseJudge(SpecJudge):
             self.sha,
             self.spec.template.sha,
             order,
-            prompt_tokens=reply.prompt_tokens if paid else 0,
-            completion_tokens=reply.completion_tokens if paid else 0,
-            seconds=reply.seconds if paid else 0.0,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            seconds=reply.seconds,
         )
 
 

@@ -1,32 +1,192 @@
-"""What judges that rate one answer at a time share."""
+"""The judges that rate one answer at a time: by the gold answer, by a reward model, or by asking a model.
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+Invariant: a candidate's rating depends on the question and its own text alone, and equal texts have the same rating.
+"""
 
-from rlaif.judges.decisions import candidates_of
-from rlaif.judges.judge import Comparison
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-R = TypeVar("R")
+from pydantic import Field, PrivateAttr
+
+from rlaif.data.question import Question
+from rlaif.grading.match import TOLERANCE, AnswerScore, score_answer
+from rlaif.judges.decisions import candidates_of, decide_by_scores, own_verdicts
+from rlaif.judges.judge import Comparison, Decision, SpecJudge, Verdict
+from rlaif.judges.llm import LlmSpec
+from rlaif.judges.model_client import ModelClient, ReadReply
+from rlaif.judges.reward_scores import RewardModel
+from rlaif.judges.spec import JudgeSpec, KeyFault
+from rlaif.models.resolve import model_identity
+from rlaif.prompts.front_matter import AnswerFrontMatter
+from rlaif.prompts.quoting import conversation
+from rlaif.prompts.template import PromptTemplate
 
 
-async def rate_distinct(
-    texts: Sequence[str],
-    comparisons: Sequence[Comparison] | None,
-    rate: Callable[[list[str]], Awaitable[Sequence[R]]],
-) -> list[tuple[int, R, bool]]:
-    """Rate the candidates of the comparisons, equal texts once, in one call.
+class ReferenceSpec(JudgeSpec):
+    """The exact check against the gold answer; it does not apply to questions without one."""
 
-    Args:
-        texts: of all candidates.
-        comparisons: what is to be decided; None is every two candidates.
-        rate: returns the ratings of some texts, in order; not called without a text.
+    kind: Literal["reference"]
+    tolerance: float = Field(default=TOLERANCE, ge=0, lt=1)
+    """Relative difference within which two quantities are equal."""
 
-    Returns:
-        Of each candidate, sorted: its index, its rating, and whether it is the one that paid for it.
-    """
-    wanted = candidates_of(comparisons, len(texts))
-    # By text: the first candidate that has it, which pays.
-    payers = {texts[index]: index for index in reversed(wanted)}
-    distinct = sorted(payers, key=payers.__getitem__)
-    ratings = dict(zip(distinct, await rate(distinct) if distinct else [], strict=True))
-    return [(index, ratings[texts[index]], payers[texts[index]] == index) for index in wanted]
+    def _deciding(self) -> dict[str, Any]:
+        return {"kind": self.kind, "tolerance": self.tolerance}
+
+
+class RewardModelSpec(JudgeSpec):
+    """A sequence classifier with one output, which scores each answer."""
+
+    kind: Literal["reward-model"]
+    model: str = Field(min_length=1)
+    """A hub id or local directory that `AutoModelForSequenceClassification` loads."""
+    prompt: str = Field(default="answer", min_length=1)
+    """The template that puts the question, of kind `answer`: usually that of the policy."""
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    """Conversations that are scored at once."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto`, `cpu`, `cuda` or `cuda:N`: where it runs, in the process that judges. `auto` takes a GPU where there is
+    one."""
+
+    _template: PromptTemplate = PrivateAttr()
+
+    def _resolve(self) -> None:
+        self._template = self._load_template(self.prompt)
+        if not isinstance(self._template.front_matter, AnswerFrontMatter):
+            raise KeyFault("prompt", f"{self._template.path} is of kind {self._template.kind}; expected answer")
+
+    @property
+    def template(self) -> PromptTemplate:
+        """Its prompt file, of kind `answer`."""
+        return self._template
+
+    def _deciding(self) -> dict[str, Any]:
+        # A training can write other weights to the same directory.
+        return {"kind": self.kind, "model": model_identity(self.model), "prompt": self._template.sha}
+
+    @property
+    def files(self) -> frozenset[tuple[str, Path]]:
+        return super().files | {("prompts", self._template.path)}
+
+    def describe(self) -> dict[str, Any]:
+        template = self._template
+        return {**super().describe(), "model": self.model, "prompt": template.name, "prompt_sha": template.sha}
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceJudge(SpecJudge):
+    """Rates an answer in [0, 1] by `score_answer`; a question without a gold answer gets no verdict."""
+
+    spec: ReferenceSpec
+
+    async def verdicts(
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        gold = (question.gold_answer or "").strip()
+        if not gold:
+            return []
+        wanted = range(len(answers)) if comparisons is None else candidates_of(comparisons, len(answers))
+        scores = {index: score_answer(answers[index], gold, self.spec.tolerance) for index in wanted}
+        return [
+            Verdict(question.id, index, None, "ok", None, score.score, _reason(score), self.name, self.sha)
+            for index, score in scores.items()
+        ]
+
+    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
+        return decide_by_scores(own_verdicts(self, prompt_id, verdicts))
+
+
+def _reason(score: AnswerScore) -> str:
+    if score.exact:
+        return "the reference"
+    if score.numeric:
+        return "the reference's quantity" if score.score else "not the reference's quantity"
+    return f"token F1 {score.f1:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelJudge(SpecJudge):
+    """Rates by a model, each text once: a repetition has the same rating and costs nothing."""
+
+    log_odds: ClassVar[bool] = False
+
+    spec: LlmSpec | RewardModelSpec
+
+    async def verdicts(
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        texts = {index: self._text(answers[index]) for index in candidates_of(comparisons, len(answers))}
+        # The first candidate with a text pays for all that repeat it.
+        payers = {text: index for index, text in reversed(texts.items())}
+        distinct = sorted(payers, key=payers.__getitem__)
+        ratings = dict(zip(distinct, await self._rate(question, distinct) if distinct else [], strict=True))
+        return [
+            self._verdict(question.id, index, reply if payers[text] == index else reply.repeated())
+            for index, text in texts.items()
+            for reply in ratings[text]
+        ]
+
+    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
+        return decide_by_scores(own_verdicts(self, prompt_id, verdicts), log_odds=self.log_odds)
+
+    async def _rate(self, question: Question, texts: Sequence[str]) -> list[list[ReadReply]]:
+        """Return the ratings of each text, in order."""
+        raise NotImplementedError
+
+    def _text(self, answer: str) -> str:
+        """Return what the model is shown of an answer."""
+        return answer
+
+    def _verdict(self, prompt_id: str, index: int, reply: ReadReply) -> Verdict:
+        return Verdict(
+            prompt_id,
+            index,
+            None,
+            reply.status,
+            None,
+            reply.value,
+            reply.text,
+            self.name,
+            self.sha,
+            self.spec.template.sha,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            seconds=reply.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModelJudge(_ModelJudge):
+    """Prefers the answer of the higher score; P(first) is the logistic function of the difference."""
+
+    log_odds: ClassVar[bool] = True
+
+    spec: RewardModelSpec
+    model: RewardModel = field(repr=False)
+
+    async def _rate(self, question: Question, texts: Sequence[str]) -> list[list[ReadReply]]:
+        chat = self.spec.template.render(question=question.question, context=question.context)
+        rewards = await self.model.rewards([conversation(chat, text) for text in texts])
+        return [
+            [
+                ReadReply("ok", reward.score, f"reward {reward.score:.4f}", reward.tokens, seconds=reward.seconds)
+                if reward.failure is None
+                else ReadReply("error", None, reward.failure, reward.tokens, seconds=reward.seconds)
+            ]
+            for reward in rewards
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PointwiseJudge(_ModelJudge):
+    """Asks a model for the rating of one answer at a time."""
+
+    spec: LlmSpec
+    client: ModelClient = field(repr=False)
+
+    async def _rate(self, question: Question, texts: Sequence[str]) -> list[list[ReadReply]]:
+        return await self.client.ask([self.spec.render(question, answer=text) for text in texts])
+
+    def _text(self, answer: str) -> str:
+        return answer.strip()

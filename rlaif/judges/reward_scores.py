@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.errors import UserError
@@ -23,9 +23,7 @@ class Reward:
 
     Attributes:
         score: the model's output; None on a failure. The difference of two is the log-odds that the first is better.
-        tokens: length of the conversation.
         seconds: its share of the batch that it was scored in.
-        failure: why there is no score; None if there is one.
     """
 
     score: float | None
@@ -34,23 +32,10 @@ class Reward:
     failure: str | None = None
 
 
-class RewardBackend(Protocol):
-    """Scores conversations."""
-
-    async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
-        """Score conversations that end with the answer, in order."""
-        ...
-
-
 class RewardModel:
     """An `AutoModelForSequenceClassification` with one output, in this process, loaded at the first use.
 
     Conversations that arrive while a batch is computed form the next batch, whatever their question.
-
-    Args:
-        model: hub id or local directory.
-        batch_size: conversations scored at once.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 
     def __init__(self, model: str, batch_size: int = 8, device: str = "auto") -> None:
@@ -60,11 +45,7 @@ class RewardModel:
         self._worker: asyncio.Task[None] | None = None
 
     async def rewards(self, chats: Sequence[Messages]) -> list[Reward]:
-        """Score conversations that end with the answer, in order.
-
-        Raises:
-            UserError: it is not a reward model, has several outputs, or has no chat template.
-        """
+        """Score conversations that end with the answer, in order; UserError if it is not a reward model."""
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in chats]
         self._waiting.extend(zip(chats, futures, strict=True))
@@ -91,7 +72,9 @@ class RewardModel:
         import torch
 
         started = time.monotonic()
-        model, tokenizer, device, longest = self._load()
+        if self._loaded is None:
+            self._loaded = _load(self._name, self._wanted)
+        model, tokenizer, device, longest = self._loaded
         encoded = [conversation_ids(tokenizer, chat) for chat in chats]
         fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
         scores: dict[int, float] = {}
@@ -110,26 +93,9 @@ class RewardModel:
             return Reward(None, tokens, seconds, failure=f"{self._name} gave {score}, which is not a score")
         return Reward(score, tokens, seconds)
 
-    def _load(self) -> tuple[Any, Any, str, int]:
-        """Return the model, its tokenizer, its device and its longest conversation in tokens."""
-        if self._loaded is None:
-            self._loaded = load_reward_model(self._name, self._wanted)
-        return self._loaded
 
-
-def load_reward_model(name: str, wanted: str) -> tuple[Any, Any, str, int]:
-    """Load a reward model.
-
-    Args:
-        name: hub id or local directory.
-        wanted: device, or `auto`.
-
-    Returns:
-        The model, its tokenizer, its device and the longest conversation that it takes, in tokens.
-
-    Raises:
-        UserError: it is not a reward model.
-    """
+def _load(name: str, wanted: str) -> tuple[Any, Any, str, int]:
+    """Return a reward model, its tokenizer, its device and the longest conversation that it takes, in tokens."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -26,7 +26,6 @@ class Serving:
     """How judges' models are served.
 
     Attributes:
-        settings: of `serving_settings`.
         address: of a Ray cluster to join; None starts one on this machine where one is needed.
         verbose: let the engines' output through.
         max_cost: stop asking endpoints at this cost, in the currency of the judge file's prices; None sets no limit.
@@ -39,13 +38,5 @@ class Serving:
 
 
 def serving_settings(policy: str = BUILTIN, overrides: Iterable[str] = ()) -> ServingSettings:
-    """Return default settings with overrides.
-
-    Args:
-        policy: the model behind the name `policy` of a judge file.
-        overrides: `a.b=value` each, such as `cluster.judge.engines=2` or `policy.dtype=bfloat16`.
-
-    Raises:
-        UserError: an override names no setting, or its value does not fit.
-    """
+    """Return default settings with overrides, such as `cluster.judge.engines=2` or `policy.dtype=bfloat16`."""
     return parse_overrides(ServingSettings, overrides, {"policy": {"model": policy}})

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, first_line
@@ -17,11 +18,10 @@ from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, Choice
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
-from rlaif.judges.build import open_judge
+from rlaif.judges.build import limited_spending, open_judge
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.spending_limit import limited_spending
 from rlaif.models.resolve import BUILTIN, check_model, resolve_model, weights_id
 from rlaif.models.shape import context_within
 from rlaif.progress import Progress
@@ -47,10 +47,7 @@ class JudgeSession:
     """Serves the models of judges; see `rlaif.inference.requests.Backends`.
 
     Args:
-        specs: the judges.
-        serving: how their models are served.
         longest: most bytes that a judge is shown of one question; see `shown_bytes`.
-        progress: takes messages when engines start and when one is lost.
 
     Attributes:
         served: the model behind each name that a judge file gives, such as `policy`.
@@ -91,9 +88,22 @@ class JudgeSession:
                 await self._start()
         return self._pools[model]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Give all engines back, and the Ray cluster where it was started here."""
         await self._opened.aclose()
+
+    @asynccontextmanager
+    async def open_judge(self, spec: JudgeSpec, *, free: bool) -> AsyncIterator[Judge]:
+        """Open a judge that asks only what the response cache does not hold; for `free`, see `ResponseCache`.
+
+        Raises:
+            UserError: an endpoint's key is not in the environment, or a judge file lacks the prices that the cost limit
+                needs.
+        """
+        spending = limited_spending(spec, self._serving.max_cost, name="--max-cost")
+        with closing(ResponseCache(free=free)) as cache:
+            async with open_judge(spec, self, spending=spending, cache=cache) as judge:
+                yield judge
 
     async def _start(self) -> None:
         from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
@@ -151,50 +161,16 @@ class ServedModel:
         return await (await self._session.pool(self._name)).chats(requests)
 
 
-@asynccontextmanager
-async def judge_session(
-    specs: Sequence[JudgeSpec], serving: Serving, progress: Progress, *, longest: int
-) -> AsyncIterator[JudgeSession]:
-    """Serve the models of some judges for the length of a block; see `JudgeSession`."""
-    session = JudgeSession(specs, serving, progress, longest=longest)
-    try:
-        yield session
-    finally:
-        await session.close()
-
-
-@asynccontextmanager
-async def open_with_cache(
-    spec: JudgeSpec, session: JudgeSession, serving: Serving, *, free: bool
-) -> AsyncIterator[Judge]:
-    """Open a judge that asks only what the response cache does not hold, for the length of a block.
-
-    Args:
-        spec: the judge.
-        session: serves its models.
-        serving: holds the cost limit.
-        free: see `ResponseCache`.
-
-    Raises:
-        UserError: an endpoint's key is not in the environment, or a judge file lacks the prices that the limit needs.
-    """
-    spending = limited_spending(spec, serving.max_cost, name="--max-cost")
-    with closing(ResponseCache(free=free)) as cache:
-        async with open_judge(spec, session, spending=spending, cache=cache) as judge:
-            yield judge
-
-
 def _own_tokens(leaf: JudgeSpec) -> int:
     """Return the most tokens that a judge adds to what it is shown: its files, as bytes, and its answer."""
     return sum(path.stat().st_size for _, path in leaf.files) + leaf.answer_tokens + _SPARE
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a model is: a local folder that holds its config, and the name of its weights."""
-
+class _Source(NamedTuple):
     folder: str
+    """Local folder that holds the model's config."""
     identity: str
+    """Name of its weights."""
 
 
 def _find_source(model: str, revision: str | None) -> _Source:

@@ -20,12 +20,7 @@ from rlaif.recipe.base import Section
 
 
 class KeyFault(UserError):
-    """A key of a judge file whose value does not fit the other keys or the files that it names.
-
-    Attributes:
-        key: dotted, such as `judges.1`.
-        problem: what is wrong and what was expected.
-    """
+    """A key of a judge file, such as `judges.1`, does not fit the other keys or the files that it names."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key}: {problem}")
@@ -38,7 +33,6 @@ class Origin:
 
     Attributes:
         path: of the judge file; the files that it names may lie beside it.
-        name: of the judge, as it was asked for.
         load_member: reads a judge that a panel names, given its name and the key that names it.
     """
 
@@ -48,20 +42,13 @@ class Origin:
 
 
 class JudgeSpec(Section):
-    """A judge as its file describes it; `rlaif.judges.build` makes the judge.
-
-    The defaults here are those of a judge that asks no model of our engines.
-    """
+    """A judge as its file describes it; the defaults are those of a judge that asks no model of our engines."""
 
     kind: str
     _origin: Origin = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        """Load what the file names.
-
-        Raises:
-            KeyFault: a key whose value does not fit.
-        """
+        """Load what the file names, or raise KeyFault for a key whose value does not fit."""
         self._origin = context if isinstance(context, Origin) else Origin(Path(f"{self.kind}.yaml"), self.kind)
         self._resolve()
 
@@ -76,7 +63,6 @@ class JudgeSpec(Section):
 
     @property
     def path(self) -> Path:
-        """Path of the judge file."""
         return self._origin.path
 
     @property

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,11 +15,10 @@ from typing import Any
 from rlaif import __version__
 from rlaif.data.candidates import Candidates
 from rlaif.judge_evals.judging import map_bounded
-from rlaif.judges.judge import Judge
+from rlaif.judges.judge import Judge, Verdict
 from rlaif.judges.serving import Serving
-from rlaif.judges.session import judge_session, open_with_cache, shown_bytes
+from rlaif.judges.session import JudgeSession, shown_bytes
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.verdict import Verdict
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
@@ -73,8 +73,8 @@ def label_candidates(
     async def work() -> tuple[Judge, list[list[Verdict]]]:
         longest = max((shown_bytes(item.as_question, item.answers) for item in compared), default=0)
         async with (
-            judge_session([spec], serving, progress, longest=longest) as session,
-            open_with_cache(spec, session, serving, free=True) as judge,
+            aclosing(JudgeSession([spec], serving, progress, longest=longest)) as session,
+            session.open_judge(spec, free=True) as judge,
         ):
             return judge, await _judge_candidates(judge, compared, progress)
 

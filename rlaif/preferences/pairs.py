@@ -12,8 +12,7 @@ from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
-from rlaif.judges.judge import Judge
-from rlaif.judges.verdict import Decision, Verdict
+from rlaif.judges.judge import Decision, Judge, Verdict
 from rlaif.recipe import PairsSection
 
 

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.io.files import whole_file
-from rlaif.judges.judge import Judge
-from rlaif.judges.verdict import Verdict
+from rlaif.judges.judge import Judge, Verdict
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.recipe import PairsSection
 from rlaif.store.rundir import RoundDir

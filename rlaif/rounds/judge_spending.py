@@ -6,8 +6,8 @@ answer that a kill kept from both costs nothing again, since the response cache 
 
 from rlaif.inference.openai_server import Spending
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
+from rlaif.judges.build import limited_spending
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.spending_limit import limited_spending
 from rlaif.store.records.spending_record import SpendingRecord
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS

@@ -13,8 +13,7 @@ from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
 from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names
-from rlaif.judges.build import open_judge
-from rlaif.judges.spending_limit import remote_judges
+from rlaif.judges.build import open_judge, remote_judges
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.rounds.identity import begin, check_same_run

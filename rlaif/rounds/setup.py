@@ -18,10 +18,10 @@ from rlaif.errors import UserError
 from rlaif.inference.openai_server import read_key
 from rlaif.io.files import is_url
 from rlaif.judge_evals.gold_set import load_gold_set
+from rlaif.judges.build import limited_spending, remote_judges
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reward_model import RewardModelSpec
+from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.spending_limit import limited_spending, remote_judges
 from rlaif.models.resolve import check_model
 from rlaif.models.shape import model_context
 from rlaif.prompts.template import PromptTemplate, load_template

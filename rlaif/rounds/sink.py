@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlaif.inference.requests import SampleReply
-from rlaif.judges.verdict import Verdict
+from rlaif.judges.judge import Verdict
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import CANDIDATES, FAILURES, VERDICTS
 from rlaif.store.shards import ShardTable

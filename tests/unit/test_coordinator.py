@@ -18,8 +18,7 @@ from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
-from rlaif.judges.judge import Comparison
-from rlaif.judges.verdict import Decision, Verdict
+from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.preferences import round_pairs as pairing
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.judges.decisions import all_comparisons, decide_by_orders, decide_by_scores
-from rlaif.judges.verdict import Decision, Order, Status, Verdict
+from rlaif.judges.judge import Decision, Order, Status, Verdict
 from rlaif.prompts.parsing import preference_of
 
 LOGPROBS = st.floats(min_value=-1e3, max_value=0.0)

@@ -15,10 +15,9 @@ from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.io.files import FULL
-from rlaif.judges.judge import Comparison
+from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.reference import ReferenceJudge, ReferenceSpec
-from rlaif.judges.verdict import Decision, Verdict
+from rlaif.judges.rating import ReferenceJudge, ReferenceSpec
 from rlaif.progress import Silent
 from rlaif.recipe import SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, question_seed

@@ -17,8 +17,7 @@ from rlaif.judge_evals.figures import FIGURES
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
-from rlaif.judges.reference import ReferenceSpec
-from rlaif.judges.reward_model import RewardModelSpec
+from rlaif.judges.rating import ReferenceSpec, RewardModelSpec
 from rlaif.prompts.front_matter import (
     AnswerFrontMatter,
     PairwiseJson,

@@ -16,9 +16,8 @@ from rlaif.errors import UserError, WorkError
 from rlaif.jobs.bundle import make_bundle
 from rlaif.judge_evals.gold_set import check_stored, judge_gold_set, load_gold_set, stored_id
 from rlaif.judges.build import build_judge
-from rlaif.judges.judge import Comparison, Judge
+from rlaif.judges.judge import Comparison, Decision, Judge, Verdict
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.verdict import Decision, Verdict
 from rlaif.progress import Silent
 from rlaif.recipe import GoldSetSection, parse_recipe
 from rlaif.reporting.html import render_page

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError, WorkError
+from rlaif.judges.judge import Verdict
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import JudgeSpec
-from rlaif.judges.verdict import Verdict
 from rlaif.recipe import load_recipe
 from rlaif.rounds.identity import differing_keys
 from rlaif.rounds.judge_spending import record_spending, run_spending

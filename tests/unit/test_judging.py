@@ -15,9 +15,8 @@ from rlaif.data.question import Question
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
-from rlaif.judges.judge import Judge
+from rlaif.judges.judge import Decision, Judge, Verdict
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.verdict import Decision, Verdict
 from rlaif.prompts.quoting import quoted
 
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")

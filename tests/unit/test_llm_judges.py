@@ -13,13 +13,11 @@ from rlaif.errors import UserError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
-from rlaif.judges.judge import Judge
+from rlaif.judges.judge import Decision, Judge, Verdict
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
-from rlaif.judges.panel import PanelSpec
-from rlaif.judges.reward_model import RewardModelSpec
-from rlaif.judges.verdict import Decision, Verdict
-from rlaif.judges.vote import Vote
+from rlaif.judges.panel import PanelSpec, Vote
+from rlaif.judges.rating import RewardModelSpec
 
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.", gold_answer="$7 million")
 PAIR = "{% block user %}\n{{ question }}\nA:\n{{ answer_a | quoted }}\nB:\n{{ answer_b | quoted }}\n{% endblock %}\n"

@@ -21,9 +21,8 @@ from rlaif.errors import UserError, WorkError
 from rlaif.inference.openai_server import OpenAIServer, Spending
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
-from rlaif.judges.build import build_judge, open_judge
+from rlaif.judges.build import build_judge, limited_spending, open_judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.spending_limit import limited_spending
 from rlaif.recipe.backend import OpenAIBackend
 from tests.endpoint import Endpoint, Exchange, endpoint
 

@@ -17,8 +17,8 @@ import pytest
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
 from rlaif.judges.build import open_judge
+from rlaif.judges.judge import Decision, Verdict
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.judges.verdict import Decision, Verdict
 
 PAIRWISE = """---
 kind: pairwise

@@ -10,7 +10,7 @@ from typing import Any
 
 from rlaif.judge_evals.judge_report import JudgeReport, worst_disagreements
 from rlaif.judge_evals.judging import JudgedLabel
-from rlaif.judges.verdict import Verdict
+from rlaif.judges.judge import Verdict
 from rlaif.reporting.figure_text import count, moment, short_id
 from rlaif.reporting.html import page_environment
 from rlaif.reporting.judge import charts
