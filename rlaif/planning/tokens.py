@@ -171,9 +171,9 @@ def judge_calls(spec: JudgeSpec, backend: type[Backend]) -> list[tuple[JudgeCall
             model=leaf.model,
             answers=2 if leaf.pairwise else 1,
             orders=2 if leaf.pairwise and leaf.swap_positions else 1,
-            samples=leaf.sampling.samples if leaf.sampling else 1,
+            samples=leaf.samples if leaf.replies_with_text else 1,
             template_tokens=sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN_OF_PROSE,
-            output_tokens=leaf.sampling.max_tokens if leaf.sampling else 1,
+            output_tokens=leaf.max_tokens if leaf.replies_with_text else 1,
             settles=in_turn and position > 0,
         )
         found.append((calls, leaf.backend))
