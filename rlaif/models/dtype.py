@@ -4,8 +4,7 @@
 def has_cpu_bf16(flags: str | None = None) -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX512-bf16, AMX); without it float32 is several times faster.
 
-    Args:
-        flags: the CPU's line of flags; None reads /proc/cpuinfo.
+    `flags` is the CPU's line of flags; None reads /proc/cpuinfo.
     """
     if flags is None:
         try:

@@ -81,9 +81,7 @@ class ModelShape:
     def lora_parameters(self, rank: int, targets: str | Collection[str]) -> int:
         """Return the parameters of a LoRA adapter: `rank * (inputs + outputs)` for each adapted matrix.
 
-        Args:
-            rank: of the update.
-            targets: names of modules such as `q_proj`, or `all-linear` for every matrix of the decoder layers.
+        `targets` names modules such as `q_proj`; `all-linear` is every matrix of the decoder layers.
         """
         matrices = self._matrices()
         if targets == "all-linear":

@@ -17,10 +17,8 @@ def load_policy(start: StartingWeights, base: str, lora: LoraSection | None, *, 
     """Return the model to train: full weights in float32, or frozen weights with an adapter in float32.
 
     Args:
-        start: the weights to start from.
         base: local folder of `start.base`.
         lora: the adapter to train; None trains all weights.
-        gpu: whether it runs on CUDA.
     """
     folder = local_folder(start.path, start.id) if start.path else ""
     # The optimizer needs all trained weights in float32; on a GPU the passes run in bfloat16 all the same.

@@ -22,9 +22,7 @@ class PackedRow:
     """The tensors of one forward pass.
 
     Attributes:
-        input_ids: [1, T] int64.
-        position_ids: [1, T] int64.
-        layout: the group and the candidate of each token.
+        input_ids, position_ids: [1, T] int64.
         predicted_from: [A] int64, the position whose logits predict each answer token.
         targets: [A] int64, all answer tokens.
         owner: [A] int64, index in [0, C) of each answer token's candidate.

@@ -31,8 +31,6 @@ def encode_preferences(
     log-probabilities where this policy sampled them.
 
     Args:
-        preferences: of `read_preferences`.
-        tokenizer: of the policy.
         context: the policy's longest sequence, in tokens; None is unlimited.
         policy_id: id of the policy's weights.
 

@@ -180,10 +180,7 @@ def hold_cpu_gradients(model: nn.Module) -> None:
 
 
 def _weight_gradient(weight_OI: torch.Tensor, upstream_NO: torch.Tensor, rows_NI: torch.Tensor) -> torch.Tensor | None:
-    """Return the gradient of the weight in `rows_NI @ weight_OI.T`, or add it to the held one and return None.
-
-    `upstream_NO` is the gradient of the product.
-    """
+    """Return the gradient of the weight in `rows_NI @ weight_OI.T`, or add it to the held one and return None."""
     if getattr(weight_OI, "held", False) and weight_OI.grad is not None:
         weight_OI.grad.addmm_(upstream_NO.t(), rows_NI)
         return None

@@ -39,7 +39,6 @@ class RewardOutcome:
 
     @property
     def judge(self) -> str:
-        """The model's judge file."""
         return str(Path(self.out) / "judge.yaml")
 
 
