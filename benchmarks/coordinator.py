@@ -1,13 +1,13 @@
 """How fast one driver moves candidates, and whether its memory stays flat, with engines that answer at once.
 
-    python benchmarks/coordinator.py --prompts 1000000
-    python benchmarks/coordinator.py --prompts 20000 --judge finance-panel --runs s3://bucket/bench
+    python benchmarks/coordinator.py --questions 1000000
+    python benchmarks/coordinator.py --questions 20000 --judge finance-panel --runs s3://bucket/bench
 
 Source, dispatcher, judge, sink, shards and pairing are those of a run. The engines are not: they make up each answer
-where a run waits for vLLM, so that what is left is what the coordinator costs. Their own share of the time is printed
-and not taken out. The round is then read back: every prompt must be in the store exactly once. Printed as ratios of one
-run: the rate of its last quarter to that of its first, and the resident memory at its end to that of its first tenth.
-The pairs are then made; the most memory that was resident up to then is printed beside their rate.
+at once, so the remaining time is the coordinator's. Their own share of the time is printed and not subtracted. The
+round is then read back: every question must be in the store exactly once. Two ratios of one run are printed: the rate
+of its last quarter to that of its first, and the resident memory at its end to that of its first tenth. The pairs are
+then made; the peak of resident memory up to then is printed beside their rate.
 """
 
 import argparse
@@ -49,21 +49,21 @@ _WINDOWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How the run stood at one moment.
+    """The state of the run at one moment.
 
     Attributes:
-        prompts: that are judged.
+        questions: that are judged.
         seconds: since the round began.
         rss: resident memory, in bytes.
     """
 
-    prompts: int
+    questions: int
     seconds: float
     rss: int
 
 
 class InstantEngines:
-    """Takes the place of a pool of policy engines; every answer arrives at the next turn of the event loop.
+    """Replaces a pool of policy engines; every answer arrives at the next step of the event loop.
 
     Args:
         tokens: of an answer.
@@ -74,7 +74,7 @@ class InstantEngines:
         self.seconds = 0.0
 
     async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
-        """Make up the answers to a prompt, the first one right; their lists are their own, as another process's are."""
+        """Make up the answers to a question, the first one right; no two share a list, as if from another process."""
         await asyncio.sleep(0)
         began = time.perf_counter()
         number = int(request.id.rpartition("-")[2])
@@ -94,7 +94,7 @@ class InstantEngines:
 
 
 class InstantModel:
-    """Takes the place of a judge model's engines; prefers the answer that is shown first."""
+    """Replaces a judge model's engines; prefers the answer that is shown first."""
 
     identity = ""
 
@@ -110,7 +110,7 @@ class InstantModel:
 
 
 class InstantModels:
-    """Takes the place of the judges' engine pools."""
+    """Replaces the judges' engine pools."""
 
     def vllm(self, model: str) -> InstantModel:
         """Return the model, whatever its name."""
@@ -118,7 +118,7 @@ class InstantModels:
 
 
 class Watch:
-    """The progress of the round: keeps how it stood at even steps."""
+    """The progress of the round, which records its state at even steps."""
 
     def __init__(self, total: int) -> None:
         self._step, self._done = max(1, total // _WINDOWS), 0
@@ -126,11 +126,11 @@ class Watch:
         self.windows: list[Window] = []
 
     def stage(self, title: str, total: int, done: int = 0) -> None:
-        """Begin."""
+        """Start counting."""
         self._began, self._done = time.perf_counter(), done
 
     def advance(self, units: int = 1, **figures: float | str) -> None:
-        """Count prompts that are done."""
+        """Count judged questions."""
         self._done += units
         if self._done % self._step == 0:
             self.note()
@@ -145,8 +145,8 @@ class Watch:
         self.windows.append(Window(self._done, seconds, self._process.memory_info().rss))
 
 
-def made_prompts(count: int, characters: int) -> list[Question]:
-    """Return prompts as a file of questions has them: each with a context and an answer of its own."""
+def made_questions(count: int, characters: int) -> list[Question]:
+    """Return questions, each with its own context and gold answer."""
     filler = "Revenue, cost of sales and operating income are in millions of dollars. " * (characters // 70 + 1)
     return [
         Question(
@@ -160,103 +160,104 @@ def made_prompts(count: int, characters: int) -> list[Question]:
 
 
 def judge_of(options: argparse.Namespace) -> Judge:
-    """Return the judge, with a model that answers at once where it asks one."""
+    """Return the judge; a model that it asks answers at once."""
     return build_judge(load_judge_file(options.judge), InstantModels())
 
 
 def renderer() -> Callable[[Question], Messages]:
-    """Return what makes the chat that the policy is asked."""
+    """Return the function from a question to the policy's chat."""
     file = load_template("answer")
-    return lambda prompt: file.render(question=prompt.question, context=prompt.context)
+    return lambda question: file.render(question=question.question, context=question.context)
 
 
-async def drive(options: argparse.Namespace, place: str, prompts: list[Question], watch: Watch) -> InstantEngines:
-    """Take the prompts through one round, as a run does."""
+async def drive(options: argparse.Namespace, root: str, questions: list[Question], watch: Watch) -> InstantEngines:
+    """Take the questions through one round, as a run does."""
     engines = InstantEngines(options.tokens)
     sampling = SamplingSection(
         candidates=options.candidates, in_flight=options.in_flight, shard_questions=options.shard_questions
     )
-    sink = RoundSink(RunDir(place).round(0), sampling.shard_questions)
+    sink = RoundSink(RunDir(root).round(0), sampling.shard_questions)
     dispatcher = Dispatcher(
         engines, judge_of(options), sink, sampling, render=renderer(), seed=0, round_number=0, progress=watch
     )
-    await dispatcher.run(round_questions(prompts, RoundsSection(count=1), 0, 0))
+    await dispatcher.run(round_questions(questions, RoundsSection(count=1), 0, 0))
     watch.note()
     return engines
 
 
-def check_once(place: str, prompts: list[Question]) -> None:
-    """Compare the store with what went in; `prompt_ids` raises if two shards hold one prompt."""
-    sink = RoundSink(RunDir(place).round(0), 1)
-    assert sink.candidates.prompt_ids() == {prompt.id for prompt in prompts}, "not every prompt is in the store"
+def check_once(root: str, questions: list[Question]) -> None:
+    """Assert that the store has every question; `prompt_ids` raises if two shards hold one."""
+    sink = RoundSink(RunDir(root).round(0), 1)
+    assert sink.candidates.prompt_ids() == {question.id for question in questions}, "not every question is in the store"
     assert not sink.failures.prompt_ids()
 
 
-def pair(options: argparse.Namespace, place: str, prompts: list[Question]) -> None:
-    """Make the round's pairs, and print how fast and in how much memory."""
-    by_id = {prompt.id: prompt for prompt in prompts}
-    directory, judge = RunDir(place).round(0), judge_of(options)
+def pair(options: argparse.Namespace, root: str, questions: list[Question]) -> None:
+    """Make the round's pairs, and print their rate and the memory."""
+    by_id = {question.id: question for question in questions}
+    directory, judge = RunDir(root).round(0), judge_of(options)
     began = time.perf_counter()
     counts = write_pairs(directory, by_id, judge, PairsSection(), render=renderer())
     seconds = time.perf_counter() - began
-    # The system's own count of the highest; the round's windows say how much of it was there before.
+    # The system's own count of the peak; the round's windows show how much of it existed before.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"pairing: {counts.pairs:,} pairs of {len(prompts):,} prompts in {seconds:.1f} s, "
-        f"{len(prompts) / seconds:,.0f} prompts a second; at most {peak:,.0f} MiB resident"
+        f"pairing: {counts.pairs:,} pairs of {len(questions):,} questions in {seconds:.1f} s, "
+        f"{len(questions) / seconds:,.0f} questions a second; at most {peak:,.0f} MiB resident"
     )
 
 
 def main() -> None:
-    """Run the round and print what it came to."""
+    """Run the round and print its figures."""
     parser = argparse.ArgumentParser(description="The coordinator's rate and memory.")
-    parser.add_argument("--prompts", type=int, default=1_000_000)
-    parser.add_argument("--candidates", type=int, default=4, help="of a prompt")
+    parser.add_argument("--questions", type=int, default=1_000_000)
+    parser.add_argument("--candidates", type=int, default=4, help="of a question")
     parser.add_argument("--tokens", type=int, default=64, help="of an answer")
-    parser.add_argument("--context", type=int, default=400, metavar="CHARACTERS", help="of a prompt's context")
+    parser.add_argument("--context", type=int, default=400, metavar="CHARACTERS", help="of a question's context")
     parser.add_argument("--judge", default="reference", help="name of a judge file; its model answers at once")
-    parser.add_argument("--in-flight", type=int, default=1024, help="prompts on their way at once")
-    parser.add_argument("--shard-questions", type=int, default=64, help="prompts of a shard")
+    parser.add_argument("--in-flight", type=int, default=1024, help="questions in flight at once")
+    parser.add_argument("--shard-questions", type=int, default=64, help="questions of a shard")
     parser.add_argument("--runs", help="folder or URL; a temporary folder if left out")
     parser.add_argument("--json", type=Path, help="write all windows there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = f"{(options.runs or folder).rstrip('/')}/coordinator-{time.time_ns()}"
-        prompts = made_prompts(options.prompts, options.context)
-        watch = Watch(len(prompts))
+        root = f"{(options.runs or folder).rstrip('/')}/coordinator-{time.time_ns()}"
+        questions = made_questions(options.questions, options.context)
+        watch = Watch(len(questions))
         watch.note()
         began = time.process_time()
-        engines = asyncio.run(drive(options, place, prompts, watch))
+        engines = asyncio.run(drive(options, root, questions, watch))
         processor = time.process_time() - began
-        check_once(place, prompts)
+        check_once(root, questions)
         loaded, *windows = watch.windows
         _report(options, loaded, windows, engines.seconds, processor)
-        pair(options, place, prompts)
+        pair(options, root, questions)
 
 
 def _report(
     options: argparse.Namespace, loaded: Window, windows: list[Window], engine_seconds: float, processor: float
 ) -> None:
     mib, each = 1 << 20, options.candidates
-    print(f"{'prompts':>12} {'candidates/s':>13} {'RSS MiB':>9}")
+    print(f"{'questions':>12} {'candidates/s':>13} {'RSS MiB':>9}")
     for before, after in zip([Window(0, 0.0, 0), *windows], windows, strict=False):
-        if after.prompts > before.prompts:
-            rate = each * (after.prompts - before.prompts) / (after.seconds - before.seconds)
-            print(f"{after.prompts:>12,} {rate:>13,.0f} {after.rss / mib:>9,.0f}")
+        if after.questions > before.questions:
+            rate = each * (after.questions - before.questions) / (after.seconds - before.seconds)
+            print(f"{after.questions:>12,} {rate:>13,.0f} {after.rss / mib:>9,.0f}")
     end = windows[-1]
-    tenth = next(window for window in windows if window.prompts >= end.prompts / 10)
-    first = next(window for window in windows if window.prompts >= end.prompts / 4)
-    last = next(window for window in windows if window.prompts >= end.prompts * 3 / 4)
-    early = first.prompts / first.seconds
-    late = (end.prompts - last.prompts) / max(end.seconds - last.seconds, 1e-9)
+    tenth = next(window for window in windows if window.questions >= end.questions / 10)
+    first = next(window for window in windows if window.questions >= end.questions / 4)
+    last = next(window for window in windows if window.questions >= end.questions * 3 / 4)
+    early = first.questions / first.seconds
+    late = (end.questions - last.questions) / max(end.seconds - last.seconds, 1e-9)
+    total = each * end.questions
     print(
-        f"{each * end.prompts:,} candidates in {end.seconds:.1f} s: {each * end.prompts / end.seconds:,.0f} a second; "
-        f"{each * end.prompts / processor:,.0f} for each second of processor time"
+        f"{total:,} candidates in {end.seconds:.1f} s: {total / end.seconds:,.0f} a second; "
+        f"{total / processor:,.0f} for each second of processor time"
     )
     print(f"the engines' own share of the time: {engine_seconds / end.seconds:.0%}")
     print(f"rate, last quarter to first: {late / early:.2f}x")
     print(f"memory, end to first tenth: {end.rss / tenth.rss:.3f}x ({(end.rss - tenth.rss) / mib:+,.0f} MiB)")
-    print(f"memory with the prompts loaded, before the round: {loaded.rss / mib:,.0f} MiB")
+    print(f"memory with the questions loaded, before the round: {loaded.rss / mib:,.0f} MiB")
     if options.json:
         value = {"options": {k: str(v) for k, v in vars(options).items()}, "windows": [asdict(w) for w in windows]}
         options.json.write_text(json.dumps(value, indent=2) + "\n")

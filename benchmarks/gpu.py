@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from trainers import Case, Figures, in_process
 
-# Prompt, answer, candidates, prompts a step, LoRA rank, tokens a row of ours.
+# Tokens of a prompt and of an answer, candidates, prompts a step, LoRA rank, tokens of a row of ours.
 SHAPES = [
     (300, 30, 4, 16, 0, 2048),
     (300, 30, 4, 16, 0, 8192),

@@ -1,21 +1,21 @@
-"""What the prefix cache spares a judge: tokens that an engine computes for all comparisons of one prompt.
+"""The tokens that the prefix cache saves a judge, over all comparisons of one question's candidates.
 
     python benchmarks/judging.py --shared 300 --answer 30 --candidates 4
     python benchmarks/judging.py --block-sizes 16 32 64 128 --repeats 5
 
-A judge of one token compares every two candidates of a prompt in both orders, on a real engine, once for each size of
-the cache's blocks; all engines live at once and take turns, so that whatever else the machine does falls on all. What
-was computed is what vLLM counts: the questions' tokens without those that it took from the cache. It is held against
-three figures, which the questions' own tokens give:
+A judge of one token compares every two candidates in both orders, on a real engine, once for each size of the cache's
+blocks; all engines live at once and take turns, so that other load on the machine falls on all. The computed tokens are
+vLLM's own count: the requests' tokens without those from the cache. They are compared with three figures, calculated
+from the requests' tokens:
 
-- no cache: all tokens of all questions.
-- the cache: each whole block of tokens that begins some question, once, and what no whole block holds. No order of the
-  questions and no cache of such blocks can compute less.
-- the bound: the shared part once, the parts that differ, and for each later question what the shared part leaves of its
-  last block.
+- no cache: all tokens of all requests.
+- the cache: each whole block at the beginning of some request, once, and the tokens outside whole blocks. No order of
+  the requests and no cache of such blocks can compute less.
+- the bound: the shared part once, the parts that differ, and for each later request the shared part's tokens in its
+  last, unfilled block.
 
-`--order first` has the first question answered before the others are asked; `together` asks as a run does. Answers from
-the cache are also compared with those of an empty one.
+`--orders first` sends the first request alone before the others; `together` sends all at once, as a run does. Replies
+from the cache are also compared with those of an empty one.
 """
 
 import argparse
@@ -39,22 +39,22 @@ _WORDS = ("revenue", "margin", "income", "cash", "debt", "assets", "sales", "cos
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All comparisons of one prompt with one size of block and one order.
+    """All comparisons of one question's candidates, with one size of block and one order.
 
     Attributes:
         block: tokens of a block.
-        order: how the questions were asked.
-        questions: how many.
+        order: in which the requests were sent.
+        requests: how many.
         shared: tokens that all of them begin with.
         no_cache, bound, cache: see above, in tokens.
         computed: what the engine computed, in tokens.
-        seconds: from the first question to the last answer, each repetition.
+        seconds: from the first request to the last reply, each repetition.
         difference: largest distance of a label's log-probability from that of an empty cache, in nats.
     """
 
     block: int
     order: Order
-    questions: int
+    requests: int
     shared: int
     no_cache: int
     bound: int
@@ -70,14 +70,14 @@ def common(sequences: Sequence[Sequence[int]]) -> int:
     return next((i for i in range(shortest) if len({sequence[i] for sequence in sequences}) > 1), shortest)
 
 
-def least_with(block: int, questions: Sequence[Sequence[int]]) -> int:
+def least_with(block: int, requests: Sequence[Sequence[int]]) -> int:
     """Return the fewest tokens that a cache of whole blocks leaves to compute.
 
-    The last token of a question is always computed, with its block: it gives the answer.
+    The last token of a request is always computed, with its block: it gives the reply.
     """
     held: set[tuple[int, ...]] = set()
     computed = 0
-    for tokens in questions:
+    for tokens in requests:
         hit = 0
         while hit + block < len(tokens) and tuple(tokens[: hit + block]) in held:
             hit += block
@@ -86,22 +86,22 @@ def least_with(block: int, questions: Sequence[Sequence[int]]) -> int:
     return computed
 
 
-def bound_with(block: int, questions: Sequence[Sequence[int]]) -> int:
-    """Return the tokens of the shared part once, the parts that differ, and each later question's unfilled block."""
-    shared = common(questions)
-    return shared + sum(len(tokens) - shared for tokens in questions) + (len(questions) - 1) * (shared % block)
+def bound_with(block: int, requests: Sequence[Sequence[int]]) -> int:
+    """Return the tokens of the shared part once, the parts that differ, and each later request's unfilled block."""
+    shared = common(requests)
+    return shared + sum(len(tokens) - shared for tokens in requests) + (len(requests) - 1) * (shared % block)
 
 
 @dataclass
-class Asked:
-    """Serves a judge's model by an engine in this process, and keeps what was asked.
+class RecordingBackend:
+    """Serves a judge's model by an engine in this process, and records the requests.
 
     Attributes:
-        engine: the engine; None answers nothing and only keeps the questions.
-        order: of the questions.
-        requests: what was asked last.
-        replies: the answers.
-        identity: see `rlaif.judges.judge.ModelBackend`.
+        engine: the engine; None only records the requests.
+        order: of the requests.
+        requests: the last ones.
+        replies: theirs.
+        identity: see `rlaif.inference.requests.ModelBackend`.
     """
 
     engine: Any
@@ -110,17 +110,17 @@ class Asked:
     replies: list[Any] = field(default_factory=list)
     identity: str = ""
 
-    def vllm(self, model: str) -> "Asked":
-        """See `rlaif.judges.judge.Backends`."""
+    def vllm(self, model: str) -> "RecordingBackend":
+        """See `rlaif.inference.requests.Backends`."""
         return self
 
     async def choices(self, requests: Sequence[Any]) -> list[Any]:
-        """See `rlaif.judges.judge.ModelBackend`."""
+        """See `rlaif.inference.requests.ModelBackend`."""
         from rlaif.inference.requests import ChoiceReply
 
         self.requests = list(requests)
         if self.engine is None:
-            return [ChoiceReply([], 0, 0, 0.0, failure="not asked") for _ in requests]
+            return [ChoiceReply([], 0, 0, 0.0, failure="not sent") for _ in requests]
         self.replies = []
         if self.order == "first":
             self.replies.append(self.engine.choose(self.requests[0]).result())
@@ -129,25 +129,25 @@ class Asked:
         return self.replies
 
 
-def questions_of(judge_name: str, prompt: Any, answers: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    """Return the tokens of what a judge asks about all comparisons, in the order in which it asks."""
+def requests_of(judge_name: str, question: Any, answers: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Return the tokens of a judge's requests about all comparisons, in its order."""
     from rlaif.judges.build import build_judge
     from rlaif.judges.judge_file import load_judge_file
 
-    asked = Asked(None)
-    asyncio.run(build_judge(load_judge_file(judge_name), asked).verdicts(prompt, answers))
+    backend = RecordingBackend(None)
+    asyncio.run(build_judge(load_judge_file(judge_name), backend).verdicts(question, answers))
     return [
         list(tokenizer.apply_chat_template(r.messages, add_generation_prompt=True, tokenize=True, return_dict=False))
         + list(tokenizer.encode(r.prefix, add_special_tokens=False))
-        for r in asked.requests
+        for r in backend.requests
     ]
 
 
-def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, tokenizer: Any) -> tuple[Any, list[str]]:
-    """Return a prompt and candidates whose comparisons share as many tokens as wanted.
+def made_question(judge_name: str, shared: int, answer: int, candidates: int, tokenizer: Any) -> tuple[Any, list[str]]:
+    """Return a question and candidates whose comparisons share `shared` tokens.
 
     Raises:
-        SystemExit: what the judge's own prompt shares is more.
+        SystemExit: the judge's own prompt shares more tokens.
     """
     from rlaif.data.question import Question
 
@@ -157,17 +157,17 @@ def made_prompt(judge_name: str, shared: int, answer: int, candidates: int, toke
     answers = [" ".join([f"{number}", *draw.choices(words, k=answer - 1)]) for number in range(1, candidates + 1)]
     context = draw.choices(words, k=shared)
     for count in range(1, shared):
-        prompt = Question("q", "What was net revenue in 2023?", " ".join(context[:count]))
-        found = common(questions_of(judge_name, prompt, answers, tokenizer))
+        question = Question("q", "What was net revenue in 2023?", " ".join(context[:count]))
+        found = common(requests_of(judge_name, question, answers, tokenizer))
         if found == shared:
-            return prompt, answers
+            return question, answers
         if found > shared:
             break
     raise SystemExit(f"{judge_name} shares {found} tokens of its own; expected --shared of more")
 
 
 def measure(options: argparse.Namespace) -> list[Measured]:
-    """Measure every size of block that the engine takes, in every order that is wanted."""
+    """Measure every size of block that the engine accepts, in every order."""
     from rlaif.cluster.ray_cluster import ENVIRONMENT
     from rlaif.inference.vllm.actor import cpu_threads, engine_options
     from rlaif.recipe import EnginesSection
@@ -187,9 +187,9 @@ def measure(options: argparse.Namespace) -> list[Measured]:
 
     folder = resolve_model(options.model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompt, answers = made_prompt(options.judge, options.shared, options.answer, options.candidates, tokenizer)
-    questions = questions_of(options.judge, prompt, answers, tokenizer)
-    context = -(-(max(map(len, questions)) + 1) // 256) * 256
+    question, answers = made_question(options.judge, options.shared, options.answer, options.candidates, tokenizer)
+    requests = requests_of(options.judge, question, answers, tokenizer)
+    context = -(-(max(map(len, requests)) + 1) // 256) * 256
     base = engine_options(section, options.gpu, "auto" if options.gpu else "float32", context, engines_on_node=1)
     engines: dict[int, VllmEngine] = {}
     for block in options.block_sizes:
@@ -216,10 +216,10 @@ def measure(options: argparse.Namespace) -> list[Measured]:
 
     alone = {}
     for block, engine in engines.items():
-        asked = Asked(engine)
-        asyncio.run(build_judge(spec, asked).verdicts(prompt, answers))  # Warms up, and says what is asked.
+        backend = RecordingBackend(engine)
+        asyncio.run(build_judge(spec, backend).verdicts(question, answers))  # Warms up, and records the requests.
         alone[block] = []
-        for request in asked.requests:
+        for request in backend.requests:
             empty(engine)
             alone[block].append(engine.choose(request).result().logprobs)
     found: dict[tuple[int, Order], Measured] = {}
@@ -227,26 +227,26 @@ def measure(options: argparse.Namespace) -> list[Measured]:
         for block, engine in engines.items():
             for order in options.orders:
                 empty(engine)
-                asked = Asked(engine, order)
-                judge = build_judge(spec, asked)
+                backend = RecordingBackend(engine, order)
+                judge = build_judge(spec, backend)
                 before = asdict(engine.prefill)
                 started = time.perf_counter()
-                asyncio.run(judge.verdicts(prompt, answers))
+                asyncio.run(judge.verdicts(question, answers))
                 seconds = time.perf_counter() - started
                 read = engine.prefill.prompt_tokens - before["prompt_tokens"]
                 cached = engine.prefill.cached_tokens - before["cached_tokens"]
-                if read != sum(map(len, questions)):
-                    raise SystemExit(f"the engine read {read} tokens of {sum(map(len, questions))}")
+                if read != sum(map(len, requests)):
+                    raise SystemExit(f"the engine read {read} tokens of {sum(map(len, requests))}")
                 difference = max(
                     abs(ours - theirs)
-                    for reply, right in zip(asked.replies, alone[block], strict=True)
+                    for reply, right in zip(backend.replies, alone[block], strict=True)
                     for ours, theirs in zip(reply.logprobs, right, strict=True)
                 )
                 entry = found.setdefault(
                     (block, order),
                     Measured(
-                        block, order, len(questions), common(questions), read, bound_with(block, questions),
-                        least_with(block, questions), read - cached, [], difference,
+                        block, order, len(requests), common(requests), read, bound_with(block, requests),
+                        least_with(block, requests), read - cached, [], difference,
                     ),
                 )  # fmt: skip
                 if entry.computed != read - cached:
@@ -258,13 +258,13 @@ def measure(options: argparse.Namespace) -> list[Measured]:
 
 
 def show(found: Sequence[Measured], options: argparse.Namespace) -> bool:
-    """Print the measurements; whether the cache held all that it could, and the bound was kept."""
+    """Print the measurements; return whether the cache held all that it could, and the bound was kept."""
     one = found[0]
     print(
-        f"{options.model}, judge {options.judge}: {options.candidates} candidates, {one.questions} questions of "
-        f"{one.no_cache / one.questions:.0f} tokens, {one.shared} of them shared"
+        f"{options.model}, judge {options.judge}: {options.candidates} candidates, {one.requests} requests of "
+        f"{one.no_cache / one.requests:.0f} tokens, {one.shared} of them shared"
     )
-    print(f"{'block':>5} {'asked':<9} {'computed':>8} {'cache':>6} {'bound':>6} {'no cache':>8} {'seconds':>8}  nats")
+    print(f"{'block':>5} {'order':<9} {'computed':>8} {'cache':>6} {'bound':>6} {'no cache':>8} {'seconds':>8}  nats")
     for entry in found:
         print(
             f"{entry.block:>5} {entry.order:<9} {entry.computed:>8} {entry.cache:>6} {entry.bound:>6} "
@@ -275,7 +275,7 @@ def show(found: Sequence[Measured], options: argparse.Namespace) -> bool:
     print(
         f"fewest tokens: blocks of {fewest.block}, {fewest.no_cache / fewest.computed:.2f}x fewer than without a cache"
     )
-    print(f"fastest: blocks of {fastest.block}, asked {fastest.order}")
+    print(f"fastest: blocks of {fastest.block}, sent {fastest.order}")
     kept = all(entry.computed == entry.cache and entry.computed <= entry.bound for entry in found)
     print("every token that the cache could hold was computed once" if kept else "tokens were computed in vain")
     return kept
@@ -283,7 +283,7 @@ def show(found: Sequence[Measured], options: argparse.Namespace) -> bool:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description="What the prefix cache spares a judge.")
+    parser = argparse.ArgumentParser(description="The tokens that the prefix cache saves a judge.")
     parser.add_argument("--model", default=_MODEL)
     parser.add_argument("--judge", default="finance-grounded", help="a pairwise judge that answers with one token")
     parser.add_argument("--shared", type=int, default=300, help="tokens that all comparisons begin with")

@@ -5,11 +5,11 @@
 
 Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up, the later
 ones are timed. The two take turns step by step, so that other load on the machine falls on both; the ratio is the
-median over turns. TRL runs its fastest correct configuration, found before in the same run: no gradient checkpointing,
-no padding to a fixed length, and the fastest number of pairs a forward pass of those tried; the memory of the others is
-printed too. Its time includes its reference pass. Ours trains against the log-probabilities that came with the samples;
-the time of a reference pass is printed beside it. The loss is that of the second step: the trainers agree on it only if
-the first step moved their weights alike.
+median over turns. TRL runs its fastest correct configuration, which the same run determines first: no gradient
+checkpointing, no padding to a fixed length, and the fastest number of pairs a forward pass of those tried; the memory
+of the others is printed too. Its time includes its reference pass. Ours trains against the log-probabilities that came
+with the samples; the time of a reference pass is printed beside it. The loss is that of the second step: the trainers
+agree on it only if the first step moved their weights alike.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What all tests share: the shared data where it is there, one Ray cluster, one engine's worth of model."""
+"""Fixtures of all tests: the shared data, one Ray cluster, the embedded model."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Commands that the tests interrupt inherit it: a job in the background has it ignored.
+# Tests interrupt commands, which inherit this handler; a background job would inherit one that ignores the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# On a machine that is busy an example takes long, and is not wrong for that.
+# On a busy machine an example takes long without being wrong.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -20,7 +20,7 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the folder they stand in, and run the fast ones first."""
+    """Mark tests by their folder, and run the fast ones first."""
     for item in items:
         folder = Path(item.path).parent.name
         if folder in ("integration", "e2e", "gpu"):
@@ -39,7 +39,7 @@ def float32_on_every_cpu() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the checkout; tests that need it skip without."""
+    """The folder of real data beside the checkout; tests that need it are skipped without it."""
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no shared data at {SHARED}")
     return SHARED / "data"

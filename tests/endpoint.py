@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that answers chat completions as a test says, good or ill."""
+"""An HTTP server on this machine that answers chat completions, or fails, as a test requires."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request and the ways to answer it."""
+    """One request, with the ways to answer it."""
 
     protocol_version = "HTTP/1.1"
     server: "Endpoint"
@@ -67,7 +67,7 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 class Endpoint(ThreadingHTTPServer):
-    """The server and what it has seen."""
+    """The server, with the requests that it has received."""
 
     daemon_threads = True
 
@@ -86,7 +86,7 @@ class Endpoint(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that a test has dropped is no error."""
+        """Ignore connections that a test has dropped."""
 
 
 @contextmanager

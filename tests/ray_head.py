@@ -1,4 +1,4 @@
-"""A Ray head of a test's own, that wants a token, and `rlaif` against it."""
+"""A test's own Ray head, which requires a token, and `rlaif` commands against it."""
 
 import contextlib
 import os
@@ -48,9 +48,9 @@ def ray_head(cpus: int = 1, object_store: int = 100_000_000) -> Iterator[Head]:
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         environment.pop(name, None)
-    # A cluster's own `python` has rlaif.
+    # The `python` of the cluster's jobs must have rlaif.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    # Ray's sockets have long names in it, and a socket's path is short.
+    # A socket's path must be short, and Ray's sockets have long names in this folder.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={cpus}",
@@ -89,7 +89,7 @@ def _wait(address: str, process: "subprocess.Popen[bytes]", log: str) -> None:
             urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
             return
         except urllib.error.HTTPError:
-            return  # It is there, and wants its token.
+            return  # It answers, and requires its token.
         except OSError:
             assert process.poll() is None, Path(log).read_text()
             time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The commands that a page shows, with the outputs that it shows below them.
+"""The commands on a page, with the outputs below them.
 
 A bash block is an example; an unlabelled block right below it is its output, in which `...` stands for any text and a
 line `...` for any lines. A comment above says how the example is tested: `<!-- shape -->` compares only the form of the
@@ -74,7 +74,7 @@ def _commands(block: str) -> Iterator[str]:
 
 
 def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """Run a command in the working directory; returns its standard output, and all that it printed.
+    """Run a command in the working directory; return its standard output, and everything that it printed.
 
     `rlaif` runs in this process, which spares an interpreter's start for each command; all else runs in bash.
     """
@@ -87,7 +87,7 @@ def run_here(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
 
 
 def matches(shown: str, printed: str) -> bool:
-    """Whether a printed text is the shown one, `...` in it standing for anything.
+    """Whether a printed text matches the shown one, in which `...` matches anything.
 
     >>> matches("a\\n...\\nd in ... s", "a\\nb\\nc\\nd in 2.5 s")
     True
@@ -102,7 +102,7 @@ def matches(shown: str, printed: str) -> bool:
 
 
 def shapes(text: str) -> list[str]:
-    """Return the form of each line: of a name and a value the name, else the words with `#` for each number.
+    """Return each line's form: the name of a name and value, else the words with `#` for each number.
 
     >>> shapes("  id         demo-train-0-00040\\nround 0: 137 pairs on 20 prompts")
     ['id', 'round #: # pairs on # prompts']

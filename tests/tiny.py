@@ -31,7 +31,7 @@ def tiny_llama(seed: int = 0) -> Any:
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=LONGEST,
-            # Larger than usual, so that the answers' log-probabilities differ by nats and not by rounding.
+            # Larger than usual, so that log-probabilities of answers differ by nats and not by rounding.
             initializer_range=0.3,
         )
     )
@@ -67,14 +67,14 @@ def save_chat_model(folder: Path | str, words: Sequence[str]) -> str:
 
 
 class NoReferenceDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's trainer as it is, but without its reference pass."""
+    """TRL's trainer without its reference pass."""
 
     def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
 
 
 class TokenDPOTrainer(NoReferenceDPOTrainer):
-    """The same for rows that are encoded already and bring their reference."""
+    """TRL's trainer on encoded rows that have their reference log-probabilities."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset

@@ -9,7 +9,7 @@ from tests.e2e import command
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the small recipe's run, run from its beginning to its end without a disturbance."""
+    """The folder of one undisturbed run of the small recipe."""
     runs = tmp_path_factory.mktemp("undisturbed")
     done = command.run("run", str(command.RECIPE), "--runs", str(runs))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Runs on Ray clusters of several nodes, each a real raylet of its own, that lose nodes on the way."""
+"""Runs on Ray clusters of several nodes, each a real raylet, that lose nodes during the run."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 class Watcher:
-    """Knows where the actors of a run live, from the cluster's own table of them."""
+    """Finds the nodes of a run's actors in the cluster's own table."""
 
     def __init__(self, cluster: Cluster) -> None:
         from ray._private.state import GlobalState
@@ -59,7 +59,7 @@ class Watcher:
         self._state._initialize_global_state(options)
 
     def node_of(self, actor: str) -> Any:
-        """Return the cluster's node on which a living actor of a class runs, None while there is none."""
+        """Return the cluster's node on which a living actor of a class runs, None while no such actor runs."""
         ids = {
             row["Address"]["NodeID"]
             for row in self._state.actor_table(None).values()
@@ -88,7 +88,7 @@ def wait(process: "subprocess.Popen[str]", reached: Callable[[], Any], seconds: 
 def test_loses_a_node_in_sampling_and_one_in_training(cluster: Cluster, tmp_path: Path) -> None:
     for _ in range(2):
         cluster.add_node(num_cpus=1)
-    # Long enough that a training can be met at work, and with something to go on from.
+    # Long enough for the test to see a training at work, with a checkpoint to continue from.
     long = ["--set", "training.epochs=12", "--set", "training.checkpoint_steps=2"]
     process = start(cluster, tmp_path, *SPLIT, *long)
     run = tmp_path / "small"
@@ -113,10 +113,10 @@ def test_loses_a_node_in_sampling_and_one_in_training(cluster: Cluster, tmp_path
         asked = Counter(row["prompt_id"] for row in table(run, f"round-{number:03d}/candidates/*.parquet"))
         assert len(asked) == 6
         assert set(asked.values()) == {4}
-    told = Counter(event["event"] for event in events(run))
-    assert told["engine_lost"] >= 1
-    assert told["waiting"] >= 1
-    assert told["training_lost"] == 1
+    counts = Counter(event["event"] for event in events(run))
+    assert counts["engine_lost"] >= 1
+    assert counts["waiting"] >= 1
+    assert counts["training_lost"] == 1
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path
     for _ in range(3):
         cluster.add_node(num_cpus=1)
     settings = ["--set", "rounds.staleness=1", "--set", "cluster.policy.engines=2"]
-    # So much that the initial policy, too, is sometimes right and makes pairs.
+    # Enough candidates and tokens that the initial policy is sometimes right and makes pairs.
     settings += ["--set", "sampling.candidates=6", "--set", "sampling.max_tokens=40"]
     process = start(cluster, tmp_path, *SPLIT, *settings)
     output, errors = process.communicate(timeout=500)
@@ -152,7 +152,7 @@ def test_samples_the_next_round_while_this_one_trains(cluster: Cluster, tmp_path
     assert (training["reference_logps"], training["mismatch"]) == ("engine", None)
 
 
-def test_the_head_is_asked_for_by_its_address(tmp_path: Path) -> None:
+def test_a_missing_head_is_named_by_its_address(tmp_path: Path) -> None:
     done = command.run("run", str(command.RECIPE), "--address", "127.0.0.1:1", "--runs", str(tmp_path))
     assert done.returncode == 2
     assert "no Ray cluster answers at 127.0.0.1:1" in done.stderr

@@ -1,7 +1,7 @@
-"""Judges measured through the command line, on what GPT-4 and ChatGPT really said of LLMBar's pairs.
+"""Judges measured through the command line, on the recorded judgments of GPT-4 and ChatGPT on LLMBar's pairs.
 
 A server of OpenAI's protocol replays the benchmark's recorded judgments, so that prompt, reading, decision and report
-are held against the benchmark's own figures (`published.json`).
+are compared with the benchmark's own figures (`published.json`).
 """
 
 import json
@@ -143,7 +143,7 @@ def test_the_report_has_llmbars_figures(
 
 
 @pytest.mark.parametrize(("judge", "right", "ties"), [("GPT-4/Rating", 87, 10), ("ChatGPT/Rating", 45, 47)])
-def test_a_judge_that_rates_has_its_own(
+def test_the_report_of_a_judge_that_rates_has_llmbars_figures(
     replayed: Served, labels: Path, shared_data: Path, judge: str, right: int, ties: int
 ) -> None:
     figures, theirs = values(report(replayed(judge)[0], labels)), published(shared_data, judge)
@@ -152,7 +152,7 @@ def test_a_judge_that_rates_has_its_own(
     assert "accuracy_ab" not in figures
 
 
-def test_failures_are_retried_and_what_cannot_be_read_is_no_preference(
+def test_failures_are_retried_and_unreadable_replies_are_not_preferences(
     replayed: Served, labels: Path, tmp_path: Path
 ) -> None:
     judge, url = replayed("GPT-4/CoT", "--fail", "5", "--garble", "7", "--slow", "0.05", concurrency=16)
@@ -184,7 +184,9 @@ def test_a_server_that_only_fails_gives_errors_and_no_preference(replayed: Serve
     assert found["figures"]["accuracy"]["value"] == 0.0
 
 
-def test_the_page_reads_alone_and_shows_what_it_should(replayed: Served, labels: Path, tmp_path: Path) -> None:
+def test_the_page_needs_no_network_and_shows_disagreements_and_plots(
+    replayed: Served, labels: Path, tmp_path: Path
+) -> None:
     judge, _ = replayed("ChatGPT/CoT", prices={"prompt": 1.5, "completion": 2.0})
     out = tmp_path / "out"
     done = command.run("judge", "report", str(judge), "--labels", str(labels), "--out", str(out))
@@ -220,7 +222,7 @@ def requests(url: str) -> int:
         return int(json.load(reply)["requests"])
 
 
-def test_ctrl_c_ends_with_one_line_and_the_same_command_asks_only_what_is_left(replayed: Served, labels: Path) -> None:
+def test_ctrl_c_ends_with_one_line_and_the_same_command_asks_only_the_rest(replayed: Served, labels: Path) -> None:
     judge, url = replayed("GPT-4/CoT", "--slow", "0.1", concurrency=2)
     process = command.start("judge", "report", str(judge), "--labels", str(labels))
     assert command.wait_until(lambda: requests(url) > 20, process)
@@ -231,12 +233,12 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_asks_only_what_is_left(r
     assert "Traceback" not in errors
     assert "the same command goes on" in errors
     first = report(judge, labels)
-    # What was on its way when Ctrl-C came may be asked again: as many as are asked at once.
+    # Requests that were in flight at Ctrl-C may be sent again.
     assert 200 <= requests(url) <= 202
     assert values(first)["orders_agree"] == 91
     again = report(judge, labels)
     assert requests(url) <= 202
-    # The report says what its verdicts cost, whoever paid.
+    # The report has the cost of its verdicts, whichever command paid.
     assert again["judges"] == first["judges"]
 
 
@@ -252,7 +254,7 @@ def test_a_limit_on_money_stops_before_it_is_passed(replayed: Served, labels: Pa
     assert (refused.returncode, "has no backend.prices" in refused.stderr) == (2, True)
 
 
-def test_a_judge_on_an_engine_of_ours_is_measured_and_the_engine_is_given_back(tmp_path: Path) -> None:
+def test_a_judge_on_an_engine_of_ours_is_measured_and_the_engine_is_stopped(tmp_path: Path) -> None:
     rows = [
         {
             "id": str(number), "question": f"What were sales in {2020 + number}?",

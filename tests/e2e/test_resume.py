@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and started again ends as if nothing had happened."""
+"""A run that is killed at any moment and started again ends like an undisturbed one."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def exists(pattern: str) -> Callable[[Path], bool]:
     return lambda run: bool(list(run.glob(pattern)))
 
 
-# Where the run is when it is killed, and how many seconds later.
+# The state to wait for, and the seconds from there to the kill.
 MOMENTS: list[tuple[str, Callable[[Path], bool], float]] = [
     ("evaluating the initial policy", began("evaluate", None), 1.0),
     ("sampling, with a shard committed", exists("round-000/candidates/part-00000.parquet"), 0.0),
@@ -68,7 +68,7 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
         time.sleep(later)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        # What was committed at an earlier kill is still there, to the byte: it was neither lost nor made again.
+        # Files committed at an earlier kill are unchanged to the byte: neither lost nor made again.
         now = committed(run)
         assert paid.items() <= now.items(), name
         paid = now
@@ -89,7 +89,7 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
     assert sum(event["event"] == "resume" for event in events(run)) == len(MOMENTS)
 
 
-def test_interrupted_by_hand_says_how_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_how_to_continue(tmp_path: Path) -> None:
     run = tmp_path / "small"
     process = command.start("run", str(command.RECIPE), "--runs", str(tmp_path))
     command.wait_until(lambda: exists("round-000/candidates/part-00000.parquet")(run), process)
@@ -99,5 +99,5 @@ def test_interrupted_by_hand_says_how_to_go_on(tmp_path: Path) -> None:
     assert "The same command resumes it" in errors
     assert "Traceback" not in errors
     assert json.loads((run / "run.json").read_text(encoding="utf-8"))["state"] == "interrupted"
-    # What was sampled and not yet in a full shard is committed on the way out.
+    # Candidates that do not fill a shard are committed before the exit.
     assert not list(run.rglob("*.tmp"))

@@ -1,4 +1,4 @@
-"""A whole run through the command line, and what a person does with it afterwards."""
+"""A whole run through the command line, and the commands that read it afterwards."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import command
 
 
-def test_leaves_what_the_design_promises(finished_run: Path) -> None:
+def test_a_run_leaves_all_its_files(finished_run: Path) -> None:
     for name in ("recipe.yaml", "run.json", "events.jsonl", "report.html", "initial/evaluation.json"):
         assert (finished_run / name).is_file(), name
     assert json.loads((finished_run / "run.json").read_text(encoding="utf-8"))["state"] == "finished"
@@ -28,8 +28,8 @@ def test_round_two_samples_from_the_policy_of_round_one(finished_run: Path) -> N
     assert set(pq.read_table(shard)["policy"].to_pylist()) == {policy}
 
 
-def test_reference_is_what_the_engine_said_and_the_trainer_agrees(finished_run: Path) -> None:
-    """Before the first update trainer and engine speak of the same policy, so the mismatch between them is noise."""
+def test_the_reference_is_the_engines_and_the_trainer_agrees(finished_run: Path) -> None:
+    """Before the first update trainer and engine have the same policy, so the mismatch between them is noise."""
     for number in (0, 1):
         training = json.loads((finished_run / f"round-{number:03d}" / "training.json").read_text(encoding="utf-8"))
         assert training["mismatch"] < 1e-3
@@ -51,7 +51,7 @@ def test_policy_loads_into_transformers(finished_run: Path) -> None:
     assert model.num_parameters() > 134_000_000
 
 
-def test_trace_tells_where_a_pair_came_from(finished_run: Path) -> None:
+def test_trace_shows_where_a_pair_came_from(finished_run: Path) -> None:
     pair = pq.read_table(finished_run / "round-001" / "pairs.parquet").to_pylist()[0]
     traced = command.run("trace", str(finished_run), pair["pair_id"], "--json")
     assert traced.returncode == 0, traced.stderr

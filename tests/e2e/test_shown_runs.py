@@ -1,4 +1,4 @@
-"""What the pages show of runs is what runs print: tutorials whole, other outputs by the form of their lines."""
+"""The outputs of runs on the pages are those of real runs: tutorials whole, others by the form of their lines."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def test_a_page_shows_the_lines_that_a_run_prints(finished_run: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", TUTORIALS)
-def test_a_tutorial_runs_from_its_beginning_to_its_end(page: str, tmp_path: Path) -> None:
+def test_a_tutorial_runs_from_start_to_end(page: str, tmp_path: Path) -> None:
     run_page(page, tmp_path, dict(os.environ))
 
 

@@ -29,14 +29,14 @@ def drivers(runs: Path) -> list[psutil.Process]:
             words = process.cmdline()
         except psutil.Error:
             continue
-        # The job's shell has the same words in one of its own.
+        # The job's shell has the same words inside one argument.
         if str(runs) in words and "rlaif" in words:
             found.append(process)
     return found
 
 
 def ids(run: Path, table: str) -> list[str]:
-    """Return the prompt of each row of a round's table, candidates' rows once a prompt."""
+    """Return the round and id of each question in a table, once for each shard."""
     found: list[str] = []
     for path in sorted(run.glob(f"round-*/{table}/part-*.parquet")):
         prompts = dict.fromkeys(pq.read_table(path, columns=["prompt_id"])["prompt_id"].to_pylist())
@@ -46,7 +46,7 @@ def ids(run: Path, table: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_driver_that_is_killed_is_gone_on_from(head: Head, finished_run: Path, tmp_path: Path) -> None:
+def test_a_killed_driver_is_resumed(head: Head, finished_run: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     words = ("submit", str(command.RECIPE), "--runs", str(runs), "--json")
     first = head.rlaif(*words)
@@ -56,7 +56,7 @@ def test_a_driver_that_is_killed_is_gone_on_from(head: Head, finished_run: Path,
     while not list(run.glob("round-000/candidates/part-*.parquet")):
         assert time.monotonic() < deadline, head.rlaif("logs", "rlaif-small").stdout
         time.sleep(0.2)
-    # A second job of the run would be two drivers.
+    # A second job would be a second driver of the run.
     assert head.rlaif(*words).returncode == 2
     for process in drivers(runs):
         process.kill()
@@ -67,7 +67,7 @@ def test_a_driver_that_is_killed_is_gone_on_from(head: Head, finished_run: Path,
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["job"] == "rlaif-small-2"
     assert "resuming" in second.stderr
-    # What was committed was neither lost nor made again, and every prompt is there once.
+    # Committed files were neither lost nor made again, and every question occurs once.
     assert all(path.read_bytes() == content for path, content in committed.items())
     for table in ("candidates", "verdicts"):
         assert set(Counter(ids(run, table)).values()) == {1}

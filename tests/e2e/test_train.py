@@ -1,4 +1,4 @@
-"""`rlaif train` through the command line: a new policy from a file, and a further one from that."""
+"""`rlaif train` through the command line: a new policy from a file, and another one from that policy."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def row(number: int) -> dict[str, Any]:
     }
 
 
-def test_trains_and_goes_on_from_its_own_adapter(tmp_path: Path) -> None:
+def test_trains_and_continues_its_own_adapter(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps(row(number)) + "\n" for number in range(len(ROWS))), encoding="utf-8")
     settings = ["--set", "training.lora.rank=4", "--set", "training.learning_rate=0.001", "--json"]

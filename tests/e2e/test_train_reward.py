@@ -1,4 +1,4 @@
-"""`rlaif train-reward`: labels in, a reward model out that `rlaif judge report` measures on the held-out ones."""
+"""`rlaif train-reward`: from labels to a reward model that `rlaif judge report` measures on the held-out labels."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests that need CUDA; elsewhere they skip, saying so."""
+"""Tests that need CUDA; elsewhere they are skipped."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""On CUDA: FlexAttention over packed groups gives what dense attention gives, up to rows of 8k tokens."""
+"""On CUDA, FlexAttention over packed groups equals dense attention, up to rows of 8k tokens."""
 
 import random
 from typing import Any
@@ -53,7 +53,7 @@ def test_flex_trains_as_dense_attention_does(model_folder: str, prompt: int, ans
 
 
 def test_a_long_row_is_scored_group_by_group(model_folder: str) -> None:
-    """A row of about 8k tokens: what a group has in it is what it has alone."""
+    """In a row of about 8k tokens each group has the log-probabilities that it has alone."""
     groups = made(600, 40, 10)
     model: Any = load_model(model_folder, "float32", on_gpu=True).cuda().eval()
     device = torch.device("cuda")

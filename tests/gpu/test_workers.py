@@ -1,4 +1,4 @@
-"""On CUDA: a worker of Ray Train under NCCL with bfloat16 passes, and an engine that takes its policy."""
+"""On CUDA: a worker of Ray Train under NCCL with bfloat16 passes, and an engine that loads its policy."""
 
 import asyncio
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
 
 
 async def probe_difference(out: str, result: DpoResult, full: bool) -> float:
-    """Give the policy to an engine, which holds its own log-probabilities against the trainer's."""
+    """Give the policy to an engine, which compares its own log-probabilities with the trainer's."""
     section = EnginesSection(gpu_memory=0.4)
     spec = EngineSpec(
         role="policy", model="builtin:smollm2-135m", base_id="base", section=section, dtype="auto", context=512,

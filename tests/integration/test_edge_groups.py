@@ -1,4 +1,4 @@
-"""Groups that are out of the ordinary have a defined loss and gradient, and never one that is no number."""
+"""Unusual groups have a finite loss and a finite gradient."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ CASES = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("case", CASES)
-def test_is_a_number(case: str, loss: LossName, tmp_path: Path) -> None:
+def test_loss_and_gradients_are_finite(case: str, loss: LossName, tmp_path: Path) -> None:
     value, gradients = our_step(CASES[case], loss, False, tmp_path)
     assert value == value
     assert abs(value) < float("inf")
@@ -38,7 +38,7 @@ def test_is_a_number(case: str, loss: LossName, tmp_path: Path) -> None:
 
 
 def test_identical_candidates_are_one_and_teach_nothing(tmp_path: Path) -> None:
-    """A pair of an answer with itself: the loss is that of no preference, the gradient is zero."""
+    """A pair of an answer with itself has the loss of no preference and a gradient of zero."""
     row = {"pair_id": "p", "prompt_token_ids": PROMPT, "chosen_token_ids": [8, 9], "rejected_token_ids": [8, 9]}
     (one,) = group_pairs([{**row, "ref_chosen_logp": -3.0, "ref_rejected_logp": -3.0}])
     assert len(one.candidates) == 1
@@ -49,5 +49,5 @@ def test_identical_candidates_are_one_and_teach_nothing(tmp_path: Path) -> None:
 
 def test_an_empty_answer_has_log_probability_zero(tmp_path: Path) -> None:
     value, _ = our_step([Group(PROMPT, ((), (8,)), (Pair("p", 0, 1, 0.0, -100.0),))], "hinge", False, tmp_path)
-    # The rejected answer is far likelier than under the reference: 1 - 0.3 * (0 - (logp + 100)) is large.
+    # The rejected answer is far likelier than under the reference policy: 1 - 0.3 * (0 - (logp + 100)) is large.
     assert value > 20

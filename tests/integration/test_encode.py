@@ -1,4 +1,4 @@
-"""Texts of preferences become the token ids that TRL makes of them."""
+"""Texts of preferences are encoded to the token ids that TRL's own encoding gives."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def test_encodes_as_trl_does(form: Any, model_folder: str, tmp_path: Path) -> No
             assert ours[f"{name}_token_ids"] == theirs[f"{name}_ids"]
 
 
-def test_a_prompt_of_which_no_token_is_left_is_refused(model_folder: str) -> None:
+def test_a_prompt_without_tokens_is_refused(model_folder: str) -> None:
     """Nothing would predict the first token of its answers."""
     row = Preference("pairs.jsonl:3", "x", "a", "b", None, "ai", None, None)
     with pytest.raises(UserError, match=r"^pairs.jsonl:3: prompt: .* got 'x'$"):

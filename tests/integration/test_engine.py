@@ -1,4 +1,4 @@
-"""A real vLLM engine: what it samples, what it scores, and that new weights are the ones that answer."""
+"""A real vLLM engine: its samples, its scores, and that it answers with new weights after an update."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_judges_samples_repeat_with_their_seed(engine: VllmEngine) -> None:
     assert len(set(texts)) > 1
 
 
-def test_a_judges_json_is_held_to_its_schema_beside_other_requests(engine: VllmEngine) -> None:
+def test_a_judges_json_fits_its_schema_beside_other_requests(engine: VllmEngine) -> None:
     front = PairwiseJson(kind="pairwise", verdict="json", reason=False, tie_choice="neither")
     asked = [engine.chat(ChatRequest(MESSAGES, 24, 1.0, seed, front.answer_schema)) for seed in range(6)]
     beside = engine.chat(ChatRequest(MESSAGES, 8))
@@ -104,7 +104,7 @@ def test_choices_have_the_logprobs_of_exactly_their_tokens(engine: VllmEngine, m
     assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
 
 
-def test_comparisons_of_a_prompt_compute_what_they_share_once(engine: VllmEngine) -> None:
+def test_comparisons_of_a_prompt_compute_their_shared_tokens_once(engine: VllmEngine) -> None:
     engine.update(PolicyWeights("empties the cache", "base"), "").result(60)
     question = " ".join(f"item {number}" for number in range(60))
     asked = [[{"role": "user", "content": f"{question}\nAnswer {name}."}] for name in ("one", "two", "three", "four")]
@@ -126,7 +126,7 @@ def test_scores_are_the_trainers(engine: VllmEngine, model: torch.nn.Module) -> 
     assert scored == pytest.approx(logps(model, tokens)[29:], abs=2e-3)
 
 
-def test_prompt_beyond_the_context_is_a_failure_that_says_so(engine: VllmEngine) -> None:
+def test_a_prompt_beyond_the_context_is_a_failure_with_its_reason(engine: VllmEngine) -> None:
     long = [{"role": "user", "content": "word " * 500}]
     reply = engine.sample(SampleRequest("long", long, max_tokens=8)).result(60)
     assert reply.candidates == []
@@ -175,7 +175,7 @@ def test_full_weights_reload_with_their_tied_head(
                 parameter.add_(0.02 * parameter.std() * torch.randn_like(parameter))
         changed.save_pretrained(tmp_path / "full")
         tokens = list(range(1000, 1030))
-        # What the engine has computed for the old weights must not answer for the new.
+        # The prefix cache of the old weights must not serve the new ones.
         engine.score(ScoreRequest(tokens, 1)).result(60)
         probe = Probe(tokens, logps(changed, tokens))
         assert (

@@ -1,4 +1,4 @@
-"""`submit`, `status`, `logs` and `stop` against a real Ray head that wants a token."""
+"""`submit`, `status`, `logs` and `stop` against a real Ray head that requires a token."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def head() -> Iterator[Head]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A recipe that a run refuses in seconds: everything is there but its model."""
+    """A recipe that a run refuses in seconds, because its model does not exist."""
     (tmp_path / "questions.jsonl").write_text('{"question": "What was revenue?", "gold_answer": "5"}\n')
     (tmp_path / "small.yaml").write_text(
         "name: small\n"
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_job_runs_the_recipe_and_ends_as_it_ends(head: Head, project: Path) -> None:
+def test_a_job_runs_the_recipe_and_fails_with_its_message(head: Head, project: Path) -> None:
     followed = head.rlaif("submit", "small.yaml", "--follow", "--json", folder=project)
     assert followed.returncode == 1
     assert json.loads(followed.stdout)["status"] == "FAILED"
@@ -55,7 +55,7 @@ def test_a_job_runs_the_recipe_and_ends_as_it_ends(head: Head, project: Path) ->
     assert "/no/such/model" in head.rlaif("logs", "rlaif-small").stdout
 
 
-def test_a_job_goes_on_until_it_is_stopped(head: Head) -> None:
+def test_a_job_runs_until_it_is_stopped(head: Head) -> None:
     _submit_sleep(head, "rlaif-sleep")
     following = subprocess.Popen(
         [sys.executable, "-m", "rlaif", "logs", "rlaif-sleep", "--follow", "--address", head.address],
@@ -91,7 +91,7 @@ def _submit_sleep(head: Head, name: str, **metadata: str) -> None:
 
 
 def _with_client(head: Head, code: str, *words: str) -> str:
-    """Run a line of Python that has Ray's own `client` of the job API, and return what it prints."""
+    """Run a line of Python with Ray's own `client` of the job API, and return its output."""
     start = "import sys; from ray.job_submission import JobSubmissionClient; "
     start += "client, words = JobSubmissionClient(sys.argv[1]), sys.argv[2:]; "
     command = [sys.executable, "-c", start + code, head.address, *words]
@@ -100,7 +100,7 @@ def _with_client(head: Head, code: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64])
-def test_a_head_that_refuses_the_token_says_where_one_goes(head: Head, tmp_path: Path, token: str) -> None:
+def test_a_refused_token_is_an_error_that_names_its_variable(head: Head, tmp_path: Path, token: str) -> None:
     refused = head.rlaif("status", RAY_AUTH_MODE="", RAY_AUTH_TOKEN=token, HOME=str(tmp_path))
     assert refused.returncode == 2
     assert "RAY_AUTH_TOKEN" in refused.stderr
@@ -108,21 +108,21 @@ def test_a_head_that_refuses_the_token_says_where_one_goes(head: Head, tmp_path:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_job_that_is_not_there_is_wrong_use(head: Head) -> None:
+def test_an_unknown_job_is_wrong_use(head: Head) -> None:
     for verb in (["status", "nope"], ["logs", "nope"], ["logs", "nope", "--follow"], ["stop", "nope"]):
         refused = head.rlaif(*verb)
         assert refused.returncode == 2
         assert "no such job" in refused.stderr
 
 
-def test_a_run_that_a_job_works_on_is_not_given_another(head: Head, project: Path) -> None:
+def test_a_run_of_a_running_job_is_not_submitted_again(head: Head, project: Path) -> None:
     _submit_sleep(head, "rlaif-taken", rlaif_run="small", rlaif_runs="/taken")
     refused = head.rlaif("submit", "small.yaml", "--runs", "/taken", folder=project)
     assert refused.returncode == 2
     assert "rlaif-taken works on this run (/taken/small)" in refused.stderr
     head.rlaif("stop", "rlaif-taken")
     assert head.rlaif("logs", "rlaif-taken", "--follow").returncode == 1
-    # One that has ended does not stand in the way, and the id of a job finds its run.
+    # A job that has ended does not block a new one, and a job's id finds its run.
     again = head.rlaif("submit", "small.yaml", "--runs", "/taken", "--json", folder=project)
     assert again.returncode == 0, again.stderr
     job = json.loads(again.stdout)["job"]
@@ -133,30 +133,30 @@ def test_a_run_that_a_job_works_on_is_not_given_another(head: Head, project: Pat
 SECRET = "a-key-that-nobody-else-writes-2f6c1b"
 
 
-def test_a_variable_reaches_the_driver_and_stands_nowhere(head: Head, project: Path) -> None:
+def test_a_variable_reaches_the_driver_and_is_written_nowhere(head: Head, project: Path) -> None:
     given = {"OUR_KEY": SECRET}
     ended = head.rlaif("submit", "small.yaml", "--env", "OUR_KEY", "--follow", "--json", folder=project, **given)
-    # It took its variables, and then it was the run: its own reason ends it.
+    # The driver has read its variables and started the run, which ends for its own reason.
     assert "/no/such/model: no such directory" in ended.stderr
     assert SECRET not in ended.stdout + ended.stderr
-    told = _with_client(head, "print([job.dict() for job in client.list_jobs()])")
-    assert "rlaif_run" in told
-    assert SECRET not in told
+    listed = _with_client(head, "print([job.dict() for job in client.list_jobs()])")
+    assert "rlaif_run" in listed
+    assert SECRET not in listed
     time.sleep(2)
     files = [path for path in head.folder.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_a_variable_is_taken_once(head: Head) -> None:
+def test_a_variable_is_read_once(head: Head) -> None:
     put = "from rlaif.jobs.secrets import put; print(put(client, {'OUR_KEY': words[0]}), end='')"
-    place = _with_client(head, put, SECRET)
-    assert SECRET not in place
+    path = _with_client(head, put, SECRET)
+    assert SECRET not in path
     code = (
         "import sys, hashlib; from rlaif.jobs.secrets import take; "
         "print(hashlib.sha256(take(sys.argv[1])['OUR_KEY'].encode()).hexdigest()); take(sys.argv[1])"
     )
-    entry = shlex.join(["python", "-c", code, place])
+    entry = shlex.join(["python", "-c", code, path])
     submit = "client.submit_job(entrypoint=words[0], submission_id='rlaif-taking', "
     submit += "runtime_env={'py_modules': [words[1]]})"
     _with_client(head, submit, entry, str(ROOT / "rlaif"))

@@ -1,4 +1,4 @@
-"""A pool of real engines in real actors: what a dead engine costs."""
+"""A pool of real engines in real actors, and the cost of an engine that dies."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ def make_pool(events: list[AnyEvent], model: str = "builtin:smollm2-135m") -> En
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else() -> None:
+def test_an_engine_killed_in_the_middle_costs_its_prompts_one_retry() -> None:
     events: list[AnyEvent] = []
 
     async def work() -> list[tuple[Any, int]]:
@@ -55,7 +55,7 @@ def test_engine_killed_in_the_middle_costs_its_prompts_a_retry_and_nothing_else(
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_engine_that_cannot_start_says_why() -> None:
+def test_an_engine_that_cannot_start_gives_its_reason() -> None:
     async def work() -> None:
         pool = make_pool([], model="/no/such/model")
         try:
@@ -89,7 +89,7 @@ def test_choices_of_one_prompt_come_back_in_order() -> None:
 
 
 class Fragile:
-    """A real actor whose process dies of one prompt, and answers every other one after a while."""
+    """A real actor whose process dies at one prompt, and answers every other one after a delay."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -106,7 +106,7 @@ class Fragile:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_a_prompt_that_kills_its_engine_fails_and_takes_no_other_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_that_kills_its_engine_fails_and_the_others_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     monkeypatch.setattr(

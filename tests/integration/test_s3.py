@@ -30,16 +30,16 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.stop()
 
 
-def test_every_prompt_is_in_the_store_once(bucket: str) -> None:
+def test_every_question_is_in_the_store_once(bucket: str) -> None:
     engines, judge = Engines(), Judge()
     dispatch(f"{bucket}/run", 40, engines, judge)
     once(f"{bucket}/run", 40)
-    # A second start finds all of it and asks nobody.
+    # A second start finds everything done and samples nothing.
     dispatch(f"{bucket}/run", 40, engines, judge)
     assert set(engines.asked.values()) == set(judge.asked.values()) == {1}
 
 
-def test_a_write_that_fails_loses_and_doubles_nothing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_loses_and_repeats_nothing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from rlaif.store import shards
 
     written, number = shards.write_table, 0

@@ -1,4 +1,4 @@
-"""A reward model's training: what is read, split, cut, trained and saved is what the reward-model judge then scores."""
+"""A reward model's training: its data, its split, its steps, and the saved model as a judge."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ def test_a_runs_pairs_and_text_preferences_are_read(tmp_path: Path) -> None:
     (pair,) = read.pairs
     assert (read.form, pair.source, read.labels) == ("preferences", "ai", ())
     assert pair.conversations()[0] == [*chat, {"role": "assistant", "content": "seven"}]
-    # A text is a question, which the prompt file puts.
+    # A prompt that is a text is a question; the template makes the chat.
     text = tmp_path / "texts.jsonl"
     text.write_text(json.dumps({"prompt": "question w1", "chosen": " seven", "rejected": " none"}) + "\n")
     (pair,) = read_pairs(str(text), ANSWER).pairs
@@ -135,7 +135,7 @@ def test_the_split_is_of_questions_and_the_same_in_any_order(questions: list[str
     assert len(out) == (max(1, round(share * len(distinct))) if share > 0 else 0)
 
 
-def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
+def test_a_split_without_training_questions_is_refused() -> None:
     with pytest.raises(UserError, match="all 1 questions would be held out"):
         held_out(["q", "q"], 0.2, 0)
     assert held_out(["q"], 0.0, 0) == frozenset()
@@ -147,7 +147,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     limit=st.integers(10, 50),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_context_loses_its_beginning_and_no_more_than_must_be(
+def test_a_context_loses_its_beginning_and_no_more_than_necessary(
     base: str, length: int, answers: tuple[int, int], limit: int
 ) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
@@ -167,7 +167,7 @@ def test_a_context_loses_its_beginning_and_no_more_than_must_be(
     else:
         assert (encoded.cut, encoded.too_long) == (["x"], [])
         rows = [encoded.rows[0]["chosen_ids"], encoded.rows[0]["rejected_ids"]]
-        # Of one token a word, a cut is exact; both answers are whole, and both see the same question.
+        # With one token a word the cut is exact; both answers are whole and see the same question.
         assert max(map(len, rows)) == limit
         assert [len(one) - len(two) for one, two in zip(whole, rows, strict=True)] == [max(map(len, whole)) - limit] * 2
         assert [ids[-3:] for ids in rows] == [ids[-3:] for ids in whole]
@@ -179,7 +179,7 @@ def test_an_answer_cannot_end_its_turn() -> None:
 
 
 @pytest.mark.parametrize("overrides", [[], ["training.lora.rank=4", "training.lora.alpha=16"]])
-def test_the_trained_model_is_a_judge_that_prefers_what_people_did(
+def test_the_trained_model_is_a_judge_that_prefers_as_people_do(
     tmp_path: Path, base: str, overrides: list[str]
 ) -> None:
     read = read_pairs(write(tmp_path, labels(64)), ANSWER)
@@ -200,7 +200,7 @@ def test_the_trained_model_is_a_judge_that_prefers_what_people_did(
     assert (decision.status, (decision.preference or 1.0) < 0.3) == ("ok", True)
 
 
-def test_the_judge_scores_the_very_tokens_that_were_trained_on(tmp_path: Path, base: str) -> None:
+def test_the_judge_scores_the_tokens_that_were_trained_on(tmp_path: Path, base: str) -> None:
     read = read_pairs(write(tmp_path, labels(4)), ANSWER)
     trained(tmp_path, base, list(read.pairs))
     folder = str(tmp_path / "model")
@@ -247,7 +247,7 @@ def test_held_out_pairs_are_right_only_where_the_chosen_answer_scores_higher(tmp
     assert (measured.failed, measured.accuracy) == (("l3",), 0.25)
 
 
-def test_the_hash_of_pairs_is_of_what_they_say(tmp_path: Path) -> None:
+def test_the_hash_of_pairs_depends_on_their_texts_and_order(tmp_path: Path) -> None:
     pairs = read_pairs(write(tmp_path, labels(2)), ANSWER).pairs
     assert pairs_sha(pairs) == pairs_sha(read_pairs(write(tmp_path, labels(2)), ANSWER).pairs)
     assert pairs_sha(pairs) != pairs_sha(pairs[::-1])
@@ -263,7 +263,7 @@ def test_the_hash_of_pairs_is_of_what_they_say(tmp_path: Path) -> None:
         ("policy.model=x", "policy: unknown key"),
     ],
 )
-def test_settings_are_held_to_their_keys(override: str, message: str) -> None:
+def test_wrong_settings_are_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=f"--set: {message}"):
         parse_overrides(RewardSettings, [override])
 

@@ -115,7 +115,7 @@ def test_saved_policy_is_the_one_whose_id_is_reported(alone: DpoResult, folder: 
     assert set(alone.files) == {path.name for path in (folder / "alone").iterdir()}
 
 
-def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkpoint(
+def test_a_loss_of_nan_stops_with_its_pairs_and_keeps_the_last_checkpoint(
     driver: Driver, folder: Path, tmp_path: Path
 ) -> None:
     wild = job(folder, "wild").settings.model_copy(
@@ -127,8 +127,10 @@ def test_a_loss_that_is_no_number_stops_with_its_pairs_and_keeps_the_last_checkp
     assert (tmp_path / "checkpoints" / "checkpoint-1" / "trainer_state.json").is_file()
 
 
-def test_an_engine_with_a_large_mismatch_is_not_the_reference(driver: Driver, folder: Path, tmp_path: Path) -> None:
-    """References of -100 nats, whatever the answer: the trainer finds that they do not match, and computes its own."""
+def test_after_a_large_mismatch_the_trainer_computes_the_reference(
+    driver: Driver, folder: Path, tmp_path: Path
+) -> None:
+    """With references of -100 nats for every answer the trainer finds a mismatch and computes its own."""
     write_pairs(tmp_path / "pairs.parquet", logp=-100.0)
     previous = job(folder, "mismatch").settings.model_copy(update={"reference": "previous"})
     result = driver.run(job(folder, "mismatch", rows=str(tmp_path / "pairs.parquet"), settings=previous))
@@ -147,8 +149,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_finds_its_referenc
     assert again.policy_id == alone.policy_id
 
 
-def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, folder: Path, tmp_path: Path) -> None:
-    """Killed after its third step of eight: the weights are those of an undisturbed training, bit for bit."""
+def test_a_killed_worker_continues_from_its_checkpoint(driver: Driver, folder: Path, tmp_path: Path) -> None:
+    """After a kill at the third of eight steps the weights equal those of an undisturbed training, bit for bit."""
     long = job(folder, "long").settings.model_copy(update={"epochs": 4, "checkpoint_steps": 1})
     undisturbed = driver.run(job(folder, "undisturbed", settings=long))
     seen: list[float] = []
@@ -162,7 +164,7 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, fol
             for worker in workers:
                 worker.kill()
 
-    # As in an object store: what the killed worker had on its disk is of no use to the next one.
+    # As with an object store, the next worker cannot read the killed worker's disk.
     disturbed = job(folder, "disturbed", settings=long, checkpoints=f"local://{tmp_path}/checkpoints")
     result = driver.watch(disturbed, on_step)
     assert len(killed) == 1
@@ -170,9 +172,9 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint(driver: Driver, fol
     assert result.policy_id == undisturbed.policy_id
 
 
-def test_two_workers_train_what_one_does(driver: Driver, alone: DpoResult, folder: Path, tmp_path: Path) -> None:
-    """The reference pass, too, is shared out between them: no reference is stored beside these pairs."""
-    driver.stop()  # It has a CPU that the two need.
+def test_two_workers_train_the_weights_of_one(driver: Driver, alone: DpoResult, folder: Path, tmp_path: Path) -> None:
+    """They share the reference pass too, because no reference is stored beside these pairs."""
+    driver.stop()  # It holds a CPU that the two need.
     write_pairs(tmp_path / "pairs.parquet")
     two = Driver(workers=2)
     together = two.run(job(folder, "together", rows=str(tmp_path / "pairs.parquet")))

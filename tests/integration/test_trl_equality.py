@@ -1,4 +1,4 @@
-"""Loss and gradients are TRL's, pair by pair: for every loss, any shape of groups, packed, padded, with an adapter."""
+"""Loss and gradients equal TRL's for every loss and any groups, with and without an adapter."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ tokens = st.integers(3, 96)
 
 @st.composite
 def groups_of(draw: st.DrawFn) -> list[Group]:
-    """One to four prompts, each with two to five candidates and any pairs among them, references near the policy's."""
+    """One to four prompts, each with two to five candidates and any pairs among them, references near it."""
     groups = []
     for number in range(draw(st.integers(1, 4))):
         prompt = tuple(draw(st.lists(tokens, min_size=1, max_size=20)))
@@ -41,7 +41,7 @@ def model_with(adapter: bool) -> Any:
     if not adapter:
         return model
     torch.manual_seed(1)
-    # Not peft's zeros, at which half of the gradients vanish.
+    # peft initializes with zeros, at which half of the gradients vanish.
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     return get_peft_model(model, config)
 
@@ -60,7 +60,7 @@ def trl_step(groups: list[Group], loss: LossName, adapter: bool, folder: Path) -
 def our_step(
     groups: list[Group], loss: LossName, adapter: bool, folder: Path, **changes: Any
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """All groups as one optimizer step, in as many packs as 60 tokens a pack make of it."""
+    """All groups as one optimizer step, in packs of at most 60 tokens."""
     plan = plan_training(groups, epochs=1, groups_per_step=len(groups), max_tokens=60, workers=1, seed=0)
     assert plan.steps == 1
     smoothing = 0.1 if loss == "robust" else 0.0
@@ -120,7 +120,7 @@ def test_smoothed_sigmoid_is_the_mixture_of_both_labels(folder: Path) -> None:
     )
 
 
-def test_a_weight_of_two_is_a_pair_that_stands_twice(folder: Path) -> None:
+def test_a_weight_of_two_equals_a_pair_that_occurs_twice(folder: Path) -> None:
     pairs = (Pair("a", 0, 1, -9.0, -5.0, weight=2.0), Pair("b", 0, 2, -9.0, -4.0))
     weighed = [Group((5, 6, 7), ((8, 9), (10,), (11,)), pairs)]
     twice = [Group((5, 6, 7), ((8, 9), (10,), (11,)), (pairs[0], pairs[0], pairs[1]))]

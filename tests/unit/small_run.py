@@ -1,4 +1,4 @@
-"""A small, complete run directory in the store's real schemas, for tests of what reads one.
+"""A small, complete run directory in the store's real schemas, for tests of its readers.
 
 Two rounds: policy 1 was promoted, policy 2 was not. The judge is a panel of the exact check and a model.
 """
@@ -57,17 +57,17 @@ class SmallRun:
     """Writes a run directory.
 
     Args:
-        place: its folder.
+        root: its folder.
         prompts: training questions a round.
         heldout: held-out questions.
-        references: whether the questions have a reference answer.
+        references: whether the questions have a gold answer.
         rounds: rounds to write, all stages done.
     """
 
     def __init__(
-        self, place: Path, prompts: int = 20, heldout: int = 24, references: bool = True, rounds: int = 2, seed: int = 0
+        self, root: Path, prompts: int = 20, heldout: int = 24, references: bool = True, rounds: int = 2, seed: int = 0
     ) -> None:
-        self.run = RunDir(str(place))
+        self.run = RunDir(str(root))
         self.draw = random.Random(seed)
         self.references = references
         self.clock = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
@@ -294,8 +294,8 @@ class SmallRun:
         ).write(directory.path("training.json"))  # fmt: skip
         directory.mark(TrainStage(steps=11, pairs=pairs, seconds=128.4))
 
-    def _evaluate(self, place: str, number: int, first: list[dict[str, Any]] | None) -> Any:
-        folder = self.run.path("initial") if first is None else place
+    def _evaluate(self, root: str, number: int, first: list[dict[str, Any]] | None) -> Any:
+        folder = self.run.path("initial") if first is None else root
         quality = (0.35, 0.6, 0.45)[min(number, 2)]
         rows = []
         for index, question in enumerate(self.heldout):
@@ -332,28 +332,28 @@ class SmallRun:
         return rows if first is None else number == 1
 
 
-def cut(place: Path, number: int, stage: str) -> None:
-    """Leave a run as a kill leaves it that came before a stage of a round was marked: later files are not there."""
+def cut(root: Path, number: int, stage: str) -> None:
+    """Remove a stage's mark and all later files, as if the run had been killed there."""
     made = {
         "sample": ["candidates", "failures"], "judge": ["verdicts"], "pairs": ["pairs.parquet"],
         "train": ["policy", "policy.json", "training.json"],
         "evaluate": ["evaluation.json", "answers.parquet", "predictions.csv"], "promote": [],
     }  # fmt: skip
     later: tuple[Stage, ...] = STAGES[STAGES.index(stage) :]  # type: ignore[arg-type]
-    folder = place / f"round-{number:03d}"
+    folder = root / f"round-{number:03d}"
     for name in (name for entry in later for name in made[entry]):
         remove(folder / name)
-    for path in place.glob("round-*"):
+    for path in root.glob("round-*"):
         if int(path.name.removeprefix("round-")) > number:
             remove(path)
-    record = RunDir(str(place)).round(number).record()
+    record = RunDir(str(root)).round(number).record()
     stages = record.stages.model_copy(update=dict.fromkeys(later))
     record.model_copy(update={"stages": stages}).write(str(folder / "manifest.json"))
-    RunDir(str(place)).set_state("running")
+    RunDir(str(root)).set_state("running")
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder that may not be there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""What is computed at the answers' positions alone, and the models that it is not tried with."""
+"""The last MLP and the head run at the answers' positions only; some models are left unchanged."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def test_gradient_checkpointing_computes_the_same_positions_again() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_an_mlp_that_mixes_positions_is_left_alone() -> None:
+def test_an_mlp_that_mixes_positions_is_left_unchanged() -> None:
     class Mixing(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + x.mean(1, keepdim=True)

@@ -36,7 +36,7 @@ def test_examples_in_the_readme_hold() -> None:
         assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_every_public_name_is_there_and_documented() -> None:
+def test_every_public_name_exists_and_is_documented() -> None:
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__doc__, name
         assert name in dir(rlaif)

@@ -1,4 +1,4 @@
-"""Attacks: what our own prompts make of an answer that carries one, and what a judge that repeats it is read as."""
+"""Attacks: our own templates quote an attacked answer whole, and a judge that repeats it gives no verdict."""
 
 import re
 
@@ -20,7 +20,7 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS)
 
 
 def shown(prompt: PromptTemplate, answer: str) -> tuple[str, str]:
-    """Return the system's and the user's message with an answer in each place in turn, the other one plain."""
+    """Return the system message, and the user messages with the answer as each of the shown answers in turn."""
     names = [name for name in ("answer_a", "answer_b", "answer") if name in prompt.uses]
     extra = {"principle": "Be right."} if "principle" in prompt.uses else {}
     systems, users = set(), []
@@ -55,7 +55,7 @@ def test_no_line_of_an_attacked_answer_leaves_its_quotation(attack: str) -> None
 
 
 @each_attack
-def test_no_marker_of_a_role_survives_and_no_template_is_filled_in(attack: str) -> None:
+def test_no_role_marker_survives_and_no_template_is_rendered(attack: str) -> None:
     for prompt in PROMPTS:
         _, content = shown(prompt, ATTACKS[attack](ANSWER))
         assert not MARKER.search(content)
@@ -64,7 +64,7 @@ def test_no_marker_of_a_role_survives_and_no_template_is_filled_in(attack: str) 
 
 
 @each_attack
-def test_a_judge_that_repeats_an_attacked_answer_has_given_no_verdict(attack: str) -> None:
+def test_a_judge_that_repeats_an_attacked_answer_gives_no_verdict(attack: str) -> None:
     fronts = [
         prompt.front_matter
         for prompt in PROMPTS

@@ -1,4 +1,4 @@
-"""However attention over groups is computed, a candidate has the log-probability that it has alone."""
+"""With every kind of attention over groups a candidate has the log-probability that it has alone."""
 
 from typing import Any
 
@@ -40,8 +40,8 @@ def test_candidates_are_scored_as_if_alone(kind: Any) -> None:
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_block_mask_is_the_dense_mask_and_filler_sees_itself_alone() -> None:
-    """FlexAttention itself runs on CUDA; this tests the mask that it is given."""
+def test_the_block_mask_is_the_dense_mask_and_filler_sees_only_itself() -> None:
+    """FlexAttention itself runs on CUDA; this tests its mask."""
     layout = pack_row(GROUPS).layout
     length = len(layout.group)
     block_mask = layout.block_mask()
@@ -59,7 +59,7 @@ def test_groups_of_a_row_do_not_see_each_other() -> None:
     assert together == pytest.approx(apart, abs=1e-5)
 
 
-def test_a_model_that_keeps_its_arguments_from_its_attention_gets_a_dense_mask() -> None:
+def test_a_model_that_drops_attention_arguments_gets_a_dense_mask() -> None:
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=64)).eval()
     kind = set_attention(model, on_gpu=False)
@@ -86,7 +86,7 @@ def test_a_window_is_found_and_a_group_beyond_it_refused() -> None:
         check_lengths([group], model)
 
 
-def test_layers_that_are_no_attention_are_refused() -> None:
+def test_layers_other_than_attention_are_refused() -> None:
     config = MistralConfig(num_hidden_layers=2)
     config.layer_types = ["full_attention", "linear_attention"]
     with pytest.raises(ValueError, match="layers of type linear_attention"):
@@ -103,7 +103,7 @@ def test_token_log_probabilities_and_their_gradient(dtype: torch.dtype) -> None:
     expected = plain.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
     expected.backward(upstream)
     leaf = logits.clone().requires_grad_()
-    # Through an operation of its own, as a model's head is: the gradient is written over its result.
+    # The gradient is written over the operation's result, as over a head's logits.
     found = token_logps(leaf * 1.0, targets)
     found.backward(upstream)
     assert torch.allclose(found, expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What is asked wrongly ends with exit code 2 and one line that names the fault; nothing starts and nothing is lost."""
+"""Wrong use ends with exit code 2 and one line that names the fault; nothing starts and nothing is lost."""
 
 import errno
 from collections import namedtuple
@@ -96,7 +96,7 @@ def test_a_model_that_does_not_exist(here: Path, model: str) -> None:
 
 
 def test_a_run_directory_of_another_recipe(here: Path) -> None:
-    """Named are the keys that differ, and keys that the run's own version of rlaif did not know are not among them."""
+    """The error names the keys that differ, but no key that the run's own version of rlaif did not know."""
     older = yaml.safe_load(dump_recipe(load_recipe("mine.yaml", ["training.beta=0.5"])))
     del older["training"]["human_weight"]
     begun = here / "runs" / "mine"
@@ -112,7 +112,7 @@ def test_a_run_directory_of_another_recipe(here: Path) -> None:
     assert "human_weight" not in refused.stderr
 
 
-def test_a_place_of_runs_that_is_no_folder(here: Path) -> None:
+def test_a_path_of_runs_that_is_not_a_folder(here: Path) -> None:
     assert_refused(run("--runs", "train.jsonl"), ": cannot write to ", "train.jsonl; name another folder with --runs")
 
 
@@ -134,12 +134,12 @@ def test_predicting(here: Path, words: list[str], says: str) -> None:
 
 def test_a_full_disk_before_the_start(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda place: usage(10**9, 10**9, 0))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 0))
     assert_refused(run(), "0 MiB free")
 
 
 def test_a_disk_that_is_full_when_the_run_is_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system refuses the first write; neither Ray nor a model is needed to come as far as that."""
+    """The system refuses the first write, before Ray or a model starts."""
     monkeypatch.setattr("rlaif.rounds.run.ray_cluster", lambda *_: nullcontext())
     monkeypatch.setattr("rlaif.rounds.run.resolve_model", lambda *_: str(here))
     with full_disk(100):
@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_when_the_run_is_written(here: Path, monkeypatch: py
     assert [path.name for path in (here / "runs" / "mine").iterdir()] == [".lock"]
 
 
-def test_a_disk_that_fills_up_on_the_way(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_during_the_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(here / "runs" / "mine" / "shard"))
 

@@ -1,4 +1,4 @@
-"""`check_judge`: every fault of a judge file or prompt file with its file and line; none in the files that we ship."""
+"""`check_judge`: it finds every fault of a judge or prompt file with its line, and none in the shipped files."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_orders_that_render_alike_are_a_fault(tmp_path: Path, swapped: str) -> N
     assert found == ["p.md:8: both orders of the answers render alike, so the judge cannot tell which is which"]
 
 
-def test_what_is_shared_must_stand_first(tmp_path: Path) -> None:
+def test_shared_text_must_come_first(tmp_path: Path) -> None:
     body = (
         "{% block user %}\n{{ question }}\n{{ answer_a }}\n{{ context }}\n{{ answer_b }}\n"
         "{% if reference %}\n{{ reference }}\n{% endif %}\n{{ rubric }}\n{% endblock %}\n"
@@ -76,13 +76,13 @@ def test_what_is_shared_must_stand_first(tmp_path: Path) -> None:
     assert [finding[:15] for finding in findings(tmp_path, PAIR + system)] == ["p.md:9: questio"]
 
 
-def test_a_principle_is_not_shared_and_stands_after_what_is(tmp_path: Path) -> None:
+def test_a_principle_is_not_shared_and_comes_after_the_shared_text(tmp_path: Path) -> None:
     head = "{% block user %}\n{{ principle }}\n{{ question }}\n{{ answer_a }}\n{{ answer_b }}\n{% endblock %}\n"
     judge = "kind: llm\nprompt: ./p.md\nprinciples: [x, y]\n"
     assert [finding[:16] for finding in findings(tmp_path, PAIR + head, judge)] == ["p.md:8: question"]
 
 
-def test_a_rated_answer_stands_last_too(tmp_path: Path) -> None:
+def test_a_rated_answer_comes_last_too(tmp_path: Path) -> None:
     front = "---\nkind: pointwise\nverdict: score\nscale: [1, 5]\n---\n"
     body = "{% block user %}\n{{ answer }}\n{{ question }}\n{% endblock %}\n"
     assert [finding[:16] for finding in findings(tmp_path, front + body)] == ["p.md:8: question"]
@@ -106,7 +106,7 @@ def test_a_judge_files_faults_are_found_with_those_of_its_prompt(tmp_path: Path)
     assert found == "j.yaml:3: judges.0: ./nonesuch.yaml: no such file"
 
 
-def test_a_name_that_is_neither_is_said() -> None:
+def test_an_unknown_name_is_reported() -> None:
     with pytest.raises(UserError, match="nonesuch: no judge by that name"):
         check_judge("nonesuch")
     assert check_judge("answer") == []

@@ -1,4 +1,4 @@
-"""The command line's edge: exit codes, one line a person can act on, and a start that does not keep one waiting."""
+"""The command line's edge: exit codes, one line that a person can act on, and a fast start."""
 
 import errno
 import json
@@ -129,7 +129,7 @@ def test_plan_prints_tables_that_fit_a_terminal(monkeypatch: pytest.MonkeyPatch)
     assert "…" not in shown.stdout
 
 
-def test_a_job_gets_an_id_that_the_cluster_never_had() -> None:
+def test_a_job_gets_an_unused_id() -> None:
     assert free_id("tatqa", []) == "rlaif-tatqa"
     assert free_id("tatqa", ["rlaif-tatqa", None, "rlaif-tatqa-2", "raysubmit_x"]) == "rlaif-tatqa-3"
 
@@ -160,7 +160,7 @@ def _recipe(*overrides: str) -> Recipe:
     return load_recipe("tatqa", [*paths, *overrides])
 
 
-def test_a_bundle_means_what_the_recipe_means_here(
+def test_a_bundled_recipe_means_the_same_as_here(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = _folder(tmp_path)
@@ -211,7 +211,7 @@ def _leave_out_questions(project: Path) -> str:
         (_leave_out_questions, "train.jsonl: no such file"),
     ],
 )
-def test_what_the_cluster_could_not_find_is_refused(
+def test_files_that_the_cluster_could_not_find_are_refused(
     project: Path, tmp_path: Path, make: Callable[[Path], str], says: str
 ) -> None:
     override = make(project)

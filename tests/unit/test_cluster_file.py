@@ -1,4 +1,4 @@
-"""`--cluster FILE`: where a run goes, apart from what it is."""
+"""`--cluster FILE` replaces a recipe's `cluster` section."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_takes_the_place_of_the_recipes_own_section(here: Path) -> None:
+def test_it_replaces_the_recipes_own_section(here: Path) -> None:
     (here / "ours.yaml").write_text("cluster:\n  placement: split\n  policy: {engines: 2}\n")
     own, ours = load_recipe("llama-8b-8gpu"), load_recipe("llama-8b-8gpu", cluster="ours.yaml")
     assert (ours.cluster.placement, ours.cluster.policy.engines) == ("split", 2)
-    # Nothing of the recipe's section is left, and nothing else has changed.
+    # No key of the recipe's section is left, and no other section has changed.
     assert ours.cluster.judge.tensor_parallel == 1
     assert ours.model_copy(update={"cluster": own.cluster}) == own
 
 
-def test_a_setting_on_the_command_line_outweighs_it(here: Path) -> None:
+def test_a_setting_on_the_command_line_overrides_it(here: Path) -> None:
     (here / "ours.yaml").write_text("cluster: {policy: {engines: 2}}\n")
     assert load_recipe("tatqa", ["cluster.policy.engines=3"], "ours.yaml").cluster.policy.engines == 3
 

@@ -1,4 +1,4 @@
-"""Source to pairs with engines that answer at once: every prompt once, whatever breaks, on a disk or in a store."""
+"""From source to pairs with instant engines: every question once, despite failures, on a disk or in an object store."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ ROUND: Any = {"render": lambda question: [], "seed": 0, "round_number": 0, "prog
 
 
 class Engines:
-    """Answers at a later turn of the event loop; a prompt whose id ends in 7 cannot be sampled."""
+    """Answers in a later step of the event loop; a question whose id ends in 7 cannot be sampled."""
 
     def __init__(self, seed: int = 0) -> None:
         self.asked: Counter[str] = Counter()
@@ -75,16 +75,16 @@ def prompts(count: int) -> list[Question]:
     return [Question(f"q{number}", "?") for number in range(count)]
 
 
-def dispatch(place: str, count: int, engines: Engines, judge: Judge, in_flight: int = 6, shard: int = 3) -> None:
+def dispatch(root: str, count: int, engines: Engines, judge: Judge, in_flight: int = 6, shard: int = 3) -> None:
     sampling = SamplingSection(candidates=CANDIDATES, in_flight=in_flight, shard_questions=shard)
-    sink = RoundSink(RunDir(place).round(0), shard)
+    sink = RoundSink(RunDir(root).round(0), shard)
     dispatcher = Dispatcher(engines, judge, sink, sampling, **ROUND)
     asyncio.run(dispatcher.run(prompts(count)))
 
 
-def once(place: str, count: int) -> None:
-    """Every prompt once: its candidates and its verdict, or a failure."""
-    sink = RoundSink(RunDir(place).round(0), 1)
+def once(root: str, count: int) -> None:
+    """Assert that every question occurs once: with its candidates and its verdict, or as a failure."""
+    sink = RoundSink(RunDir(root).round(0), 1)
     ids = [prompt.id for prompt in prompts(count)]
     good, bad = [i for i in ids if not i.endswith("7")], [i for i in ids if i.endswith("7")]
     assert _rows(sink.candidates, "candidate") == sorted((i, c) for i in good for c in range(CANDIDATES))
@@ -96,12 +96,12 @@ def _rows(table: shards.ShardTable, column: str) -> list[tuple[str, int]]:
     return sorted((row["prompt_id"], row[column]) for shard in table.shards() for row in shard.to_pylist())
 
 
-def test_every_prompt_is_sampled_and_judged_once(tmp_path: Path) -> None:
+def test_every_question_is_sampled_and_judged_once(tmp_path: Path) -> None:
     engines, judge = Engines(), Judge()
     dispatch(str(tmp_path), 40, engines, judge)
     once(str(tmp_path), 40)
     assert set(engines.asked.values()) == set(judge.asked.values()) == {1}
-    # A second start finds all of it and asks nobody.
+    # A second start finds everything done and samples nothing.
     dispatch(str(tmp_path), 40, engines, judge)
     assert engines.asked.total() == 40
 
@@ -114,10 +114,10 @@ def test_every_prompt_is_sampled_and_judged_once(tmp_path: Path) -> None:
     broken=st.sets(st.integers(0, 12), max_size=4),
     seed=st.integers(0, 100),
 )
-def test_writes_that_fail_lose_and_double_nothing(
+def test_failed_writes_lose_and_repeat_nothing(
     tmp_path_factory: pytest.TempPathFactory, count: int, in_flight: int, shard: int, broken: set[int], seed: int
 ) -> None:
-    place = str(tmp_path_factory.mktemp("run"))
+    root = str(tmp_path_factory.mktemp("run"))
     written = shards.write_table
     number = 0
 
@@ -133,28 +133,28 @@ def test_writes_that_fail_lose_and_double_nothing(
         patch.setattr(shards, "write_table", write)
         for _ in range(len(broken) + 1):
             with contextlib.suppress(OSError):
-                dispatch(place, count, engines, judge, in_flight, shard)
-            _verdicts_have_candidates(place)
-    once(place, count)
+                dispatch(root, count, engines, judge, in_flight, shard)
+            _verdicts_have_candidates(root)
+    once(root, count)
 
 
-def _verdicts_have_candidates(place: str) -> None:
-    sink = RoundSink(RunDir(place).round(0), 1)
+def _verdicts_have_candidates(root: str) -> None:
+    sink = RoundSink(RunDir(root).round(0), 1)
     assert sink.verdicts.prompt_ids() <= sink.candidates.prompt_ids()
     assert not sink.candidates.prompt_ids() & sink.failures.prompt_ids()
 
 
 @settings(max_examples=15, deadline=None)
 @given(turns=st.integers(0, 60), seed=st.integers(0, 100))
-def test_a_start_that_is_cancelled_commits_what_it_has(
+def test_a_cancelled_start_commits_its_gathered_questions(
     tmp_path_factory: pytest.TempPathFactory, turns: int, seed: int
 ) -> None:
-    place = str(tmp_path_factory.mktemp("run"))
+    root = str(tmp_path_factory.mktemp("run"))
     engines, judge = Engines(seed), Judge()
 
     async def cancelled() -> None:
         sampling = SamplingSection(candidates=CANDIDATES, in_flight=4, shard_questions=2)
-        sink = RoundSink(RunDir(place).round(0), 2)
+        sink = RoundSink(RunDir(root).round(0), 2)
         dispatcher = Dispatcher(engines, judge, sink, sampling, **ROUND)
         task = asyncio.ensure_future(dispatcher.run(prompts(20)))
         for _ in range(turns):
@@ -163,22 +163,24 @@ def test_a_start_that_is_cancelled_commits_what_it_has(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         sampled = sink.candidates.prompt_ids() | sink.failures.prompt_ids()
-        # What had its reply is committed: no more than what was on its way is asked again.
+        # Questions with a reply are committed; only those in flight are sampled again.
         assert len(set(engines.asked) - sampled) <= 4
 
     asyncio.run(cancelled())
-    _verdicts_have_candidates(place)
-    dispatch(place, 20, engines, judge, 4, 2)
-    once(place, 20)
+    _verdicts_have_candidates(root)
+    dispatch(root, 20, engines, judge, 4, 2)
+    once(root, 20)
 
 
-def test_an_object_store_gets_the_same(tmp_path: Path) -> None:
-    place = f"memory://{uuid4().hex}"
-    dispatch(place, 25, Engines(), Judge())
-    once(place, 25)
+def test_an_object_store_holds_the_same(tmp_path: Path) -> None:
+    root = f"memory://{uuid4().hex}"
+    dispatch(root, 25, Engines(), Judge())
+    once(root, 25)
 
 
-def test_what_gathers_is_bounded_while_a_shard_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gathered_questions_are_bounded_while_a_shard_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     in_flight, shard, most = 8, 4, 0
     commit = sinks.RoundSink._commit
 
@@ -193,21 +195,21 @@ def test_what_gathers_is_bounded_while_a_shard_is_written(tmp_path: Path, monkey
     assert shard <= most <= shard + in_flight
 
 
-def test_a_prompt_of_another_round_is_refused(tmp_path: Path) -> None:
+def test_a_question_of_another_round_is_refused(tmp_path: Path) -> None:
     dispatch(str(tmp_path), 5, Engines(), Judge())
     with pytest.raises(WorkError, match="not one of this round's"):
         dispatch(str(tmp_path), 3, Engines(), Judge())
 
 
-def test_pairs_do_not_depend_on_the_order_in_which_prompts_finished(
+def test_pairs_do_not_depend_on_the_order_in_which_questions_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tables = []
     for seed, shard, at_once in ((0, 3, 8192), (1, 2, 4), (2, 64, 1)):
         monkeypatch.setattr(pairing, "_QUESTIONS_PER_RANGE", at_once)
-        place = str(tmp_path / str(seed))
-        dispatch(place, 30, Engines(seed), Judge(), shard=shard)
-        directory, by_id = RunDir(place).round(0), {prompt.id: prompt for prompt in prompts(30)}
+        root = str(tmp_path / str(seed))
+        dispatch(root, 30, Engines(seed), Judge(), shard=shard)
+        directory, by_id = RunDir(root).round(0), {prompt.id: prompt for prompt in prompts(30)}
         counts = write_pairs(directory, by_id, Judge(), PairsSection(), render=lambda prompt: [])
         table = shards.read_table(directory.path("pairs.parquet"))
         assert counts.pairs == counts.prompts == table.num_rows == 27
@@ -217,7 +219,7 @@ def test_pairs_do_not_depend_on_the_order_in_which_prompts_finished(
     assert tables[0].equals(tables[2])
 
 
-def test_a_table_joins_another_whose_prompts_come_in_another_order(tmp_path: Path) -> None:
+def test_a_table_joins_another_with_its_questions_in_another_order(tmp_path: Path) -> None:
     schema = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
     left, right = (shards.ShardTable(str(tmp_path / name), schema) for name in ("left", "right"))
     for ids in ("ab", "cd", "e"):

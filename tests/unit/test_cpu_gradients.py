@@ -1,4 +1,4 @@
-"""Gradients that are held are autograd's, summed over packs, and stay where they are."""
+"""Gradients in one block equal autograd's, summed over packs, and stay at their addresses."""
 
 import copy
 from pathlib import Path
@@ -24,7 +24,7 @@ SIZES = {
     "vocab_size": 61,
 }
 PADDING = 3
-# Two rows of different lengths, both with the padding token, whose row of the embedding no gradient reaches.
+# Two rows of different lengths, both with the padding token, whose embedding row gets no gradient.
 ROWS = [torch.tensor([[5, PADDING, 9, 9, 40, 7]]), torch.tensor([[8, 60, PADDING, 11]])]
 
 MODELS = {
@@ -57,7 +57,7 @@ def held(model: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("cpu_layers", [False, True], ids=["plain", "cpu_layers"])
 @pytest.mark.parametrize("name", MODELS)
-def test_are_the_sum_of_autograds(name: str, cpu_layers: bool) -> None:
+def test_gradients_are_the_sum_of_autograds(name: str, cpu_layers: bool) -> None:
     torch.manual_seed(0)
     plain = MODELS[name]()
     ours = copy.deepcopy(plain)
@@ -82,22 +82,22 @@ def test_the_row_of_padding_is_not_trained() -> None:
     assert gradient[9].any()
 
 
-def test_stay_where_they_are_and_come_back_the_same() -> None:
+def test_gradients_stay_at_their_addresses_and_repeat() -> None:
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SIZES))
     hold_cpu_gradients(model)
     backward(model)
-    places = {name: gradient.data_ptr() for name, gradient in held(model).items()}
+    addresses = {name: gradient.data_ptr() for name, gradient in held(model).items()}
     first = {name: gradient.clone() for name, gradient in held(model).items()}
     model.zero_grad()
     assert not any(gradient.any() for gradient in held(model).values())
     backward(model)
-    assert {name: gradient.data_ptr() for name, gradient in held(model).items()} == places
+    assert {name: gradient.data_ptr() for name, gradient in held(model).items()} == addresses
     for name, gradient in held(model).items():
         assert torch.equal(gradient, first[name]), name
 
 
-def test_a_step_of_several_packs_is_a_step_of_one(tmp_path: Path) -> None:
+def test_a_step_of_several_packs_equals_a_step_of_one(tmp_path: Path) -> None:
     """Two optimizer steps over the same groups: the second step's losses agree only if the first moved alike."""
     pairs = (Pair("a", 0, 1, -9.0, -5.0), Pair("b", 0, 2, -9.0, -4.0))
     groups = [Group((5, 6, 7 + n), ((8, 9), (10,), (11, 12, 13)), pairs) for n in range(4)]
@@ -119,7 +119,7 @@ def test_a_step_of_several_packs_is_a_step_of_one(tmp_path: Path) -> None:
 
 
 def test_no_pack_makes_a_matrix_as_large_as_a_weight() -> None:
-    """What a backward pass allocates at once stays below one gradient of the vocabulary's matrix."""
+    """A backward pass never allocates as much at once as one gradient of the vocabulary's matrix."""
     torch.manual_seed(0)
     sizes = {**SIZES, "vocab_size": 20_000, "tie_word_embeddings": True}
     row = ROWS[0]

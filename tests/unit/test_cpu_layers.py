@@ -21,7 +21,7 @@ SIZES = {
     "vocab_size": 64,
 }
 TOKENS = torch.arange(20).view(1, 20)
-# With how many norms and MLPs: three a layer and the last norm; in Qwen3, also the norms of queries and keys.
+# The number of norms and MLPs: three a layer and the last norm; in Qwen3 also the norms of queries and keys.
 MODELS = {
     "llama": (lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), 7),
     "qwen3": (lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8)), 11),
@@ -32,7 +32,7 @@ def made(name: str) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = MODELS[name][0]()
     with torch.no_grad():
-        # A norm's weights begin at one, where a forgotten factor would not show.
+        # A norm's initial weights are one, with which a forgotten factor would not show.
         for weight_name, weight in model.named_parameters():
             if "norm" in weight_name:
                 weight.uniform_(0.5, 1.5)
@@ -58,7 +58,7 @@ def test_gradients_are_the_same(name: str) -> None:
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
 
 
-def test_a_norm_with_weights_of_nothing_is_the_same_too() -> None:
+def test_a_norm_with_weights_of_zero_is_the_same_too() -> None:
     plain = made("llama")
     with torch.no_grad():
         plain.model.layers[0].input_layernorm.weight[3] = 0.0
@@ -70,7 +70,7 @@ def test_a_norm_with_weights_of_nothing_is_the_same_too() -> None:
         assert (ours[weight] - gradient).norm() <= 1e-5 * gradient.norm(), weight
 
 
-def test_what_has_an_adapter_is_left_alone() -> None:
+def test_layers_with_an_adapter_are_left_unchanged() -> None:
     config = LoraConfig(r=2, target_modules=["up_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     torch.manual_seed(1)
     plain = get_peft_model(made("llama"), config)
@@ -83,7 +83,7 @@ def test_what_has_an_adapter_is_left_alone() -> None:
 
 
 def test_the_last_mlp_stays_narrow() -> None:
-    """It keeps less there too, and the log-probabilities stay the same."""
+    """It keeps less too, and the log-probabilities stay the same."""
     kept, targets = torch.tensor([3, 5]), torch.tensor([7, 8])
     plain = made("llama")
     expected = plain(input_ids=TOKENS).logits[0].log_softmax(-1)[kept, targets]
@@ -95,14 +95,14 @@ def test_the_last_mlp_stays_narrow() -> None:
     assert narrow.whole.__func__.__module__ == use_cpu_layers.__module__
 
 
-def test_another_formula_is_left_alone() -> None:
+def test_another_formula_is_left_unchanged() -> None:
     """Gemma's norm multiplies by one plus its weight, and its MLP uses tanh's GELU."""
     model = Gemma2ForCausalLM(Gemma2Config(**SIZES, head_dim=8))
     assert use_cpu_layers(model) == 0
 
 
-def test_a_dropout_is_left_alone() -> None:
-    """It does nothing until the model is trained, so a trial alone would not show it."""
+def test_a_dropout_is_left_unchanged() -> None:
+    """It has no effect outside training, so a trial in evaluation mode would not show it."""
     model = made("llama").eval()
     for layer in model.model.layers:
         layer.mlp.dropout = nn.Dropout(0.5)
@@ -117,5 +117,5 @@ def test_a_model_that_is_not_on_a_cpu_is_refused(change: Any) -> None:
         change(model)
 
 
-def test_half_precision_is_left_alone() -> None:
+def test_half_precision_is_left_unchanged() -> None:
     assert use_cpu_layers(made("llama").to(torch.bfloat16)) == 0

@@ -1,6 +1,6 @@
-"""The segment kernels against one matrix product a token; a token without an adapter is left as it is.
+"""The segment kernels against one matrix product a token; a token without an adapter is left unchanged.
 
-The reference is what vLLM's own PyTorch kernels compute for tokens that have an adapter.
+vLLM's own PyTorch kernels compute the same for tokens that have an adapter.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def test_expanding(runs: list[tuple[int, int]], four: bool, add: bool, seed: int
 @settings(deadline=None, max_examples=40)
 @given(runs=runs_of, offset=st.integers(0, 6), add=st.booleans(), seed=st.integers(0, 99))
 def test_expanding_into_a_slice(runs: list[tuple[int, int]], offset: int, add: bool, seed: int) -> None:
-    """As for queries, keys and values that lie side by side in one matrix: the columns beside stay as they are."""
+    """Queries, keys and values lie side by side in one matrix: the other columns do not change."""
     torch.manual_seed(seed)
     slots = tokens_of(runs)
     inputs, weights = torch.randn(len(slots), RANK), weights_of(4, RANK, four=True)
@@ -96,7 +96,7 @@ def test_expanding_into_a_slice(runs: list[tuple[int, int]], offset: int, add: b
     torch.testing.assert_close(found, expected)
 
 
-def test_no_adapter_at_all_touches_nothing() -> None:
+def test_a_batch_without_adapters_changes_nothing() -> None:
     """vLLM's kernels read the last slot for index -1."""
     inputs, weights, output = torch.randn(5, RANK), weights_of(WIDTH, RANK, True), torch.randn(5, WIDTH)
     before = output.clone()
@@ -123,7 +123,7 @@ def test_an_output_padded_further_than_the_adapter_keeps_its_padding() -> None:
 
 
 def test_weights_of_another_type_than_the_inputs() -> None:
-    """An adapter in bfloat16 over activations in float32: multiplied as the weights are, added as the output is."""
+    """A bfloat16 adapter over float32 activations: multiplied in the weights' type, added in the output's."""
     inputs, output = torch.randn(4, INPUT), torch.zeros(4, RANK)
     weights = weights_of(RANK, INPUT, True).bfloat16()
     cpu_lora._bgmv_shrink(inputs, weights, output, torch.tensor([1, 1, 0, -1]), 2.0)

@@ -1,4 +1,4 @@
-"""From verdicts to decisions: what is not ok never becomes a preference, and swapping candidates swaps the decision."""
+"""From verdicts to decisions: only `ok` becomes a preference, and swapping candidates swaps the decision."""
 
 import math
 
@@ -54,12 +54,12 @@ def test_preference_is_the_share_of_the_first_labels_probability() -> None:
 @pytest.mark.parametrize(
     "pair", [(math.nan, -1.0), (-1.0, math.nan), (-math.inf, -math.inf), (math.inf, 0.0), (0.0, math.inf)]
 )
-def test_log_probabilities_that_are_none_give_no_preference(pair: tuple[float, float]) -> None:
+def test_malformed_log_probabilities_give_no_preference(pair: tuple[float, float]) -> None:
     assert math.isnan(preference_of(*pair))
 
 
 @given(order_verdicts())
-def test_only_ok_carries_a_preference_and_only_agreement_is_ok(verdicts: list[Verdict]) -> None:
+def test_only_ok_has_a_preference_and_only_agreement_is_ok(verdicts: list[Verdict]) -> None:
     decision = decided(*verdicts)
     if decision.status == "ok":
         assert len(verdicts) == 2
@@ -74,7 +74,7 @@ def test_only_ok_carries_a_preference_and_only_agreement_is_ok(verdicts: list[Ve
 
 
 @given(PREFERENCES, PREFERENCES)
-def test_swapping_the_candidates_turns_the_decision_around_exactly(ab: float, ba: float) -> None:
+def test_swapping_the_candidates_reverses_the_decision_exactly(ab: float, ba: float) -> None:
     decision = decided(compared("ab", "ok", ab), compared("ba", "ok", ba))
     swapped = decided(compared("ab", "ok", 1.0 - ba), compared("ba", "ok", 1.0 - ab))
     assert swapped.status == decision.status
@@ -100,19 +100,19 @@ def test_orders_that_disagree_tie(ab: float, ba: float) -> None:
         ("ok", "unparsed", "unparsed"), ("tie", "unparsed", "unparsed"), ("tie", "ok", "tie"), ("tie", "tie", "tie"),
     ],
 )  # fmt: skip
-def test_the_worse_status_of_the_two_orders_stands(one: Status, other: Status, status: Status) -> None:
+def test_the_worse_status_of_the_two_orders_counts(one: Status, other: Status, status: Status) -> None:
     ab, ba = (
         compared(order, given, 0.9 if given == "ok" else None) for order, given in zip(BOTH, (one, other), strict=True)
     )
     assert decided(ab, ba).status == status
 
 
-def test_half_a_comparison_is_an_error_and_an_absent_one_is_absent() -> None:
+def test_a_missing_order_is_an_error_and_a_missing_comparison_has_no_decision() -> None:
     assert decided(compared("ab", "ok", 0.9)).status == "error"
     assert decide_by_orders([], BOTH) == []
 
 
-def test_one_order_suffices_where_one_was_asked() -> None:
+def test_one_order_suffices_if_one_was_asked() -> None:
     (decision,) = decide_by_orders([compared("ab", "ok", 0.25)], ("ab",))
     assert (decision.status, decision.preference, decision.margin) == ("ok", 0.25, 0.5)
 

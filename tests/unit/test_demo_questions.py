@@ -45,7 +45,7 @@ def figures(question: Question) -> dict[str, float]:
     return dict(zip(years.split(" | ")[1:], values, strict=True))
 
 
-def test_a_seed_writes_the_same_questions_everywhere(train: list[Question]) -> None:
+def test_a_seed_makes_the_same_questions_everywhere(train: list[Question]) -> None:
     assert demo_questions("train", 40, seed=0) == train[:40]
     assert demo_questions("train", 40, seed=1) != train[:40]
     assert questions_sha(train[:100]) == "55f8effe5ecda2237b5da0b973e629c296ee066c389b62b7b7543403e43db0ae"

@@ -1,4 +1,4 @@
-"""What an engine is given for the hardware it is on, so that no user has to know."""
+"""An engine's options by its hardware."""
 
 import os
 from collections import namedtuple
@@ -24,7 +24,7 @@ MEMORY = namedtuple("MEMORY", "total available")
         ("flags : avx512f avx512_bf16 avx512_vnni", True),
         ("flags : avx512f amx_tile amx_bf16", True),
         ("Features : fp asimd bf16 i8mm", True),
-        # A whole word, and not a part of another.
+        # Only a whole word counts.
         ("flags : ebf16x fakeamx_bf16x", False),
         ("", False),
     ],
@@ -33,7 +33,7 @@ def test_a_cpu_has_bf16_units_or_not(flags: str, bf16: bool) -> None:
     assert has_cpu_bf16(flags) == bf16
 
 
-def test_weights_are_what_the_recipe_says_or_what_the_hardware_is_fast_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_type_of_weights_is_the_recipes_or_the_fastest_of_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     for wanted in ("float32", "bfloat16", "float16"):
         assert weights_dtype(wanted, gpu=False) == weights_dtype(wanted, gpu=True) == wanted
     assert weights_dtype("auto", gpu=True) == "bfloat16"
@@ -57,14 +57,14 @@ def test_an_engine_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "tensor_parallel_size": 1,
         "block_size": 32,
         "enable_chunked_prefill": False,
-        # A prompt of the greatest length goes in whole.
+        # The longest prompt is computed in one step.
         "max_num_batched_tokens": 2048,
         "kv_cache_memory_bytes": 2 * GIB,
     }
     assert engine_options(EnginesSection(), False, "auto", 8192, engines_on_node=1)["max_num_batched_tokens"] == 8192
 
 
-def test_an_engine_on_a_gpu_is_left_to_vllm() -> None:
+def test_vllm_chooses_the_options_on_a_gpu() -> None:
     options = engine_options(
         EnginesSection(tensor_parallel=4, gpu_memory=0.8, max_num_seqs=256), True, "auto", 4096, engines_on_node=1
     )
@@ -79,7 +79,7 @@ def test_an_engine_on_a_gpu_is_left_to_vllm() -> None:
     }
 
 
-def test_the_recipe_has_the_last_word() -> None:
+def test_the_recipe_overrides_the_hardware() -> None:
     section = EnginesSection(eager=False, kv_cache_gib=1.5, threads=3)
     for gpu in (False, True):
         options = engine_options(section, gpu, "float16", 1024, engines_on_node=8)
@@ -98,13 +98,13 @@ def test_the_cache_on_a_cpu_leaves_room_for_the_trainer(available: int, engines:
     assert cpu_kv_bytes(available, engines + 1) <= size <= cpu_kv_bytes(available + GIB, engines)
 
 
-def test_the_memory_asked_for_is_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_requested_memory_is_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: MEMORY(64 * GIB, 8 * GIB))
     assert engine_options(EnginesSection(), False, "float32", 1024, engines_on_node=1)["kv_cache_memory_bytes"] == GIB
 
 
 def test_cores_are_shared_among_the_engines_of_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that this process may use, which in a container are fewer than the machine's."""
+    """Only the cores that this process may use count; a container has fewer than the machine."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert [cpu_threads(EnginesSection(), engines) for engines in (0, 1, 2, 3, 8, 100)] == [8, 8, 4, 2, 1, 1]

@@ -1,5 +1,6 @@
-"""Sampling and judging a round: every prompt once, so many in flight, and going on after any end. Engines are played
-by coroutines that answer later; the judge and the store are the real ones."""
+"""Sampling and judging a round: every question once, at most so many in flight, and resuming after any end.
+
+Coroutines that answer later replace the engines; the judge and the store are the real ones."""
 
 import asyncio
 import errno
@@ -31,12 +32,12 @@ TOO_LONG = "prompt of 9000 tokens and an answer of up to 256 exceed the context 
 
 
 class Engines:
-    """Answers each request after a few turns of the event loop; prompts named `long-...` do not fit the context.
+    """Answers each request after a few steps of the event loop; questions named `long-...` do not fit the context.
 
     Attributes:
-        asked: how often each prompt was sampled.
-        seeds: the seed of each prompt's request.
-        most: the most requests that were on their way at once.
+        asked: how often each question was sampled.
+        seeds: the seed of each question's request.
+        most: the most requests in flight at once.
         dies_at: the request, counted from 0, at which all engines are lost; None for never.
     """
 
@@ -63,7 +64,7 @@ class Engines:
 
 
 class CountedJudge:
-    """The exact check, counting what it is asked; refuses from a prompt's number on, if told so."""
+    """The exact check, which counts its questions; it can refuse all from a given question on."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         spec = load_judge_file("reference")
@@ -87,7 +88,7 @@ class CountedJudge:
 
 
 class Seen(Silent):
-    """Keeps what it is told of the stage and the progress."""
+    """Keeps what is reported of the stage and its progress."""
 
     def __init__(self) -> None:
         self.total = self.before = self.units = 0
@@ -107,12 +108,12 @@ def numbered(count: int) -> list[Question]:
     return prompts(*(f"q{number}" for number in range(count)))
 
 
-def sink_of(place: Path, shard: int = 1) -> RoundSink:
-    return RoundSink(RunDir(str(place)).round(0), shard)
+def sink_of(root: Path, shard: int = 1) -> RoundSink:
+    return RoundSink(RunDir(str(root)).round(0), shard)
 
 
 def dispatch(
-    place: Path,
+    root: Path,
     todo: Sequence[Question],
     engines: Engines,
     judge: CountedJudge,
@@ -121,8 +122,8 @@ def dispatch(
     progress: Seen | None = None,
 ) -> RoundCounts:
     section = SamplingSection(candidates=CANDIDATES, in_flight=in_flight, shard_questions=shard)
-    engine: Any = engines  # What it needs of a pool is `sample`.
-    dispatcher = Dispatcher(engine, judge, sink_of(place, shard), section, progress=progress or Seen(), **ROUND)
+    engine: Any = engines  # Of a pool it only needs `sample`.
+    dispatcher = Dispatcher(engine, judge, sink_of(root, shard), section, progress=progress or Seen(), **ROUND)
     return asyncio.run(dispatcher.run(todo))
 
 
@@ -133,9 +134,9 @@ def _render(prompt: Question) -> list[dict[str, str]]:
 ROUND: Any = {"render": _render, "seed": 7, "round_number": 0}
 
 
-def assert_once(place: Path, todo: Sequence[Question]) -> None:
-    """Every prompt is in the store once: as all its candidates and verdicts, or as a failure."""
-    sink = sink_of(place)
+def assert_once(root: Path, todo: Sequence[Question]) -> None:
+    """Assert that every question is in the store once: with all its candidates and verdicts, or as a failure."""
+    sink = sink_of(root)
     good = [prompt.id for prompt in todo if not prompt.id.startswith("long")]
     bad = [prompt.id for prompt in todo if prompt.id.startswith("long")]
     for table, rows_each, expected in (
@@ -147,7 +148,7 @@ def assert_once(place: Path, todo: Sequence[Question]) -> None:
         assert rows == Counter(dict.fromkeys(expected, rows_each))
 
 
-def test_every_prompt_is_sampled_and_judged_once(tmp_path: Path) -> None:
+def test_every_question_is_sampled_and_judged_once(tmp_path: Path) -> None:
     engines, judge, progress = Engines(), CountedJudge(), Seen()
     counts = dispatch(tmp_path, numbered(20), engines, judge, progress=progress)
     assert_once(tmp_path, numbered(20))
@@ -157,7 +158,7 @@ def test_every_prompt_is_sampled_and_judged_once(tmp_path: Path) -> None:
     assert (progress.total, progress.before, progress.units) == (20, 0, 20)
 
 
-def test_a_second_start_asks_nobody(tmp_path: Path) -> None:
+def test_a_second_start_samples_nothing(tmp_path: Path) -> None:
     dispatch(tmp_path, numbered(10), Engines(), CountedJudge())
     engines, judge, progress = Engines(), CountedJudge(), Seen()
     counts = dispatch(tmp_path, numbered(10), engines, judge, progress=progress)
@@ -174,7 +175,7 @@ def test_no_more_are_in_flight_than_allowed(tmp_path: Path, in_flight: int) -> N
     assert engines.most == min(in_flight, 30)
 
 
-def test_prompts_are_sampled_in_the_order_given(tmp_path: Path) -> None:
+def test_questions_are_sampled_in_the_given_order(tmp_path: Path) -> None:
     engines = Engines()
     todo = prompts("c", "a", "b")
     dispatch(tmp_path, todo, engines, CountedJudge(), in_flight=1)
@@ -194,7 +195,7 @@ def test_judging_does_not_wait_for_the_last_sample(tmp_path: Path) -> None:
     assert judged_when_sampled[-1] >= 17
 
 
-def test_a_prompt_that_does_not_fit_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_question_that_does_not_fit_is_named_and_the_rest_continues(tmp_path: Path) -> None:
     todo = prompts("q0", "long-a", "q1", "long-b", "q2")
     counts = dispatch(tmp_path, todo, Engines(), CountedJudge())
     assert_once(tmp_path, todo)
@@ -205,14 +206,14 @@ def test_a_prompt_that_does_not_fit_is_named_and_the_rest_goes_on(tmp_path: Path
         ("long-a", "sample", TOO_LONG, 1),
         ("long-b", "sample", TOO_LONG, 1),
     }
-    # It is a failure for good: another start does not try again.
+    # The failure is final: another start does not try again.
     engines = Engines()
     dispatch(tmp_path, todo, engines, CountedJudge())
     assert not engines.asked
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 7, 19])
-def test_a_start_that_fails_keeps_what_it_paid_for(tmp_path: Path, dies_at: int) -> None:
+def test_a_failed_start_keeps_its_candidates(tmp_path: Path, dies_at: int) -> None:
     with pytest.raises(WorkError, match=r"^the policy's engines do not start: no weights$"):
         dispatch(tmp_path, numbered(20), Engines(dies_at), CountedJudge())
     sampled = sink_of(tmp_path).candidates.prompt_ids()
@@ -223,7 +224,7 @@ def test_a_start_that_fails_keeps_what_it_paid_for(tmp_path: Path, dies_at: int)
     assert not sampled & set(engines.asked)
 
 
-def test_what_was_sampled_but_not_judged_is_judged_first(tmp_path: Path) -> None:
+def test_unjudged_candidates_are_judged_first(tmp_path: Path) -> None:
     with pytest.raises(WorkError, match="the judge's engines"):
         dispatch(tmp_path, numbered(12), Engines(), CountedJudge(fails_at=4))
     sink = sink_of(tmp_path)
@@ -237,7 +238,7 @@ def test_what_was_sampled_but_not_judged_is_judged_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("turns", [0, 3, 10, 25])
-def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
+def test_a_cancelled_start_is_resumed(tmp_path: Path, turns: int) -> None:
     async def cancel() -> None:
         section = SamplingSection(candidates=CANDIDATES, in_flight=4, shard_questions=3)
         engine: Any = Engines()
@@ -255,7 +256,7 @@ def test_a_cancelled_start_goes_on(tmp_path: Path, turns: int) -> None:
 
 
 @pytest.mark.parametrize("todo", [numbered(20), prompts("long-a", "q0", "long-b", "q1", "long-c", "q2")])
-def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: list[Question]) -> None:
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path, todo: list[Question]) -> None:
     with full_disk(100), pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
         dispatch(tmp_path, todo, Engines(), CountedJudge())
     assert refused.value.errno in FULL
@@ -266,19 +267,19 @@ def test_a_full_disk_is_told_as_such_and_loses_nothing(tmp_path: Path, todo: lis
 
 
 @pytest.mark.parametrize("table", ["candidates", "failures", "verdicts"])
-def test_a_disk_with_room_again_at_the_end_doubles_nothing(
+def test_a_disk_with_room_again_at_the_end_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    """One write fails; what is gathered is committed once more at the end, where there is room again."""
+    """One write fails; the gathered rows are committed at the end, when there is room again."""
     todo = [*numbered(6), *prompts("long-a", "long-b", "long-c"), *prompts("r0", "r1")]
     write = shards.write_table
     failed: list[str] = []
 
-    def fails_once(place: str, rows: pa.Table) -> None:
-        if f"/{table}/" in place and not failed:
-            failed.append(place)
-            raise OSError(errno.ENOSPC, "No space left on device", place)
-        write(place, rows)
+    def fails_once(path: str, rows: pa.Table) -> None:
+        if f"/{table}/" in path and not failed:
+            failed.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        write(path, rows)
 
     monkeypatch.setattr(shards, "write_table", fails_once)
     with pytest.raises(OSError, match="No space left"):
@@ -287,21 +288,21 @@ def test_a_disk_with_room_again_at_the_end_doubles_nothing(
     assert_once(tmp_path, todo)
 
 
-def test_prompts_of_another_round_are_refused(tmp_path: Path) -> None:
+def test_questions_of_another_round_are_refused(tmp_path: Path) -> None:
     dispatch(tmp_path, numbered(5), Engines(), CountedJudge())
     with pytest.raises(WorkError, match=r"question q3 is not one of this round's"):
         dispatch(tmp_path, numbered(3), Engines(), CountedJudge())
 
 
-def test_a_prompt_with_candidates_and_a_failure_is_refused(tmp_path: Path) -> None:
+def test_a_question_with_candidates_and_a_failure_is_refused(tmp_path: Path) -> None:
     dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
     sink_of(tmp_path).failures.append([{"prompt_id": "q1", "stage": "sample", "reason": "?", "attempts": 1}])
     with pytest.raises(WorkError, match=r"question q1 has candidates and a failure"):
         dispatch(tmp_path, numbered(2), Engines(), CountedJudge())
 
 
-def test_a_prompts_seed_is_its_own(tmp_path: Path) -> None:
-    """The same on any machine, in any order and in any later version; another for another prompt, round or run."""
+def test_a_questions_seed_is_its_own(tmp_path: Path) -> None:
+    """It is the same on any machine, in any order and version, and differs between questions, rounds and runs."""
     assert question_seed(0, 0, "q0") == 0xD4EA84C39C1F
     seeds = {question_seed(seed, number, name) for seed in (0, 1) for number in (0, 1) for name in ("q0", "q1")}
     assert len(seeds) == 8

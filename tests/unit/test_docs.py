@@ -68,7 +68,7 @@ def rows(text: str) -> Iterator[list[str]]:
             yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_generated_parts_are_what_the_code_says() -> None:
+def test_generated_parts_are_up_to_date() -> None:
     """`make docs` writes them: keys, types, defaults and meanings, figures, variables, packages and layers."""
     assert [path.name for path, _ in generate.differing()] == []
 
@@ -80,12 +80,12 @@ def test_every_key_of_a_recipe_is_on_the_page() -> None:
     wanted = {path for path, _ in keys(Recipe) if not path.startswith(_GIVEN_ONCE)}
     assert len(wanted) > 60
     assert wanted - shown == set()
-    # Nor does it show a key that does not exist.
+    # The page shows no key that does not exist.
     assert {key for key in shown if "." in key} <= {path for path, _ in keys(Recipe)}
 
 
 def may_change(path: str) -> bool:
-    """Whether a run goes on where a key's value is another than the one that it was begun with."""
+    """Whether a run continues after a key's value changed."""
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
     for tree, value in ((old, 1), (new, 2)):
@@ -96,7 +96,7 @@ def may_change(path: str) -> bool:
     return not differing_keys(old, new)
 
 
-def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
+def test_keys_that_may_change_between_two_starts_are_those_on_the_pages() -> None:
     free = {path for path, _ in keys(Recipe) if may_change(path)}
     wanted = {path for path in free if path.rpartition(".")[0] not in free}
     (sentence,) = re.findall(r"Between two starts of one run, only (.*?) may change", RECIPES, re.DOTALL)
@@ -117,7 +117,9 @@ def test_what_may_change_between_two_starts_is_what_the_pages_say() -> None:
         (str, "", "string", "empty"),
     ],
 )
-def test_types_and_defaults_are_worded(annotation: Any, default: Any, type_text: str, default_text: str) -> None:
+def test_types_and_defaults_are_put_into_words(
+    annotation: Any, default: Any, type_text: str, default_text: str
+) -> None:
     field = create_model("Section", key=(annotation, default)).model_fields["key"]
     assert (generate.type_text(field), generate.default_text(field)) == (type_text, default_text)
 
@@ -239,7 +241,7 @@ def test_a_shown_command_parses(page: str, line: str, monkeypatch: pytest.Monkey
     if recipe and not recipe.isupper():
         load_recipe(recipe, overrides)
     for name in (context.params.get(parameter) for parameter in ("name", "first", "second", "judge")):
-        # A path in a folder that a user makes, such as a trained reward model's, is not ours to load.
+        # A path in a user's own folder, such as a trained reward model's, does not exist here.
         if name and name != "mine" and ("/" not in name or (ROOT / name).is_file()):
             load_judge_file(name)
 
@@ -254,7 +256,7 @@ def test_a_command_in_a_sentence_exists(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", [str(page) for page in PAGES])
-def test_what_a_page_links_to_and_makes_is_there(page: str) -> None:
+def test_link_targets_and_make_targets_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"

@@ -21,7 +21,7 @@ def test_a_model_trains_all_weights_unless_an_adapter_is_asked_for() -> None:
     assert (settings.training.beta, settings.training.lora, settings.seed) == (0.2, None, 3)
 
 
-def test_an_adapter_is_continued_as_it_is(tmp_path: Path) -> None:
+def test_a_continued_adapter_keeps_its_settings(tmp_path: Path) -> None:
     settings, folder = parse_settings(adapter(tmp_path), ["training.lora.dropout=0.1"])
     assert (settings.policy.model, folder) == ("some/model", str(tmp_path))
     lora = settings.training.lora

@@ -1,4 +1,4 @@
-"""The gold set: a judge that parts from people stops the round, and what it has answered is not asked again."""
+"""The gold set: a judge that disagrees with people stops the round, and answered labels are not asked again."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def label(name: str, human: str = "a", reference: str | None = "$7 million") -> 
 
 @dataclass
 class Watched:
-    """The exact check, with what it was asked; some answers fail until `failing` is emptied."""
+    """The exact check, which records its questions; those in `failing` fail."""
 
     asked: list[str] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
@@ -76,7 +76,7 @@ def directory(tmp_path: Path) -> RoundDir:
     return RunDir(str(tmp_path / "run")).round(1)
 
 
-def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
+def test_a_judge_that_agrees_lets_the_round_continue(directory: RoundDir) -> None:
     events: list[Any] = []
     labels = [label("1"), label("2"), label("3", "b"), label("4")]
     result = judged(REFERENCE, labels, directory, 0.75, events)
@@ -90,7 +90,7 @@ def test_a_judge_that_agrees_lets_the_round_go_on(directory: RoundDir) -> None:
     assert GoldSetRecord.read(directory.path("gold_set.json")) == result
 
 
-def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory: RoundDir) -> None:
+def test_a_judge_that_disagrees_with_people_stops_the_round_and_names_the_labels(directory: RoundDir) -> None:
     labels = [label("1"), label("2", "b"), label("tied", reference="$9 million"), label("silent", reference=None)]
     with pytest.raises(WorkError) as raised:
         judged(REFERENCE, labels, directory)
@@ -99,7 +99,7 @@ def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory
         "round 1: judge reference agrees with people on 1 of 4 labels of the gold set (0.250); at least 0.7 is required"
         in message
     )
-    # What is undecided agrees with nobody.
+    # Undecided labels count as disagreement.
     assert "2 (people b, judge a), tied (people a, judge tie), silent (people a, judge silent)" in message
     assert "Nothing was sampled or trained on" in message
     assert "\n" not in message
@@ -108,7 +108,7 @@ def test_a_judge_that_parts_from_people_stops_the_round_and_says_where(directory
     }  # fmt: skip
 
 
-def test_the_same_start_again_asks_nothing_and_says_the_same(directory: RoundDir) -> None:
+def test_the_same_start_again_asks_nothing_and_fails_alike(directory: RoundDir) -> None:
     labels, judge = [label("1", "b"), label("2", "b")], Watched()
     messages = []
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_the_same_start_again_asks_nothing_and_says_the_same(directory: RoundDir
         check_stored(judge, labels, directory, 0.7)
     assert [*messages, str(raised.value)] == [messages[0]] * 3
     assert len(judge.asked) == 2
-    # People who change their minds are believed without another question.
+    # A changed label needs no new verdict.
     assert judged(judge, [label("1"), label("2")], directory).agreed == 2
     assert len(judge.asked) == 2
 
@@ -131,14 +131,14 @@ def test_an_unanswered_label_is_asked_again_and_an_answered_one_is_not(directory
     assert {
         item["reason"] for item in json.loads(Path(directory.path("gold_set.json")).read_text())["disagreeing"]
     } == {"HTTP 503"}
-    check_stored(judge, labels, directory, 0.7)  # Nothing is known of two of them.
+    check_stored(judge, labels, directory, 0.7)  # Two of them have no verdict yet.
     judge.asked.clear()
     judge.failing.clear()
     assert judged(judge, labels, directory).agreed == 4
     assert [name.partition("@")[0] for name in judge.asked] == ["2", "3"]
 
 
-def test_a_label_that_is_changed_is_asked_anew(directory: RoundDir) -> None:
+def test_a_changed_label_is_asked_again(directory: RoundDir) -> None:
     judge = Watched()
     judged(judge, [label("1")], directory)
     changed = label("1").model_copy(update={"answer_a": "$7.0 million"})
@@ -146,7 +146,7 @@ def test_a_label_that_is_changed_is_asked_anew(directory: RoundDir) -> None:
     assert len(set(judge.asked)) == 2
 
 
-def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
+def test_answers_before_a_kill_are_kept(directory: RoundDir) -> None:
     class Killed(Watched):
         async def verdicts(self, prompt: Question, *rest: Any) -> list[Verdict]:
             if prompt.id.startswith("2@"):
@@ -161,7 +161,7 @@ def test_what_was_answered_before_a_kill_is_kept(directory: RoundDir) -> None:
     assert judge.asked == [stored_id(labels[1])]
 
 
-def test_labels_without_a_preference_are_not_of_the_gold_set(tmp_path: Path) -> None:
+def test_labels_without_a_preference_are_not_in_the_gold_set(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     path.write_bytes(labels_jsonl([label("1", "tie"), label("2"), label("3", "b")]))
     assert [item.id for item in load_gold_set(GoldSetSection(path=str(path)))] == ["2", "3"]
@@ -181,7 +181,7 @@ judge: {name: reference, gold_set: %s}
 
 
 @pytest.mark.parametrize(
-    ("canaries", "message"),
+    ("section", "message"),
     [
         ("{min_agreement: 0.5}", "judge.gold_set.path: missing"),
         ("{path: x, min_agreement: 0}", "judge.gold_set.min_agreement: expected greater than 0"),
@@ -190,28 +190,28 @@ judge: {name: reference, gold_set: %s}
         ("{path: x, agreement: 1}", "judge.gold_set.agreement: unknown key"),
     ],
 )
-def test_a_recipe_s_gold_set_is_held_to_its_keys(canaries: str, message: str) -> None:
+def test_a_wrong_gold_set_of_a_recipe_is_refused(section: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        parse_recipe(BASE % canaries, "recipe.yaml")
+        parse_recipe(BASE % section, "recipe.yaml")
 
 
-def test_a_job_takes_its_gold_set_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_carries_its_gold_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, outside, job = tmp_path / "here", tmp_path / "outside.jsonl", tmp_path / "job"
     for folder in (here, job):
         folder.mkdir()
     monkeypatch.chdir(here)
     for path in (here / "own.jsonl", outside):
         path.write_bytes(labels_jsonl([label("1")]))
-    for given, place in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/gold-set-outside.jsonl")):
+    for given, path in (("own.jsonl", "own.jsonl"), ("../outside.jsonl", "questions/gold-set-outside.jsonl")):
         moved = make_bundle(parse_recipe(BASE % f"{{path: {given}}}", "recipe.yaml"), job)
         assert moved.judge.gold_set is not None
-        assert moved.judge.gold_set.path == place
-        assert (job / place).read_bytes() == (here / given).read_bytes()
+        assert moved.judge.gold_set.path == path
+        assert (job / path).read_bytes() == (here / given).read_bytes()
     with pytest.raises(UserError, match=r"none\.jsonl: no such file \(judge\.gold_set\.path\)"):
         make_bundle(parse_recipe(BASE % "{path: none.jsonl}", "recipe.yaml"), job)
 
 
-def test_a_run_may_go_on_under_another_gold_set() -> None:
+def test_a_run_may_continue_with_another_gold_set() -> None:
     old = {"judge": {"name": "x", "gold_set": None}}
     assert differing_keys(old, {"judge": {"name": "x", "gold_set": {"path": "y", "min_agreement": 0.5}}}) == []
 
@@ -239,9 +239,9 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
 
 
 def test_the_page_shows_the_gold_set_of_each_round(tmp_path: Path) -> None:
-    place = tmp_path / "demo"
-    SmallRun(place, prompts=4, heldout=4)
-    run = RunDir(str(place))
+    root = tmp_path / "demo"
+    SmallRun(root, prompts=4, heldout=4)
+    run = RunDir(str(root))
     assert "Gold set" not in render_page(run)
     judged(REFERENCE, [label("1"), label("<b>2", "b")], run.round(0), 0.5)
     with pytest.raises(WorkError):

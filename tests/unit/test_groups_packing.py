@@ -1,4 +1,4 @@
-"""Groups and packs: every pair is in one group, each group once in an epoch, and all workers have as many passes."""
+"""Groups and packs: each pair is in one group, each group once in an epoch, and all workers have as many passes."""
 
 import math
 from collections import Counter
@@ -53,7 +53,7 @@ def test_a_reference_that_was_not_computed_is_nan() -> None:
     assert math.isnan(pair.ref_rejected_logp)
 
 
-def test_a_reference_computed_later_takes_the_place_of_the_old_one() -> None:
+def test_a_reference_computed_later_replaces_the_old_one() -> None:
     (group,) = group_pairs([row("a", [1], [2], [3]), row("b", [1], [3], [4])])
     (first, second) = with_reference(group, [-1.0, -2.0, -3.0]).pairs
     assert (first.ref_chosen_logp, first.ref_rejected_logp) == (-1.0, -2.0)
@@ -84,7 +84,7 @@ def test_no_pair_is_lost_doubled_or_changed(made: list[tuple[list[int], list[int
             rows[int(pair.id)]["ref_chosen_logp"],
             rows[int(pair.id)]["ref_rejected_logp"],
         )
-    # A prompt is one group for each policy that sampled it, and has each candidate once.
+    # A prompt has one group for each policy that sampled it, with each candidate once.
     keys = [(group.prompt_token_ids, group.policy) for group in groups]
     assert len(set(keys)) == len(keys)
     assert all(len(set(group.candidates)) == len(group.candidates) for group in groups)
@@ -92,7 +92,7 @@ def test_no_pair_is_lost_doubled_or_changed(made: list[tuple[list[int], list[int
 
 def group_of(size: int, pairs: int = 1, weight: float = 1.0) -> Group:
     """A group of `size` tokens with so many pairs."""
-    # The candidates' only tokens are predicted and not read.
+    # Each candidate has one token, which is predicted but not part of the row.
     return Group((1,) * size, ((7,), (8,)), tuple(Pair(str(i), 0, 1, 0.0, 0.0, weight) for i in range(pairs)))
 
 
@@ -106,14 +106,14 @@ sizes = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
 
 @given(sizes, st.integers(1, 3), st.integers(1, 9), st.integers(20, 90), st.integers(1, 5), st.integers(0, 3))
-def test_every_group_stands_once_in_each_epoch(
+def test_every_group_occurs_once_in_each_epoch(
     lengths: list[int], epochs: int, per_step: int, budget: int, workers: int, seed: int
 ) -> None:
     groups = [group_of(length, pairs=1 + length % 3, weight=0.5 + length % 2) for length in lengths]
     plan = plan_training(
         groups, epochs=epochs, groups_per_step=per_step, max_tokens=budget, workers=workers, seed=seed
     )  # fmt: skip
-    # Every worker has the same number of passes in every step, so none waits for a gradient exchange in vain.
+    # Every worker has the same number of passes in every step, so none waits for one that never comes.
     assert len(plan.packs) == plan.steps * plan.accumulation * plan.workers
     steps = by_step(plan)
     assert len(steps) == plan.steps == epochs * math.ceil(len(groups) / per_step)
@@ -128,12 +128,12 @@ def test_every_group_stands_once_in_each_epoch(
         packs = plan.packs[number * len(step) : (number + 1) * len(step)]
         assert [pack.step_weight for pack in packs] == pytest.approx([weight] * len(step))
         for pack in step:
-            # Over the budget only by what whole groups make inevitable: never by more than one group.
+            # Groups are whole, so a pack exceeds the budget by at most one group.
             assert sum(groups[index].tokens for index in pack) <= budget + max(lengths)
 
 
 @given(sizes, st.integers(0, 3))
-def test_a_plan_is_the_seeds(lengths: list[int], seed: int) -> None:
+def test_the_seed_decides_the_plan(lengths: list[int], seed: int) -> None:
     groups = [group_of(length) for length in lengths]
 
     def plan(seed: int) -> PackPlan:
@@ -157,7 +157,7 @@ def test_workers_get_equal_tokens_as_far_as_whole_groups_allow() -> None:
     assert [sum(groups[index].tokens for index in pack.groups) for pack in plan.packs] == [100, 100]
 
 
-def test_a_group_larger_than_the_budget_is_trained_all_the_same() -> None:
+def test_a_group_larger_than_the_budget_is_trained_too() -> None:
     groups = [group_of(500), group_of(10)]
     plan = plan_training(groups, epochs=1, groups_per_step=2, max_tokens=64, workers=1, seed=0)
     assert (plan.steps, plan.accumulation) == (1, 2)

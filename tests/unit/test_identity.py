@@ -1,4 +1,4 @@
-"""A run directory holds one run: whatever would mix two is refused by name, and what may change is let through."""
+"""A run directory holds one run: a change that would mix two runs is refused by name, any other is allowed."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ training: {beta: 0.1, lora: {rank: 16}}
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with all that the recipe names."""
+    """A working directory with everything that the recipe names."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.jsonl").write_text('{"id": "1", "question": "What was revenue?", "gold_answer": "$1"}\n')
     (tmp_path / "heldout.jsonl").write_text('{"id": "2", "question": "What was profit?", "gold_answer": "$2"}\n')
@@ -67,7 +67,7 @@ def refusal(run: RunDir, setup: Setup) -> str:
     return message.split("What differs: ")[1].split(". Use another name (--set name=...)")[0]
 
 
-def test_a_new_run_has_not_begun_and_a_begun_one_goes_on(here: Path) -> None:
+def test_a_new_run_has_not_begun_and_a_begun_one_continues(here: Path) -> None:
     setup = setup_of()
     run = RunDir(setup.path)
     assert not check_same_run(run, setup)
@@ -75,7 +75,7 @@ def test_a_new_run_has_not_begun_and_a_begun_one_goes_on(here: Path) -> None:
     assert check_same_run(run, setup_of())
 
 
-def test_what_a_run_records(here: Path) -> None:
+def test_the_identity_that_a_run_records(here: Path) -> None:
     run, setup = begun()
     record = run.record()
     assert record is not None
@@ -161,7 +161,7 @@ def _heldout(here: Path) -> None:
     ],
 )
 def test_a_changed_file_is_named(here: Path, change: Callable[[Path], None], differs: str) -> None:
-    """The recipe is the same to the letter; what it names is not."""
+    """The recipe's text is the same, but a file that it names is not."""
     run, _ = begun()
     change(here)
     assert refusal(run, setup_of()) == differs
@@ -173,7 +173,7 @@ def test_a_comment_in_the_judges_file_changes_nothing(here: Path) -> None:
     assert check_same_run(run, setup_of())
 
 
-def test_all_that_differs_is_named_at_once(here: Path) -> None:
+def test_all_differences_are_named_at_once(here: Path) -> None:
     run, _ = begun()
     _judge(here)
     assert refusal(run, setup_of("seed=1")) == "seed (0 -> 1); the judge or one of its prompts"

@@ -1,4 +1,4 @@
-"""What a run has spent on its judge, and what of a remote judge is checked before a run starts."""
+"""The money that a run has spent on its judge, and the checks of a remote judge before a run starts."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +33,7 @@ def judged(run: RunDir, number: int, spec: JudgeSpec, count: int) -> None:
     ShardTable(run.round(number).path("verdicts"), VERDICTS).append([asdict(verdict) for verdict in verdicts])
 
 
-def test_a_run_goes_on_from_what_its_verdicts_and_its_record_say(tmp_path: Path) -> None:
+def test_a_run_counts_the_larger_of_its_verdicts_cost_and_its_record(tmp_path: Path) -> None:
     spec, run = remote(tmp_path), RunDir(str(tmp_path / "run"))
     assert run_spending(run, spec, None).spent == 0.0
     judged(run, 0, spec, 3)
@@ -54,7 +54,7 @@ def test_a_judge_that_charges_nothing_leaves_no_record(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_may_go_on_under_another_limit() -> None:
+def test_a_run_may_continue_with_another_limit() -> None:
     assert differing_keys({"judge": {"name": "x", "max_cost": 1.0}}, {"judge": {"name": "x", "max_cost": 2.0}}) == []
     assert differing_keys({"judge": {"name": "x"}}, {"judge": {"name": "y"}}) != []
 
@@ -67,7 +67,7 @@ def test_a_run_may_go_on_under_another_limit() -> None:
         ("", "0", "sk-x", r"judge\.max_cost: expected greater than 0"),
     ],
 )
-def test_a_key_that_is_missing_or_a_limit_that_cannot_be_held_is_said_before_anything_starts(
+def test_a_missing_key_or_an_unenforceable_limit_is_reported_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prices: str, limit: str, key: str, message: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)

@@ -1,4 +1,4 @@
-"""Judge files: what they load to, what their sha256 stands for, and the one message that each fault gets."""
+"""Judge files: the judges that they load to, their sha256, and one message for each fault."""
 
 import json
 from pathlib import Path
@@ -134,7 +134,7 @@ def test_panels_nest_and_a_circle_of_them_is_refused(tmp_path: Path) -> None:
         load_judge_file(str(tmp_path / "outer.yaml"))
 
 
-def test_the_sha_is_of_what_decides_verdicts(tmp_path: Path) -> None:
+def test_the_sha_depends_on_what_decides_verdicts(tmp_path: Path) -> None:
     sha = judge(tmp_path, LLM).sha
     written_out = "# mine\n" + LLM + "backend: {model: policy, type: vllm}\nswap_positions: true\nrubric: ''\n"
     assert judge(tmp_path, written_out, "another").sha == sha
@@ -145,14 +145,14 @@ def test_the_sha_is_of_what_decides_verdicts(tmp_path: Path) -> None:
     assert judge(tmp_path, "kind: reference\ntolerance: 0.01").sha != reference
 
 
-def test_a_panels_sha_is_of_its_members_and_their_order(tmp_path: Path) -> None:
+def test_a_panels_sha_depends_on_its_members_and_their_order(tmp_path: Path) -> None:
     sha = load_judge_file("finance-panel").sha
     assert judge(tmp_path, PANEL + "judges: [reference, finance-grounded]").sha == sha
     assert judge(tmp_path, PANEL + "judges: [finance-grounded, reference]").sha != sha
     assert judge(tmp_path, PANEL + "judges: [reference, finance-grounded]\nskip_when_both_below: 0.5").sha != sha
 
 
-# The sha256 of each judge that runs may have recorded, by the name that it had then.
+# The sha256 of each judge that runs may have recorded, by its name at that time.
 RECORDED = {
     "constitution": "7df48e1a8c12a651722bcaf7ead4c384ea2fb184fada9534d6329ebad2eb6bd0",
     "constitution-reasoning": "dc5dcf3cdc9ab862bc3a6eb306d1bf6601a569960a9602333c5418729ee2f3d6",
@@ -187,7 +187,7 @@ def test_the_judges_that_runs_have_recorded_keep_their_names_and_shas(name: str)
         ("finance-panel-small", "finance-panel:skip_when_both_below=0.5"),
     ],
 )
-def test_a_former_name_still_works_and_says_the_new_one(former: str, now: str) -> None:
+def test_a_former_name_still_works_and_a_warning_gives_the_new_one(former: str, now: str) -> None:
     with pytest.warns(UserWarning, match=f"judge: {former} is now called {now}"):
         judge = load_judge_file(former)
     assert judge.sha == load_judge_file(now).sha
@@ -197,7 +197,7 @@ def test_a_former_name_still_works_and_says_the_new_one(former: str, now: str) -
     assert load_judge_file(section.name, section).sha == judge.sha
 
 
-def test_a_file_of_the_working_directory_goes_before_a_former_name(
+def test_a_file_of_the_working_directory_precedes_a_former_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "judges").mkdir()
@@ -255,7 +255,7 @@ def test_a_prompt_without_reasons_cannot_be_asked_for_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("old", "new"), [("both", "true"), ("given", "false")])
-def test_an_old_key_is_the_same_judge_and_a_warning_says_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+def test_an_old_key_gives_the_same_judge_and_a_warning_the_new_key(tmp_path: Path, old: str, new: str) -> None:
     with pytest.warns(RenamedWarning, match=r"mine\.yaml:3: orders is now called swap_positions"):
         renamed = judge(tmp_path, LLM + f"orders: {old}")
     assert renamed.sha == judge(tmp_path, LLM + f"swap_positions: {new}").sha
@@ -263,7 +263,7 @@ def test_an_old_key_is_the_same_judge_and_a_warning_says_the_new_one(tmp_path: P
 
 
 @pytest.mark.parametrize("verb", ["show", "check"])
-def test_a_command_takes_a_former_name_and_gives_the_new_one_on_standard_error(verb: str) -> None:
+def test_a_command_accepts_a_former_name_and_gives_the_new_one_on_standard_error(verb: str) -> None:
     done = CliRunner().invoke(app, ["judge", verb, "helpfulness-reasoning", "--json"])
     assert done.exit_code == 0
     line = "rlaif: judge: helpfulness-reasoning is now called helpfulness:reasoning; the old name still works"

@@ -1,4 +1,4 @@
-"""The judge report's figures: by hand, against LLMBar's published ones, and by what must not change them."""
+"""The judge report's figures: by hand, against LLMBar's published ones, and under changes that must not matter."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def judged(item: Label, ab: Said, ba: Said) -> JudgedLabel:
 
 
 def swapped(item: JudgedLabel) -> JudgedLabel:
-    """The same label with its two answers in each other's place."""
+    """The same label with its two answers exchanged."""
     side: dict[str, Side] = {"a": "b", "b": "a", "tie": "tie"}
     one = item.label
     other = one.model_copy(update={"answer_a": one.answer_b, "answer_b": one.answer_a, "human": side[one.human]})
@@ -111,7 +111,7 @@ def test_kappa_by_hand() -> None:
     assert value(measure(items), "kappa") == pytest.approx(0.4)
 
 
-def test_kappa_of_two_who_always_say_the_same_is_left_out() -> None:
+def test_kappa_is_left_out_if_both_always_decide_alike() -> None:
     assert "kappa" not in measure([judged(label(str(n)), 1.0, 1.0) for n in range(5)]).figures
 
 
@@ -146,7 +146,7 @@ def test_ratings_that_are_log_odds_are_calibrated_by_their_decisions() -> None:
     assert "orders_agree" not in found.judges[0].figures
 
 
-def test_money_is_what_the_prices_make_of_the_tokens() -> None:
+def test_money_is_the_price_of_the_tokens() -> None:
     prices = Prices(prompt=3.0, completion=10.0, currency="EUR")
     found = measure(FIVE, prices={SHA: prices})
     assert found.judges[0].spent.money == pytest.approx(9 * 10 * 3e-6)
@@ -160,7 +160,7 @@ def test_a_judge_of_hard_preferences_has_no_calibration() -> None:
     assert found.judges[0].reliability == ()
 
 
-def test_peoples_ties_count_for_kappa_alone() -> None:
+def test_peoples_ties_count_only_for_kappa() -> None:
     items = [judged(label("1", "tie"), None, None), judged(label("2"), 1.0, 1.0)]
     found = measure(items)
     assert (found.preferred, value(found, "accuracy"), value(found, "kappa")) == (1, 1.0, 1.0)
@@ -171,8 +171,8 @@ def test_a_silent_judge_is_counted_and_never_right() -> None:
     assert (value(found, "silent"), value(found, "accuracy"), found.judges) == (1.0, 0.0, ())
 
 
-def test_length_is_taken_to_by_how_much_longer_an_answer_is() -> None:
-    """Labels of ratios 2 to 9; people take the longer one always, the judge only where it is at least six times."""
+def test_preference_for_length_is_measured_by_the_ratio_of_lengths() -> None:
+    """Labels of ratios 2 to 9; people prefer the longer one, the judge only if it is six times as long."""
     items = [judged(label(str(n), a="x" * n * 10, b="y" * 10), float(n >= 6), float(n >= 6)) for n in range(2, 10)] + [
         judged(label("same", a="x", b="y"), 1.0, 1.0)
     ]
@@ -213,7 +213,7 @@ items = st.lists(one_item, min_size=1, max_size=12)
 
 @settings(deadline=None, max_examples=50)
 @given(items)
-def test_exchanging_the_answers_of_every_label_exchanges_the_orders_and_changes_nothing_else(
+def test_exchanging_all_answers_exchanges_the_orders_and_changes_nothing_else(
     drawn: Sequence[tuple[Side, Said, Said, str]],
 ) -> None:
     said = [judged(label(str(n), human, a=text), ab, ba) for n, (human, ab, ba, text) in enumerate(drawn)]
@@ -245,7 +245,7 @@ def test_every_figure_has_a_finite_interval_and_every_share_lies_in_0_to_1(
 
 @settings(deadline=None, max_examples=50)
 @given(items)
-def test_what_could_not_be_read_is_never_right(drawn: Sequence[tuple[Side, Said, Said, str]]) -> None:
+def test_unreadable_verdicts_are_never_right(drawn: Sequence[tuple[Side, Said, Said, str]]) -> None:
     said = [judged(label(str(n), human), ab, ba) for n, (human, ab, ba, _) in enumerate(drawn)]
     assert not any(item.right for item in said if any(v.status in ("unparsed", "error") for v in item.verdicts))
 
@@ -272,14 +272,14 @@ def test_comparison_by_hand() -> None:
     assert (back.p_value, back.difference.value) == (found.p_value, pytest.approx(-0.3))
 
 
-def test_judges_that_never_flip_cannot_be_told_apart() -> None:
+def test_judges_that_never_flip_do_not_differ() -> None:
     assert mcnemar_exact(0, 0) == 1.0
     assert mcnemar_exact(5, 5) == 1.0
     assert mcnemar_exact(0, 10) == pytest.approx(2 / 1024)
 
 
 class Echo:
-    """Prefers the longer answer; fails as it is told."""
+    """Prefers the longer answer, or raises the given error."""
 
     name, sha = "echo", SHA
 
@@ -314,14 +314,14 @@ def test_every_label_is_asked_once_those_of_a_question_together_and_few_at_once(
     assert (judge.most, sorted(done)) == (2, [str(n) for n in range(9)])
 
 
-def test_what_stops_a_judge_stops_the_report_with_one_message() -> None:
+def test_an_error_that_stops_a_judge_stops_the_report_with_one_message() -> None:
     with pytest.raises(WorkError, match="no engine"):
         asyncio.run(judge_labels(Echo(WorkError("no engine")), [label("1"), label("2")]))
 
 
 @pytest.mark.parametrize("name", ["GPT-4/Vanilla", "GPT-4/CoT", "GPT-4/Rating", "ChatGPT/Vanilla", "ChatGPT/Rating"])
 def test_the_figures_are_llmbars(shared_data: Path, name: str) -> None:
-    """What GPT-4 and ChatGPT said, read as LLMBar reads it, gives LLMBar's published figures."""
+    """The recorded judgments of GPT-4 and ChatGPT, read as LLMBar reads them, give LLMBar's published figures."""
     pairs = shared_data / "llmbar-natural" / "pairs.jsonl"
     published = json.loads(pairs.with_name("published.json").read_text(encoding="utf-8"))[name]
     recorded = [json.loads(line)["recorded"][name] for line in pairs.read_text(encoding="utf-8").split("\n") if line]
@@ -354,7 +354,7 @@ def _replayed(item: Label, said: dict[str, str]) -> JudgedLabel:
 
 
 class Swayed(Echo):
-    """Prefers the longer answer, unless the other one says "please" or says nothing."""
+    """Prefers the longer answer, unless the other one ends with "please"; fails on one that ends with "!"."""
 
     async def verdicts(
         self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None

@@ -1,4 +1,4 @@
-"""`rlaif judge` without a model: what it lists, shows, tries, writes and refuses."""
+"""`rlaif judge` without a model: its lists, trials, reports, comparisons and errors."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def labels(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_all_judges_are_listed_and_a_faulty_one_hides_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_judges_are_listed_and_a_faulty_one_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "judges").mkdir()
     (tmp_path / "judges" / "mine.yaml").write_text("kind: reference\n", encoding="utf-8")
     (tmp_path / "judges" / "broken.yaml").write_text("kind: nonsense\n", encoding="utf-8")
@@ -50,7 +50,7 @@ def test_all_judges_are_listed_and_a_faulty_one_hides_none(tmp_path: Path, monke
     assert listed["mine"]["sha"][:8] in shown
 
 
-def test_a_judge_is_shown_with_its_place_and_identity() -> None:
+def test_a_judge_is_shown_with_its_path_and_identity() -> None:
     shown = run("show", "finance-panel")
     assert "finance-panel.yaml" in shown
     assert json.loads(run("show", "finance-panel", "--json"))["sha"] in shown
@@ -75,7 +75,7 @@ def test_one_question_is_tried() -> None:
     assert (tried["decision"]["preference"], len(tried["verdicts"])) == (0.0, 2)
 
 
-def test_a_report_is_written_whole_and_the_page_shows_what_judges_say_as_text(labels: str, tmp_path: Path) -> None:
+def test_a_report_is_written_whole_and_the_page_escapes_all_texts(labels: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shown = run("report", "reference", "--labels", labels, "--out", str(out))
     assert "\x1b[31m" not in shown
@@ -97,7 +97,7 @@ def test_a_report_is_written_whole_and_the_page_shows_what_judges_say_as_text(la
     assert page.count("<svg") >= 2
 
 
-def test_attacks_are_measured_on_right_verdicts_alone(labels: str, tmp_path: Path) -> None:
+def test_attacks_are_measured_only_on_right_verdicts(labels: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shown = run("report", "reference", "--labels", labels, "--attacks", "5", "--out", str(out))
     found = json.loads((out / "report.json").read_text(encoding="utf-8"))["attacks"]
@@ -142,5 +142,7 @@ def test_wrong_use_ends_with_one_line_and_code_2(labels: str, arguments: list[st
 
 def test_every_figure_is_explained_in_the_documents() -> None:
     page = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
-    told = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)}
-    assert set(FIGURES) - told == set()
+    explained = {
+        name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)
+    }
+    assert set(FIGURES) - explained == set()

@@ -1,4 +1,4 @@
-"""Judges: what they ask, what they give for it, and what a panel passes on."""
+"""Judges: the questions that they ask, their verdicts, and the comparisons that a panel passes on."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ WITH_REFERENCE = Question("q1", "What were sales?", "Sales were $7 million.", go
 
 
 class GivenLogprobs:
-    """Answers with log-probabilities that depend on the two answers shown, read from the shipped prompt's end.
+    """Answers with log-probabilities that depend on the two answers shown, read from the end of the shipped template.
 
     Args:
         logprobs: of the labels, from the quotations of the answer shown first and of the one shown second.
@@ -95,7 +95,7 @@ def test_both_orders_of_all_comparisons_are_asked_in_one_call_with_shared_beginn
     assert all(d.status == "ok" and d.preference is not None and d.preference < 0.5 for d in decisions)
 
 
-def test_a_verdict_says_what_was_read_and_what_it_cost() -> None:
+def test_a_verdict_has_its_reply_and_its_cost() -> None:
     spec = load_judge_file("finance-grounded")
     backend = GivenLogprobs(lambda a, b: [-0.31, -1.32] if a == quoted("x") else [-1.0, -1.0])
     first, second = asyncio.run(build_judge(spec, backend).verdicts(PROMPT, ["x", "y"]))
@@ -107,7 +107,7 @@ def test_a_verdict_says_what_was_read_and_what_it_cost() -> None:
     assert (second.status, second.preference, second.text) == ("tie", None, "neither (A -1.0000, B -1.0000)")
 
 
-def test_a_judge_that_always_prefers_the_first_place_decides_nothing() -> None:
+def test_a_judge_that_always_prefers_the_first_answer_decides_nothing() -> None:
     backend = GivenLogprobs(lambda a, b: [-0.1, -2.4])
     verdicts, decisions = asked(judge("finance-grounded", backend), ["x", "y"])
     assert [verdict.status for verdict in verdicts] == ["ok", "ok"]
@@ -142,13 +142,13 @@ def test_permuting_the_candidates_permutes_the_decisions_exactly(
 
 
 @pytest.mark.parametrize("logprobs", [[math.nan, -1.0], [-math.inf, -math.inf]])
-def test_log_probabilities_that_are_none_are_unparsed(logprobs: list[float]) -> None:
+def test_malformed_log_probabilities_are_unparsed(logprobs: list[float]) -> None:
     verdicts, decisions = asked(judge("finance-grounded", GivenLogprobs(lambda a, b: logprobs)), ["x", "y"])
     assert [(verdict.status, verdict.preference) for verdict in verdicts] == [("unparsed", None)] * 2
     assert outcomes(decisions) == [(0, 1, "unparsed")]
 
 
-def test_a_failed_reply_is_an_error_with_its_reason_and_takes_no_other_comparison_with_it() -> None:
+def test_a_failed_reply_is_an_error_with_its_reason_and_affects_no_other_comparison() -> None:
     def logprobs(a: str, b: str) -> list[float]:
         if (a, b) == (quoted("y"), quoted("x")):
             raise ConnectionError("the engine died 3 times")
@@ -207,7 +207,7 @@ def test_the_reference_judge_rates_each_answer_and_prefers_the_right_one() -> No
 
 
 @pytest.mark.parametrize("reference", [None, "", "  "])
-def test_without_a_reference_the_reference_judge_says_nothing(reference: str | None) -> None:
+def test_without_a_gold_answer_the_reference_judge_is_silent(reference: str | None) -> None:
     prompt = Question("q1", "What were sales?", gold_answer=reference)
     assert asked(judge("reference", GivenLogprobs(lambda a, b: [])), ["x", "y"], prompt) == ([], [])
 
@@ -224,13 +224,13 @@ def test_a_panel_asks_the_model_only_what_the_exact_check_leaves_open() -> None:
     assert {verdict.judge_sha for verdict in verdicts} == members == {decision.judge_sha for decision in decisions}
 
 
-def test_a_panel_without_a_reference_leaves_all_to_the_model() -> None:
+def test_a_panel_without_a_gold_answer_leaves_all_to_the_model() -> None:
     backend = GivenLogprobs(by_strength({"x": 1.0, "y": 2.0}))
     _, decisions = asked(judge("finance-panel", backend), ["x", "y"])
     assert [(d.status, d.judge) for d in decisions] == [("ok", "finance-grounded")]
 
 
-def test_where_no_member_decides_the_last_one_asked_gives_the_status() -> None:
+def test_if_no_member_decides_the_last_one_asked_gives_the_status() -> None:
     def refuse(a: str, b: str) -> list[float]:
         raise ConnectionError("gone")
 
@@ -238,7 +238,7 @@ def test_where_no_member_decides_the_last_one_asked_gives_the_status() -> None:
     assert [(d.status, d.judge) for d in decisions] == [("error", "finance-grounded")]
 
 
-def test_answers_found_wrong_alike_are_not_put_to_the_model_where_the_panel_says_so(tmp_path: Path) -> None:
+def test_two_wrong_answers_are_not_asked_about_if_the_panel_skips_them(tmp_path: Path) -> None:
     path = tmp_path / "strict.yaml"
     path.write_text(
         "kind: panel\nmode: first-to-decide\njudges: [reference, finance-grounded]\nskip_when_both_below: 0.5\n",
@@ -253,7 +253,7 @@ def test_answers_found_wrong_alike_are_not_put_to_the_model_where_the_panel_says
     ]  # fmt: skip
 
 
-def test_decisions_are_of_ones_own_verdicts_alone() -> None:
+def test_a_judge_decides_only_from_its_own_verdicts() -> None:
     backend = GivenLogprobs(by_strength({"x": 1.0, "y": 2.0}))
     llm = judge("finance-grounded", backend)
     verdicts, decisions = asked(llm, ["x", "y"])

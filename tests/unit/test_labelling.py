@@ -1,4 +1,4 @@
-"""`rlaif label`: what is read of other systems' answers, and the pairs that a judge makes of them."""
+"""`rlaif label`: reading answers of other systems, and making pairs of them."""
 
 import json
 from pathlib import Path

@@ -71,7 +71,7 @@ def test_no_label_at_all_is_refused(tmp_path: Path) -> None:
         load_labels(written(tmp_path / "labels.jsonl", ""))
 
 
-def test_a_file_of_another_form_is_pointed_to_its_conversion(tmp_path: Path) -> None:
+def test_the_error_for_another_form_names_its_conversion(tmp_path: Path) -> None:
     row = {"id": "1", "instruction": "i", "output_1": "x", "output_2": "y", "label": 1}
     with pytest.raises(UserError, match="rlaif judge labels"):
         load_labels(written(tmp_path / "labels.jsonl", row))
@@ -84,7 +84,7 @@ texts = st.text().filter(lambda text: text.strip() != "" and text.isprintable())
                           gold_answer=st.none() | texts, answer_a=st.text(st.characters(codec="utf-8")),
                           answer_b=texts, human=st.sampled_from(["a", "b", "tie"])),
                 min_size=1, max_size=4, unique_by=lambda label: label.id))  # fmt: skip
-def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, labels: list[Label]) -> None:
+def test_a_written_file_reads_back(tmp_path_factory: pytest.TempPathFactory, labels: list[Label]) -> None:
     path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
     path.write_bytes(labels_jsonl(labels))
     assert load_labels(str(path)) == labels
@@ -124,7 +124,7 @@ def test_marks_become_pairs_of_a_right_and_another_answer_of_one_question(tmp_pa
     assert Counter(label.human for label in converted.labels) == {"a": 1, "b": 1}
 
 
-def test_the_same_two_texts_make_one_pair_and_a_text_marked_both_ways_none(tmp_path: Path) -> None:
+def test_the_same_two_texts_make_one_pair_and_a_text_marked_both_ways_makes_no_pair(tmp_path: Path) -> None:
     rows = marks(
         ("1", "right", "correct"), ("1", "right ", "correct"), ("1", "wrong", "incorrect"), ("1", "?", "correct"),
         ("1", "?", "incorrect"),
@@ -185,7 +185,7 @@ def test_financebenchs_marks(shared_data: Path) -> None:
     assert labels_jsonl(other.labels) != labels_jsonl(few.labels)
 
 
-def test_parts_share_no_question_and_lose_none(shared_data: Path) -> None:
+def test_parts_share_no_question_and_lose_no_question(shared_data: Path) -> None:
     source = str(shared_data / "financebench" / "human_labels.jsonl")
     every = {label.question for label in convert_labels(source).labels}
     one, two = ({x.question for x in convert_labels(source, part=Part(n, 2)).labels} for n in (1, 2))

@@ -1,4 +1,4 @@
-"""Where a plan puts things: on described nodes, on those that a Ray cluster tells of, and in hours and money."""
+"""The placement of a plan on described nodes and on those of a Ray cluster, and its hours and money."""
 
 from dataclasses import replace
 from typing import Any
@@ -37,7 +37,7 @@ def test_one_node_holds_all() -> None:
     assert uses(plan().layout) == [(8, {"policy": 4, "judge": 4}, 8)]
 
 
-def test_an_engine_that_no_node_has_room_for_is_said_to_span() -> None:
+def test_an_engine_too_large_for_a_node_is_reported_to_span() -> None:
     made = plan(gpus=8, nodes=2)
     assert uses(made.layout) == [(4, {"policy": 2, "judge": 2}, 4)] * 2
     assert made.layout is not None
@@ -45,7 +45,7 @@ def test_an_engine_that_no_node_has_room_for_is_said_to_span() -> None:
     assert any("cluster.judge: an engine spans several nodes" in line for line in made.assumptions)
 
 
-def test_an_engine_has_one_node_where_one_has_room() -> None:
+def test_an_engine_has_one_node_if_one_has_room() -> None:
     made = plan(gpus=16, nodes=2)
     assert made.layout is not None
     assert made.layout.spanning == ()
@@ -68,9 +68,7 @@ def seats(role: Role, count: int, each: int) -> Seats:
     st.lists(st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 4, 8])), max_size=3),
     st.integers(1, 30),
 )
-def test_every_gpu_that_is_asked_for_is_given_once(
-    nodes: list[int], pools: list[tuple[int, int]], workers: int
-) -> None:
+def test_every_requested_gpu_is_placed_once(nodes: list[int], pools: list[tuple[int, int]], workers: int) -> None:
     engines = [seats("judge", count, each) for count, each in pools]
     wanted = sum(seat.devices for seat in engines)
     base = describe_hardware(HardwareOptions(gpus=1), True, 1)
@@ -85,7 +83,7 @@ def test_every_gpu_that_is_asked_for_is_given_once(
         assert use.workers <= use.gpus
 
 
-def test_what_a_round_costs_is_what_its_stages_and_waiting_cost() -> None:
+def test_a_round_costs_as_much_as_its_stages_and_its_waiting() -> None:
     for made in (plan(price=2.5), plan("cluster.placement=split"), plan("training.lora=null", price=1.0)):
         for entry in made.rounds:
             spent = entry.device_seconds
@@ -98,7 +96,7 @@ GPU_NODE = {"CPU": 96.0, "GPU": 8.0, "memory": 1e12, "accelerator_type:H100": 1.
 HEAD = {"CPU": 16.0, "memory": 64.0 * GIB}
 
 
-def test_a_ray_cluster_says_what_it_has() -> None:
+def test_the_hardware_is_read_from_a_ray_cluster() -> None:
     options = hardware_of([HEAD, GPU_NODE, {**GPU_NODE, "GPU": 4.0}], HardwareOptions(), "http://head:8265")
     assert (options.gpus, options.nodes, options.gpus_of_nodes, options.gpu_type) == (12, 2, (8, 4), "h100")
     hardware = describe_hardware(options, True, 8)
@@ -106,7 +104,7 @@ def test_a_ray_cluster_says_what_it_has() -> None:
     assert any("http://head:8265: 12 GPUs (h100)" in line for line in hardware.assumptions)
 
 
-def test_what_a_person_says_outweighs_the_cluster() -> None:
+def test_options_override_the_cluster() -> None:
     options = hardware_of([GPU_NODE], HardwareOptions(gpus=4, gpu_type="a100-80gb"), "http://head:8265")
     assert (options.gpus, options.gpus_of_nodes, options.gpu_type) == (4, (), "a100-80gb")
 
@@ -125,9 +123,7 @@ def test_a_cluster_without_gpus_is_planned_by_its_smallest_node() -> None:
         ([{"GPU": 2.0, "accelerator_type:T4": 1.0}], {"gpu_memory": 15.0}, "--tflops"),
     ],
 )
-def test_a_cluster_that_leaves_it_open_is_asked_about(
-    nodes: list[dict[str, float]], said: dict[str, float], names: str
-) -> None:
+def test_unknown_hardware_is_asked_for(nodes: list[dict[str, float]], said: dict[str, float], names: str) -> None:
     with pytest.raises(UserError, match=names):
         hardware_of(nodes, HardwareOptions(**said), "http://head:8265")  # type: ignore[arg-type]
 
@@ -139,7 +135,7 @@ def test_every_gpu_of_the_table_is_known_by_the_name_that_ray_gives_it() -> None
     assert hardware_of([{"GPU": 1.0, "accelerator_type:A100": 1.0}], HardwareOptions(), "").gpu_type == "a100-40gb"
 
 
-def test_a_round_that_is_sampled_ahead_costs_what_it_takes_longer_than_the_training() -> None:
+def test_sampling_ahead_costs_only_the_time_beyond_the_training() -> None:
     split = ["cluster.placement=split"]
     apart, ahead = plan(*split), plan(*split, "rounds.staleness=1")
     assert [entry.seconds for entry in apart.rounds] == [entry.seconds for entry in ahead.rounds]

@@ -1,4 +1,4 @@
-"""A pair's provenance: every hash and raw verdict that the store holds, from the id or its beginning."""
+"""A pair's provenance: every hash and raw verdict in the store, from the pair's id or the beginning of it."""
 
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def test_a_pair_of_a_later_round_names_the_weights_that_sampled_it_and_the_judge
     assert found.training.metric == "score"
 
 
-def test_all_raw_verdicts_on_the_two_answers_and_no_others_are_told(small: SmallRun) -> None:
+def test_all_raw_verdicts_on_the_two_answers_and_no_others_are_shown(small: SmallRun) -> None:
     row = pair_of(small.run, 0, "finance-grounded")
     found = trace_pair(small.run, row["pair_id"])
     both = {row["chosen_candidate"], row["rejected_candidate"]}
@@ -99,18 +99,18 @@ def test_reading_ends_with_the_shard_that_holds_the_prompt(small: SmallRun, monk
     read: list[str] = []
     inner = trace.read_table
 
-    def noted(place: str, *args: Any, **kwargs: Any) -> Any:
-        read.append(place)
-        return inner(place, *args, **kwargs)
+    def noted(path: str, *args: Any, **kwargs: Any) -> Any:
+        read.append(path)
+        return inner(path, *args, **kwargs)
 
     monkeypatch.setattr(trace, "read_table", noted)
     trace_pair(small.run, next(row["pair_id"] for row in rows if row["prompt_id"] == first))
-    assert [Path(place).name for place in read if "/candidates/" in place] == ["part-00000.parquet"]
-    assert [Path(place).name for place in read if "/verdicts/" in place] == ["part-00000.parquet"]
+    assert [Path(path).name for path in read if "/candidates/" in path] == ["part-00000.parquet"]
+    assert [Path(path).name for path in read if "/verdicts/" in path] == ["part-00000.parquet"]
 
 
 @pytest.mark.parametrize(("stage", "missing"), [("train", "not trained"), ("evaluate", "not evaluated or promoted")])
-def test_a_pair_of_an_unfinished_round_says_what_is_not_there_yet(tmp_path: Path, stage: str, missing: str) -> None:
+def test_a_pair_of_an_unfinished_round_names_what_is_missing(tmp_path: Path, stage: str, missing: str) -> None:
     small = SmallRun(tmp_path / "run", prompts=3, heldout=4)
     cut(tmp_path / "run", 1, stage)
     found = trace_pair(small.run, pair_of(small.run, 1, "reference")["pair_id"])
@@ -125,7 +125,7 @@ def test_a_run_without_pairs_says_so(tmp_path: Path) -> None:
         trace_pair(small.run, "abc")
 
 
-def test_what_was_deleted_is_named_and_the_rest_still_told(tmp_path: Path) -> None:
+def test_deleted_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     small = SmallRun(tmp_path / "run", prompts=3, heldout=4, rounds=1)
     row = pair_of(small.run, 0, "reference")
     for name in ("round-000/candidates", "round-000/verdicts", "prompts"):

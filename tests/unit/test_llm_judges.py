@@ -68,7 +68,7 @@ def asked(judge: Judge, answers: Sequence[str]) -> tuple[list[Verdict], list[Dec
 
 
 def prefers(answer: str) -> Callable[[str, ChatRequest], str]:
-    """Say the label under which an answer is shown."""
+    """Return the label under which an answer is shown."""
     return lambda text, request: f"I see. [[{'A' if text.index(f'| {answer}') < text.index('B:') else 'B'}]]"
 
 
@@ -95,7 +95,7 @@ def test_a_reasoning_judge_is_asked_in_both_orders_and_read_by_its_last_label(tm
         ("| [[A]]", "unparsed", "| [[A]]"),
     ],
 )
-def test_what_is_no_verdict_is_kept_as_it_was_said_and_prefers_nothing(
+def test_an_unreadable_reply_is_kept_word_for_word_and_prefers_nothing(
     tmp_path: Path, said: str, status: str, text: str
 ) -> None:
     spec = files(tmp_path, LABEL, PAIR)
@@ -129,7 +129,7 @@ def test_samples_are_verdicts_of_their_own_and_their_mean_decides(tmp_path: Path
     assert asked(build_judge(spec, backend), ["x", "y"])[1][0].status == "error"
 
 
-def test_identical_answers_tie_whatever_the_samples(tmp_path: Path) -> None:
+def test_identical_answers_tie_with_any_samples(tmp_path: Path) -> None:
     spec = files(tmp_path, LABEL, PAIR, "temperature: 1\nsamples: 5")
     _, (decision,) = asked(build_judge(spec, Speaking(lambda *_: "[[A]]")), ["x", " x"])
     assert decision.status == "tie"
@@ -139,7 +139,7 @@ def test_identical_answers_tie_whatever_the_samples(tmp_path: Path) -> None:
 @given(
     said=st.lists(st.sampled_from(["[[A]]", "[[B]]", "[[C]]", "hm", "FAIL"]), min_size=6, max_size=6), data=st.data()
 )
-def test_samples_decide_alike_in_any_order_and_exactly_contrary_when_swapped(
+def test_samples_decide_alike_in_any_order_and_exactly_in_reverse_when_swapped(
     said: list[str], data: st.DataObject
 ) -> None:
     def verdicts(swapped: bool) -> list[Verdict]:
@@ -249,7 +249,7 @@ def test_settings_that_cannot_work_together_are_refused(
     assert str(error.value).replace(f"{tmp_path}/", "").startswith(message)
 
 
-def test_the_sha_is_of_what_decides_a_text_judges_verdicts(tmp_path: Path) -> None:
+def test_the_sha_depends_on_what_decides_a_text_judges_verdicts(tmp_path: Path) -> None:
     openai = "temperature: 0.5\nbackend:\n  type: openai\n  model: m\n"
     base = files(tmp_path, LABEL, PAIR, openai).sha
     same = [
@@ -275,7 +275,7 @@ def test_the_sha_is_of_what_decides_a_text_judges_verdicts(tmp_path: Path) -> No
     assert files(tmp_path, LABEL, PAIR, openai + "  base_url: https://api.openai.com/v1/").sha == base
 
 
-def test_an_endpoints_judge_needs_no_engine_and_its_key_stands_nowhere(tmp_path: Path) -> None:
+def test_an_endpoints_judge_needs_no_engine_and_its_key_is_written_nowhere(tmp_path: Path) -> None:
     spec = files(tmp_path, LABEL, PAIR, "backend: {type: openai, model: m, prices: {prompt: 2, completion: 10}}")
     assert (spec.models, spec.answer_tokens) == (frozenset(), 0)
     assert spec.prices is not None
@@ -284,7 +284,7 @@ def test_an_endpoints_judge_needs_no_engine_and_its_key_stands_nowhere(tmp_path:
 
 
 class Deciding:
-    """A judge that gives one verdict of a status and a preference on each comparison; None gives none at all."""
+    """A judge that gives each comparison one verdict of a status and a preference, or no verdict for None."""
 
     def __init__(self, name: str, status: str | None, preference: float | None = None) -> None:
         self.name, self.sha, self._status, self._preference = name, f"sha of {name}", status, preference
@@ -319,7 +319,7 @@ OK, TIE, UNPARSED, ERROR, SILENT = "ok", "tie", "unparsed", "error", None
         ([(OK, 0.9), (UNPARSED, None), (ERROR, None)], ("error", None), ("error", None)),
     ],
 )
-def test_a_voting_panel_decides_by_those_that_could_be_read(
+def test_a_voting_panel_decides_by_its_readable_verdicts(
     tmp_path: Path,
     members: list[tuple[str | None, float | None]],
     majority: tuple[str, float | None],
@@ -351,7 +351,7 @@ def test_a_voting_panel_is_built_of_its_files(tmp_path: Path) -> None:
     assert (decision.status, decision.preference, decision.judge) == ("ok", 1.0, "panel")
 
 
-def test_a_reward_models_sha_is_of_the_model_and_the_prompt(tmp_path: Path) -> None:
+def test_a_reward_models_sha_depends_on_the_model_and_the_template(tmp_path: Path) -> None:
     path = tmp_path / "rm.yaml"
     path.write_text("kind: reward-model\nmodel: some/model\n", encoding="utf-8")
     spec = load_judge_file(str(path))
@@ -363,8 +363,8 @@ def test_a_reward_models_sha_is_of_the_model_and_the_prompt(tmp_path: Path) -> N
     assert spec.model_copy(update={"model": "other/model"}).sha != spec.sha
 
 
-def test_a_directorys_reward_model_goes_by_its_weights(tmp_path: Path) -> None:
-    """A training that writes another model to the same place makes another judge of it; moving one does not."""
+def test_a_reward_model_in_a_directory_is_identified_by_its_weights(tmp_path: Path) -> None:
+    """Another model at the same path is another judge; a moved model is the same judge."""
     folder, elsewhere = tmp_path / "rewards", tmp_path / "moved"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"trained once")

@@ -1,4 +1,4 @@
-"""The lock files against pyproject.toml: each dependency is in them, in a version that is allowed."""
+"""The lock files against pyproject.toml: each dependency is in them, in an allowed version."""
 
 import re
 import tomllib
@@ -14,9 +14,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_a_lock_holds_what_the_project_asks_for(lock: Path) -> None:
+def test_a_lock_holds_the_projects_dependencies(lock: Path) -> None:
     lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    # Exact versions alone: no path and no address of the machine that made it.
+    # Exact versions only: no path and no address of the machine that made the file.
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!]+", line)] == []
     versions = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
     device = lock.name.partition("-")[0]

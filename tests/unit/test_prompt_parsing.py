@@ -69,7 +69,7 @@ def test_the_last_label_is_the_verdict(text: str, reading: Reading) -> None:
     assert BRACKETS.of_text(text) == reading
 
 
-def test_the_words_of_real_judges_are_read() -> None:
+def test_replies_of_real_judges_are_read() -> None:
     assert LLMBAR.of_text("Output (a) only repeats the question. Therefore, Output (b) is better.") == SECOND
     assert LLMBAR.of_text("Output (A)") == UNPARSED
     assert LLMBAR.of_text("I would rather not say.") == UNPARSED
@@ -101,7 +101,7 @@ def test_a_label_after_any_text_is_the_verdict(before: str, label: str, data: st
 
 
 @given(st.lists(st.tuples(NOISE, st.sampled_from("ABC")), min_size=1, max_size=4), st.integers(0, 60), st.data())
-def test_a_text_of_several_labels_or_a_cut_one_gives_a_label_that_stands_in_it_or_unparsed(
+def test_a_text_of_several_labels_or_a_cut_one_gives_a_label_in_it_or_unparsed(
     parts: list[tuple[str, str]], cut: int, data: st.DataObject
 ) -> None:
     text = "".join(noise + data.draw(labelled(label)) for noise, label in parts)[:cut]
@@ -111,7 +111,7 @@ def test_a_text_of_several_labels_or_a_cut_one_gives_a_label_that_stands_in_it_o
 
 
 @given(st.text() | NOISE | st.binary().map(lambda data: data.decode("latin-1")) | st.text(st.characters(codec=None)))
-def test_no_text_is_a_fault(text: str) -> None:
+def test_no_text_raises_an_error(text: str) -> None:
     for front in (BRACKETS, LLMBAR, JSON):
         assert front.of_text(text).status in ("ok", "tie", "unparsed")
     for rating in (SCORE, JSON_SCORE):
@@ -160,7 +160,7 @@ def test_a_rating_is_read_as_it_was_written(value: float) -> None:
         ("null", UNPARSED),
     ],
 )
-def test_a_json_choice_is_held_to_its_schema(text: str, reading: Reading) -> None:
+def test_a_json_choice_must_fit_its_schema(text: str, reading: Reading) -> None:
     assert JSON.of_text(text) == reading
 
 
@@ -196,7 +196,7 @@ def test_a_rating_by_log_probabilities_is_the_mean_of_the_scale() -> None:
 
 
 @pytest.mark.parametrize("logprobs", [[-math.inf] * 3, [math.nan, -1.0, -1.0], [-1.0, -1.0, math.nan]])
-def test_log_probabilities_that_are_none_are_no_rating(logprobs: list[float]) -> None:
+def test_malformed_log_probabilities_give_no_rating(logprobs: list[float]) -> None:
     assert expected_rating(logprobs, [1, 2, 3]) == UNPARSED
 
 
@@ -220,10 +220,10 @@ def test_the_group_of_an_expression_is_found(expression: str, part: str) -> None
     assert captured(expression) == part
 
 
-def test_every_front_is_one_of_the_union() -> None:
+def test_every_front_matter_is_in_the_union() -> None:
     for front in (BRACKETS, LLMBAR, JSON, SCORE, JSON_SCORE):
         assert FRONT_MATTER.validate_python(front.model_dump()) == front
 
 
-def test_own_words_keep_their_lines() -> None:
+def test_the_judges_own_lines_are_kept() -> None:
     assert own_words("a\n| b\u2028c\r\n> d") == "a\n\nc\n"

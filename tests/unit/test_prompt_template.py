@@ -1,4 +1,4 @@
-"""Prompt files: what they render to, and the one message that each fault gets."""
+"""Prompt files: the messages that they render to, and one message for each fault."""
 
 from pathlib import Path
 
@@ -141,19 +141,19 @@ def test_each_fault_has_one_message_with_its_line(tmp_path: Path, body: str, fro
 
 
 @pytest.mark.parametrize("text", ["", "Hello {{ question }}", "kind: answer\n---\n", "---\nkind: answer\n"])
-def test_missing_front_matter_is_said(tmp_path: Path, text: str) -> None:
+def test_missing_front_matter_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"mine\.md:1: .*front matter"):
         load_template(str(path))
 
 
-def test_an_unknown_name_says_which_prompts_there_are() -> None:
+def test_the_error_for_an_unknown_name_lists_the_prompts() -> None:
     with pytest.raises(UserError, match=r"nonesuch: no prompt by that name.*finance-grounded"):
         load_template("nonesuch")
 
 
-def test_the_sha_is_of_what_decides_the_output(tmp_path: Path) -> None:
+def test_the_sha_depends_on_what_decides_the_output(tmp_path: Path) -> None:
     sha = prompt(tmp_path, BODY, PAIRWISE).sha
     assert prompt(tmp_path, BODY, "# Comments decide nothing.\n" + PAIRWISE).sha == sha
     assert prompt(tmp_path, BODY, "choices:\n- A\n- 'B'\nprefix: ''\nverdict: logprob\nkind: pairwise").sha == sha
@@ -163,11 +163,11 @@ def test_the_sha_is_of_what_decides_the_output(tmp_path: Path) -> None:
     assert prompt(tmp_path, BODY.replace("{{ question }}", "Q: {{ question }}"), PAIRWISE).sha != sha
 
 
-def test_the_shas_of_prompts_that_runs_have_recorded_stand() -> None:
+def test_the_shas_of_prompts_that_runs_have_recorded_do_not_change() -> None:
     assert SHIPPED.sha == "a93478367879cd7e902c09e5a0748aa6ea78801a6b1ad8a9439f95c200f5fab2"
 
 
-def test_a_default_written_out_leaves_the_sha(tmp_path: Path) -> None:
+def test_a_default_written_out_does_not_change_the_sha(tmp_path: Path) -> None:
     label = LABEL + "pattern: '([AB])'\n"
     assert prompt(tmp_path, BODY, label + "tie_choice: null").sha == prompt(tmp_path, BODY, label).sha
     json = "kind: pairwise\nverdict: json\n"
@@ -211,7 +211,7 @@ def test_only_spaces_are_added_to_a_value(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["revenue < 5 and > 3", "a | b | c", "[1] (2) <b>", "Sales rose <1%"])
-def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+def test_ordinary_text_is_not_changed(text: str) -> None:
     assert without_role_markers(text) == text
 
 
@@ -272,7 +272,7 @@ LONG_FORM = (
 )
 
 
-def test_each_form_of_a_file_is_the_file_that_holds_it_alone(tmp_path: Path) -> None:
+def test_each_form_of_a_file_equals_a_file_with_that_form_alone(tmp_path: Path) -> None:
     short, long = prompt(tmp_path, TWO_FORMS, BOTH), load_template(f"{tmp_path / 'mine.md'}:reasoning")
     assert load_template(str(tmp_path / "mine.md"), reasoning=True).sha == long.sha
     assert (short.name, long.name) == ("mine", "mine:reasoning")
@@ -302,7 +302,7 @@ def test_a_fault_of_either_form_is_found_with_its_line(tmp_path: Path, front: st
     assert fault(tmp_path, body, front).startswith(message)
 
 
-def test_a_former_name_and_a_form_that_is_not_there() -> None:
+def test_a_former_name_and_a_missing_form() -> None:
     with pytest.warns(UserWarning, match="prompt: rubric-reasoning is now called rubric:reasoning"):
         assert load_template("rubric-reasoning").sha == load_template("rubric", reasoning=True).sha
     with pytest.raises(UserError, match=r"answer\.md: asks for no reasons; expected a section `reasoning`"):
@@ -311,7 +311,7 @@ def test_a_former_name_and_a_form_that_is_not_there() -> None:
         load_template("rubric:short")
 
 
-def test_old_keys_are_the_same_prompt_and_warnings_say_the_new_ones(tmp_path: Path) -> None:
+def test_old_keys_give_the_same_prompt_and_warnings_the_new_keys(tmp_path: Path) -> None:
     new = "kind: pairwise\nverdict: label\nchoices: [A, B]\ntie_choice: C\npattern: '([ABC])'"
     old = new.replace("choices", "labels").replace("tie_choice", "tie_label").replace("pattern", "label")
     with pytest.warns(RenamedWarning) as warned:

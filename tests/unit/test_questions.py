@@ -166,7 +166,7 @@ def test_bad_files_are_refused_with_their_line(write: Write, name: str, content:
     assert message in refusal(write(name, content))
 
 
-def test_both_lines_of_a_doubled_id_are_named(write: Write) -> None:
+def test_both_lines_of_a_repeated_id_are_named(write: Write) -> None:
     message = refusal(write("q.csv", "id,question\nx,A?\ny,B?\nx,C?\n"))
     assert "q.csv:4:" in message
     assert "q.csv:2;" in message
@@ -201,7 +201,7 @@ def test_any_text_survives_jsonl(tmp_path_factory: pytest.TempPathFactory, texts
     assert len({question.id for question in questions}) == len(texts)
 
 
-def test_the_sha_depends_on_all_that_is_asked_and_its_order() -> None:
+def test_the_sha_depends_on_all_questions_and_their_order() -> None:
     first, second = EXPECTED
     assert questions_sha([first, second]) == questions_sha([first, second])
     others = [[second, first], [first], [], [Question("a", "What?"), second], [Question("a", "Wha", "t?"), second]]

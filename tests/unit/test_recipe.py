@@ -1,4 +1,4 @@
-"""Recipes: each fault is refused with the key's path and what was expected; what is written comes back the same."""
+"""Recipes: each fault is refused with the key's path and the expected value; a written recipe reads back the same."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def parse(*overrides: str) -> Recipe:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_the_recipes_of_the_project_are_right_and_come_back_the_same(path: Path) -> None:
+def test_the_projects_recipes_are_valid_and_read_back_the_same(path: Path) -> None:
     recipe = load_recipe(str(path))
     assert recipe.name == path.stem
     assert parse_recipe(dump_recipe(recipe), "recipe.yaml") == recipe
@@ -46,7 +46,7 @@ def test_a_recipe_is_found_by_name_or_path(tmp_path: Path, monkeypatch: pytest.M
         load_recipe("./other.yaml")
 
 
-def test_a_recipe_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Path) -> None:
+def test_a_recipe_is_named_after_its_file_unless_it_has_a_name(tmp_path: Path) -> None:
     path = tmp_path / "quarterly.yaml"
     path.write_text(SMALLEST)
     assert load_recipe(str(path)).name == "quarterly"
@@ -61,7 +61,7 @@ def test_a_recipe_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Pat
         ("colour=red", "colour: unknown key"),
         ("training.bata=0.1", "training.bata: unknown key"),
         ("cluster.policy.gpus=1", "cluster.policy.gpus: unknown key"),
-        # The kind of a source is a tag in the tree and no key of the person's.
+        # A source's type is a tag in the tree, not a key that the user wrote.
         ("questions.train.colum=x", "questions.train.colum: unknown key"),
         ("questions.train.columns.q=x", "questions.train.columns.q: unknown key"),
         ("training.beta=soft", "training.beta: expected a valid number"),
@@ -88,7 +88,7 @@ def test_a_fault_is_named_by_its_path(override: str, says: str) -> None:
     assert "\n" not in message
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(UserError, match=r"training\.bata: unknown key; .*sampling\.top_k: unknown key|top_k.*bata"):
         parse("training.bata=1", "sampling.top_k=5")
 
@@ -141,7 +141,7 @@ def test_overrides_reach_any_depth_and_the_last_one_wins() -> None:
     assert recipe.questions.train == DemoQuestions(count=5)
 
 
-def test_an_override_of_a_mapping_takes_its_place() -> None:
+def test_an_override_of_a_mapping_replaces_it() -> None:
     source = parse("questions.train={type: file, path: other.csv}", "questions.train.limit=3").questions.train
     assert source == FileQuestions(path="other.csv", limit=3)
 
@@ -150,7 +150,7 @@ def test_an_override_of_a_mapping_takes_its_place() -> None:
     ("value", "means"),
     [("1e-5", 1e-5), ("1.0e-5", 1e-5), ("0.00001", 1e-5), ("5E-4", 5e-4), ("1", 1.0)],
 )
-def test_a_number_is_read_as_a_person_means_it(value: str, means: float) -> None:
+def test_a_number_with_an_exponent_is_a_number(value: str, means: float) -> None:
     """YAML 1.1 reads 1e-5 as a text, YAML 1.2 as a number."""
     assert parse(f"training.learning_rate={value}").training.learning_rate == means
     written = parse_recipe(SMALLEST + f"training: {{learning_rate: {value}}}\n", "mine.yaml")
@@ -168,13 +168,13 @@ def test_a_number_is_read_as_a_person_means_it(value: str, means: float) -> None
         ("name=2026-13-45", "--set name=2026-13-45: the value is not YAML"),
     ],
 )
-def test_an_override_that_is_none_is_refused(override: str, says: str) -> None:
+def test_a_malformed_override_is_refused(override: str, says: str) -> None:
     with pytest.raises(UserError) as refused:
         parse("seed=1", override)
     assert says in str(refused.value)
 
 
-def test_a_file_that_is_no_recipe_is_refused_with_its_line() -> None:
+def test_a_file_that_is_not_a_recipe_is_refused_with_its_line() -> None:
     with pytest.raises(UserError, match=r"^mine\.yaml:3: not YAML: "):
         parse_recipe("policy:\n  model: x\n bad: [\n", "mine.yaml")
     for text in ("name: \0", "name: 2026-13-45", "name: " + "[" * 5000):
@@ -203,14 +203,14 @@ _tree = st.recursive(_leaf, lambda inner: st.lists(inner, max_size=3) | st.dicti
 
 
 @given(key=st.sampled_from(sorted(Recipe.model_fields)), value=_tree)
-def test_whatever_stands_in_a_section_is_a_recipe_or_one_message(key: str, value: Any) -> None:
+def test_any_value_of_a_section_gives_a_recipe_or_one_message(key: str, value: Any) -> None:
     text = yaml.safe_dump({**yaml.safe_load(SMALLEST), key: value}, allow_unicode=True)
     recipe = recipe_or_message(lambda: parse_recipe(text, "mine.yaml"), "mine.yaml")
     assert isinstance(recipe, str) or parse_recipe(dump_recipe(recipe), "recipe.yaml") == recipe
 
 
 @given(st.text(max_size=60))
-def test_whatever_is_set_is_a_recipe_or_one_message(override: str) -> None:
+def test_any_override_gives_a_recipe_or_one_message(override: str) -> None:
     recipe_or_message(lambda: parse(override), "mine.yaml", "--set")
 
 

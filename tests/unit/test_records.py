@@ -1,4 +1,4 @@
-"""The records of a run: they come back as written, and a file of another layout is refused in one line everywhere."""
+"""The records of a run: they read back as written, and every command refuses a file of another layout in one line."""
 
 import json
 import math
@@ -59,7 +59,7 @@ def overwrite(path: str, value: Any) -> None:
         (RoundRecord, "round-000/manifest.json"),
     ],
 )
-def test_a_record_comes_back_as_it_was_written(
+def test_a_record_reads_back_as_it_was_written(
     small: SmallRun, tmp_path: Path, record: type[Record], path: str
 ) -> None:
     read = record.read(small.run.path(path))
@@ -87,7 +87,7 @@ TRAINED_REWARDS = {
 
 
 @pytest.mark.parametrize(("record", "value"), [(DpoFileRecord, TRAINED_POLICY), (RewardFileRecord, TRAINED_REWARDS)])
-def test_the_record_of_a_training_from_a_file_comes_back(
+def test_the_record_of_a_training_from_a_file_reads_back(
     tmp_path: Path, record: type[FileTrainingRecord], value: dict[str, Any]
 ) -> None:
     overwrite(str(tmp_path / "training.json"), value)
@@ -98,7 +98,7 @@ def test_the_record_of_a_training_from_a_file_comes_back(
     assert json.loads((tmp_path / "copy.json").read_text()).keys() == value.keys()
 
 
-def test_a_record_that_is_not_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_record_is_none(tmp_path: Path) -> None:
     assert RunRecord.read(str(tmp_path / "run.json")) is None
     (tmp_path / "file").write_text("")
     assert RunRecord.read(str(tmp_path / "file" / "run.json")) is None
@@ -182,7 +182,7 @@ def test_the_current_policy_is_the_last_that_was_promoted(small: SmallRun) -> No
         (0.4, math.nan, False),
     ],
 )
-def test_a_gate_without_a_figure_is_not_passed(
+def test_a_gate_without_a_figure_rejects_the_policy(
     tmp_path: Path, before: float | None, after: float | None, passed: bool
 ) -> None:
     gate = compare_policies("score", before, after, 0.05)

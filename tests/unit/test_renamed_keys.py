@@ -41,7 +41,7 @@ def test_a_recipe_with_old_keys_is_the_recipe_with_the_new_ones() -> None:
     ]
 
 
-def test_the_recipe_of_an_older_run_is_read_without_a_word() -> None:
+def test_the_recipe_of_an_older_run_is_read_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert stored_recipe(OLD, "recipe.yaml").training.sft_weight == 0.1
@@ -64,7 +64,7 @@ def test_both_names_at_once_are_refused_with_the_line() -> None:
          "training.max_drift=0.3", "judge.gold_set.path=gold.jsonl"],
     ],
 )  # fmt: skip
-def test_set_takes_old_names(overrides: list[str]) -> None:
+def test_set_accepts_old_names(overrides: list[str]) -> None:
     with pytest.warns(RenamedWarning, match=r"^--set: training\.nll is now called training\.sft_weight"):
         recipe = parse_recipe(BASE, "mine.yaml", overrides)
     assert (recipe.training.sft_weight, recipe.training.max_mismatch) == (0.1, 0.3)
@@ -96,7 +96,7 @@ def test_a_renamed_key_may_have_other_values(old: str, swap: bool) -> None:
             parse_mapping(f"orders: {wrong}", "j.yaml", renames=table)
 
 
-def test_overrides_alone_take_old_names() -> None:
+def test_overrides_alone_accept_old_names() -> None:
     overrides = ["policy.model=m", "questions.train.type=demo", "questions.heldout.type=demo", "judge.name=x"]
     with pytest.warns(RenamedWarning):
         assert parse_overrides(Recipe, [*overrides, "training.nll=0.1"]).training.sft_weight == 0.1

@@ -1,4 +1,4 @@
-"""Judges against what GPT-4 and ChatGPT really said, replayed by a server beside the checkout, faults and all."""
+"""Judges on the recorded replies of GPT-4 and ChatGPT, which a server beside the checkout replays, with faults."""
 
 import asyncio
 import json
@@ -125,7 +125,7 @@ def rows(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
     ("judge", "given", "swapped", "equal"),
     [("GPT-4/CoT", 94, 95, 91), ("GPT-4/Vanilla", 95, 96, 95), ("ChatGPT/CoT", 70, 78, 64)],
 )
-def test_the_published_figures_of_llmbar_come_out(
+def test_the_figures_are_the_published_ones_of_llmbar(
     tmp_path: Path, shared_data: Path, rows: list[dict[str, Any]], judge: str, given: int, swapped: int, equal: int
 ) -> None:
     with replaying(shared_data, judge, "--key", "sk-replayed") as url:
@@ -153,7 +153,7 @@ def test_faults_are_repeated_and_garbled_answers_prefer_nothing(
     verdicts = [verdict for given, _ in judged for verdict in given]
     assert len(verdicts) == 200
     assert requests == 200 + requests // 5
-    # Of the requests whose number is a multiple of 7, those that are no multiple of 5 were answered.
+    # Of the requests whose number is a multiple of 7, those that are not a multiple of 5 were answered.
     assert sum(verdict.status == "unparsed" for verdict in verdicts) == requests // 7 - requests // 35
     assert {verdict.status for verdict in verdicts} == {"ok", "unparsed"}
     assert all((verdict.preference is None) == (verdict.status == "unparsed") for verdict in verdicts)

@@ -1,4 +1,4 @@
-"""What a person reads after a run: true to the store's figures, whole without a network, plain on what is missing."""
+"""Reports of a run: they show the store's figures, need no network, and name what is missing."""
 
 import fcntl
 import json
@@ -79,7 +79,7 @@ def evaluation(run: RunDir, folder: str) -> dict[str, Any]:
 
 
 class Page(HTMLParser):
-    """Reads a page: whether its tags match, what it would fetch, and its text."""
+    """Parses a page: whether its tags match, the addresses that it would fetch, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_the_table_shows_every_policy_with_its_interval_in_eighty_columns(small:
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
-def test_a_gain_within_chance_is_called_so(small: SmallRun, tmp_path: Path) -> None:
+def test_a_gain_within_chance_is_reported_as_such(small: SmallRun, tmp_path: Path) -> None:
     sentence, *caveat = headline(summarize(small.run))
     difference = evaluation(small.run, "round-000")["difference"]
     assert f"{difference['mean']:+.3f}" in sentence
@@ -149,7 +149,7 @@ def test_the_page_needs_no_network_and_no_script(page: str) -> None:
     assert not re.search(r"https?://", page)
 
 
-def test_what_a_model_wrote_is_shown_and_never_run(page: str) -> None:
+def test_a_models_text_is_shown_and_never_run(page: str) -> None:
     assert "<script>" not in page
     assert HOSTILE in "".join(Page(page).words)
 
@@ -167,7 +167,7 @@ def test_every_plot_is_there_with_finite_coordinates(page: str) -> None:
                     assert math.isfinite(float(element.attrib[name]))
 
 
-def test_the_page_shows_both_answers_of_what_changed_most(small: SmallRun, page: str) -> None:
+def test_the_page_shows_both_answers_of_the_largest_changes(small: SmallRun, page: str) -> None:
     before = {row["id"]: row for row in pq.read_table(small.run.path("initial", "answers.parquet")).to_pylist()}
     after = {row["id"]: row for row in pq.read_table(small.run.path("round-000", "answers.parquet")).to_pylist()}
     improved = sum(after[name]["score"] > before[name]["score"] for name in after)
@@ -177,14 +177,14 @@ def test_the_page_shows_both_answers_of_what_changed_most(small: SmallRun, page:
     assert page.count('<div class="down">') == min(worsened, 4)
 
 
-def test_the_page_tells_provenance_failures_and_unread_verdicts(page: str) -> None:
+def test_the_page_shows_provenance_failures_and_unread_verdicts(page: str) -> None:
     text = "".join(Page(page).words)
     for expected in (policy_id(0), policy_id(1), policy_id(2), "9" * 64, "a" * 64, "vllm 0.32.0",
                      "the prompt has 2210 tokens", "Both answers are fine.", "2 h 0 min", "out of memory"):  # fmt: skip
         assert expected in text
 
 
-def test_judges_are_counted_as_they_spoke(small: SmallRun) -> None:
+def test_verdicts_are_counted_by_judge_and_status(small: SmallRun) -> None:
     shards = [
         shard for number in (0, 1) for shard in ShardTable(small.run.round(number).path("verdicts"), VERDICTS).shards()
     ]
@@ -198,14 +198,14 @@ def test_judges_are_counted_as_they_spoke(small: SmallRun) -> None:
     assert {verdict.status for verdict in report.unread} <= {"unparsed", "error"}
 
 
-def test_order_agreement_and_place_are_by_what_was_shown(tmp_path: Path) -> None:
+def test_order_agreement_and_position_bias_are_by_the_shown_order(tmp_path: Path) -> None:
     run = RunDir(str(tmp_path / "run"))
     empty = dict.fromkeys(VERDICTS.names) | {"prompt_id": "q", "status": "ok", "judge": "j", "text": ""}
 
     def row(second: int, order: str, preference: float) -> dict[str, Any]:
         return {**empty, "first": 0, "second": second, "order": order, "preference": preference}
 
-    # Comparison (0, 1) agrees; (0, 2) prefers whatever is shown first; (0, 3) was asked in one order alone.
+    # Comparison (0, 1) agrees; (0, 2) prefers the one shown first; (0, 3) was asked in one order only.
     rows = [row(1, "ab", 0.9), row(1, "ba", 0.8), row(2, "ab", 0.7), row(2, "ba", 0.3), row(3, "ab", 0.6)]
     ShardTable(run.round(0).path("verdicts"), VERDICTS).append(rows)
     (judge,) = run_verdicts(run.rounds()).judges
@@ -253,7 +253,7 @@ def test_a_run_that_has_only_begun_is_shown(copied: RunDir, tmp_path: Path) -> N
     assert "not been measured" in shown(summary_table(copied.root))
 
 
-def test_a_round_without_pairs_is_over_and_says_why(copied: RunDir, tmp_path: Path) -> None:
+def test_a_round_without_pairs_ends_with_its_reason(copied: RunDir, tmp_path: Path) -> None:
     cut(tmp_path / "run", 1, "train")
     directory = copied.round(1)
     directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
@@ -263,7 +263,7 @@ def test_a_round_without_pairs_is_over_and_says_why(copied: RunDir, tmp_path: Pa
     assert "no pairs" in shown(summary_table(copied.root), 120)
 
 
-def test_a_running_run_is_told_from_a_killed_one_by_its_lock(copied: RunDir, tmp_path: Path) -> None:
+def test_the_lock_distinguishes_a_running_run_from_a_killed_one(copied: RunDir, tmp_path: Path) -> None:
     copied.set_state("running")
     with open(tmp_path / "run" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -281,18 +281,18 @@ def test_without_gold_answers_policies_are_compared_by_win_rate(tmp_path: Path) 
     assert Page(text).open == []
 
 
-def test_nothing_promoted_is_said_with_the_gates_figures(copied: RunDir, tmp_path: Path) -> None:
+def test_a_run_without_a_promoted_policy_shows_the_gates_figures(copied: RunDir, tmp_path: Path) -> None:
     for directory in copied.rounds():
         directory.mark(PromoteStage(promoted=False))
     assert "did not pass the gate: score 0.400" in headline(summarize(copied))[0]
 
 
-def test_json_of_runs_and_report_says_what_the_tables_say(small: SmallRun, tmp_path: Path) -> None:
+def test_json_of_runs_and_report_has_the_tables_figures(small: SmallRun, tmp_path: Path) -> None:
     (listed,) = json.loads(invoke("runs", "--runs", str(Path(small.run.root).parent), "--json").output)
     out = str(tmp_path / "out" / "page.html")
-    told = json.loads(invoke("report", small.run.root, "--out", out, "--json").output)
-    assert told.pop("report") == out
-    assert told == listed
+    reported = json.loads(invoke("report", small.run.root, "--out", out, "--json").output)
+    assert reported.pop("report") == out
+    assert reported == listed
     assert Path(out).read_text().startswith("<!doctype html>")
     assert listed["current"]["policy"] == 1
     assert listed["current"]["value"] == evaluation(small.run, "round-000")["metrics"]["score"]
@@ -339,9 +339,9 @@ def test_wrong_use_is_one_line_and_exit_code_two(small: SmallRun, tmp_path: Path
 
 
 def test_a_broken_file_is_named_with_its_line(copied: RunDir, tmp_path: Path) -> None:
-    place = Path(copied.path("round-000", "evaluation.json"))
-    place.write_text('{\n"policy": oops')
-    with pytest.raises(UserError, match=re.escape(f"{place}:2: not JSON")):
+    path = Path(copied.path("round-000", "evaluation.json"))
+    path.write_text('{\n"policy": oops')
+    with pytest.raises(UserError, match=re.escape(f"{path}:2: not JSON")):
         write_report(copied.root)
 
 
@@ -352,9 +352,9 @@ def test_an_empty_folder_has_no_runs(tmp_path: Path) -> None:
 
 def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> None:
     fsspec.filesystem("memory").put(small.run.root, "/bucket/runs/small", recursive=True)
-    place = write_report("memory://bucket/runs/small")
-    assert place == "memory://bucket/runs/small/report.html"
-    with fsspec.open(place, "r") as file:
+    path = write_report("memory://bucket/runs/small")
+    assert path == "memory://bucket/runs/small/report.html"
+    with fsspec.open(path, "r") as file:
         text = str(file.read())
     assert re.findall(r"<svg.*?</svg>", text, re.DOTALL) == re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     result = invoke("trace", "small", small.pair_ids[0], "--runs", "memory://bucket/runs")
@@ -363,7 +363,7 @@ def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> 
 
 
 def events(*drawn: tuple[float | None, str, dict[str, Any]]) -> list[AnyEvent]:
-    """Return events as `events.jsonl` gives them back: their seconds, name and fields each."""
+    """Return events as read from `events.jsonl`, each of its seconds, name and fields."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     read = []
     for at, name, fields in drawn:
@@ -372,7 +372,7 @@ def events(*drawn: tuple[float | None, str, dict[str, Any]]) -> list[AnyEvent]:
     return [event for event in read if event is not None]
 
 
-def test_time_between_two_starts_is_left_out_and_what_a_kill_cut_off_is_marked() -> None:
+def test_time_between_two_starts_is_left_out_and_a_killed_stage_is_marked() -> None:
     sample = {"stage": "sample", "round": 0}
     times = timeline(
         events(
@@ -397,7 +397,7 @@ _EVENTS = st.tuples(
 
 
 @given(st.lists(_EVENTS, max_size=30))
-def test_however_events_come_no_span_leaves_the_runs_time(drawn: list[tuple[float, str, str, int | None]]) -> None:
+def test_in_any_order_of_events_no_span_exceeds_the_runs_time(drawn: list[tuple[float, str, str, int | None]]) -> None:
     drawn.sort(key=lambda entry: entry[0])
     times = timeline(events(*((at, name, {"stage": stage, "round": number}) for at, name, stage, number in drawn)))
     slack = 1e-3
@@ -427,6 +427,6 @@ def test_no_control_character_reaches_a_terminal(text: str) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain(text).plain)
 
 
-def test_durations_read_as_people_say_them() -> None:
+def test_durations_have_their_usual_units() -> None:
     spans = (0.23, 42, 61, 3599.9, 7260, 200_000)
     assert [duration(span) for span in spans] == ["0.2 s", "42 s", "1 min 1 s", "1 h 0 min", "2 h 1 min", "2 d 7 h"]

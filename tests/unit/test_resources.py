@@ -42,7 +42,7 @@ def test_a_name_may_have_its_ending(here: Path) -> None:
     assert find_resource("recipes", "demo.yaml") == here / "demo.yaml"
 
 
-def test_a_path_starts_here_or_beside_the_file_that_names_it(here: Path) -> None:
+def test_a_path_starts_at_the_working_directory_or_the_file_that_names_it(here: Path) -> None:
     panel = make(here / "mine" / "panel.yaml")
     beside = make(here / "mine" / "other.yaml")
     assert find_resource("judges", "./other.yaml", panel).samefile(beside)
@@ -52,7 +52,7 @@ def test_a_path_starts_here_or_beside_the_file_that_names_it(here: Path) -> None
     assert find_resource("judges", "./other.yaml", panel).samefile(nearer)
 
 
-def test_what_is_not_there_is_told_with_what_is(here: Path) -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones(here: Path) -> None:
     with pytest.raises(UserError, match=r"^\./mine\.yaml: no such file$"):
         find_resource("judges", "./mine.yaml")
     with pytest.raises(UserError, match=r"^mine: no judge by that name or path; those here: .*reference"):
@@ -61,7 +61,7 @@ def test_what_is_not_there_is_told_with_what_is(here: Path) -> None:
         find_resource("prompts", "mine.md")
 
 
-def test_a_folder_is_no_resource(here: Path) -> None:
+def test_a_folder_is_not_a_resource(here: Path) -> None:
     (here / "judges" / "mine.yaml").mkdir(parents=True)
     with pytest.raises(UserError, match="no judge by that name"):
         find_resource("judges", "mine")

@@ -1,4 +1,4 @@
-"""The verdict cache: what was answered is not asked again, by any process; what failed is."""
+"""The response cache: no process asks an answered question again; a failed one is asked again."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
 
 
 class Counting:
-    """Answers choices by the length of the chat and chats by its text, and counts what it is asked."""
+    """Answers choices by the length of the chat and chats by its text, and counts the requests."""
 
     def __init__(self, identity: str = "weights") -> None:
         self.identity = identity
@@ -72,7 +72,7 @@ def test_a_judge_is_asked_once_and_the_second_time_costs_nothing(cache: Response
     assert len(backend.asked) == 4
 
 
-def test_a_report_is_told_what_an_answer_cost_when_it_was_asked(cache: ResponseCache, tmp_path: Path) -> None:
+def test_a_report_has_the_cost_of_the_original_request(cache: ResponseCache, tmp_path: Path) -> None:
     backend, spec = Counting(), load_judge_file("finance-grounded")
     asyncio.run(build_judge(spec, backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
     report = ResponseCache(cache.path, free=False)
@@ -81,7 +81,7 @@ def test_a_report_is_told_what_an_answer_cost_when_it_was_asked(cache: ResponseC
     assert [(verdict.prompt_tokens, verdict.seconds) for verdict in verdicts] == [(100, 0.5)] * 2
 
 
-def test_a_panels_members_profit_of_what_was_asked_before(cache: ResponseCache) -> None:
+def test_a_panels_members_use_earlier_replies(cache: ResponseCache) -> None:
     backend = Counting()
     asyncio.run(build_judge(load_judge_file("finance-grounded"), backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
     asyncio.run(build_judge(load_judge_file("finance-panel"), backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
@@ -105,7 +105,7 @@ def test_engines_without_a_name_for_their_weights_are_always_asked(cache: Respon
     assert len(backend.asked) == 4
 
 
-def test_keys_stay_what_they_were() -> None:
+def test_keys_of_earlier_versions_still_work() -> None:
     """A cache that an earlier version filled is still read."""
     messages = [{"role": "user", "content": "x"}]
     kept = reply_key("m", ChoiceRequest(messages, ("A", "B"), "I say "))
@@ -114,7 +114,7 @@ def test_keys_stay_what_they_were() -> None:
     assert kept == "915a16b7b5b3074789e4e6f60e5e8631bfe8c7d60eff68ef8b3cd67bbd298176"
 
 
-def test_all_that_decides_an_answer_is_in_its_key() -> None:
+def test_a_key_holds_all_that_decides_an_answer() -> None:
     base = ChatRequest([{"role": "user", "content": "x"}], 8, 0.5, 1, None)
     others = [
         ChatRequest([{"role": "system", "content": "x"}], 8, 0.5, 1), ChatRequest(base.messages, 9, 0.5, 1),
@@ -137,7 +137,7 @@ def test_questions_that_belong_together_are_asked_in_one_call_and_others_each_al
         assert backend.calls == calls
 
 
-def test_a_question_on_its_way_is_not_sent_a_second_time(cache: ResponseCache) -> None:
+def test_a_question_in_flight_is_not_sent_again(cache: ResponseCache) -> None:
     backend = Counting()
     cached = CachedBackend(backend, cache, together=False)
 
@@ -150,7 +150,7 @@ def test_a_question_on_its_way_is_not_sent_a_second_time(cache: ResponseCache) -
     assert [reply.prompt_tokens for reply in first + second] == [100, 0, 0, 100]
 
 
-def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache: ResponseCache) -> None:
+def test_a_paid_answer_is_kept_if_the_next_question_stops_the_work(cache: ResponseCache) -> None:
     backend = Counting()
     backend.stopping_after = 2
     cached = CachedBackend(backend, cache, together=False)
@@ -164,7 +164,7 @@ def test_what_was_paid_for_is_kept_though_the_next_question_stops_the_work(cache
     ]
 
 
-def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: ResponseCache) -> None:
+def test_an_error_without_a_waiter_is_not_printed(cache: ResponseCache) -> None:
     class Failing(Counting):
         async def chats(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
             await asyncio.sleep(0.01)
@@ -184,7 +184,7 @@ def test_an_error_that_nobody_waits_for_any_more_is_not_printed(cache: ResponseC
         await asyncio.sleep(0.1)
         gc.collect()
 
-    gc.collect()  # Clients that other tests left open would complain in this loop.
+    gc.collect()  # Clients that other tests left open would log errors in this loop.
     asyncio.run(left())
     assert (backend.calls, complaints) == (1, [])
 
@@ -221,7 +221,7 @@ def test_the_cache_lies_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp
     assert ResponseCache().path == tmp_path / "verdicts.sqlite"
 
 
-def test_a_file_that_is_no_cache_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_cache_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.sqlite"
     path.write_bytes(b"this is a text and not a database" * 100)
     with pytest.raises(UserError, match=r"verdicts\.sqlite: the verdict cache cannot be opened: .*RLAIF_CACHE"):

@@ -1,4 +1,4 @@
-"""A reward model as a judge: real weights of a few kilobytes, drawn at random, scored in batches and one by one."""
+"""A reward model as a judge: random weights of a few kilobytes, scored in batches and one by one."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ WORDS = ["<pad>", "<unk>", "<end>", "user", "assistant", "system", *"abcdefgh", 
 
 
 def save(folder: Path, *, labels: int = 1, template: str | None = TEMPLATE, head: bool = True) -> str:
-    """Write a Llama of one layer with a word tokenizer; returns its folder."""
+    """Write a Llama of one layer with a word tokenizer, and return its folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
@@ -59,7 +59,7 @@ def scores(model: RewardModel, chats: Sequence[list[dict[str, str]]]) -> list[fl
     return [reward.score for reward in asyncio.run(model.rewards(chats))]
 
 
-def test_scores_are_those_of_the_model_alone_whatever_the_batch(model: str) -> None:
+def test_scores_are_those_of_the_model_in_any_batch(model: str) -> None:
     chats = [chat(words) for words in ("b", "b c d e f g h b c d", "c c", "h g f e d")]
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)
     alone = transformers.AutoModelForSequenceClassification.from_pretrained(model)
@@ -90,9 +90,7 @@ def test_the_higher_score_is_preferred_by_the_logistic_function_of_the_differenc
     assert (same.status, same.preference) == ("tie", None)
 
 
-def test_a_conversation_too_long_for_the_model_is_an_error_and_takes_no_other_with_it(
-    tmp_path: Path, model: str
-) -> None:
+def test_a_conversation_too_long_for_the_model_is_an_error_and_affects_no_other(tmp_path: Path, model: str) -> None:
     built = judge(tmp_path, model, "batch_size: 2")
     verdicts = asyncio.run(built.verdicts(Question("q", "a"), ["b", "c " * 100]))
     assert [(verdict.status, verdict.score is None) for verdict in verdicts] == [("ok", False), ("error", True)]
@@ -119,13 +117,13 @@ def test_prompts_that_are_judged_at_once_share_batches(model: str) -> None:
         ({"template": None}, "its tokenizer has no chat template"),
     ],
 )
-def test_what_is_no_reward_model_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_a_model_without_one_output_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
     folder = save(tmp_path, **options)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=message):
         scores(RewardModel(folder, 1, "cpu"), [chat("b")])
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="transformers cannot load it as a sequence classifier"):
         scores(RewardModel(str(tmp_path), 1, "cpu"), [chat("b")])

@@ -1,4 +1,4 @@
-"""docs/scaling.md against the plan: its formulas are worked out here, and both are the same within 15%."""
+"""docs/scaling.md against the plan: its formulas, evaluated here, agree with it within 15%."""
 
 import ast
 import operator
@@ -29,7 +29,7 @@ _PARTS = {
 
 
 def worked_out(formula: str, symbols: dict[str, float]) -> float:
-    """Return what an arithmetic formula comes to."""
+    """Return the value of an arithmetic formula."""
 
     def value(node: ast.expr) -> float:
         if isinstance(node, ast.BinOp):
@@ -88,10 +88,10 @@ def test_memory_is_that_of_the_calculation(plans: dict[str, Plan], heading: str,
     (seat,) = [seat for seat in plans["small"].seats if seat.role == role]
     table = list(rows(heading))
     assert {_PARTS[name] for name, _, _ in table} == {part for part in _PARTS.values() if getattr(seat.memory, part)}
-    for name, told, text in table:
+    for name, shown, text in table:
         (formula, *_) = re.findall(r"`([^`]+)`", text)
         calculated = worked_out(formula, known)
-        assert float(told) == pytest.approx(calculated, abs=0.006), name
+        assert float(shown) == pytest.approx(calculated, abs=0.006), name
         assert getattr(seat.memory, _PARTS[name]) / GIB == pytest.approx(calculated, rel=WITHIN), name
 
 
@@ -125,15 +125,15 @@ def test_a_round_on_a_thousand_gpus_is_that_of_the_page(plans: dict[str, Plan]) 
         assert float(time.removesuffix(" s")) == pytest.approx(seconds, rel=WITHIN, abs=0.5)
         assert float(hours) == pytest.approx(device_seconds / 3600, rel=WITHIN, abs=0.05)
     assert not stages
-    (told,) = re.findall(r"([\d.]+) hours and ([\d,]+) GPU hours", PAGE)
-    assert float(told[0]) == pytest.approx(plan.seconds / 3600, rel=0.01)
-    assert float(told[1].replace(",", "")) == pytest.approx(plan.hardware.devices * plan.seconds / 3600, rel=0.01)
+    (shown,) = re.findall(r"([\d.]+) hours and ([\d,]+) GPU hours", PAGE)
+    assert float(shown[0]) == pytest.approx(plan.seconds / 3600, rel=0.01)
+    assert float(shown[1].replace(",", "")) == pytest.approx(plan.hardware.devices * plan.seconds / 3600, rel=0.01)
     assert plan.layout is not None
     (spanning,) = plan.layout.spanning
     assert f"{spanning.count} of the 200 judges" in PAGE
 
 
-def test_workers_that_a_step_has_no_question_for_are_said() -> None:
+def test_workers_without_a_question_in_a_step_are_reported() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         made = make_plan(load_recipe("llama-8b-8gpu", ["training.questions_per_step=6"]), PlanOptions())

@@ -1,4 +1,4 @@
-"""One prompt, once: the layout of a row, and log-probabilities and gradients as of each candidate alone."""
+"""A prompt occurs once in a row; log-probabilities and gradients equal those of each candidate alone."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ groups_of = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks() -> Iterator[None]:
-    """Blocks so small that groups take several."""
+    """Blocks so small that a group takes several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rlaif.training.kernels.attention._QUERY_BLOCK", 5)
         yield
@@ -39,14 +39,14 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def plain(model: Any) -> Any:
-    """The same weights in a model of transformers that nothing of ours has touched."""
+    """The same weights in an unchanged model of transformers."""
     untouched = LlamaForCausalLM(type(model.config)(**{**model.config.to_diff_dict(), "attn_implementation": "eager"}))
     untouched.load_state_dict(model.state_dict())
     return untouched.eval()
 
 
 def alone(plain: Any, group: Group, candidate: tuple[int, ...]) -> Any:
-    """The candidate's summed log-probability, from a sequence of prompt and candidate and nothing else."""
+    """The candidate's summed log-probability, from a sequence of prompt and candidate only."""
     sequence = torch.tensor([[*group.prompt_token_ids, *candidate]])
     logps = plain(input_ids=sequence).logits[0].log_softmax(-1)
     start = len(group.prompt_token_ids) - 1
@@ -57,7 +57,7 @@ def test_the_layout_of_a_row() -> None:
     row = pack_row([Group((5, 6, 7), ((8, 9), (10, 13, 14)), ()), Group((11,), ((12,),), ())])
     # The last token of a candidate predicts nothing.
     assert row.input_ids.tolist() == [[5, 6, 7, 8, 10, 13, 11]]
-    # Each candidate goes on where the prompt ended, each group begins anew.
+    # Each candidate continues the prompt's positions; each group starts at 0.
     assert row.position_ids.tolist() == [[0, 1, 2, 3, 3, 4, 0]]
     assert row.layout.group.tolist() == [0, 0, 0, 0, 0, 0, 1]
     assert row.layout.candidate.tolist() == [-1, -1, -1, 0, 1, 1, -1]
@@ -84,7 +84,7 @@ def test_who_sees_whom() -> None:
 
 
 @given(groups_of)
-def test_every_token_that_predicts_stands_in_the_row_once(groups: list[Group]) -> None:
+def test_every_predicting_token_occurs_once_in_the_row(groups: list[Group]) -> None:
     row = pack_row(groups)
     everything = [
         token
@@ -101,11 +101,11 @@ def test_every_token_that_predicts_stands_in_the_row_once(groups: list[Group]) -
     # A token is predicted from the position before its own, wherever that is in the row.
     positions = row.position_ids[0]
     before = [
-        len(group.prompt_token_ids) - 1 + place
-        for group in groups for candidate in group.candidates for place in range(len(candidate))
+        len(group.prompt_token_ids) - 1 + position
+        for group in groups for candidate in group.candidates for position in range(len(candidate))
     ]  # fmt: skip
     assert positions[row.predicted_from].tolist() == before
-    # As many tokens are seen as the position says: all before it of its own sequence, and itself.
+    # A token sees all tokens before it in its own sequence, and itself: as many as its position says.
     assert row.layout.dense_mask()[0, 0].sum(1).tolist() == [position + 1 for position in positions.tolist()]
     assert max(positions) < LONGEST
 
@@ -145,8 +145,8 @@ def test_a_candidate_does_not_know_its_neighbours(model: Any) -> None:
     assert one == pytest.approx(other[::-1], abs=1e-5)
 
 
-def test_a_row_of_nothing_takes_part_in_the_backward_pass() -> None:
-    """A worker without groups in a turn must still exchange its gradients, all of them zero."""
+def test_an_empty_row_takes_part_in_the_backward_pass() -> None:
+    """A worker without groups in a pass must still exchange its gradients, all of them zero."""
     idle = tiny_llama()
     logps: Any = candidate_logps(idle, pack_row([]), "groups")
     assert logps.shape == (0,)

@@ -1,4 +1,4 @@
-"""What a smaller cluster holds of what was asked for, and what is reported while something is missing."""
+"""The share of the request that a smaller cluster gets, and the messages while something is missing."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ def test_one_of_each_is_the_least() -> None:
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_on: bool, coming: bool = False) -> Any:
-    """Wait in a cluster that has one number of GPUs after another; returns what came and the messages."""
+    """Wait in a cluster whose number of GPUs changes; return the result and the messages."""
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": there.pop(0) if len(there) > 1 else there[0]})
     monkeypatch.setattr("rlaif.cluster.resources._LOOK_SECONDS", 0.01)
     messages: list[str] = []
@@ -46,18 +46,18 @@ def watch(monkeypatch: pytest.MonkeyPatch, there: list[int], minutes: float, go_
     return asyncio.run(work()), messages
 
 
-def test_says_once_what_is_missing_and_goes_on_when_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_once_what_is_missing_and_continues_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     _, messages = watch(monkeypatch, [1, 1, 3, 4], 1, go_on=False)
     assert messages == ["waiting up to 1 minutes: the engines need 3 of 4 GPUs more than the Ray cluster has"]
 
 
-def test_gives_up_with_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gives_up_with_the_missing_resources_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WorkError, match=r"need 2 of 4 GPUs more than the Ray cluster has; waited 0\.001 minutes"):
         watch(monkeypatch, [2], 0.001, go_on=False)
 
 
 @pytest.mark.parametrize("coming", [False, True])
-def test_goes_on_with_what_there_is(monkeypatch: pytest.MonkeyPatch, coming: bool) -> None:
+def test_continues_with_the_available_resources(monkeypatch: pytest.MonkeyPatch, coming: bool) -> None:
     came, messages = watch(monkeypatch, [2], 0.001, go_on=True, coming=coming)
     assert came is None
     assert messages[-1].startswith("going on with what there is (cluster.shortage): the engines need 2 of 4 GPUs")

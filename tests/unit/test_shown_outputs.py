@@ -1,4 +1,4 @@
-"""Every output that a page shows is what its command prints; tests/e2e/test_shown_runs.py has those of engines."""
+"""Every output on a page is its command's; tests/e2e/test_shown_runs.py has those of engines."""
 
 import doctest
 import re
@@ -34,7 +34,7 @@ def shown_outputs(page: str) -> list[shown.Example]:
     return [e for e in shown.examples(page) if e.commands and e.output and e.mark in ("", "shape")]
 
 
-def test_a_shown_text_is_held_to_the_printed_one() -> None:
+def test_a_shown_text_is_compared_with_the_printed_one() -> None:
     assert doctest.testmod(shown).failed == 0
     assert not shown.matches("3 pairs in ...", "4 pairs in a.parquet")
 
@@ -44,7 +44,7 @@ def outside_tutorials() -> list[shown.Example]:
 
 
 @pytest.mark.parametrize("example", outside_tutorials(), ids=str)
-def test_a_page_shows_what_its_command_prints(
+def test_a_page_shows_its_commands_output(
     example: shown.Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -56,7 +56,7 @@ def test_a_page_shows_what_its_command_prints(
 
 
 @pytest.mark.parametrize("page", TUTORIALS)
-def test_a_tutorial_goes_through_and_shows_what_its_commands_print(
+def test_a_tutorial_succeeds_and_shows_its_commands_outputs(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_a_tutorial_goes_through_and_shows_what_its_commands_print(
 
 
 def compare(example: shown.Example, printed: list[tuple[str, str]]) -> None:
-    """Compare what was printed with an example's output: standard output, or with standard error between."""
+    """Compare a command's output with its example's: standard output, alone or with standard error."""
     if example.output is None:
         return
     texts = ["".join(part[index] for part in printed) for index in (0, 1)]

@@ -1,4 +1,4 @@
-"""The questions of a round: decided by the recipe alone, and none comes again before every other came as often."""
+"""The questions of a round: the recipe alone decides them, and no question is repeated before all others."""
 
 from collections import Counter
 
@@ -41,18 +41,18 @@ def test_a_round_takes_a_count_or_a_share(
     assert len(ids(available, section, number)) == size
 
 
-def test_the_order_is_the_seeds() -> None:
+def test_the_seed_decides_the_order() -> None:
     section = RoundsSection(questions=20)
     assert ids(20, section, 0) == ids(20, section, 0)
     assert ids(20, section, 0) != ids(20, section, 0, seed=1)
     assert ids(20, section, 0) != [prompt.id for prompt in prompts(20)]
-    # Used up, the set is dealt again in another order.
+    # After its last question the set starts again in another order.
     assert ids(20, section, 1) != ids(20, section, 0)
     assert sorted(ids(20, section, 1)) == sorted(ids(20, section, 0))
 
 
 def test_a_round_is_the_same_however_many_rounds_there_are() -> None:
-    """A finished run goes on with a larger count, and its earlier rounds stay what they were."""
+    """A finished run continues with a larger count, and its earlier rounds do not change."""
     assert ids(50, RoundsSection(count=2, questions=8), 1) == ids(50, RoundsSection(count=9, questions=8), 1)
 
 

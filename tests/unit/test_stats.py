@@ -55,7 +55,7 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
     assert 0.80 <= covered / 150 <= 0.97
 
 
-def test_pairing_takes_the_difficulty_of_questions_out() -> None:
+def test_pairing_removes_the_difficulty_of_questions() -> None:
     old = list(np.linspace(0.0, 1.0, 50))
     new = [value + 0.1 for value in old]
     difference = paired_difference(new, old)
@@ -70,7 +70,7 @@ def test_ties_count_half() -> None:
     assert win_rate([1, 1], [0, 0]) == Estimate(1.0, 1.0, 1.0, 2)
 
 
-def test_values_that_are_no_numbers_and_unequal_lengths_are_refused() -> None:
+def test_values_that_are_not_finite_and_unequal_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         mean_interval([0.1, math.nan])
     with pytest.raises(ValueError, match="level"):

@@ -1,4 +1,4 @@
-"""The store: files and shards whole or not at all, every prompt once, and a run that is found again as it was left."""
+"""The store: files and shards whole or not at all, every question once, and a run that is found as it was left."""
 
 import errno
 import os
@@ -42,7 +42,7 @@ SCHEMA = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
 
 
 @pytest.fixture(params=["disk", "object store"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A folder on a file system, and one in fsspec's object store in memory."""
     return str(tmp_path) if request.param == "disk" else f"memory://{uuid4().hex}"
 
@@ -52,12 +52,12 @@ def rows(*ids: str, each: int = 2) -> list[dict[str, Any]]:
 
 
 def python(code: str) -> "subprocess.Popen[str]":
-    """Start Python on code that tells by lines how far it is; as a context, it is waited for."""
+    """Start Python on code that reports its progress in lines; leaving the context waits for it."""
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
 
 
-def test_shards_are_found_again_in_their_order(place: str) -> None:
-    folder = join(place, "table")
+def test_shards_are_read_in_their_order(root: str) -> None:
+    folder = join(root, "table")
     table = ShardTable(folder, SCHEMA)
     assert table.prompt_ids() == set()
     assert table.append(rows("b", "a")) == "part-00000.parquet"
@@ -68,13 +68,13 @@ def test_shards_are_found_again_in_their_order(place: str) -> None:
     assert again.rows() == 6
     assert dict(again.by_prompt()) == {name: rows(name) for name in "bac"}
     assert [shard["prompt_id"].to_pylist() for shard in again.shards()] == [["b", "b", "a", "a"], ["c", "c"]]
-    # It goes on behind what is there, whoever wrote it.
+    # It numbers new shards after existing ones, whoever wrote them.
     assert again.append(rows("d")) == "part-00002.parquet"
     assert names(folder) == [f"part-0000{number}.parquet" for number in range(3)]
 
 
 @given(st.lists(st.lists(st.integers(0, 10_000), min_size=1, max_size=5), max_size=6, unique_by=tuple))
-def test_what_is_committed_comes_back(shards: list[list[int]]) -> None:
+def test_committed_rows_read_back(shards: list[list[int]]) -> None:
     table = ShardTable(f"memory://{uuid4().hex}", SCHEMA)
     written: dict[str, list[dict[str, Any]]] = {}
     for number, values in enumerate(shards):
@@ -84,15 +84,15 @@ def test_what_is_committed_comes_back(shards: list[list[int]]) -> None:
     assert dict(ShardTable(table.folder, SCHEMA).by_prompt()) == written
 
 
-def test_a_prompt_in_two_shards_is_refused(place: str) -> None:
-    table = ShardTable(place, SCHEMA)
+def test_a_question_in_two_shards_is_refused(root: str) -> None:
+    table = ShardTable(root, SCHEMA)
     table.append(rows("a", "b"))
     table.append(rows("c", "b"))
     with pytest.raises(WorkError, match=r"part-00001\.parquet: question b is also in an earlier shard"):
         table.prompt_ids()
 
 
-def test_leftovers_of_a_write_that_was_cut_off_are_no_shard(tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_write_are_not_a_shard(tmp_path: Path) -> None:
     table = ShardTable(str(tmp_path), SCHEMA)
     table.append(rows("a"))
     (tmp_path / ".part-00001.parquet.4711.tmp").write_bytes(b"PAR1 half a shard")
@@ -104,15 +104,15 @@ def test_leftovers_of_a_write_that_was_cut_off_are_no_shard(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("schema", [CANDIDATES, FAILURES, VERDICTS, PAIRS], ids=["cand", "fail", "verd", "pairs"])
 def test_a_shard_has_the_schema_of_its_table_whatever_its_rows_leave_out(tmp_path: Path, schema: pa.Schema) -> None:
-    """So shards of one kind always concatenate, even where a whole column of one is null."""
+    """Shards of one table always concatenate, even if a whole column of one is null."""
     table = ShardTable(str(tmp_path), schema)
     table.append([{"prompt_id": "a"}])
     assert pq.read_schema(tmp_path / "part-00000.parquet").equals(schema)
 
 
 @pytest.mark.parametrize("left", [0, 3, 40, 0.5, 0.99])
-def test_a_damaged_shard_is_named_and_never_taken_for_an_empty_one(tmp_path: Path, left: float) -> None:
-    """It was paid for and its verdicts may stand elsewhere, so to leave it out in silence would be worse."""
+def test_a_damaged_shard_is_named_and_not_read_as_empty(tmp_path: Path, left: float) -> None:
+    """Its rows were paid for and other tables refer to them, so skipping it silently would be worse."""
     table = ShardTable(str(tmp_path), SCHEMA)
     for name in ("a", "b"):
         table.append(rows(name))
@@ -131,8 +131,8 @@ def test_a_row_of_the_wrong_type_is_refused_and_nothing_is_written(tmp_path: Pat
     assert table.append(rows("a")) == "part-00000.parquet"
 
 
-def test_a_killed_writer_leaves_whole_shards_alone(tmp_path: Path) -> None:
-    """SIGKILL at any moment: what is there can be read, holds each prompt once, and is all that was reported."""
+def test_a_killed_writer_leaves_only_whole_shards(tmp_path: Path) -> None:
+    """After a SIGKILL at any moment the shards are readable, with each question once and all that was reported."""
     code = f"""
         import pyarrow as pa
         from rlaif.store.shards import ShardTable
@@ -155,8 +155,8 @@ def test_a_killed_writer_leaves_whole_shards_alone(tmp_path: Path) -> None:
             (tmp_path / part).unlink()
 
 
-def test_a_block_that_fails_leaves_the_old_file(place: str) -> None:
-    target = join(place, "file.txt")
+def test_a_block_that_fails_leaves_the_old_file(root: str) -> None:
+    target = join(root, "file.txt")
     write_bytes(target, b"old")
 
     def write() -> None:
@@ -167,12 +167,12 @@ def test_a_block_that_fails_leaves_the_old_file(place: str) -> None:
     with pytest.raises(RuntimeError, match="in the middle"):
         write()
     assert read_bytes(target) == b"old"
-    assert names(place) == ["file.txt"]
-    if not is_url(place):
-        assert os.listdir(place) == ["file.txt"]
+    assert names(root) == ["file.txt"]
+    if not is_url(root):
+        assert os.listdir(root) == ["file.txt"]
 
 
-def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_existing_files_are_kept(tmp_path: Path) -> None:
     table, log = ShardTable(str(tmp_path / "table"), SCHEMA), EventLog(str(tmp_path / "events.jsonl"))
     table.append(rows("a"))
     write_bytes(str(tmp_path / "file"), b"old")
@@ -193,7 +193,7 @@ def test_a_full_disk_is_named_and_keeps_what_was_there(tmp_path: Path) -> None:
     assert [event.event for event in log.read()] == ["begin", "resume"]
 
 
-def test_a_table_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_of_a_table_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").write_bytes(b"a file where a folder should be")
     with pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
         write_table(str(tmp_path / "folder" / "t.parquet"), pa.Table.from_pylist(rows("a"), schema=SCHEMA))
@@ -202,31 +202,31 @@ def test_a_table_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None
     assert read_table(str(tmp_path / "t.parquet"), columns=["n"]).to_pylist() == [{"n": 0}, {"n": 1}]
 
 
-def test_what_is_not_there_is_none(place: str) -> None:
-    assert read_bytes(join(place, "x")) is None
-    assert read_json(join(place, "a", "x.json")) is None
-    assert names(join(place, "a")) == []
+def test_a_missing_file_is_none(root: str) -> None:
+    assert read_bytes(join(root, "x")) is None
+    assert read_json(join(root, "a", "x.json")) is None
+    assert names(join(root, "a")) == []
 
 
-def test_json_comes_back(place: str) -> None:
+def test_json_reads_back(root: str) -> None:
     value = {"name": "Umlauf-Ergebnis ä €", "parts": [1, 2.5, None, True]}
-    write_json(join(place, "a", "b", "x.json"), value)
-    assert read_json(join(place, "a", "b", "x.json")) == value
+    write_json(join(root, "a", "b", "x.json"), value)
+    assert read_json(join(root, "a", "b", "x.json")) == value
 
 
-def test_a_folder_is_put_whole_and_takes_the_place_of_an_older_one(place: str, tmp_path: Path) -> None:
+def test_a_folder_is_put_whole_and_replaces_an_older_one(root: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "model.safetensors").write_bytes(b"1")
     os.chmod(source / "model.safetensors", 0o600)
-    put_folder(str(source), join(place, "round", "policy"))
+    put_folder(str(source), join(root, "round", "policy"))
     (source / "model.safetensors").write_bytes(b"2")
-    put_folder(str(source), join(place, "round", "policy"))
-    assert read_bytes(join(place, "round", "policy", "model.safetensors")) == b"2"
-    assert names(join(place, "round")) == ["policy"]
-    if not is_url(place):
-        # A policy is to be read by others too, whatever the trainer's scratch files are.
-        mode = (Path(place) / "round" / "policy" / "model.safetensors").stat().st_mode
+    put_folder(str(source), join(root, "round", "policy"))
+    assert read_bytes(join(root, "round", "policy", "model.safetensors")) == b"2"
+    assert names(join(root, "round")) == ["policy"]
+    if not is_url(root):
+        # Others must be able to read a policy, even if the trainer's scratch files are private.
+        mode = (Path(root) / "round" / "policy" / "model.safetensors").stat().st_mode
         assert mode & 0o077 == 0o066 & ~_umask()
 
 
@@ -236,18 +236,18 @@ def _umask() -> int:
     return mask
 
 
-def test_a_place_that_no_library_knows_is_refused() -> None:
+def test_a_path_of_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(UserError, match=r"^gopher://x/y: .*gopher"):
         read_bytes("gopher://x/y")
 
 
-def test_stages_are_marked_with_what_they_counted(place: str) -> None:
-    directory = RunDir(place).round(3)
+def test_stages_are_marked_with_their_counts(root: str) -> None:
+    directory = RunDir(root).round(3)
     assert not any(directory.done(stage) for stage in STAGES)
     assert directory.record() == RoundRecord(round=3)
     directory.mark(SampleStage(policy="p", questions=8, failed=0, candidates=32))
     directory.mark(JudgeStage(verdicts=24))
-    again = RunDir(place).round(3)
+    again = RunDir(root).round(3)
     assert [stage for stage in STAGES if again.done(stage)] == ["sample", "judge"]
     stages = again.record().stages
     assert stages.sample is not None
@@ -256,8 +256,8 @@ def test_stages_are_marked_with_what_they_counted(place: str) -> None:
     assert again.record().promoted is None
 
 
-def test_a_run_knows_its_rounds_and_its_state(place: str) -> None:
-    run = RunDir(place)
+def test_a_run_knows_its_rounds_and_its_state(root: str) -> None:
+    run = RunDir(root)
     assert run.record() is None
     assert run.recipe_text() is None
     assert run.rounds() == []
@@ -271,9 +271,9 @@ def test_a_run_knows_its_rounds_and_its_state(place: str) -> None:
     run.set_state("failed")
     for number in (10, 2):
         run.round(number).mark(JudgeStage(verdicts=0))
-    assert RunDir(place).record() == record.model_copy(update={"state": "failed"})
-    assert RunDir(place).recipe_text() == "name: ä\n"
-    assert [directory.number for directory in RunDir(place).rounds()] == [2, 10]
+    assert RunDir(root).record() == record.model_copy(update={"state": "failed"})
+    assert RunDir(root).recipe_text() == "name: ä\n"
+    assert [directory.number for directory in RunDir(root).rounds()] == [2, 10]
 
 
 def test_a_second_driver_is_kept_out(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_second_driver_is_kept_out(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_of_a_killed_driver_is_gone_with_it(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_driver_is_released(tmp_path: Path) -> None:
     code = f"""
         import time
         from rlaif.store.rundir import RunDir
@@ -302,22 +302,22 @@ def test_the_lock_of_a_killed_driver_is_gone_with_it(tmp_path: Path) -> None:
         pass
 
 
-def test_events_come_back_in_order_and_a_line_cut_off_is_left_out(place: str) -> None:
-    log = EventLog(join(place, "events.jsonl"))
+def test_events_read_back_in_order_and_a_cut_line_is_left_out(root: str) -> None:
+    log = EventLog(join(root, "events.jsonl"))
     began, waiting = RunStarted(rounds=2), Waiting(message="half an ä")
     log.append(began)
     log.append(waiting)
     log.flush()
-    if not is_url(place):
-        with open(join(place, "events.jsonl"), "a", encoding="utf-8") as file:
+    if not is_url(root):
+        with open(join(root, "events.jsonl"), "a", encoding="utf-8") as file:
             file.write('{"time": "2026", "ev')
-    events = EventLog(join(place, "events.jsonl")).read()
+    events = EventLog(join(root, "events.jsonl")).read()
     assert events == [began, waiting]
     assert events[0].time <= events[1].time
 
 
-def test_events_go_on_after_a_line_cut_off(place: str) -> None:
-    path = join(place, "events.jsonl")
+def test_events_continue_after_a_cut_line(root: str) -> None:
+    path = join(root, "events.jsonl")
     first = EventLog(path)
     first.append(RunStarted())
     first.flush()

@@ -1,4 +1,4 @@
-"""What users read and copy travels with the package: in a checkout beside it, in a wheel inside it."""
+"""The files that users read and copy are beside the package in a checkout, and inside it in a wheel."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_folder_of_the_wheel_is_there_and_goes_where_it_is_looked_for() -> None:
+def test_every_folder_of_the_wheel_exists_and_has_its_expected_path() -> None:
     assert {*KINDS, "cluster"} == set(FOLDERS)
     for name, target in FOLDERS.items():
         assert target == f"rlaif/shipped/{name}"
@@ -41,15 +41,15 @@ def test_every_file_is_found_by_its_name(kind: str, tmp_path: Path, monkeypatch:
     assert list_resources(kind) == sorted(name.stem for name in names)
 
 
-def test_nothing_but_text_for_people_is_in_them() -> None:
+def test_they_hold_only_text_for_people() -> None:
     for name in FOLDERS:
         for file in files(ROOT / name):
             assert not file.endswith((".py", ".pyc"))
             (ROOT / name / file).read_text(encoding="utf-8")
 
 
-def test_an_installed_wheel_finds_all_of_it(tmp_path: Path) -> None:
-    """Built, unpacked and asked from elsewhere, with nothing of the checkout in reach."""
+def test_an_installed_wheel_finds_all_of_them(tmp_path: Path) -> None:
+    """The wheel is built, unpacked and used from another folder, without the checkout."""
     pytest.importorskip("hatchling", reason="what builds the wheel is not installed")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
