@@ -18,12 +18,7 @@ from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A label on which exactly one of two judges is right.
-
-    Attributes:
-        id: of the label.
-        first, second: each judge's side, or its outcome without one.
-    """
+    """A label on which exactly one of two judges is right; `first` and `second` are their sides, or outcomes."""
 
     id: str
     human: Side

@@ -117,7 +117,6 @@ async def _judge_labels(judge: Judge, labels: Sequence[Label], progress: Progres
 
 
 def _shows(progress: Progress) -> Callable[[JudgedLabel], None]:
-    """Return a callback that counts judged labels by outcome on a progress bar."""
     outcomes: Counter[str] = Counter()
 
     def on_judged(item: JudgedLabel) -> None:

@@ -103,10 +103,7 @@ def check_stored(judge: Judge, labels: Sequence[Label], directory: RoundDir, min
 
 
 def stored_id(label: Label) -> str:
-    """Return the id under which a label's verdicts are stored: its own with a hash of all that the judge is shown.
-
-    A label that changes between two starts of a run therefore counts as new.
-    """
+    """Return a label's id with a hash of all that the judge is shown, so that a changed label counts as new."""
     shown = (label.question, label.context, label.gold_answer or "", *label.answers)
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"
 

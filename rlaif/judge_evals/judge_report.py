@@ -12,18 +12,10 @@ from functools import partial
 from typing import Any
 
 from rlaif.data.labels import Side
+from rlaif.judge_evals import metrics
 from rlaif.judge_evals.attacks import AttackMeasurement
 from rlaif.judge_evals.judging import JudgedLabel, MemberVerdicts, verdicts_by_member
-from rlaif.judge_evals.metrics import (
-    CalibrationBin,
-    LengthBin,
-    calibrate,
-    confusion,
-    decision_figures,
-    length_bins,
-    order_figures,
-    verdict_figures,
-)
+from rlaif.judge_evals.metrics import CalibrationBin, LengthBin
 from rlaif.recipe.backend import Prices
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, estimates
 
@@ -74,7 +66,6 @@ class Measurement:
         length: how often it and people prefer the longer answer, by the ratio of lengths.
         reliability: the reliability curve of the decisions, if only they are soft.
         judges: those that gave the verdicts: a panel's members, or the judge itself.
-        confidence: level of the intervals.
     """
 
     labels: int
@@ -130,14 +121,14 @@ def measure(judged: Sequence[JudgedLabel], *, prices: Mapping[str, Prices] | Non
     # A single judge that compares decides by the preferences that its own curve shows.
     if len(by_member) != 1 or all(item.mean_preference is None for item in next(iter(by_member.values()))):
         decided = [(item.label.human, item.decision.preference if item.decision else None) for item in judged]
-        calibration, reliability = calibrate(decided, estimate)
+        calibration, reliability = metrics.calibrate(decided, estimate)
     return Measurement(
         labels=len(judged),
         preferred=sum(item.label.human != "tie" for item in judged),
         questions=len(set(clusters)),
-        figures=_defined(decision_figures(judged), estimate) | calibration,
-        confusion=confusion(judged),
-        length=length_bins(judged, estimate),
+        figures=_defined(metrics.decision_figures(judged), estimate) | calibration,
+        confusion=metrics.confusion(judged),
+        length=metrics.length_bins(judged, estimate),
         reliability=reliability,
         judges=tuple(
             _measure_member(name, sha, verdicts, prices=(prices or {}).get(sha), estimate=estimate)
@@ -155,15 +146,17 @@ def _measure_member(
     prompt = sum(verdict.prompt_tokens for verdict in verdicts)
     completion = sum(verdict.completion_tokens for verdict in verdicts)
     # Both orders averaged, before orders that disagree become a tie.
-    calibration, reliability = calibrate([(item.label.human, item.mean_preference) for item in members], estimate)
+    preferences = [(item.label.human, item.mean_preference) for item in members]
+    calibration, reliability = metrics.calibrate(preferences, estimate)
     spent = (prices.cost(prompt, completion), prices.currency) if prices else (None, None)
+    figures = metrics.order_figures(members) | metrics.verdict_figures(members, prices)
     return MemberMeasurement(
         name,
         sha,
         labels=sum(bool(item.verdicts) for item in members),
         verdicts=dict(Counter(verdict.status for verdict in verdicts)),
         spent=Spent(prompt, completion, sum(verdict.seconds for verdict in verdicts), *spent),
-        figures=_defined(order_figures(members) | verdict_figures(members, prices), estimate) | calibration,
+        figures=_defined(figures, estimate) | calibration,
         reliability=reliability,
     )
 
@@ -174,11 +167,7 @@ def _defined(figures: Mapping[str, Figure], estimate: Estimator) -> dict[str, Es
 
 
 def worst_disagreements(judged: Sequence[JudgedLabel], count: int = 20) -> list[JudgedLabel]:
-    """Return the labels on which the judge decides against people, the widest margins first.
-
-    Labels on which people prefer the other answer come before those on which people see a tie; equal ones keep their
-    order.
-    """
+    """Return the labels on which the judge decides against people, the widest margins first and people's ties last."""
 
     def rank(item: JudgedLabel) -> tuple[bool, float]:
         return item.label.human == "tie", -(item.decision.margin or 0.0) if item.decision else 0.0

@@ -173,7 +173,6 @@ def calibrate(
 
     Args:
         preferences: people's side of each label, and the judge's P(answer_a is better); None where it has none.
-        estimate: the bootstrap over the same labels.
 
     Returns:
         The figures, and the bins with labels in them, ascending. `ece`, the expected calibration error, is the bins'
