@@ -7,7 +7,8 @@ prints nothing. All of them also work inside a running event loop, such as a not
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rlaif.data.candidates import read_candidates
 from rlaif.data.labels import Label, load_labels
@@ -18,7 +19,7 @@ from rlaif.judges.serving import Serving, serving_settings
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import BUILTIN
 from rlaif.progress import Progress, Silent
-from rlaif.recipe import Columns, FileQuestions
+from rlaif.recipe import Columns, FileQuestions, load_recipe
 
 if TYPE_CHECKING:
     from rlaif.judge_evals.judge_report import JudgeReport
@@ -27,19 +28,27 @@ if TYPE_CHECKING:
     from rlaif.rounds.run import RunOutcome
     from rlaif.training.dpo.standalone import DpoOutcome
 
-__all__ = [
-    "Label", "Question", "compare", "label", "load_judge", "measure", "predict", "read_labels", "read_questions", "run",
-    "serving", "train",
-]  # fmt: skip
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def load_judge(name: str) -> JudgeSpec:
-    """Read and check a judge file.
+def _outside_loop(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that starts an event loop of its own be called where a loop already runs in this thread."""
 
-    Args:
-        name: a name in `judges/`, or the path of a judge file.
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return function(*args, **kwargs)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *args, **kwargs).result()
+
+    return call
+
+
+def load_judge(name: str) -> JudgeSpec:
+    """Read and check a judge file, given by its name in `judges/` or its path.
 
     Raises:
         UserError: with the file, the line, the key and what was expected.
@@ -84,13 +93,11 @@ def serving(
     return Serving(serving_settings(model, overrides), address, False, max_cost)
 
 
+@_outside_loop
 def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Serving | None = None) -> "JudgedLabel":
-    """Ask a judge which of two answers to a question is better.
+    """Ask a judge which of the answers `a` and `b` to a question is better.
 
     Args:
-        judge: of `load_judge`.
-        question: with its context and, for judges that use it, its gold answer.
-        a, b: the answers.
         served: of `serving`; None serves the embedded model if a model of our engines is asked.
 
     Returns:
@@ -115,9 +122,10 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
         answer_b=b,
         human="tie",
     )
-    return _outside_loop(lambda: try_judge(judge, label, served or serving(), Silent()))
+    return try_judge(judge, label, served or serving(), Silent())
 
 
+@_outside_loop
 def measure(
     judge: JudgeSpec,
     labels: str,
@@ -130,7 +138,6 @@ def measure(
     """Measure a judge against people: `rlaif judge report`.
 
     Args:
-        judge: of `load_judge`.
         labels: path of a label file.
         attacks: right verdicts that each known attack is tried on; 0 leaves the attacks out.
         seed: of the intervals.
@@ -148,19 +155,11 @@ def measure(
     """
     from rlaif.judge_evals.evaluate import measure_judge
 
-    return _outside_loop(
-        lambda: measure_judge(
-            judge,
-            load_labels(labels),
-            served or serving(),
-            progress or Silent(),
-            path=labels,
-            attacks=attacks,
-            seed=seed,
-        )
-    )
+    how = served or serving()
+    return measure_judge(judge, load_labels(labels), how, progress or Silent(), path=labels, attacks=attacks, seed=seed)
 
 
+@_outside_loop
 def label(
     candidates: str,
     judge: JudgeSpec,
@@ -174,11 +173,9 @@ def label(
 
     Args:
         candidates: JSONL, CSV or Parquet file with `question` and `answers`; see docs/judges.md.
-        judge: of `load_judge`.
         output: Parquet file of pairs to write; the verdicts are written beside it.
         prompt: template of kind `answer` whose chat becomes the pairs' prompt.
-        served: see `compare`.
-        progress: see `measure`.
+        served, progress: see `measure`.
 
     >>> import json
     >>> from pathlib import Path
@@ -191,13 +188,10 @@ def label(
     from rlaif.prompts.template import load_template
 
     template, read = load_template(prompt), read_candidates(candidates)
-    return _outside_loop(
-        lambda: label_candidates(
-            read, judge, template, output, serving=served or serving(), progress=progress or Silent()
-        )
-    )
+    return label_candidates(read, judge, template, output, serving=served or serving(), progress=progress or Silent())
 
 
+@_outside_loop
 def train(
     pairs: str,
     policy: str,
@@ -220,9 +214,10 @@ def train(
     from rlaif.training.dpo.standalone import train_file
 
     step = on_step or (lambda figures: None)
-    return _outside_loop(lambda: train_file(pairs, policy, output, overrides=overrides, address=address, on_step=step))
+    return train_file(pairs, policy, output, overrides=overrides, address=address, on_step=step)
 
 
+@_outside_loop
 def predict(
     questions: str,
     output: str,
@@ -234,31 +229,27 @@ def predict(
     address: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Answer a file of questions greedily, and write `id, answer, passage` as CSV: `rlaif predict`.
+    """Answer a file of questions greedily, write `id, answer, passage` as CSV, and return how many: `rlaif predict`.
 
     Args:
         questions: JSONL, CSV or Parquet file with a column `question`.
-        output: CSV file to write.
         run: run whose current policy answers: its name in `runs`, or its path. Give this or `policy`.
         policy: model that answers.
         runs: folder or URL of the runs.
-        overrides: see `train`.
-        address: see `train`.
+        overrides, address: see `train`.
         progress: see `measure`.
-
-    Returns:
-        The number of questions.
     """
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
     how: dict[str, Any] = {"overrides": list(overrides), "address": address, "progress": progress or Silent()}
     if run is not None and policy is None:
-        return _outside_loop(lambda: predict_with_run(run, runs, questions, output, **how))
+        return predict_with_run(run, runs, questions, output, **how)
     if policy is not None and run is None:
-        return _outside_loop(lambda: predict_with_model(policy, questions, output, **how))
+        return predict_with_model(policy, questions, output, **how)
     raise ValueError("predict: give one of run and policy")
 
 
+@_outside_loop
 def run(
     recipe: str,
     *,
@@ -280,22 +271,11 @@ def run(
         UserError: the recipe or something that it names is wrong, or the folder holds another run.
         WorkError: the work failed; what is committed stays, and the same call continues.
     """
-    from rlaif.recipe import load_recipe
-    from rlaif.reporting import write_report
+    from rlaif.reporting.html import write_report
     from rlaif.rounds.run import execute
     from rlaif.rounds.setup import prepare
 
     setup = prepare(load_recipe(recipe, list(overrides)), runs)
-    outcome = _outside_loop(lambda: execute(setup, address, progress or Silent()))
+    outcome = execute(setup, address, progress or Silent())
     write_report(outcome.path)
     return outcome
-
-
-def _outside_loop(work: Callable[[], T]) -> T:
-    """Return the result of work that starts an event loop of its own, also where a loop already runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()

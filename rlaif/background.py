@@ -11,14 +11,10 @@ T = TypeVar("T")
 
 
 def in_background(function: Callable[[], T], name: str) -> "asyncio.Future[T]":
-    """Run a function in its own thread and return a future of its result; call it in an event loop.
+    """Run a function in a thread of that name and return a future of its result; call it in an event loop.
 
     If the loop ends first, by Ctrl-C or an error, the thread does not delay the process, unlike the threads of
     `asyncio.to_thread`.
-
-    Args:
-        function: what to run.
-        name: of the thread.
     """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -29,9 +25,9 @@ def in_background(function: Callable[[], T], name: str) -> "asyncio.Future[T]":
             # After the event loop has ended, nothing waits for the outcome.
             with suppress(RuntimeError):
                 future.set_exception(error)
-            return
-        with suppress(RuntimeError):
-            future.set_result(result)
+        else:
+            with suppress(RuntimeError):
+                future.set_result(result)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return asyncio.wrap_future(future)

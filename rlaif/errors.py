@@ -18,11 +18,9 @@ class Fault:
     Attributes:
         path: the file, dataset or option, or "" where there is none.
         problem: what is wrong, where `expected` alone does not say it.
-        line: of the file, from 1.
-        row: of a Parquet file or a dataset, from 1.
+        line, row: of a file, or of a Parquet file or a dataset; both from 1.
         field: dotted key or column.
-        expected: what would be right.
-        found: what is there instead, as `shown` returns it; "" leaves it out.
+        found: what is there instead of what is expected, as `shown` returns it; "" leaves it out.
     """
 
     path: str
@@ -35,7 +33,6 @@ class Fault:
 
     @property
     def location(self) -> str:
-        """The path with its line or row."""
         if self.row is not None:
             return f"{self.path}: row {self.row}"
         return self.path if self.line is None else f"{self.path}:{self.line}"
@@ -56,11 +53,7 @@ class RlaifError(Exception):
 
 
 class UserError(RlaifError):
-    """The request cannot be carried out: a recipe, a file, a name or a setting is wrong.
-
-    Attributes:
-        faults: those of the arguments that are values; a plain text has none.
-    """
+    """The request cannot be carried out: a recipe, a file, a name or a setting is wrong."""
 
     def __init__(self, *faults: Fault | str) -> None:
         super().__init__("; ".join(map(str, faults)))

@@ -19,26 +19,18 @@ class Progress(Protocol):
 class Silent:
     """A progress that shows nothing."""
 
-    def stage(self, title: str, total: int, done: int = 0) -> None:
-        """Show nothing."""
+    def stage(self, title: str, total: int, done: int = 0) -> None: ...
 
-    def advance(self, units: int = 1, **figures: float | str) -> None:
-        """Show nothing."""
+    def advance(self, units: int = 1, **figures: float | str) -> None: ...
 
-    def say(self, message: str) -> None:
-        """Show nothing."""
+    def say(self, message: str) -> None: ...
 
 
 class Ahead(Silent):
-    """The progress of work that runs beside the stage on display: messages are shown, counts are not.
-
-    Args:
-        shown: takes the messages.
-    """
+    """The progress of work that runs beside the stage on display: messages are shown, counts are not."""
 
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
 
     def say(self, message: str) -> None:
-        """Show one line permanently."""
         self._shown.say(message)

@@ -34,7 +34,7 @@ def list_(json_: JudgeJson = False) -> None:
     from rlaif.errors import UserError
     from rlaif.io.resources import find_resource, list_resources
     from rlaif.judges.judge_file import load_judge_file
-    from rlaif.reporting.judge.listing import judges_table
+    from rlaif.reporting.judge.terminal import judges_table
 
     rows: list[dict[str, Any]] = []
     for name in list_resources("judges"):
@@ -92,7 +92,7 @@ def try_(
     from rlaif.judge_evals.evaluate import try_judge
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
-    from rlaif.reporting.judge.listing import judged_view
+    from rlaif.reporting.judge.terminal import judged_view
 
     spec = load_judge_file(name)
     label = Label(
@@ -127,7 +127,7 @@ def report(
     from rlaif.judge_evals.judge_report import report_json
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
-    from rlaif.reporting.judge.files import write_report
+    from rlaif.reporting.judge.html import write_report
     from rlaif.reporting.judge.terminal import report_view
 
     spec, read = load_judge_file(name), load_labels(labels, limit)

@@ -39,10 +39,13 @@ def run(
         console.print(f"{len(setup.heldout)} held out, judge {setup.judge.name}, in {setup.path}")
         with TerminalProgress(console) as progress:
             outcome = execute(setup, address, progress, verbose)
-    from rlaif.reporting import summary_table, write_report
+    from rlaif.reporting.html import write_report
+    from rlaif.reporting.summary import summarize
+    from rlaif.reporting.terminal import policies_table
+    from rlaif.store.rundir import RunDir
 
     report = write_report(outcome.path)
-    console.print(summary_table(outcome.path))
+    console.print(policies_table(summarize(RunDir(outcome.path))))
     if outcome.stopped:
         console.print(outcome.stopped)
     console.print(f"report: {report}", soft_wrap=True)
@@ -149,8 +152,7 @@ def report(
 ) -> None:
     """Show how a run's policies do on the held-out questions, and write report.html."""
     from rlaif.reporting.html import write_report
-    from rlaif.reporting.summary import summarize
-    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.summary import summarize, summary_json
     from rlaif.reporting.terminal import policies_table
     from rlaif.store.runs import find_run
 
@@ -170,8 +172,7 @@ def report(
 def runs(runs: Runs = "runs", json_: Json = False) -> None:
     """List the runs in a folder: their progress, and each current policy against its initial one."""
     from rlaif.errors import UserError
-    from rlaif.reporting.summary import summarize
-    from rlaif.reporting.summary_json import summary_json
+    from rlaif.reporting.summary import summarize, summary_json
     from rlaif.reporting.terminal import runs_table
     from rlaif.store.runs import list_runs
 

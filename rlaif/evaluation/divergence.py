@@ -8,8 +8,7 @@ from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
-from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import mean_interval
+from rlaif.stats.bootstrap import Estimate, mean_interval
 
 
 @dataclass(frozen=True, slots=True)

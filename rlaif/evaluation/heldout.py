@@ -16,8 +16,7 @@ from rlaif.grading.match import score_answer
 from rlaif.inference.requests import SampleRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.progress import Progress
-from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import mean_interval
+from rlaif.stats.bootstrap import Estimate, mean_interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from rlaif.data.question import Question
 from rlaif.evaluation.heldout import HeldoutAnswer
 from rlaif.judges.judge import Judge
-from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
+from rlaif.stats.bootstrap import Estimate, mean_interval, paired_difference, win_rate
 
 
 async def compare_answers(

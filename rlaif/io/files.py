@@ -4,7 +4,6 @@ Invariant: a reader never sees a part of a file. On a file system a file is writ
 renamed; on an object store it is one put, which the store makes atomic.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -14,9 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlaif.errors import UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from rlaif.errors import UserError, is_disk_full
 
 
 def is_url(path: str) -> bool:
@@ -80,7 +77,7 @@ def full_disk_named(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL and error.filename is None:
+        if is_disk_full(error) and error.filename is None:
             error.filename = path
         raise
 

@@ -3,19 +3,23 @@
 Invariant: a plot without data is None, so that the page names what is missing and shows no empty frame.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from rlaif.reporting import figure_text as words
-from rlaif.reporting.collect import PairStatistics, TrainingLog
+from rlaif.reporting.collect import PairStatistics
 from rlaif.reporting.plots import Canvas, Scale, nice_ticks, padded, short, thinned, whole_ticks
 from rlaif.reporting.summary import PolicyState
 from rlaif.reporting.timeline import Timeline
+from rlaif.store.records.training_record import TrainingRecord
 
 COLOURS = ("c0", "c1", "c2", "c3", "c4")
 """CSS variables of the series' colours, distinguishable with colour blindness."""
+_STAGES = {"sample": "sample, judge", "pairs": "pair", "train": "train", "evaluate": "evaluate", "promote": "promote"}
+"""The rows of the time plot: each stage of the events and its label."""
 _CURVE_POINTS = 400
 _ROUND_LABEL = 54.0
 
@@ -26,9 +30,7 @@ class Metric:
 
     Attributes:
         name: in `evaluation.json`.
-        label: title of its plot.
-        short: title of its column.
-        unit: after the label, or "".
+        label, short: titles of its plot and of its column.
         digits: digits after the decimal point.
         neutral: value that means no difference from the initial policy; None is that policy's own value.
     """
@@ -101,13 +103,12 @@ def length_chart(statistics: Sequence[PairStatistics]) -> Markup | None:
     if not statistics:
         return None
     canvas = Canvas("lengths of chosen and rejected answers by round")
-    every = [entry.chosen for entry in statistics] + [entry.rejected for entry in statistics]
-    y = canvas.y_scale(0.0, max(quartiles.high for quartiles in every) * 1.08 or 1.0)
+    highest = max(max(entry.chosen.high, entry.rejected.high) for entry in statistics)
+    y = canvas.y_scale(0.0, highest * 1.08 or 1.0)
     first, last = statistics[0].round, statistics[-1].round
     x = canvas.x_scale(first - 0.5, last + 0.5)
     canvas.y_axis(y)
-    rounds = range(first, last + 1)
-    canvas.x_axis([(x(first + index), str(first + index)) for index in whole_ticks(len(rounds))])
+    canvas.x_axis([(x(first + index), str(first + index)) for index in whole_ticks(last - first + 1)])
     shift = min(9.0, (x(1) - x(0)) / 5)
     for entry in statistics:
         for found, centre, colour, name in (
@@ -121,14 +122,14 @@ def length_chart(statistics: Sequence[PairStatistics]) -> Markup | None:
     return canvas.svg()
 
 
-def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[Markup, int] | None:
-    """Draw a figure of all steps of all trainings; also return the number of steps that a point is the mean of."""
-    series = [(log.round, column) for log in logs if (column := log.column(name))]
-    total = sum(len(values) for _, values in series)
+def training_chart(name: str, label: str, logs: Mapping[int, TrainingRecord]) -> tuple[Markup, int] | None:
+    """Draw a figure of all steps of all rounds; also return the number of steps that a point is the mean of."""
+    series = {number: column for number, record in logs.items() if (column := _column(record, name))}
+    total = sum(map(len, series.values()))
     if not total:
         return None
     limit = max(2, _CURVE_POINTS // len(series))
-    drawn = [(number, *thinned(values, limit), len(values)) for number, values in series]
+    drawn = [(number, *thinned(values, limit), len(values)) for number, values in series.items()]
     canvas = Canvas(f"{label} by step")
     y = canvas.y_scale(*padded([value for _, values, _, _ in drawn for value in values]))
     x = canvas.x_scale(0, total, inset=4)
@@ -147,15 +148,22 @@ def training_chart(name: str, label: str, logs: Sequence[TrainingLog]) -> tuple[
     return canvas.svg(), max(every for _, _, every, _ in drawn)
 
 
-def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Mapping[str, str]) -> Markup | None:
-    """Draw the spans of each stage, by name and label, in a row of its own with its duration as text beside it."""
-    rows = [(name, label) for name, label in stages if any(span.stage == name for span in times.spans)]
+def _column(record: TrainingRecord, name: str) -> list[float]:
+    """Return a figure of all steps, NaN where a step lacks it; empty if every step does."""
+    values = [entry.get(name, math.nan) for entry in record.log]
+    return [] if all(map(math.isnan, values)) else values
+
+
+def time_chart(times: Timeline) -> Markup | None:
+    """Draw the spans of each stage in a row of its own, with its duration as text beside it."""
+    seconds = times.by_stage()
+    rows = [(name, label) for name, label in _STAGES.items() if name in seconds]
     if not rows:
         return None
-    height, left, right = 26.0, 118.0, 64.0
-    canvas = Canvas("stages over time", width=960, height=34 + height * len(rows) + 24, left=left)
-    x = Canvas("", width=960 - right, left=left).x_scale(0, times.seconds or 1.0)
+    height, left, right = 26.0, 118.0, 886.0
     base = 30 + height * len(rows)
+    canvas = Canvas("stages over time", width=960, height=base + 28, left=left)
+    x = Scale(0.0, times.seconds or 1.0, left, right)
     unit, size = _time_unit(times.seconds)
     for tick in nice_ticks(0.0, times.seconds / size, 8):
         canvas.line((x(tick * size), 26), (x(tick * size), base), "grid")
@@ -164,12 +172,12 @@ def time_chart(times: Timeline, stages: Sequence[tuple[str, str]], duration: Map
     for index, (name, label) in enumerate(rows):
         top = 30 + height * index
         canvas.text(left - 10, top + 15, label, "end")
-        canvas.text(960 - right + 4, top + 15, duration.get(name, ""), "start", style="strong")
+        canvas.text(right + 14, top + 15, words.duration(seconds[name]), "start", style="strong")
         for span in [span for span in times.spans if span.stage == name]:
             where = "initial policy" if span.round is None else f"round {span.round}"
             ended = ", cut off" if span.cut else ""
             hint = f"{where}, {label}: {span.end - span.start:.1f} s{ended}"
-            colour = "faint" if span.cut else COLOURS[index % len(COLOURS)]
+            colour = "faint" if span.cut else COLOURS[index]
             width = max(x(span.end) - x(span.start), 1.5)
             canvas.bar(x(span.start), top + 3, width, height - 8, colour=colour, hint=hint)
     for pause in times.pauses:

@@ -3,7 +3,6 @@
 Invariant: each part is read on its own, and is empty if its files are missing.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ _PAIRS_AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Quartiles:
-    """Lower quartile, median and upper quartile."""
-
     low: float
     median: float
     high: float
@@ -40,8 +37,6 @@ class PairStatistics:
     """The preference pairs of one round.
 
     Attributes:
-        round: its number.
-        pairs: how many.
         edges: edges of the margins' bins, the same in all rounds.
         margins: pairs in each bin, by the judge that decided.
         chosen, rejected: lengths of the candidates in tokens.
@@ -59,11 +54,7 @@ class PairStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ChangedAnswer:
-    """One held-out question, answered by the initial policy and by a later one.
-
-    Attributes:
-        before, after: the two rows of `answers.parquet`.
-    """
+    """One held-out question's rows of `answers.parquet`, by the initial policy and by a later one."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
@@ -77,12 +68,10 @@ class ChangedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChanges:
-    """The answers of a policy compared with those of the initial one.
+    """The answers of a policy compared with those of the initial one, in numbers of questions.
 
     Attributes:
-        policy: its number.
         scored: questions with a score of both.
-        improved, worsened: questions with a higher and with a lower score.
         rewritten: questions with another text.
         questions: questions that both were asked.
         best, worst: the questions whose scores rose and fell most.
@@ -101,26 +90,12 @@ class AnswerChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingLog:
-    """The training of one round."""
-
-    round: int
-    record: TrainingRecord
-
-    def column(self, name: str) -> tuple[float, ...]:
-        """Return a figure of all steps, NaN where a step lacks it; empty if every step does."""
-        values = tuple(entry.get(name, math.nan) for entry in self.record.log)
-        return () if all(math.isnan(value) for value in values) else values
-
-
-@dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Questions of a round that failed for the same reason, up to the numbers in it.
 
     Attributes:
         reason: that of the first question, verbatim.
-        questions: how many.
-        examples: a few of their ids.
+        examples: a few of the questions' ids.
     """
 
     round: int
@@ -132,12 +107,13 @@ class FailureGroup:
 
 def pair_statistics(rounds: Sequence[RoundDir]) -> tuple[PairStatistics, ...]:
     """Return the statistics of the rounds that have pairs."""
-    read = [(directory.number, *_read_pairs(directory)) for directory in rounds if _has(directory, "pairs.parquet")]
+    paired = [directory for directory in rounds if "pairs.parquet" in names(directory.root)]
+    read = [(directory.number, *_read_pairs(directory)) for directory in paired]
     read = [entry for entry in read if entry[1].size]
     if not read:
         return ()
     # The margin of a preference is at most 1; that of two ratings may be larger.
-    widest = max(float(figures[:, 0].max()) for _, _, figures in read)
+    widest = max(float(figures[:, 0].max()) for *_, figures in read)
     edges = np.linspace(0.0, max(1.0, widest), _BINS + 1)
     return tuple(_pair_statistics(*entry, edges) for entry in read)
 
@@ -164,34 +140,30 @@ def _pair_statistics(
     number: int, judges: NDArray[np.str_], figures: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> PairStatistics:
     margins, chosen, rejected = figures.T
+    quartiles = [0.25, 0.5, 0.75]
     by_judge = {str(judge): np.histogram(margins[judges == judge], edges)[0] for judge in np.unique(judges)}
     return PairStatistics(
         round=number,
         pairs=len(margins),
         edges=tuple(edges.tolist()),
         margins={judge: tuple(counts.tolist()) for judge, counts in by_judge.items()},
-        chosen=_quartiles(chosen),
-        rejected=_quartiles(rejected),
+        chosen=Quartiles(*np.quantile(chosen, quartiles).tolist()),
+        rejected=Quartiles(*np.quantile(rejected, quartiles).tolist()),
         longer_chosen=float(np.mean(chosen > rejected) + 0.5 * np.mean(chosen == rejected)),
     )
-
-
-def _quartiles(values: NDArray[np.float64]) -> Quartiles:
-    return Quartiles(*np.quantile(values, [0.25, 0.5, 0.75]).tolist())
 
 
 def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
     """Compare the initial policy's answers with the current one's, or without a promotion with the last measured ones.
 
-    Returns:
-        None if either is missing.
+    None if either is missing.
     """
     measured = [policy for policy in summary.policies[1:] if policy.questions is not None]
     later = summary.current if summary.current.number else measured[-1] if measured else None
     if later is None or not names(run.path("initial"), "answers.parquet"):
         return None
     directory = run.round(later.number - 1)
-    if not _has(directory, "answers.parquet"):
+    if "answers.parquet" not in names(directory.root):
         return None
     before = {row["id"]: row for row in read_table(run.path("initial", "answers.parquet")).to_pylist()}
     rows = read_table(directory.path("answers.parquet")).to_pylist()
@@ -214,10 +186,10 @@ def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
     )
 
 
-def training_logs(rounds: Sequence[RoundDir]) -> tuple[TrainingLog, ...]:
-    """Return the trainings of the rounds that have one."""
-    read = [(directory.number, TrainingRecord.read(directory.path("training.json"))) for directory in rounds]
-    return tuple(TrainingLog(number, record) for number, record in read if record is not None)
+def training_logs(rounds: Sequence[RoundDir]) -> dict[int, TrainingRecord]:
+    """Return the trainings by the rounds that have one."""
+    read = {directory.number: TrainingRecord.read(directory.path("training.json")) for directory in rounds}
+    return {number: record for number, record in read.items() if record is not None}
 
 
 def failure_groups(rounds: Sequence[RoundDir]) -> tuple[FailureGroup, ...]:
@@ -233,7 +205,3 @@ def failure_groups(rounds: Sequence[RoundDir]) -> tuple[FailureGroup, ...]:
             examples = tuple(row["prompt_id"] for row in rows[:5])
             groups.append(FailureGroup(directory.number, stage, rows[0]["reason"], len(rows), examples))
     return tuple(groups)
-
-
-def _has(directory: RoundDir, name: str) -> bool:
-    return name in names(directory.root)

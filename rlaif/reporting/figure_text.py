@@ -9,11 +9,9 @@ from rlaif.reporting.summary import PolicyState, RunSummary
 from rlaif.stats.bootstrap import Estimate
 
 DASH = "–"
-_SHORT_ID = 12
 
 
 def figure(value: float | None, digits: int = 3, signed: bool = False) -> str:
-    """Return a number with `digits` digits after the point."""
     return DASH if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
 
 
@@ -33,7 +31,6 @@ def count(number: int, thing: str) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a share as a percentage."""
     return DASH if value is None else f"{100 * value:.0f}%"
 
 
@@ -72,7 +69,7 @@ def ago(time: str | None) -> str:
 
 def short_id(sha: str | None) -> str:
     """Return the beginning of a sha256, with or without its `sha256:`."""
-    return DASH if not sha else sha.removeprefix("sha256:")[:_SHORT_ID]
+    return DASH if not sha else sha.removeprefix("sha256:")[:12]
 
 
 def promotion(policy: PolicyState) -> str:

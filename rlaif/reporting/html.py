@@ -3,7 +3,6 @@
 Invariant: the page's template escapes every value except the plots of `rlaif.reporting.plots`, which escape their own.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,32 +11,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from rlaif.errors import UserError
-from rlaif.io.files import FULL, write_bytes
+from rlaif.errors import UserError, is_disk_full
+from rlaif.io.files import write_bytes
 from rlaif.reporting import charts
 from rlaif.reporting import figure_text as words
-from rlaif.reporting.collect import (
-    PairStatistics,
-    TrainingLog,
-    answer_changes,
-    failure_groups,
-    pair_statistics,
-    training_logs,
-)
+from rlaif.reporting.collect import PairStatistics, answer_changes, failure_groups, pair_statistics, training_logs
 from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, run_verdicts
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import now
+from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RunDir
 
-STAGES = (
-    ("sample", "sample, judge"),
-    ("pairs", "pair"),
-    ("train", "train"),
-    ("evaluate", "evaluate"),
-    ("promote", "promote"),
-)
-"""The rows of the time plot: each stage of the events and its label."""
+CONTEXT_SHOWN = 6000
 _TRAINING = (
     ("loss", "loss"),
     ("margin", "reward margin"),
@@ -47,7 +33,6 @@ _TRAINING = (
 )
 _WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id")
 _MARGINS_SHOWN = 6
-_CONTEXT_SHOWN = 6000
 _GOLD_SET_NAMED = 20
 
 
@@ -76,7 +61,7 @@ def write_report(run: str, out: str | None = None) -> str:
     try:
         write_bytes(path, page.encode("utf-8", errors="replace"))
     except OSError as error:
-        if error.errno in FULL:
+        if is_disk_full(error):
             raise
         raise UserError(f"{path}: cannot be written: {error.strerror or error}; give another path with --out") from None
     return path
@@ -89,22 +74,19 @@ def render_page(run: RunDir) -> str:
     pairs = pair_statistics(directories)
     logs = training_logs(directories)
     times = timeline(run.events.read())
-    durations = {
-        stage: words.duration(seconds) for stage, seconds in times.by_stage().items() if math.isfinite(seconds)
-    }
     lengths = charts.length_chart(pairs)
     report = run_verdicts(directories)
     judges = [judge.judge for judge in report.judges]
     judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
     colours = {judge: charts.COLOURS[index % len(charts.COLOURS)] for index, judge in enumerate(judges)}
-    environment = page_environment()
-    environment.globals.update({name: getattr(words, name) for name in _WORDS})
-    return environment.get_template("page.html.j2").render(
+    measured = {name for policy in summary.policies for name in policy.metrics}
+    template = page_environment().get_template("page.html.j2")
+    return template.render(
         written=now(),
         summary=summary,
         headline=words.headline(summary),
         metrics=_metric_figures(summary),
-        columns=_columns(summary),
+        columns=[metric for metric in charts.METRICS if metric.name in measured],
         margins=_margin_figures(pairs, colours),
         pairs=pairs,
         lengths=[] if lengths is None else [Figure("tokens by round", "medians and quartiles", lengths)],
@@ -116,12 +98,12 @@ def render_page(run: RunDir) -> str:
         gold_set_named=_GOLD_SET_NAMED,
         statuses=STATUSES,
         changes=answer_changes(run, summary),
-        context_shown=_CONTEXT_SHOWN,
+        context_shown=CONTEXT_SHOWN,
         training=_training_figures(logs),
         logs=logs,
         failures=failure_groups(directories),
         times=times,
-        time_chart=charts.time_chart(times, STAGES, durations),
+        time_chart=charts.time_chart(times),
         judge_tree=list(summary.record.judge.walk()),
         recipe=run.recipe_text(),
     )
@@ -129,19 +111,15 @@ def render_page(run: RunDir) -> str:
 
 def page_environment(*folders: Path) -> Environment:
     """Return an environment that escapes values and rejects missing ones, with templates of `folders` and this one."""
-    searched = [*folders, Path(__file__).parent]
-    return Environment(
-        loader=FileSystemLoader(searched),
+    environment = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _columns(summary: RunSummary) -> list[charts.Metric]:
-    """Return the metrics that any policy has, in the page's order."""
-    return [metric for metric in charts.METRICS if any(metric.name in policy.metrics for policy in summary.policies)]
+    environment.globals.update({name: getattr(words, name) for name in _WORDS})
+    return environment
 
 
 def _metric_figures(summary: RunSummary) -> list[Figure]:
@@ -158,7 +136,7 @@ def _margin_figures(pairs: Sequence[PairStatistics], colours: Mapping[str, str])
     ]
 
 
-def _training_figures(logs: Sequence[TrainingLog]) -> list[Figure]:
+def _training_figures(logs: Mapping[int, TrainingRecord]) -> list[Figure]:
     drawn = [(label, *found) for name, label in _TRAINING if (found := charts.training_chart(name, label, logs))]
     return [Figure(label, f"mean of {every} steps a point" if every > 1 else "", svg) for label, svg, every in drawn]
 

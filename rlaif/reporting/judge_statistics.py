@@ -27,13 +27,10 @@ class JudgeStatistics:
     """Statistics of one judge over a whole run.
 
     Attributes:
-        judge: its name.
-        by_status: its verdicts by status.
         both_orders: comparisons with an `ok` verdict in each order.
         orders_agree: those of them whose orders prefer the same candidate.
         decided: `ok` verdicts on two candidates.
         shown_first: those of them that prefer the candidate shown first.
-        prompt_tokens, completion_tokens, seconds: cost of all its verdicts.
         paid: verdicts that cost anything; a repeated request is answered from the cache.
     """
 
@@ -50,7 +47,6 @@ class JudgeStatistics:
 
     @property
     def verdicts(self) -> int:
-        """All its verdicts."""
         return self.by_status.total()
 
     @property

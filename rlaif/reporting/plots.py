@@ -12,12 +12,11 @@ from markupsafe import Markup, escape
 from rlaif.stats.bootstrap import Estimate
 
 Point = tuple[float, float]
-WIDTH, HEIGHT = 340.0, 190.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42.0, 10.0, 10.0, 24.0
+_RIGHT, _TOP, _BOTTOM = 10.0, 10.0, 24.0
 _LABEL_WIDTH = 7.0
 
 
-def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def nice_ticks(low: float, high: float, wanted: int) -> list[float]:
     """Return about `wanted` round numbers in [low, high], in steps of 1, 2, 2.5 or 5 times a power of ten."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low] if math.isfinite(low) else []
@@ -30,10 +29,9 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return list(dict.fromkeys(float(f"{index * step:.10g}") for index in range(first, last + 1)))
 
 
-def whole_ticks(count: int, wanted: int = 8) -> list[int]:
-    """Return evenly spaced numbers of 0 .. count - 1; all of them if they are few."""
-    step = max(1, math.ceil(count / wanted))
-    return list(range(0, count, step))
+def whole_ticks(count: int) -> range:
+    """Return at most eight evenly spaced numbers of 0 .. count - 1."""
+    return range(0, count, max(1, math.ceil(count / 8)))
 
 
 def short(value: float) -> str:
@@ -58,7 +56,6 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Return the coordinate of a value."""
         if self.high == self.low:
             return (self.start + self.end) / 2
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
@@ -66,18 +63,17 @@ class Scale:
 
 @dataclass(slots=True)
 class Canvas:
-    """A plot under construction; later marks are drawn over earlier ones.
+    """A plot under construction, in CSS pixels; later marks are drawn over earlier ones.
 
     Attributes:
         title: description of the plot for screen readers.
-        width, height: in CSS pixels at the plot's natural size.
         left: width of the y axis's labels.
     """
 
     title: str
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = _LEFT
+    width: float = 340.0
+    height: float = 190.0
+    left: float = 42.0
     parts: list[str] = field(default_factory=list)
 
     def x_scale(self, low: float, high: float, inset: float = 0.0) -> Scale:
@@ -117,7 +113,6 @@ class Canvas:
         self.line((self.left, y), (self.width - _RIGHT, y), "rule")
 
     def text(self, x: float, y: float, text: str, anchor: str, *, style: str = "") -> None:
-        """Write a label."""
         kind = f' class="{style}"' if style else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(text)}</text>')
 
@@ -161,20 +156,19 @@ class Canvas:
             self.parts.append(f'<path d="{" ".join(commands)}" class="curve" style="stroke:var(--{colour})"/>')
 
     def svg(self) -> Markup:
-        """Return the plot."""
         return Markup(
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.title)}">'
             f"{''.join(self.parts)}</svg>"
         )
 
 
-def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
+def padded(values: Sequence[float]) -> tuple[float, float]:
     """Return a range around the finite values with a margin; (0, 1) without any."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 1.0
     low, high = min(finite), max(finite)
-    air = (high - low) * share or abs(high) * 0.1 or 1.0
+    air = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     return low - air, high + air
 
 

@@ -1,18 +1,19 @@
 """The state of a run, read from its JSON files alone: the policies it made, their figures, and what is missing.
 
 Invariant: reading writes nothing and waits for no stage. A fact that is not known yet is None, never zero, and is
-named in `missing`.
+named in `missing`. Keys of the JSON are only added, so that programs may rely on them.
 """
 
 import fcntl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
 from rlaif.errors import UserError
 from rlaif.recipe import stored_tree
+from rlaif.stats.bootstrap import interval_json
 from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult, Mean
 from rlaif.store.records.policy_record import PolicyRecord
 from rlaif.store.records.record import RecordPart
@@ -26,15 +27,11 @@ class PolicyState(RecordPart):
 
     Attributes:
         number: 0 for the initial policy, k for the one that round k - 1 trained.
-        id: sha256 of its weights; None before it is trained.
-        kind: `base`, `lora` or `full`; None before it is trained.
-        parent: id of the policy that it was trained from.
-        files: sha256 of each file of its weights.
+        id, kind, parent, files: see `PolicyRecord`; None or empty before it is trained.
         questions: held-out questions that it was measured on; None before that.
         failed: those of them without an answer.
         metrics: means over the held-out questions by name: score, exact, f1, win_rate, length, kl.
         difference: its score minus the initial policy's, question by question.
-        gate: the gate's result.
         promoted: None while undecided.
         note: why there is no such policy, or "".
     """
@@ -58,8 +55,6 @@ class RunSummary:
     """The state of a run.
 
     Attributes:
-        root: path or URL of the run.
-        record: `run.json`.
         recipe: the resolved recipe as plain values; empty if it is missing.
         state: that of `run.json`, or `killed` if it says `running` and no process holds the run's lock (known only on
             a file system).
@@ -67,7 +62,6 @@ class RunSummary:
         policies: the initial policy, then one for each round that has begun.
         rounds: those that have begun.
         last_event: time of the last event, ISO 8601, or None.
-        missing: what is still to do, one line each.
     """
 
     root: str
@@ -78,7 +72,6 @@ class RunSummary:
     policies: tuple[PolicyState, ...]
     rounds: tuple[RoundRecord, ...]
     last_event: str | None
-    missing: tuple[str, ...] = ()
 
     @property
     def planned(self) -> int:
@@ -97,12 +90,10 @@ class RunSummary:
 
     @property
     def confidence(self) -> float:
-        """Level of the intervals."""
         return float((self.recipe.get("evaluation") or {}).get("confidence", 0.95))
 
     @property
     def initial(self) -> PolicyState:
-        """The policy that the run started from."""
         return self.policies[0]
 
     @property
@@ -116,6 +107,16 @@ class RunSummary:
         """Metric that compares the policies: the score, or without any gold answer the win rate."""
         known = [policy for policy in self.policies if policy.questions is not None]
         return "score" if not known or any("score" in policy.metrics for policy in known) else "win_rate"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is still to do, one line each."""
+        lines = [] if self.initial.questions is not None else ["initial policy: evaluate"]
+        lines += [f"round {record.round}: {', '.join(record.left)}" for record in self.rounds if record.left]
+        begun, last = len(self.rounds), self.planned - 1
+        if begun <= last:
+            lines.append(f"round {begun}: not begun" if begun == last else f"rounds {begun} to {last}: not begun")
+        return tuple(lines)
 
 
 def summarize(run: RunDir) -> RunSummary:
@@ -137,17 +138,16 @@ def summarize(run: RunDir) -> RunSummary:
     events = run.events.read()
     state = _state(run, record.state)
     reasons = [getattr(event, "reason", None) for event in events if event.event == state]
-    summary = RunSummary(
+    return RunSummary(
         root=run.root,
         record=record,
-        recipe=recipe if isinstance(recipe, dict) else {},
+        recipe=recipe,
         state=state,
         reason=reasons[-1] if reasons and reasons[-1] else None,
         policies=(initial, *trained),
         rounds=rounds,
         last_event=events[-1].time if events else None,
     )
-    return replace(summary, missing=_missing(summary))
 
 
 def _state(run: RunDir, recorded: str) -> str:
@@ -197,13 +197,40 @@ def _figures(measured: EvaluationRecord | None) -> dict[str, Any]:
     }
 
 
-def _missing(summary: RunSummary) -> tuple[str, ...]:
-    lines = []
-    if summary.initial.questions is None:
-        lines.append("initial policy: evaluate")
-    lines += [f"round {record.round}: {', '.join(record.left)}" for record in summary.rounds if record.left]
-    begun = len(summary.rounds)
-    if begun < summary.planned:
-        last = summary.planned - 1
-        lines.append(f"round {begun}: not begun" if begun == last else f"rounds {begun} to {last}: not begun")
-    return tuple(lines)
+def summary_json(summary: RunSummary) -> dict[str, Any]:
+    """Return a run's state, policies and rounds; `metric` names the metric of `initial` and `current`."""
+    return {
+        "name": summary.record.name,
+        "run": summary.root,
+        "state": summary.state,
+        "reason": summary.reason,
+        "rounds": {"done": summary.rounds_done, "planned": summary.planned},
+        "pairs": summary.pairs,
+        "metric": summary.metric,
+        "confidence": summary.confidence,
+        "initial": interval_json(summary.initial.metrics.get(summary.metric)),
+        "current": {
+            "policy": summary.current.number,
+            "id": summary.current.id,
+            "value": interval_json(summary.current.metrics.get(summary.metric)),
+            "difference": interval_json(summary.current.difference),
+        },
+        "policies": [
+            {"policy": policy.number, **policy.model_dump(exclude={"number", "files"})} for policy in summary.policies
+        ],
+        "by_round": [_round(record) for record in summary.rounds],
+        "last_event": summary.last_event,
+        "missing": list(summary.missing),
+    }
+
+
+def _round(record: RoundRecord) -> dict[str, Any]:
+    pairs = record.stages.pairs
+    return {
+        "round": record.round,
+        "done": list(record.done),
+        "left": list(record.left),
+        "pairs": pairs.pairs if pairs else None,
+        "comparisons": pairs.by_status if pairs else {},
+        "pairs_by_judge": pairs.by_judge if pairs else {},
+    }

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rlaif.reporting.figure_text import DASH, ago, figure, headline, promotion, span
-from rlaif.reporting.summary import RunSummary, summarize
+from rlaif.reporting.summary import RunSummary
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store import lineage
-from rlaif.store.rundir import RunDir
 
+Facts = list[tuple[str, object]]
 _CONTEXT_SHOWN = 400
 
 
@@ -37,7 +37,6 @@ def plain_table(columns: Sequence[str], figures: Sequence[int], *, gap: int = 2,
         columns: their titles.
         figures: indices of the columns of figures, which are set to the right and never wrap.
         gap: spaces between two columns.
-        caption: text below.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0), caption_justify="left")
     for index, column in enumerate(columns):
@@ -47,17 +46,8 @@ def plain_table(columns: Sequence[str], figures: Sequence[int], *, gap: int = 2,
     return table
 
 
-def summary_table(run: str) -> Table:
-    """Return a table of a run's policies with their figures on the held-out questions, and the outcome below.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    return policies_table(summarize(RunDir(run)))
-
-
 def policies_table(summary: RunSummary) -> Table:
-    """Return `summary_table` of a summary."""
+    """Return a table of a run's policies with their figures on the held-out questions, and the outcome below."""
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
     caption = "\n".join(headline(summary))
@@ -118,7 +108,7 @@ def lineage_view(traced: lineage.Lineage) -> RenderableType:
     )
 
 
-def _section(title: str, facts: Sequence[tuple[str, object]]) -> list[RenderableType]:
+def _section(title: str, facts: Facts) -> list[RenderableType]:
     """Return labelled lines. Labels must be short: a sha256 beside one has to fit into eighty columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -129,7 +119,7 @@ def _section(title: str, facts: Sequence[tuple[str, object]]) -> list[Renderable
 
 
 def _prompt(prompt: lineage.TracedQuestion) -> list[RenderableType]:
-    facts: list[tuple[str, object]] = [("id", prompt.id)]
+    facts: Facts = [("id", prompt.id)]
     if prompt.question is None:
         facts += [(message["role"], _shortened(message["content"])) for message in prompt.messages]
     else:
@@ -149,7 +139,7 @@ def _answer(title: str, candidate: lineage.TracedCandidate) -> list[RenderableTy
 
 def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
     known = "the initial model" if policy.kind == "base" else f"{policy.kind}, trained in round {policy.round}"
-    facts: list[tuple[str, object]] = [("policy", known if policy.kind else None), ("sha256", policy.id)]
+    facts: Facts = [("policy", known if policy.kind else None), ("sha256", policy.id)]
     facts += [("model", policy.model)] if policy.model else []
     for name, sha in sorted(policy.files.items()):
         facts += [("file", name), ("sha256", sha)]
@@ -157,7 +147,7 @@ def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
 
 
 def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
-    facts: list[tuple[str, object]] = [("source", decision.source)]
+    facts: Facts = [("source", decision.source)]
     if decision.source != "human":
         facts += [("judge", decision.judge), ("sha256", decision.judge_sha)]
         facts += [("template", decision.prompt), ("sha256", decision.prompt_sha)] if decision.prompt_sha else []
@@ -187,7 +177,7 @@ def _verdicts(verdicts: Sequence[lineage.TracedVerdict], chosen: int) -> list[Re
 
 def _training(training: lineage.TracedTraining) -> list[RenderableType]:
     promoted = {None: "not decided yet", True: "yes", False: "no"}[training.promoted]
-    facts: list[tuple[str, object]] = [("in round", training.round), ("policy", training.policy or "none yet")]
+    facts: Facts = [("in round", training.round), ("policy", training.policy or "none yet")]
     facts += [("steps", training.steps), ("promoted", promoted)] if training.policy else []
     if training.metric is not None:
         facts += [("gate", f"{training.metric} {figure(training.before)} → {figure(training.after)}")]

@@ -3,6 +3,7 @@
 Invariant: a span ends with its stage's event; one that a kill cut off ends with the last event before the next start.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +25,10 @@ _NOTES_KEPT = 40
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stage of a round at work.
+    """One stage at work, in seconds since the run began, pauses left out.
 
     Attributes:
-        stage: its name.
-        round: its round; None for the initial policy.
-        start, end: seconds since the run began, pauses left out.
+        round: None for the initial policy.
         cut: whether it failed, was killed, or is still at work.
     """
 
@@ -50,10 +49,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An event beside the stages: a start, an end, a lost engine, a wait.
-
-    Its text holds its fields, or of retries their number and reason; its time is ISO 8601.
-    """
+    """An event beside the stages: a start, an end, a lost engine, a wait. Its time is ISO 8601."""
 
     time: str
     event: str
@@ -62,14 +58,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A run's time.
-
-    Attributes:
-        seconds: at work, from the first event to the last, pauses left out.
-        spans: the stages, in the order in which they began.
-        pauses: those between an end and the next start.
-        notes: the other events; retries for one reason are one note.
-    """
+    """A run's time: its seconds at work, and its stages in the order in which they began."""
 
     seconds: float
     spans: tuple[Span, ...]
@@ -78,14 +67,13 @@ class Timeline:
 
     @property
     def cut(self) -> bool:
-        """Whether any span is cut."""
         return any(span.cut for span in self.spans)
 
     def by_stage(self) -> dict[str, float]:
         """Return the seconds of each stage over the whole run."""
-        totals: dict[str, float] = {}
+        totals: dict[str, float] = defaultdict(float)
         for span in self.spans:
-            totals[span.stage] = totals.get(span.stage, 0.0) + span.end - span.start
+            totals[span.stage] += span.end - span.start
         return totals
 
 

@@ -11,11 +11,10 @@ def kappa(pairs: Sequence[tuple[Hashable | None, Hashable | None]], categories: 
     """Return Cohen's kappa (1960, Educational and Psychological Measurement 20(1)).
 
     kappa = (p_o - p_e) / (1 - p_e): observed agreement beyond the agreement p_e that the raters' own frequencies give
-    by chance. It is undefined where p_e is 1, which is where both raters always give the same one category.
+    by chance. It is undefined where p_e is 1: both raters always give the same one category.
 
     Args:
         pairs: the two raters' categories of each item; None leaves the item out.
-        categories: all categories.
     """
     size = len(categories)
     number = {category: index for index, category in enumerate(categories)}
@@ -39,11 +38,8 @@ def kappa(pairs: Sequence[tuple[Hashable | None, Hashable | None]], categories: 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Return the two-sided p value of McNemar's test (1947, Psychometrika 12(2)), exact by the binomial distribution.
 
-    Under the hypothesis that two raters are equally good, each item on which exactly one is right belongs to either
-    with probability 1/2.
-
-    Args:
-        only_first, only_second: items on which only that rater is right.
+    Under the hypothesis that two raters are equally good, an item on which only one is right is either's with
+    probability 1/2.
     """
     from scipy.stats import binomtest
 

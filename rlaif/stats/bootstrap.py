@@ -7,6 +7,7 @@ them apart would make the interval too narrow (Miller 2024, arXiv:2411.00640).
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,6 @@ def estimates(
         figures: all over the same items, in the same order.
         clusters: the cluster of each item; a resample draws whole clusters.
         confidence: level of the intervals, in (0, 1).
-        seed: of the resampling.
         with_observed: count the observed value as one more resample, so that a figure that few resamples define still
             has an interval.
 
@@ -124,3 +124,34 @@ def _resampled_sums(by_cluster: Floats, seed: int) -> Floats:
         counts = np.bincount((drawn + count * np.arange(size)[:, None]).ravel(), minlength=size * count)
         parts.append(counts.reshape(size, count).astype(np.float64) @ by_cluster)
     return np.concatenate(parts)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Return the mean of one finite value a question, with its interval; one value is its own interval.
+
+    Raises:
+        ValueError: a value is not finite, or the level is not in (0, 1).
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("values of an interval must be finite")
+    mean = ratio(values, np.ones(len(values)))
+    return estimates([mean], range(len(values)), confidence=confidence, seed=seed, with_observed=False)[0]
+
+
+def paired_difference(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Return the mean of new - old over the same questions in the same order, with its interval.
+
+    Pairing removes the questions' own difficulty, so the interval is narrower than that of two separate means.
+    """
+    return mean_interval([a - b for a, b in zip(new, old, strict=True)], confidence, seed)
+
+
+def win_rate(new: Sequence[float], old: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Return the share of questions on which new scores above old, ties counting half, with its interval."""
+    wins = [1.0 if a > b else 0.0 if a < b else 0.5 for a, b in zip(new, old, strict=True)]
+    return mean_interval(wins, confidence, seed)
+
+
+def interval_json(found: Estimate | None) -> dict[str, Any] | None:
+    """Return an estimate as plain values: mean, low, high and n."""
+    return None if found is None else {"mean": found.value, "low": found.low, "high": found.high, "n": found.n}

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from rlaif.io.files import write_bytes
 from rlaif.preferences.pairs import pair_id
-from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
+from rlaif.stats.bootstrap import mean_interval, paired_difference, win_rate
 from rlaif.store.policy_weights import Probe
 from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
 from rlaif.store.records.policy_record import BaseModelRecord, PolicyRecord

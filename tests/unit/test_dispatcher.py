@@ -13,9 +13,8 @@ import pyarrow as pa
 import pytest
 
 from rlaif.data.question import Question
-from rlaif.errors import WorkError
+from rlaif.errors import WorkError, is_disk_full
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
-from rlaif.io.files import FULL
 from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import ReferenceJudge, ReferenceSpec
@@ -259,7 +258,7 @@ def test_a_cancelled_start_is_resumed(tmp_path: Path, turns: int) -> None:
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path, todo: list[Question]) -> None:
     with full_disk(100), pytest.raises(OSError) as refused:  # noqa: PT011  # Which one is asserted below.
         dispatch(tmp_path, todo, Engines(), CountedJudge())
-    assert refused.value.errno in FULL
+    assert is_disk_full(refused.value)
     assert str(tmp_path) in refused.value.filename
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     dispatch(tmp_path, todo, Engines(), CountedJudge())

@@ -23,14 +23,13 @@ from typer.testing import CliRunner
 from rlaif.cli import runs as commands
 from rlaif.cli.errors import at_the_edge
 from rlaif.errors import UserError
-from rlaif.reporting import summary_table, write_report
 from rlaif.reporting.collect import failure_groups, pair_statistics
 from rlaif.reporting.figure_text import duration, headline
-from rlaif.reporting.html import render_page
+from rlaif.reporting.html import render_page, write_report
 from rlaif.reporting.judge_statistics import run_verdicts
 from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
-from rlaif.reporting.terminal import plain
+from rlaif.reporting.terminal import plain, policies_table
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import AnyEvent, parse_event
 from rlaif.store.records.round_record import STAGES, PromoteStage, TrainStage
@@ -121,7 +120,7 @@ def test_the_summary_holds_the_stores_figures(small: SmallRun) -> None:
 
 
 def test_the_table_shows_every_policy_with_its_interval_in_eighty_columns(small: SmallRun) -> None:
-    text = shown(summary_table(small.run.root))
+    text = shown(policies_table(summarize(small.run)))
     for folder in ("initial", "round-000", "round-001"):
         score = evaluation(small.run, folder)["metrics"]["score"]
         assert f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" in text
@@ -250,7 +249,7 @@ def test_a_run_that_has_only_begun_is_shown(copied: RunDir, tmp_path: Path) -> N
     remove(tmp_path / "run" / "round-001")
     assert summarize(copied).missing == ("initial policy: evaluate",)
     assert "has not been measured" in render_page(copied)
-    assert "not been measured" in shown(summary_table(copied.root))
+    assert "not been measured" in shown(policies_table(summarize(copied)))
 
 
 def test_a_round_without_pairs_ends_with_its_reason(copied: RunDir, tmp_path: Path) -> None:
@@ -260,7 +259,7 @@ def test_a_round_without_pairs_ends_with_its_reason(copied: RunDir, tmp_path: Pa
     directory.mark(PromoteStage(promoted=False, reason="no pairs"))
     summary = summarize(copied)
     assert (summary.rounds_done, summary.missing) == (2, ())
-    assert "no pairs" in shown(summary_table(copied.root), 120)
+    assert "no pairs" in shown(policies_table(summarize(copied)), 120)
 
 
 def test_the_lock_distinguishes_a_running_run_from_a_killed_one(copied: RunDir, tmp_path: Path) -> None:
@@ -275,7 +274,7 @@ def test_without_gold_answers_policies_are_compared_by_win_rate(tmp_path: Path) 
     small = SmallRun(tmp_path / "run", prompts=2, heldout=12, references=False)
     assert summarize(small.run).metric == "win_rate"
     wins = evaluation(small.run, "round-000")["metrics"]["win_rate"]
-    assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(summary_table(small.run.root))
+    assert f"{wins['mean']:.3f} [{wins['low']:.3f}, {wins['high']:.3f}]" in shown(policies_table(summarize(small.run)))
     text = render_page(small.run)
     assert "None has a gold answer" in text
     assert Page(text).open == []

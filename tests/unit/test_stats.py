@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.stats import bootstrap
-from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import mean_interval, paired_difference, win_rate
+from rlaif.stats.bootstrap import Estimate, mean_interval, paired_difference, win_rate
 
 
 def test_no_values_have_no_mean_and_one_value_is_its_own_interval() -> None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from rlaif.judge_evals.figures import FIGURES
 from rlaif.judge_evals.judge_report import MemberMeasurement
 from rlaif.judge_evals.metrics import CalibrationBin, LengthBin
-from rlaif.reporting.judge.figure_rows import format_interval, format_value
+from rlaif.reporting.judge.figure_text import format_interval, format_value
 from rlaif.reporting.plots import Canvas
 from rlaif.stats.bootstrap import Estimate
 

@@ -1,57 +1,73 @@
-"""`report.html` of a judge: its figures with their meanings, and its worst disagreements, on one page.
+"""The files of a judge report: `report.json`, `verdicts.parquet`, and `report.html` with its figures on one page.
 
 Invariant: the page needs no network and no script; the template escapes every value except the plots, which escape
-their own.
+their own. It is written last.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlaif.judge_evals.judge_report import JudgeReport, worst_disagreements
+import pyarrow as pa
+
+from rlaif.errors import UserError, is_disk_full
+from rlaif.io.files import join, write_bytes, write_json
+from rlaif.judge_evals.judge_report import JudgeReport, report_json, worst_disagreements
 from rlaif.judge_evals.judging import JudgedLabel
 from rlaif.judges.judge import Verdict
-from rlaif.reporting.figure_text import count, moment, short_id
-from rlaif.reporting.html import page_environment
+from rlaif.reporting.html import CONTEXT_SHOWN, page_environment
 from rlaif.reporting.judge import charts
-from rlaif.reporting.judge.figure_rows import figure_rows, format_interval, format_value
-from rlaif.reporting.judge.headline import headline
+from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
+from rlaif.reporting.judge.terminal import verdict_text
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import write_table
 
-_CONTEXT_SHOWN = 6000
 _UNREAD_SHOWN = 10
+
+
+def write_report(report: JudgeReport, folder: str) -> str:
+    """Write a report's files to a folder, a path or URL that is made if it does not exist; return the page's path.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    page = join(folder, "report.html")
+    rows = [asdict(verdict) for item in report.judged for verdict in item.verdicts]
+    try:
+        write_json(join(folder, "report.json"), report_json(report))
+        write_table(join(folder, "verdicts.parquet"), pa.Table.from_pylist(rows, schema=VERDICTS))
+        write_bytes(page, render_page(report).encode("utf-8", errors="replace"))
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be written to: {reason}; choose another folder with --out") from None
+    return page
 
 
 def render_page(report: JudgeReport) -> str:
     """Return a judge's report as HTML."""
-    found = report.measurement
-    lines = headline(report.name, found)
-    environment = page_environment(Path(__file__).parent)
-    environment.globals.update(
-        charts=charts, count=count, moment=moment, short_id=short_id, figure_rows=figure_rows,
-        format_value=format_value, format_interval=format_interval, verdict_text=verdict_text,
-    )  # fmt: skip
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        found=found,
-        headline=lines[0],
-        remarks=lines[1:],
-        worst=worst_disagreements(report.judged),
-        unread=_unread(report.judged),
-        context_shown=_CONTEXT_SHOWN,
-        judges=_with_members(report.judge),
+    lines = headline(report.name, report.measurement)
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("page.html.j2")
+        .render(
+            charts=charts,
+            figure_rows=figure_rows,
+            format_value=format_value,
+            format_interval=format_interval,
+            verdict_text=verdict_text,
+            report=report,
+            found=report.measurement,
+            headline=lines[0],
+            remarks=lines[1:],
+            worst=worst_disagreements(report.judged),
+            unread=_unread(report.judged),
+            context_shown=CONTEXT_SHOWN,
+            judges=_with_members(report.judge),
+        )
     )
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """Return a verdict in words: the answer shown first, its status, and its preference or score."""
-    if verdict.second is None:
-        about = f"answer_{'ab'[verdict.first]} alone"
-        return f"{about}: {verdict.status if verdict.score is None else f'score {verdict.score:g}'}"
-    about = f"answer_{'a' if verdict.order == 'ab' else 'b'} first"
-    if verdict.preference is None:
-        return f"{about}: {verdict.status}"
-    sure = max(verdict.preference, 1.0 - verdict.preference)
-    return f"{about}: answer_{'a' if verdict.preference > 0.5 else 'b'}, {100 * sure:.0f}%"
 
 
 def _unread(judged: Sequence[JudgedLabel]) -> list[Verdict]:

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from rlaif.stats.bootstrap import Estimate
-from rlaif.stats.intervals import interval_json
+from rlaif.stats.bootstrap import Estimate, interval_json
 from rlaif.store.records.record import Record, RecordPart
 
 
