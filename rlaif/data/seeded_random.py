@@ -32,7 +32,7 @@ class SeededRandom:
         """Return True with the given probability."""
         return self._random.random() < probability
 
-    def one(self, options: Sequence[T]) -> T:
+    def one(self, *options: T) -> T:
         """Return one of the options, all equally likely."""
         return options[self.below(len(options))]
 

@@ -5,21 +5,12 @@ question occurs twice in a split. The splits share no company. Every gold answer
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from rlaif.data.demo.facts import FACTS, Fact
-from rlaif.data.demo.filings import Filing, Line, tenths_of_percent, write_filing
-from rlaif.data.demo.names import Split, possessive
+from rlaif.data.demo.facts import FACTS
+from rlaif.data.demo.filings import Filing, Line, Split, percent, write_filing
 from rlaif.data.question import Question
 from rlaif.data.seeded_random import SeededRandom
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    question: str
-    context: str
-    gold_answer: str
-    evidence: str
 
 
 def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
@@ -31,7 +22,7 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
     Args:
         split: `train` or `heldout`; the two share no company, whatever their seeds.
         count: number of questions.
-        seed: seed of the generator; a different seed gives different filings.
+        seed: a different one gives different filings.
     """
     rng = SeededRandom(f"rlaif demo filings {split} {seed}")
     questions: list[Question] = []
@@ -39,64 +30,55 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
     texts: set[str] = set()
     while len(questions) < count:
         filing = write_filing(rng, split)
-        item = rng.weighted(_KINDS)(rng, filing)
-        if filing.link in links or item.question in texts:
+        question = rng.weighted(_KINDS)(rng, filing)
+        if filing.link in links or question.question in texts:
             continue
         links.add(filing.link)
-        texts.add(item.question)
-        name = f"demo-{split}-{seed}-{len(questions):05d}"
-        questions.append(Question(name, item.question, item.context, item.gold_answer, filing.link, item.evidence))
+        texts.add(question.question)
+        questions.append(replace(question, id=f"demo-{split}-{seed}-{len(questions):05d}", doc_link=filing.link))
     return questions
 
 
-def _table_lookup(rng: SeededRandom, filing: Filing) -> _Item:
+def _table_lookup(rng: SeededRandom, filing: Filing) -> Question:
     lines = rng.some(list(filing.lines.values()), rng.between(3, 5))
     table = _Table(rng, filing, lines)
-    line = rng.one(lines)
+    line = rng.one(*lines)
     year, units = (filing.year, line.now) if rng.chance(0.65) else (filing.year - 1, line.before)
-    verb, whose = "were" if line.plural else "was", possessive(filing.company)
+    verb = "were" if line.plural else "was"
     when = f"at the end of fiscal {year}" if line.at_end else f"in fiscal {year}"
     question = rng.one(
-        (
-            f"What {verb} {whose} {line.phrase} {when}?",
-            f"{when[0].upper()}{when[1:]}, what {verb} {whose} {line.phrase}?",
-            f"What {line.phrase} did {filing.company} report for fiscal {year}?",
-        )
+        f"What {verb} {filing.whose} {line.phrase} {when}?",
+        f"{when[0].upper()}{when[1:]}, what {verb} {filing.whose} {line.phrase}?",
+        f"What {line.phrase} did {filing.company} report for fiscal {year}?",
     )
-    return _Item(question, table.text, filing.money(units), table.row(line))
+    return Question("", question, table.text, filing.money(units), evidence=table.row(line))
 
 
-def _prose_lookup(rng: SeededRandom, filing: Filing) -> _Item:
+def _prose_lookup(rng: SeededRandom, filing: Filing) -> Question:
     facts = [write(rng, filing) for write in rng.some(FACTS, rng.between(3, 4))]
-    fact = rng.one(facts)
-    question, answer = rng.one(fact.questions)
-    return _Item(question, _prose(filing, facts), answer, fact.sentence)
+    fact = rng.one(*facts)
+    question, answer = rng.one(*fact.questions)
+    head = f"{filing.company}, annual report for fiscal {filing.year}."
+    return Question("", question, " ".join([head, *(fact.sentence for fact in facts)]), answer, evidence=fact.sentence)
 
 
-def _difference(rng: SeededRandom, filing: Filing) -> _Item:
-    line, context, evidence = _two_years(rng, filing)
-    move = "increase" if line.now > line.before else "decrease"
-    span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
-    whose = possessive(filing.company)
+def _difference(rng: SeededRandom, filing: Filing) -> Question:
+    table, line, move, span = _two_years(rng, filing)
     question = rng.one(
-        (
-            f"By how much did {whose} {line.phrase} {move} {span}?",
-            f"What was the {move} in {whose} {line.phrase} {span}?",
-        )
+        f"By how much did {filing.whose} {line.phrase} {move} {span}?",
+        f"What was the {move} in {filing.whose} {line.phrase} {span}?",
     )
-    return _Item(question, context, filing.money(abs(line.now - line.before)), evidence)
+    return Question("", question, table.text, filing.money(abs(line.now - line.before)), evidence=table.row(line))
 
 
-def _percentage(rng: SeededRandom, filing: Filing) -> _Item:
-    line, context, evidence = _two_years(rng, filing)
-    move = "increase" if line.now > line.before else "decrease"
-    tenths = tenths_of_percent(abs(line.now - line.before), line.before)
-    span = f"from fiscal {filing.year - 1} to fiscal {filing.year}"
-    question = f"By what percentage did {possessive(filing.company)} {line.phrase} {move} {span}?"
-    return _Item(question, context, f"{tenths // 10}.{tenths % 10}%", evidence)
+def _percentage(rng: SeededRandom, filing: Filing) -> Question:
+    table, line, move, span = _two_years(rng, filing)
+    question = f"By what percentage did {filing.whose} {line.phrase} {move} {span}?"
+    answer = percent(abs(line.now - line.before), line.before)
+    return Question("", question, table.text, answer, evidence=table.row(line))
 
 
-_KINDS: tuple[tuple[Callable[[SeededRandom, Filing], _Item], float], ...] = (
+_KINDS: tuple[tuple[Callable[[SeededRandom, Filing], Question], float], ...] = (
     (_table_lookup, 50.0),
     (_prose_lookup, 40.0),
     (_difference, 6.0),
@@ -104,18 +86,15 @@ _KINDS: tuple[tuple[Callable[[SeededRandom, Filing], _Item], float], ...] = (
 )
 
 
-def _two_years(rng: SeededRandom, filing: Filing) -> tuple[Line, str, str]:
-    """Return a line that changed, by at least 1% if possible, a table with both its years, and its row there."""
+def _two_years(rng: SeededRandom, filing: Filing) -> tuple["_Table", Line, str, str]:
+    """Return a table, a line in it that changed, by at least 1% if possible, and words for its move and both years."""
     lines = [line for line in filing.lines.values() if line.before > 0]
     moved = [line for line in lines if abs(line.now - line.before) * 100 >= line.before]
-    line = rng.one(moved or lines)
+    line = rng.one(*(moved or lines))
     others = [other for other in filing.lines.values() if other is not line]
     table = _Table(rng, filing, [line, *rng.some(others, rng.between(2, 3))])
-    return line, table.text, table.row(line)
-
-
-def _prose(filing: Filing, facts: list[Fact]) -> str:
-    return f"{filing.company}, annual report for fiscal {filing.year}. " + " ".join(fact.sentence for fact in facts)
+    move = "increase" if line.now > line.before else "decrease"
+    return table, line, move, f"from fiscal {filing.year - 1} to fiscal {filing.year}"
 
 
 class _Table:
