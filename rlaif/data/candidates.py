@@ -4,7 +4,7 @@ Invariant: every row becomes candidates of one validated question, or an error w
 row is skipped, and no two questions share an id.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, shown
@@ -17,25 +17,10 @@ _RENAMED = {"reference": Renamed("gold_answer")}
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """A question with the candidates that were sampled for it.
-
-    Attributes:
-        as_question: the question.
-        answers: texts of the candidates, in the order of the file.
-    """
+    """A question with the texts of the candidates that were sampled for it, in the order of the file."""
 
     as_question: Question
     answers: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Group:
-    """The rows of one question."""
-
-    first: Row
-    id: str | None
-    gold_answer: str | None
-    answers: list[str] = field(default_factory=list)
 
 
 def read_candidates(path: str) -> list[Candidates]:
@@ -50,23 +35,21 @@ def read_candidates(path: str) -> list[Candidates]:
     Raises:
         UserError: the file is not valid; the error names the file, the line or row, the field and the expected value.
     """
-    groups: dict[tuple[str, str], _Group] = {}
+    groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, _COLUMNS, _RENAMED):
-        key = (row.text("question"), row.optional("context") or "")
+        text, context = row.text("question"), row.optional("context") or ""
         gold_answer = row.optional("gold_answer")
-        group = groups.setdefault(key, _Group(row, _id(row), gold_answer))
-        if gold_answer != group.gold_answer:
-            raise row.error("gold_answer", f"differs from the one at {group.first.location} for the same question")
-        group.answers += _answers(row)
+        question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer)
+        first, merged, answers = groups.setdefault((text, context), (row, question, []))
+        if gold_answer != merged.gold_answer:
+            raise row.error("gold_answer", f"differs from the one at {first.location} for the same question")
+        answers += _answers(row)
     if not groups:
         raise UserError(Fault(path, "no rows", expected="at least one"))
     ids = UniqueIds()
-    found = []
-    for number, ((question, context), group) in enumerate(groups.items(), start=1):
-        name = group.id if group.id is not None else str(number)
-        ids.add(group.first, name)
-        found.append(Candidates(Question(name, question, context, group.gold_answer), tuple(group.answers)))
-    return found
+    for first, question, _ in groups.values():
+        ids.add(first, question.id)
+    return [Candidates(question, tuple(answers)) for _, question, answers in groups.values()]
 
 
 def _answers(row: Row) -> list[str]:

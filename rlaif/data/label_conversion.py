@@ -6,11 +6,12 @@ the labels made from marks, so a judge that always prefers the first answer is r
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rlaif.data.labels import Label
+from rlaif.data.question import Question
 from rlaif.data.seeded_random import SeededRandom
 from rlaif.errors import Fault, UserError, shown
 from rlaif.io.renamed import Renamed
@@ -18,10 +19,9 @@ from rlaif.io.rows import Row, read_file
 
 Format = Literal["llmbar", "marks"]
 
-_COLUMNS: Mapping[Format, tuple[str, ...]] = {
-    "llmbar": ("id", "instruction", "output_1", "output_2", "label"),
-    "marks": ("id", "question", "context", "gold_answer", "answer", "label"),
-}
+_COLUMNS = (
+    "id", "instruction", "output_1", "output_2", "question", "context", "gold_answer", "answer", "label",
+)  # fmt: skip
 _NEEDED: Mapping[Format, tuple[str, ...]] = {
     "llmbar": ("instruction", "output_1", "output_2", "label"),
     "marks": ("question", "answer", "label"),
@@ -32,12 +32,7 @@ _MARKS = {"correct answer": True, "correct": True, "incorrect answer": False, "i
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of several disjoint parts of a set of questions, such as one to train a judge on and one to evaluate it.
-
-    Attributes:
-        number: number of this part, from 1.
-        parts: total number of parts.
-    """
+    """One of disjoint parts of a set of questions, counted from 1: one to train a judge on, one to evaluate it."""
 
     number: int
     parts: int
@@ -48,13 +43,22 @@ class Part:
         return int.from_bytes(digest[:8], "big") % self.parts == self.number - 1
 
 
+def parse_part(text: str) -> Part:
+    """Parse a part of the form K/N: `1/2` is the first of two parts."""
+    number, slash, parts = text.partition("/")
+    if not (slash and number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()):
+        raise UserError(f"--part {text}: expected K/N, such as 1/2 for the first half of the questions")
+    part = Part(int(number), int(parts))
+    if not 1 <= part.number <= part.parts:
+        raise UserError(f"--part {text}: expected a part from 1 to {part.parts or 1}")
+    return part
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """Labels converted from a file.
 
     Attributes:
-        format: format of the file.
-        labels: the converted labels.
         rows: number of rows in the file.
         counts: numbers of labels and, for marks, of rows per mark and of questions, for display.
     """
@@ -62,7 +66,7 @@ class Conversion:
     format: Format
     labels: list[Label]
     rows: int
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
 
 
 def convert_labels(
@@ -78,18 +82,17 @@ def convert_labels(
 
     Args:
         path: JSONL, CSV or Parquet.
-        form: format of the file. A row of `llmbar` has an instruction, two outputs and a label of 1 or 2. A row of
-            `marks` has a question, an answer and a label of `Correct Answer`, `Incorrect Answer` or `Refusal`. None
-            detects the format from the columns.
+        form: a row of `llmbar` has an instruction, two outputs and a label of 1 or 2. A row of `marks` has a question,
+            an answer and a label of `Correct Answer`, `Incorrect Answer` or `Refusal`. None goes by the columns.
         questions: for marks, a file with the `id`, `context` and `gold_answer` of each question, joined by id.
-        part: part of the questions to convert; None converts all.
-        max_pairs_per_question: for marks, maximum number of pairs for each question; None keeps all.
+        part: the questions to convert; None converts all.
+        max_pairs_per_question: for marks; None keeps all.
         seed: selects which pairs are sampled and which answer comes first.
 
     Raises:
         UserError: the file is not valid; the error names the file, the line, the field and the expected value.
     """
-    rows = list(_rows(path, form))
+    rows = list(read_file(path, _COLUMNS))
     if not rows:
         raise UserError(Fault(path, "no rows", expected="at least one"))
     form = form or _format(rows[0])
@@ -100,16 +103,23 @@ def convert_labels(
         labels = [label for label in map(_llmbar, rows) if part is None or part.holds(label.question)]
         counts = {"labels": len(labels)}
     else:
-        labels, counts = _from_marks(path, rows, questions, part, most=max_pairs_per_question, seed=seed)
+        marked, marks = _marked_questions(rows, questions, part)
+        pairs = [
+            (question, *pair)
+            for question in marked
+            for pair in _pairs(question, max_pairs_per_question, SeededRandom(f"{seed} {question.about.id}"))
+        ]
+        labels = _sided(pairs, SeededRandom(f"{seed} sides"))
+        counts = {
+            **dict(sorted(marks.items())),
+            "questions": len(marked),
+            "questions with a pair": len({question.about.id for question, *_ in pairs}),
+            "labels": len(labels),
+        }
     if not labels:
         expected = "a question with a correct answer and an incorrect one or a refusal"
         raise UserError(Fault(path, "yields no labels", expected=expected))
     return Conversion(form, labels, len(rows), counts)
-
-
-def _rows(path: str, form: Format | None) -> Iterator[Row]:
-    forms: Sequence[Format] = ("llmbar", "marks") if form is None else (form,)
-    return read_file(path, sorted({column for name in forms for column in _COLUMNS[name]}))
 
 
 def _format(row: Row) -> Format:
@@ -133,21 +143,23 @@ def _llmbar(row: Row) -> Label:
     )
 
 
+Answer = tuple[int, str]
+"""The number of an answer's row, and its text."""
+
+
 @dataclass(slots=True)
 class _Marked:
-    """A question with the answers that people marked, each with its row number."""
+    """A question with the answers that people marked."""
 
-    id: str
-    question: str
-    context: str
-    gold_answer: str | None
-    right: list[tuple[int, str]] = field(default_factory=list)
-    wrong: list[tuple[int, str]] = field(default_factory=list)
+    about: Question
+    right: list[Answer] = field(default_factory=list)
+    wrong: list[Answer] = field(default_factory=list)
 
 
-def _from_marks(
-    path: str, rows: Sequence[Row], questions: str | None, part: Part | None, *, most: int | None, seed: int
-) -> tuple[list[Label], dict[str, int]]:
+def _marked_questions(
+    rows: Sequence[Row], questions: str | None, part: Part | None
+) -> tuple[list[_Marked], Counter[str]]:
+    """Return the questions of a part with their answers, and the number of rows with each mark."""
     details = _details(questions) if questions is not None else {}
     marked: dict[str, _Marked] = {}
     marks: Counter[str] = Counter()
@@ -164,30 +176,19 @@ def _from_marks(
         if name not in marked:
             if details and name not in details:
                 raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
-            marked[name] = _question(name, question, row, details.get(name))
-        elif marked[name].question != question:
+            marked[name] = _Marked(_question(name, question, row.values, details.get(name)))
+        elif marked[name].about.question != question:
             raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
-        answer = (number, row.text("answer", blank=True))
-        (marked[name].right if _MARKS[mark] else marked[name].wrong).append(answer)
-    pairs = [
-        (question, *pair)
-        for question in marked.values()
-        for pair in _pairs(question, most, SeededRandom(f"{seed} {question.id}"))
-    ]
-    labels = _sided(pairs, SeededRandom(f"{seed} sides"))
-    counts = dict(sorted(marks.items())) | {
-        "questions": len(marked),
-        "questions with a pair": len({question.id for question, *_ in pairs}),
-        "labels": len(labels),
-    }
-    return labels, counts
+        answers = marked[name].right if _MARKS[mark] else marked[name].wrong
+        answers.append((number, row.text("answer", blank=True)))
+    return list(marked.values()), marks
 
 
-def _question(name: str, question: str, row: Row, details: Mapping[str, Any] | None) -> _Marked:
-    context, gold_answer = row.values.get("context"), row.values.get("gold_answer")
+def _question(name: str, question: str, values: Mapping[str, Any], details: Mapping[str, Any] | None) -> Question:
+    context, gold_answer = values.get("context"), values.get("gold_answer")
     if details is not None:
         context, gold_answer = details.get("context"), details.get("gold_answer") or gold_answer
-    return _Marked(name, question, context or "", None if gold_answer in (None, "") else str(gold_answer))
+    return Question(name, question, context or "", None if gold_answer in (None, "") else str(gold_answer))
 
 
 def _details(path: str) -> dict[str, Mapping[str, Any]]:
@@ -199,14 +200,14 @@ def _details(path: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple[tuple[int, str], tuple[int, str]]]:
+def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple[Answer, Answer]]:
     """Return pairs of a right and a wrong answer, in the order of the file.
 
     Different systems often give the same answer. Pairs with the same two texts are returned once, and a text that
     people marked both right and wrong is left out.
     """
     both_ways = {text.strip() for _, text in question.right} & {text.strip() for _, text in question.wrong}
-    pairs: dict[tuple[str, str], tuple[tuple[int, str], tuple[int, str]]] = {}
+    pairs: dict[tuple[str, str], tuple[Answer, Answer]] = {}
     for right in question.right:
         for wrong in question.wrong:
             texts = (right[1].strip(), wrong[1].strip())
@@ -216,39 +217,24 @@ def _pairs(question: _Marked, most: int | None, rng: SeededRandom) -> list[tuple
     return found if most is None else sorted(rng.some(found, most))
 
 
-def _sided(pairs: Sequence[tuple[_Marked, tuple[int, str], tuple[int, str]]], rng: SeededRandom) -> list[Label]:
+def _sided(pairs: Sequence[tuple[_Marked, Answer, Answer]], rng: SeededRandom) -> list[Label]:
     """Return one label for each pair, with the better answer first in half of them, rounded up or down at random."""
     spare = int(rng.chance(0.5)) if len(pairs) % 2 else 0
     sides: list[Literal["a", "b"]] = ["a"] * (len(pairs) // 2 + spare)
     sides += ["b"] * (len(pairs) - len(sides))
     labels = []
-    for (question, right, wrong), side in zip(pairs, rng.some(sides, len(sides)), strict=True):
+    for (marked, right, wrong), side in zip(pairs, rng.some(sides, len(sides)), strict=True):
         first, second = (right, wrong) if side == "a" else (wrong, right)
         labels.append(
             Label(
                 # The row numbers trace a label back to the marked answers.
-                id=f"{question.id}:{first[0]}-{second[0]}",
-                question=question.question,
-                context=question.context,
-                gold_answer=question.gold_answer,
+                id=f"{marked.about.id}:{first[0]}-{second[0]}",
+                question=marked.about.question,
+                context=marked.about.context,
+                gold_answer=marked.about.gold_answer,
                 answer_a=first[1],
                 answer_b=second[1],
                 human=side,
             )
         )
     return labels
-
-
-def parse_part(text: str) -> Part:
-    """Parse a part of the form K/N: `1/2` is the first of two parts.
-
-    Raises:
-        UserError: the text is malformed, or K is not between 1 and N.
-    """
-    number, slash, parts = text.partition("/")
-    if not (slash and number.isascii() and number.isdigit() and parts.isascii() and parts.isdigit()):
-        raise UserError(f"--part {text}: expected K/N, such as 1/2 for the first half of the questions")
-    part = Part(int(number), int(parts))
-    if not 1 <= part.number <= part.parts:
-        raise UserError(f"--part {text}: expected a part from 1 to {part.parts or 1}")
-    return part

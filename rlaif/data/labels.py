@@ -45,7 +45,6 @@ class Label(BaseModel):
     id: _Filled
     """Unique in its file."""
     question: _Filled
-    """Text of the question."""
     context: _Text = ""
     """Text that the answers should follow from, or ""."""
     gold_answer: _Text | None = None
@@ -78,11 +77,10 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
 
     Args:
         path: local path or fsspec URL.
-        limit: maximum number of labels to read; None reads all.
+        limit: of labels; None reads all.
 
     Raises:
-        UserError: the file is not valid; the error names the file, the line (the row for Parquet), the field and the
-            expected value.
+        UserError: with the file, the line or row, the field and the expected value.
     """
     labels: list[Label] = []
     ids = UniqueIds()

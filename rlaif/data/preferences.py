@@ -4,7 +4,7 @@ Invariant: every row becomes one preference or an error with its location and th
 repeat the prompt, it is split off as in TRL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,8 @@ Text = str | list[dict[str, str]]
 """Text, or the messages of a chat."""
 
 _SAMPLED = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
-_COLUMNS = [
-    "pair_id", "id", "prompt", "chosen", "rejected", *_SAMPLED, "ref_chosen_logp", "ref_rejected_logp",
-    "margin", "source", "policy",
-]  # fmt: skip
+_REFERENCE = ("ref_chosen_logp", "ref_rejected_logp")
+_COLUMNS = ("pair_id", "id", "prompt", "chosen", "rejected", *_SAMPLED, *_REFERENCE, "margin", "source", "policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +24,9 @@ class Preference:
     """One row of a preference file.
 
     Attributes:
-        id: id of the pair in the file; by default, the file and the number of its line or row.
-        prompt: text, or the messages of a chat.
-        chosen, rejected: the two candidates: text, or the messages that continue the chat.
-        margin: margin of the pair, if the file has one.
-        source: `ai` or `human`; `ai` by default.
+        id: by default, the file and the number of its line or row.
+        chosen, rejected: the two candidates; as messages, they continue the chat.
+        source: `ai` or `human`.
         sampled: token ids and log-probabilities under the reference policy, by column, if a run wrote them.
         policy: id of the policy that sampled the candidates, if known.
     """
@@ -83,18 +79,15 @@ def _preference(row: Row) -> Preference:
     source = values.get("source") or "ai"
     if source not in ("ai", "human"):
         raise row.error("source", expected="ai or human", found=shown(source))
-    complete = all(values.get(column) is not None for column in _SAMPLED)
-    name = values.get("pair_id") or values.get("id") or row.location.removeprefix("./")
+    sampled = {column: values.get(column) for column in (*_SAMPLED, *_REFERENCE)}
     return Preference(
-        id=str(name),
+        id=str(values.get("pair_id") or values.get("id") or row.location.removeprefix("./")),
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
         margin=_margin(row),
         source=source,
-        sampled={name: values.get(name) for name in (*_SAMPLED, "ref_chosen_logp", "ref_rejected_logp")}
-        if complete
-        else None,
+        sampled=None if any(sampled[column] is None for column in _SAMPLED) else sampled,
         policy=values.get("policy"),
     )
 
@@ -125,19 +118,12 @@ def _text(row: Row, column: str) -> Text:
 
 
 def _split(row: Row, chosen: Text, rejected: Text) -> tuple[Text, Text, Text]:
-    """Split off the prompt that two candidates start with."""
-    shared = _common(chosen, rejected)
-    if isinstance(chosen, str) and isinstance(rejected, str):
-        # As in TRL, the space after the last shared word belongs to the candidates rather than to the prompt.
-        if shared and chosen[shared - 1 : shared] == " ":
-            shared -= 1
-        return chosen[:shared], chosen[shared:], rejected[shared:]
-    if isinstance(chosen, list) and isinstance(rejected, list):
-        return chosen[:shared], chosen[shared:], rejected[shared:]
-    raise row.error("", expected="chosen and rejected to be both texts or both lists of messages")
-
-
-def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return the length of the common prefix of two sequences; the last item of the shorter one never counts."""
-    most = min(len(one), len(other))
-    return next((index for index in range(most) if one[index] != other[index]), max(0, most - 1))
+    """Split off the prompt that two candidates start with; the last item of the shorter one is never part of it."""
+    if type(chosen) is not type(rejected):
+        raise row.error("", expected="chosen and rejected to be both texts or both lists of messages")
+    most = min(len(chosen), len(rejected))
+    shared = next((index for index in range(most) if chosen[index] != rejected[index]), max(0, most - 1))
+    # As in TRL, the space after the last shared word belongs to the candidates rather than to the prompt.
+    if chosen[:shared][-1:] == " ":
+        shared -= 1
+    return chosen[:shared], chosen[shared:], rejected[shared:]

@@ -9,10 +9,8 @@ class Question:
 
     Attributes:
         id: unique within a set of questions.
-        question: text of the question.
         context: text that the answer must follow from, or "".
-        gold_answer: the right answer, if known.
-        doc_link: link to the document that the question is about, if known.
+        gold_answer, doc_link: None if unknown.
         evidence: row or sentence of the context that supports the gold answer, if known.
     """
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest, ModelBackend
-from rlaif.io.paths import cache_folder
+from rlaif.io.files import cache_folder
 
 Request = TypeVar("Request", ChatRequest, ChoiceRequest)
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)

