@@ -14,7 +14,7 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.rating import ReferenceSpec, RewardModelSpec
 from rlaif.judges.spec import JudgeSpec, KeyFault, Origin
-from rlaif.recipe.judge_overrides import JudgeOverrides, merged, split_judge_name
+from rlaif.recipe.judge import JudgeOverrides, merged, split_judge_name
 
 _FILE: TypeAdapter[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec] = TypeAdapter(
     Annotated[ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec, Field(discriminator="kind")]

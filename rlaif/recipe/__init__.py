@@ -2,24 +2,23 @@
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
-from rlaif.recipe.load import dump_recipe, load_recipe, parse_overrides, parse_recipe, stored_recipe, stored_tree
-from rlaif.recipe.policy import PolicySection, SamplingSection
-from rlaif.recipe.questions import (
-    Columns,
-    DatasetQuestions,
-    DemoQuestions,
-    FileQuestions,
-    QuestionSource,
-    QuestionsSection,
+from rlaif.recipe.policy import LoraSection, OptimizerSection, PolicySection, SamplingSection, TrainingSection
+from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
+from rlaif.recipe.recipe import (
+    EvaluationSection,
+    Recipe,
+    RoundsSection,
+    dump_recipe,
+    load_recipe,
+    parse_overrides,
+    parse_recipe,
+    stored_recipe,
+    stored_tree,
 )
-from rlaif.recipe.recipe import Recipe
-from rlaif.recipe.rounds import EvaluationSection, GateSection, RoundsSection
-from rlaif.recipe.training import LoraSection, OptimizerSection, TrainingSection
 
 __all__ = [
     "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",
-    "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection",
-    "PairsSection", "PolicySection", "QuestionSource", "QuestionsSection", "Recipe", "RoundsSection",
-    "SamplingSection", "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides",
-    "parse_recipe", "stored_recipe", "stored_tree",
+    "FileQuestions", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
+    "PolicySection", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "TrainersSection",
+    "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

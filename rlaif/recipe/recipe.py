@@ -1,14 +1,82 @@
-"""The whole of a recipe, and the settings in it that cannot work together."""
+"""A recipe: all of a run, from a YAML file and dotted overrides, or an error that names every fault."""
 
-from pydantic import Field, model_validator
+import warnings
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
+from pydantic import Field, TypeAdapter, model_validator
+
+from rlaif.errors import RenamedWarning, UserError
+from rlaif.io.renamed import Renamed, Renames
+from rlaif.io.resources import find_resource
+from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_mapping, validated
 from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.judge import JudgeSection, PairsSection
-from rlaif.recipe.policy import PolicySection, SamplingSection
+from rlaif.recipe.policy import PolicySection, SamplingSection, TrainingSection
 from rlaif.recipe.questions import QuestionsSection
-from rlaif.recipe.rounds import EvaluationSection, RoundsSection
-from rlaif.recipe.training import TrainingSection
+
+S = TypeVar("S", bound=Section)
+
+RENAMED: Renames = {
+    "judge.canaries": Renamed("gold_set"),
+    "questions.*.columns.answer": Renamed("gold_answer", {"answer": "gold_answer"}, others=True),
+    "training.max_drift": Renamed("max_mismatch"),
+    "training.nll": Renamed("sft_weight"),
+}
+"""Old keys that are still accepted."""
+
+
+class GateSection(Section):
+    """What a trained policy must pass on the held-out questions before it is promoted."""
+
+    max_drop: float = Field(default=0.0, ge=0, le=1)
+    """How far the held-out score may fall below the current policy's. Where not every held-out question has a gold
+    answer, how far the win rate against the current policy may fall below one half."""
+    on_fail: Literal["continue", "stop"] = "continue"
+    """`continue` samples the next round from the policy that is current; `stop` ends the run."""
+
+
+class RoundsSection(Section):
+    """The loop."""
+
+    count: int = Field(default=2, ge=1, le=10_000)
+    """Rounds of a run; a finished run with a larger count goes on where it ended."""
+    questions: int | float | list[int | float] = Field(default=1.0)
+    """Questions a round takes: a count (`64`), a share of the train set (`0.2`), or a list with one of either for each
+    round. `1` is one question, `1.0` all of them."""
+    staleness: int = Field(default=0, ge=0, le=1)
+    """`1` samples the next round while this one trains, with the policy at hand, which is then one round behind; needs
+    `cluster.placement: split`. `0` samples each round from the policy that is current when it begins."""
+    gate: GateSection = GateSection()
+    """When a policy is promoted."""
+
+    @model_validator(mode="after")
+    def _increments_are_positive(self) -> "RoundsSection":
+        increments = self.questions if isinstance(self.questions, list) else [self.questions]
+        if not increments:
+            raise ValueError("questions: an empty list; expected a count, a share, or one of either for each round")
+        for amount in increments:
+            if isinstance(amount, float) and not 0 < amount <= 1:
+                raise ValueError(f"questions: {amount} is no share; expected a count such as 64 or a share in (0, 1]")
+            if isinstance(amount, int) and amount < 1:
+                raise ValueError(f"questions: {amount}; expected a count of at least 1 or a share in (0, 1]")
+        if isinstance(self.questions, list) and len(self.questions) < self.count:
+            raise ValueError(f"questions: {len(self.questions)} increments for {self.count} rounds; expected one each")
+        return self
+
+
+class EvaluationSection(Section):
+    """What is measured on the held-out questions after every round."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest answer in tokens, below `policy.max_length`; null takes `sampling.max_tokens`."""
+    kl_questions: int = Field(default=32, ge=0)
+    """Held-out questions whose answers estimate the KL divergence to the initial policy; 0 leaves it out."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Level of all intervals."""
 
 
 class Recipe(Section):
@@ -48,3 +116,73 @@ def check_lengths(policy: PolicySection, sampling: SamplingSection, evaluation: 
                 f"{name} ({tokens}) leaves no room for a prompt in policy.max_length ({policy.max_length}); "
                 "expected less"
             )
+
+
+def load_recipe(name: str, overrides: Iterable[str] | None = None, cluster: str | None = None) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name: path of a YAML file, or the name of a recipe in `./recipes` or the installed ones.
+        overrides: `a.b=value` each, the value in YAML; later ones win, and all over the cluster file.
+        cluster: path of a YAML file whose `cluster` section replaces the recipe's own.
+
+    Raises:
+        UserError: with the file, the line, the key and what was expected.
+    """
+    path = find_resource("recipes", name)
+    mapping = read_mapping(path, RENAMED)
+    mapping.tree.setdefault("name", path.stem)
+    if cluster is not None:
+        mapping.replace("cluster", _read_cluster(cluster))
+    return _overridden(Recipe, mapping, overrides)
+
+
+def parse_recipe(text: str, origin: str, overrides: Iterable[str] | None = None) -> Recipe:
+    """Check the text of a recipe; `origin` names it in messages. See `load_recipe`."""
+    return _overridden(Recipe, parse_mapping(text, origin, renames=RENAMED), overrides)
+
+
+def stored_recipe(text: str, origin: str, overrides: Iterable[str] | None = None) -> Recipe:
+    """Check the `recipe.yaml` of a run; nobody edits it, so its old keys raise no warning. See `load_recipe`."""
+    return _overridden(Recipe, _stored(text, origin), overrides)
+
+
+def stored_tree(text: str, origin: str) -> dict[str, Any]:
+    """Return the values of a run's `recipe.yaml` under today's keys, unchecked."""
+    return _stored(text, origin).tree
+
+
+def parse_overrides(kind: type[S], overrides: Iterable[str], given: Mapping[str, Any] | None = None) -> S:
+    """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`.
+
+    Args:
+        given: values that stand in for a file's, such as {"policy": {"model": ...}}; overrides win.
+    """
+    return _overridden(kind, YamlMapping(deepcopy(dict(given or {})), {(): ("--set", None)}, RENAMED), overrides)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the resolved recipe, defaults and all, as YAML."""
+    return dump_yaml(recipe.model_dump(mode="json"))
+
+
+def _stored(text: str, origin: str) -> YamlMapping:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedWarning)
+        return parse_mapping(text, origin, renames=RENAMED)
+
+
+def _overridden(kind: type[S], mapping: YamlMapping, overrides: Iterable[str] | None) -> S:
+    for override in overrides or ():
+        mapping.override(override)
+    return validated(TypeAdapter(kind), mapping)
+
+
+def _read_cluster(name: str) -> YamlMapping:
+    """Return the mapping of a file that has one section, `cluster`."""
+    if not Path(name).is_file():
+        raise UserError(f"--cluster {name}: no such file")
+    mapping = read_mapping(Path(name))
+    if mapping.tree.keys() != {"cluster"} or not isinstance(mapping.tree["cluster"], dict):
+        raise UserError(f"--cluster {name}: expected one section, `cluster:`, as in a recipe")
+    return mapping

@@ -14,7 +14,7 @@ from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.recipe import JudgeSection
 from rlaif.recipe.backend import OpenAIBackend
-from rlaif.recipe.judge_overrides import JudgeOverrides
+from rlaif.recipe.judge import JudgeOverrides
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
 OPENAI = LLM + "backend:\n  type: openai\n  model: m"
