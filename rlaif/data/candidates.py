@@ -7,9 +7,9 @@ row is skipped, and no two questions share an id.
 from dataclasses import dataclass
 
 from rlaif.data.question import Question
-from rlaif.errors import Fault, UserError, shown
+from rlaif.errors import shown
 from rlaif.io.renamed import Renamed
-from rlaif.io.rows import Row, UniqueIds, read_file
+from rlaif.io.rows import Row, read_file, with_unique_ids
 
 _COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer")
 _RENAMED = {"reference": Renamed("gold_answer")}
@@ -33,7 +33,7 @@ def read_candidates(path: str) -> list[Candidates]:
             are ignored.
 
     Raises:
-        UserError: the file is not valid; the error names the file, the line or row, the field and the expected value.
+        UserError: with the file, the line or row, the field and the expected value.
     """
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, _COLUMNS, _RENAMED):
@@ -44,11 +44,7 @@ def read_candidates(path: str) -> list[Candidates]:
         if gold_answer != merged.gold_answer:
             raise row.error("gold_answer", f"differs from the one at {first.location} for the same question")
         answers += _answers(row)
-    if not groups:
-        raise UserError(Fault(path, "no rows", expected="at least one"))
-    ids = UniqueIds()
-    for first, question, _ in groups.values():
-        ids.add(first, question.id)
+    with_unique_ids(((first, question) for first, question, _ in groups.values()), path, "rows")
     return [Candidates(question, tuple(answers)) for _, question, answers in groups.values()]
 
 

@@ -6,6 +6,7 @@ and no two labels share an id.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
 from rlaif.io.renamed import Renamed
-from rlaif.io.rows import Row, UniqueIds, read_file
+from rlaif.io.rows import Row, read_file, with_unique_ids
 from rlaif.io.yaml_file import pydantic_fault
 
 Side = Literal["a", "b", "tie"]
@@ -82,17 +83,8 @@ def load_labels(path: str, limit: int | None = None) -> list[Label]:
     Raises:
         UserError: with the file, the line or row, the field and the expected value.
     """
-    labels: list[Label] = []
-    ids = UniqueIds()
-    for row in read_file(path, _FIELDS, _RENAMED):
-        if limit is not None and len(labels) == limit:
-            break
-        label = _label(row)
-        ids.add(row, label.id)
-        labels.append(label)
-    if not labels:
-        raise UserError(Fault(path, "no labels", expected="at least one"))
-    return labels
+    rows = islice(read_file(path, _FIELDS, _RENAMED), limit)
+    return with_unique_ids(((row, _label(row)) for row in rows), path, "labels")
 
 
 def labels_jsonl(labels: Iterable[Label]) -> bytes:

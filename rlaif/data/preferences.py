@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.errors import Fault, UserError, shown
-from rlaif.io.rows import Row, UniqueIds, read_file
+from rlaif.errors import shown
+from rlaif.io.rows import Row, read_file, with_unique_ids
 
 Text = str | list[dict[str, str]]
 """Text, or the messages of a chat."""
@@ -49,17 +49,9 @@ def read_preferences(path: str) -> list[Preference]:
             `rejected` hold texts or lists of chat messages. `prompt` is optional if `chosen` and `rejected` repeat it.
 
     Raises:
-        UserError: the file is not valid; the error names the file, the line or row, and the expected value.
+        UserError: with the file, the line or row, and the expected value.
     """
-    preferences = []
-    ids = UniqueIds()
-    for row in read_file(path, _COLUMNS):
-        preference = _preference(row)
-        ids.add(row, preference.id)
-        preferences.append(preference)
-    if not preferences:
-        raise UserError(Fault(path, "no preferences", expected="at least one"))
-    return preferences
+    return with_unique_ids(((row, _preference(row)) for row in read_file(path, _COLUMNS)), path, "preferences")
 
 
 def _preference(row: Row) -> Preference:

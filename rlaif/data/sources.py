@@ -17,7 +17,7 @@ from rlaif.data.demo.questions import demo_questions
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.renamed import Renamed
-from rlaif.io.rows import Row, UniqueIds, read_file, with_new_names
+from rlaif.io.rows import Row, read_file, with_new_names, with_unique_ids
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, QuestionSource
 
 
@@ -28,7 +28,7 @@ def load_questions(source: QuestionSource) -> list[Question]:
     `text`; blank lines join its parts. A gold answer may be a number.
 
     Raises:
-        UserError: the source is not valid; the error names the file, the line or row, and the expected value.
+        UserError: with the file, the line or row, and the expected value.
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
@@ -40,10 +40,7 @@ def load_questions(source: QuestionSource) -> list[Question]:
         rows = with_new_names(_dataset_rows(source, name, [*columns, *renames]), renames)
     else:
         name, rows = source.path, read_file(source.path, columns, renames)
-    questions = list(_questions(name, islice(rows, source.limit), source.columns))
-    if not questions:
-        raise UserError(Fault(name, "no questions", expected="at least one"))
-    return questions
+    return with_unique_ids(_questions(name, islice(rows, source.limit), source.columns), name, "questions")
 
 
 def _dataset_rows(source: DatasetQuestions, name: str, columns: list[str]) -> Iterator[Row]:
@@ -77,19 +74,17 @@ def questions_sha(questions: Iterable[Question]) -> str:
     return digest.hexdigest()
 
 
-def _questions(name: str, rows: Iterable[Row], columns: Columns) -> Iterator[Question]:
+def _questions(name: str, rows: Iterable[Row], columns: Columns) -> Iterator[tuple[Row, Question]]:
     reader = _RowReader(columns)
     id_counts: Counter[str] = Counter()
-    ids = UniqueIds()
     for row in rows:
         text = reader.text(row, "question")
         if not text:
             raise row.error("", "empty question")
         context = reader.context(row)
         id_ = reader.text(row, "id") or _content_id(text, context, id_counts)
-        ids.add(row, id_)
         gold_answer, doc_link = reader.text(row, "gold_answer"), reader.text(row, "doc_link")
-        yield Question(id_, text, context, gold_answer or None, doc_link or None)
+        yield row, Question(id_, text, context, gold_answer or None, doc_link or None)
     reader.check_mapped(name)
 
 

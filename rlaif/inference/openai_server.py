@@ -17,7 +17,7 @@ import numpy as np
 
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
-from rlaif.recipe.backend import OpenAIBackend, Prices
+from rlaif.recipe.judge import OpenAIBackend, Prices
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -15,11 +15,10 @@ def resource_folders(kind: str) -> list[Path]:
     package = Path(__file__).parents[1]
     # In a wheel the folders are package data under rlaif/shipped; in a checkout they stand beside the package.
     candidates = [Path.cwd() / kind, package / "shipped" / kind, package.parent / kind]
-    folders: list[Path] = []
-    for folder in candidates:
-        if folder.is_dir() and folder.resolve() not in [known.resolve() for known in folders]:
-            folders.append(folder)
-    return folders
+    folders: dict[Path, Path] = {}
+    for folder in filter(Path.is_dir, candidates):
+        folders.setdefault(folder.resolve(), folder)
+    return list(folders.values())
 
 
 def find_resource(kind: str, name: str, beside: Path | None = None) -> Path:
@@ -31,7 +30,7 @@ def find_resource(kind: str, name: str, beside: Path | None = None) -> Path:
         beside: a file whose folder a relative path may also start from.
 
     Raises:
-        UserError: nothing by that name, with where it was looked for and what is there.
+        UserError: nothing by that name, with what is there.
     """
     ending = _ENDINGS[kind]
     if "/" in name or name.endswith(ending):

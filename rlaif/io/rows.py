@@ -6,11 +6,11 @@ Invariant: a file whose content does not match its ending raises `UserError` wit
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rlaif.errors import Fault, UserError, first_line, shown
 from rlaif.io.renamed import Renames, warn_renamed
@@ -46,13 +46,9 @@ class Row:
         """The columns for a message."""
         return ", ".join(self.columns) or "none"
 
-    def fault(self, field: str, problem: str = "", expected: str = "", found: str = "") -> Fault:
-        """Return a fault of a field, or of the row if `field` is ""."""
-        return Fault(self.path, problem, self.line, self.number, field, expected, found)
-
     def error(self, field: str, problem: str = "", expected: str = "", found: str = "") -> UserError:
-        """Return `fault` as an error."""
-        return UserError(self.fault(field, problem, expected, found))
+        """Return the error of a field, or of the row if `field` is ""."""
+        return UserError(Fault(self.path, problem, self.line, self.number, field, expected, found))
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return the text in a column; raise UserError if it is missing, not a text or, without `blank`, blank."""
@@ -79,17 +75,26 @@ class Row:
         return value
 
 
-@dataclass(slots=True)
-class UniqueIds:
-    """The ids of a file's rows, each of which may occur once."""
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
 
-    _locations: dict[str, str] = field(default_factory=dict)
 
-    def add(self, row: Row, name: str) -> None:
-        """Record an id, or raise UserError with both rows that have it."""
-        if name in self._locations:
-            raise row.error("id", f"{name!r} is also that of {self._locations[name]}", expected="ids that differ")
-        self._locations[name] = row.location
+R = TypeVar("R", bound=_HasId)
+
+
+def with_unique_ids(records: Iterable[tuple[Row, R]], path: str, things: str) -> list[R]:
+    """Return what rows hold; raise UserError if two have the same id, or if there are none of these things."""
+    found: list[R] = []
+    locations: dict[str, str] = {}
+    for row, record in records:
+        if record.id in locations:
+            raise row.error("id", f"{record.id!r} is also that of {locations[record.id]}", expected="ids that differ")
+        locations[record.id] = row.location
+        found.append(record)
+    if not found:
+        raise UserError(Fault(path, f"no {things}", expected="at least one"))
+    return found
 
 
 def read_file(path: str, columns: Sequence[str], renames: Renames | None = None) -> Iterator[Row]:
@@ -122,7 +127,7 @@ def with_new_names(rows: Iterator[Row], renames: Renames) -> Iterator[Row]:
         for old in row.columns:
             if old not in renames:
                 continue
-            renames[old].refuse_both(row.columns, row.fault(old))
+            renames[old].refuse_both(row.columns, Fault(row.path, line=row.line, row=row.number, field=old))
             new = renames[old].name
             if old not in known:
                 known.add(old)
@@ -136,8 +141,7 @@ def _bytes(path: str) -> bytes:
 
     try:
         with fsspec.open(path, "rb") as file:
-            data: bytes = file.read()
-            return data
+            return bytes(file.read())
     except FileNotFoundError:
         raise UserError(Fault(path, "no such file")) from None
     except (OSError, ValueError, ImportError) as error:

@@ -186,23 +186,20 @@ def pydantic_fault(item: Any) -> Fault:
 
     Its field is "", or the discriminator that is missing or wrong in the union at the item's location.
     """
-    kind, value = item["type"], item["input"]
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    tag = str(context.get("discriminator", "")).strip("'")
     if kind == "extra_forbidden":
         return Fault("", "unknown key")
-    if kind == "missing":
-        return Fault("", "missing", expected="a value")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tag = str(item["ctx"]["discriminator"]).strip("'")
-        if kind == "union_tag_not_found":
-            return Fault("", "missing", field=tag, expected="a value")
-        expected = item["ctx"]["expected_tags"]
-        one_of = "one of " if "," in expected else ""
-        return Fault("", field=tag, expected=f"{one_of}{expected}", found=shown(item["ctx"]["tag"]))
+    if kind in ("missing", "union_tag_not_found"):
+        return Fault("", "missing", field=tag, expected="a value")
+    if kind == "union_tag_invalid":
+        one_of = "one of " if "," in context["expected_tags"] else ""
+        return Fault("", field=tag, expected=f"{one_of}{context['expected_tags']}", found=shown(context["tag"]))
     found = "" if isinstance(value, dict) else shown(value)
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return Fault("", expected="text; put it in quotes", found=found)
     if kind in ("value_error", "assertion_error"):
-        return Fault("", str(item["ctx"]["error"]), found=found)
+        return Fault("", str(context["error"]), found=found)
     message = str(item["msg"])
     if message.startswith("Input should be "):
         return Fault("", expected=message.removeprefix("Input should be "), found=found)

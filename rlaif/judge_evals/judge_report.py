@@ -16,7 +16,7 @@ from rlaif.judge_evals import metrics
 from rlaif.judge_evals.attacks import AttackMeasurement
 from rlaif.judge_evals.judging import JudgedLabel, MemberVerdicts, verdicts_by_member
 from rlaif.judge_evals.metrics import CalibrationBin, LengthBin
-from rlaif.recipe.backend import Prices
+from rlaif.recipe.judge import Prices
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, estimates
 
 _CONFIDENCE = 0.95

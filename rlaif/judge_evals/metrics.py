@@ -20,7 +20,7 @@ import numpy as np
 from rlaif.data.labels import Side
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel, MemberVerdicts
 from rlaif.judges.judge import Order
-from rlaif.recipe.backend import Prices
+from rlaif.recipe.judge import Prices
 from rlaif.stats.agreement import kappa
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, divide, ratio
 

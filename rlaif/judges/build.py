@@ -15,7 +15,7 @@ from rlaif.judges.panel import FirstToDecide, PanelSpec, Vote
 from rlaif.judges.rating import PointwiseJudge, ReferenceJudge, ReferenceSpec, RewardModelJudge, RewardModelSpec
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
-from rlaif.recipe.backend import OpenAIBackend
+from rlaif.recipe.judge import OpenAIBackend
 
 
 def build_judge(

@@ -12,7 +12,7 @@ from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter
 from rlaif.prompts.template import PromptTemplate
-from rlaif.recipe.backend import Backend, OpenAIBackend, Prices, VllmBackend
+from rlaif.recipe.judge import Backend, OpenAIBackend, Prices, VllmBackend
 
 
 class LlmSpec(JudgeSpec):

@@ -15,8 +15,8 @@ from pydantic import PrivateAttr
 
 from rlaif.errors import UserError
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe.backend import Prices
 from rlaif.recipe.base import Section
+from rlaif.recipe.judge import Prices
 
 
 class KeyFault(UserError):

@@ -22,7 +22,7 @@ from rlaif.planning.tokens import (
     round_tokens,
 )
 from rlaif.recipe import Recipe
-from rlaif.recipe.backend import OpenAIBackend, VllmBackend
+from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DatasetQuestions, Recipe
-from rlaif.recipe.backend import OpenAIBackend, VllmBackend
+from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 from rlaif.rounds.source import round_size
 
 # Measured on tables of figures, which questions have; the template and the rubric of a judge are prose.

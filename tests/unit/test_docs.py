@@ -29,7 +29,7 @@ from rlaif.prompts.front_matter import (
 )
 from rlaif.prompts.template import VARIABLES
 from rlaif.recipe import Recipe, load_recipe, parse_recipe
-from rlaif.recipe.backend import OpenAIBackend, VllmBackend
+from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 from rlaif.rounds.identity import differing_keys
 
 ROOT = Path(__file__).parents[2]

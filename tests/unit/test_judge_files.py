@@ -13,8 +13,7 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.recipe import JudgeSection
-from rlaif.recipe.backend import OpenAIBackend
-from rlaif.recipe.judge import JudgeOverrides
+from rlaif.recipe.judge import JudgeOverrides, OpenAIBackend
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
 OPENAI = LLM + "backend:\n  type: openai\n  model: m"

@@ -23,7 +23,7 @@ from rlaif.judge_evals.judge_report import Measurement, measure, worst_disagreem
 from rlaif.judge_evals.judging import JudgedLabel, judge_labels
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison, Decision, Order, Verdict
-from rlaif.recipe.backend import Prices
+from rlaif.recipe.judge import Prices
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import estimates, ratio
 

@@ -23,7 +23,7 @@ from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, Choice
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.judges.build import build_judge, limited_spending, open_judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.recipe.backend import OpenAIBackend
+from rlaif.recipe.judge import OpenAIBackend
 from tests.endpoint import Endpoint, Exchange, endpoint
 
 KEY = "sk-do-not-tell-4711"
