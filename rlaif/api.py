@@ -236,8 +236,7 @@ def predict(
         run: run whose current policy answers: its name in `runs`, or its path. Give this or `policy`.
         policy: model that answers.
         runs: folder or URL of the runs.
-        overrides, address: see `train`.
-        progress: see `measure`.
+        overrides, address, progress: see `train` and `measure`.
     """
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
@@ -264,8 +263,7 @@ def run(
         recipe: path of a recipe, or the name of one in `recipes/`.
         overrides: `KEY=VALUE` each, as of `--set`: `seed=1`.
         runs: folder or URL of the runs.
-        address: see `train`.
-        progress: see `measure`.
+        address, progress: see `train` and `measure`.
 
     Raises:
         UserError: the recipe or something that it names is wrong, or the folder holds another run.

@@ -190,9 +190,8 @@ def _round_labels(canvas: Canvas, times: Timeline, x: Scale) -> None:
     starts: dict[int | None, float] = {}
     for span in times.spans:
         starts.setdefault(span.round, span.start)
-    ordered = sorted(starts.items(), key=lambda item: item[1])
-    ends = [start for _, start in ordered[1:]] + [times.seconds]
-    for (number, start), end in zip(ordered, ends, strict=True):
+    ends = [*starts.values(), times.seconds][1:]
+    for (number, start), end in zip(starts.items(), ends, strict=True):
         canvas.line((x(start), 22), (x(start), canvas.height - 24), "split")
         if x(end) - x(start) >= _ROUND_LABEL:
             canvas.text(x(start) + 3, 16, "initial" if number is None else f"round {number}", "start")

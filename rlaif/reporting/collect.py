@@ -37,9 +37,9 @@ class PairStatistics:
     """The preference pairs of one round.
 
     Attributes:
-        edges: edges of the margins' bins, the same in all rounds.
+        edges: of the margins' bins, the same in all rounds.
         margins: pairs in each bin, by the judge that decided.
-        chosen, rejected: lengths of the candidates in tokens.
+        chosen, rejected: lengths in tokens.
         longer_chosen: share of pairs whose chosen candidate is the longer one; equal lengths count half.
     """
 
@@ -71,11 +71,10 @@ class AnswerChanges:
     """The answers of a policy compared with those of the initial one, in numbers of questions.
 
     Attributes:
-        scored: questions with a score of both.
-        rewritten: questions with another text.
-        questions: questions that both were asked.
-        best, worst: the questions whose scores rose and fell most.
-        others: without scores, some questions with another text.
+        scored: with a score of both.
+        rewritten: with another text.
+        best, worst: those whose scores rose and fell most.
+        others: without scores, some with another text.
     """
 
     policy: int
@@ -91,12 +90,7 @@ class AnswerChanges:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Questions of a round that failed for the same reason, up to the numbers in it.
-
-    Attributes:
-        reason: that of the first question, verbatim.
-        examples: a few of the questions' ids.
-    """
+    """Questions of a round that failed for the same reason, up to the numbers in it; `reason` is the first's."""
 
     round: int
     stage: str

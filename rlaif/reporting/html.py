@@ -5,7 +5,6 @@ Invariant: the page's template escapes every value except the plots of `rlaif.re
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,13 +12,15 @@ from markupsafe import Markup
 
 from rlaif.errors import UserError, is_disk_full
 from rlaif.io.files import write_bytes
+from rlaif.judge_evals.gold_set import GOLD_SET_FILE
 from rlaif.reporting import charts
 from rlaif.reporting import figure_text as words
 from rlaif.reporting.collect import PairStatistics, answer_changes, failure_groups, pair_statistics, training_logs
-from rlaif.reporting.judge_statistics import STATUSES, gold_set_results, run_verdicts
+from rlaif.reporting.judge_statistics import STATUSES, run_verdicts
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import now
+from rlaif.store.records.gold_set_record import GoldSetRecord
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RunDir
 
@@ -35,22 +36,12 @@ _WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_
 _MARGINS_SHOWN = 6
 _GOLD_SET_NAMED = 20
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A plot with its caption."""
-
-    title: str
-    note: str
-    svg: Markup
+Figure = tuple[str, str, Markup]
+"""A plot after the two parts of its caption."""
 
 
 def write_report(run: str, out: str | None = None) -> str:
-    """Write a run's page and return its path.
-
-    Args:
-        run: path or URL of the run.
-        out: path or URL of the page; `report.html` in the run if None.
+    """Write a run's page to `out`, by default to `report.html` in the run, and return its path; all may be URLs.
 
     Raises:
         UserError: there is no such run, one of its files cannot be read, or the page cannot be written.
@@ -74,11 +65,15 @@ def render_page(run: RunDir) -> str:
     pairs = pair_statistics(directories)
     logs = training_logs(directories)
     times = timeline(run.events.read())
+    gold_set = [GoldSetRecord.read(directory.path(GOLD_SET_FILE)) for directory in directories]
     lengths = charts.length_chart(pairs)
-    report = run_verdicts(directories)
-    judges = [judge.judge for judge in report.judges]
+    statistics, unread = run_verdicts(directories)
+    judges = [judge.judge for judge in statistics]
     judges += sorted({name for entry in pairs for name in entry.margins} - set(judges))
     colours = {judge: charts.COLOURS[index % len(charts.COLOURS)] for index, judge in enumerate(judges)}
+    decided_by: Counter[str] = Counter()
+    for record in summary.rounds:
+        decided_by.update(record.stages.pairs.by_judge if record.stages.pairs else {})
     measured = {name for policy in summary.policies for name in policy.metrics}
     template = page_environment().get_template("page.html.j2")
     return template.render(
@@ -89,12 +84,12 @@ def render_page(run: RunDir) -> str:
         columns=[metric for metric in charts.METRICS if metric.name in measured],
         margins=_margin_figures(pairs, colours),
         pairs=pairs,
-        lengths=[] if lengths is None else [Figure("tokens by round", "medians and quartiles", lengths)],
+        lengths=[] if lengths is None else [("tokens by round", "medians and quartiles", lengths)],
         colours_of_pairs=[(colours[name], name) for name in judges if any(name in entry.margins for entry in pairs)],
-        judges=report.judges,
-        decided_by=_decided_by(summary),
-        unread=report.unread,
-        gold_set=gold_set_results(directories),
+        judges=statistics,
+        decided_by=decided_by,
+        unread=unread,
+        gold_set=[record for record in gold_set if record is not None],
         gold_set_named=_GOLD_SET_NAMED,
         statuses=STATUSES,
         changes=answer_changes(run, summary),
@@ -123,25 +118,19 @@ def page_environment(*folders: Path) -> Environment:
 
 
 def _metric_figures(summary: RunSummary) -> list[Figure]:
-    drawn = [(metric, charts.metric_chart(metric, summary.policies)) for metric in charts.METRICS]
-    return [Figure(metric.label, metric.unit, svg) for metric, svg in drawn if svg is not None]
+    drawn = [(metric.label, metric.unit, charts.metric_chart(metric, summary.policies)) for metric in charts.METRICS]
+    return [(label, unit, svg) for label, unit, svg in drawn if svg is not None]
 
 
 def _margin_figures(pairs: Sequence[PairStatistics], colours: Mapping[str, str]) -> list[Figure]:
     shown = pairs if len(pairs) <= _MARGINS_SHOWN else (pairs[0], *pairs[-(_MARGINS_SHOWN - 1) :])
     most = max((sum(column) for entry in shown for column in zip(*entry.margins.values(), strict=True)), default=1)
     return [
-        Figure(f"round {entry.round}", words.count(entry.pairs, "pair"), charts.margin_chart(entry, colours, most))
+        (f"round {entry.round}", words.count(entry.pairs, "pair"), charts.margin_chart(entry, colours, most))
         for entry in shown
     ]
 
 
 def _training_figures(logs: Mapping[int, TrainingRecord]) -> list[Figure]:
     drawn = [(label, *found) for name, label in _TRAINING if (found := charts.training_chart(name, label, logs))]
-    return [Figure(label, f"mean of {every} steps a point" if every > 1 else "", svg) for label, svg, every in drawn]
-
-
-def _decided_by(summary: RunSummary) -> Counter[str]:
-    """Return the number of pairs that each judge decided, over all rounds."""
-    paired = [record.stages.pairs for record in summary.rounds if record.stages.pairs]
-    return sum((Counter(stage.by_judge) for stage in paired), Counter())
+    return [(label, f"mean of {every} steps a point" if every > 1 else "", svg) for label, svg, every in drawn]

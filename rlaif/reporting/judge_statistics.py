@@ -11,8 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rlaif.judge_evals.gold_set import GOLD_SET_FILE
-from rlaif.store.records.gold_set_record import GoldSetRecord
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -60,29 +58,14 @@ class JudgeStatistics:
         return self.shown_first / self.decided if self.decided else None
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadVerdict:
-    """A verdict that is `unparsed` or an `error`, with the judge's reply."""
+def run_verdicts(rounds: Sequence[RoundDir]) -> tuple[list[JudgeStatistics], list[dict[str, Any]]]:
+    """Count the verdicts of some rounds, shard by shard.
 
-    round: int
-    prompt_id: str
-    judge: str
-    status: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunVerdicts:
-    """Statistics of all judges, most verdicts first, and a few of the verdicts that could not be used."""
-
-    judges: tuple[JudgeStatistics, ...]
-    unread: tuple[UnreadVerdict, ...]
-
-
-def run_verdicts(rounds: Sequence[RoundDir]) -> RunVerdicts:
-    """Count the verdicts of some rounds, shard by shard."""
+    Returns:
+        Statistics of all judges, most verdicts first, and a few rows of the verdicts that could not be used.
+    """
     found: dict[str, JudgeStatistics] = {}
-    unread: list[UnreadVerdict] = []
+    unread: list[dict[str, Any]] = []
     tables = [(directory.number, ShardTable(directory.path("verdicts"), VERDICTS)) for directory in rounds]
     for number, shard in ((number, shard) for number, table in tables for shard in table.shards()):
         # One shard holds all verdicts on a question, so it holds both orders of a comparison.
@@ -95,18 +78,9 @@ def run_verdicts(rounds: Sequence[RoundDir]) -> RunVerdicts:
                 found[judge].orders_agree += firsts[0] == firsts[1]
         if len(unread) < _UNREAD_KEPT:
             failed = shard.filter(pc.is_in(shard["status"], value_set=pa.array(["unparsed", "error"])))
-            unread += [
-                UnreadVerdict(number, row["prompt_id"], row["judge"], row["status"], row["text"] or "")
-                for row in failed.slice(0, _UNREAD_KEPT - len(unread)).to_pylist()
-            ]
-    judges = sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge))
-    return RunVerdicts(tuple(judges), tuple(unread))
-
-
-def gold_set_results(rounds: Sequence[RoundDir]) -> tuple[GoldSetRecord, ...]:
-    """Return the judge's agreement with people on the gold set, of the rounds that have it."""
-    records = [GoldSetRecord.read(directory.path(GOLD_SET_FILE)) for directory in rounds]
-    return tuple(record for record in records if record is not None)
+            rows = failed.slice(0, _UNREAD_KEPT - len(unread)).to_pylist()
+            unread += [{"round": number, **row} for row in rows]
+    return sorted(found.values(), key=lambda statistics: (-statistics.verdicts, statistics.judge)), unread
 
 
 def _count(

@@ -6,6 +6,7 @@ Invariant: every text of a run is escaped, and every coordinate is finite.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from markupsafe import Markup, escape
 
@@ -145,15 +146,10 @@ class Canvas:
 
     def path(self, points: Sequence[Point], colour: str) -> None:
         """Draw a line through points, broken at those that are not finite."""
-        commands, pen_up = [], True
-        for x, y in points:
-            if not (math.isfinite(x) and math.isfinite(y)):
-                pen_up = True
-                continue
-            commands.append(f"{'M' if pen_up else 'L'}{x:.1f} {y:.1f}")
-            pen_up = False
-        if commands:
-            self.parts.append(f'<path d="{" ".join(commands)}" class="curve" style="stroke:var(--{colour})"/>')
+        parts = groupby(points, key=lambda point: all(map(math.isfinite, point)))
+        lines = ["M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in part) for finite, part in parts if finite]
+        if lines:
+            self.parts.append(f'<path d="{" ".join(lines)}" class="curve" style="stroke:var(--{colour})"/>')
 
     def svg(self) -> Markup:
         return Markup(

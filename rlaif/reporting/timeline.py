@@ -25,12 +25,7 @@ _NOTES_KEPT = 40
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stage at work, in seconds since the run began, pauses left out.
-
-    Attributes:
-        round: None for the initial policy.
-        cut: whether it failed, was killed, or is still at work.
-    """
+    """One stage at work, in seconds of the timeline; `cut` if it failed, was killed, or is still at work."""
 
     stage: str
     round: int | None

@@ -188,13 +188,13 @@ def test_verdicts_are_counted_by_judge_and_status(small: SmallRun) -> None:
         shard for number in (0, 1) for shard in ShardTable(small.run.round(number).path("verdicts"), VERDICTS).shards()
     ]
     rows = [row for shard in shards for row in shard.to_pylist()]
-    report = run_verdicts(small.run.rounds())
-    for judge in report.judges:
+    judges, unread = run_verdicts(small.run.rounds())
+    for judge in judges:
         mine = [row for row in rows if row["judge"] == judge.judge]
         assert judge.verdicts == len(mine)
         assert judge.by_status["tie"] == sum(row["status"] == "tie" for row in mine)
         assert judge.prompt_tokens == sum(row["prompt_tokens"] for row in mine)
-    assert {verdict.status for verdict in report.unread} <= {"unparsed", "error"}
+    assert {verdict["status"] for verdict in unread} <= {"unparsed", "error"}
 
 
 def test_order_agreement_and_position_bias_are_by_the_shown_order(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_order_agreement_and_position_bias_are_by_the_shown_order(tmp_path: Path
     # Comparison (0, 1) agrees; (0, 2) prefers the one shown first; (0, 3) was asked in one order only.
     rows = [row(1, "ab", 0.9), row(1, "ba", 0.8), row(2, "ab", 0.7), row(2, "ba", 0.3), row(3, "ab", 0.6)]
     ShardTable(run.round(0).path("verdicts"), VERDICTS).append(rows)
-    (judge,) = run_verdicts(run.rounds()).judges
+    (judge,), _ = run_verdicts(run.rounds())
     assert (judge.both_orders, judge.orders_agree, judge.agreement) == (2, 1, 0.5)
     assert (judge.decided, judge.shown_first) == (5, 4)
 

@@ -4,7 +4,7 @@ Invariant: the page needs no network and no script; the template escapes every v
 their own. It is written last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,6 @@ import pyarrow as pa
 from rlaif.errors import UserError, is_disk_full
 from rlaif.io.files import join, write_bytes, write_json
 from rlaif.judge_evals.judge_report import JudgeReport, report_json, worst_disagreements
-from rlaif.judge_evals.judging import JudgedLabel
-from rlaif.judges.judge import Verdict
 from rlaif.reporting.html import CONTEXT_SHOWN, page_environment
 from rlaif.reporting.judge import charts
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
@@ -49,6 +47,8 @@ def write_report(report: JudgeReport, folder: str) -> str:
 def render_page(report: JudgeReport) -> str:
     """Return a judge's report as HTML."""
     lines = headline(report.name, report.measurement)
+    verdicts = [verdict for item in report.judged for verdict in item.verdicts]
+    unread = [verdict for verdict in verdicts if verdict.status in ("unparsed", "error")]
     return (
         page_environment(Path(__file__).parent)
         .get_template("page.html.j2")
@@ -63,17 +63,11 @@ def render_page(report: JudgeReport) -> str:
             headline=lines[0],
             remarks=lines[1:],
             worst=worst_disagreements(report.judged),
-            unread=_unread(report.judged),
+            unread=unread[:_UNREAD_SHOWN],
             context_shown=CONTEXT_SHOWN,
             judges=_with_members(report.judge),
         )
     )
-
-
-def _unread(judged: Sequence[JudgedLabel]) -> list[Verdict]:
-    """Return some of the unreadable and failed verdicts."""
-    unread = [verdict for item in judged for verdict in item.verdicts if verdict.status in ("unparsed", "error")]
-    return unread[:_UNREAD_SHOWN]
 
 
 def _with_members(judge: Mapping[str, Any], depth: int = 0) -> list[dict[str, Any]]:
