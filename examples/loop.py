@@ -18,8 +18,7 @@ from rlaif.inference.requests import SampleRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.models.resolve import resolve_model, weights_id
-from rlaif.preferences.pairs import PairCounts, pair_rows
-from rlaif.preferences.round_pairs import sampled_columns
+from rlaif.preferences.pairs import PairCounts, pair_rows, sampled_columns
 from rlaif.progress import Silent
 from rlaif.prompts.template import load_template
 from rlaif.recipe import Recipe, load_recipe
@@ -27,8 +26,7 @@ from rlaif.rounds.dispatcher import question_seed
 from rlaif.rounds.source import round_questions
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.store.schemas import PAIRS
-from rlaif.store.shards import write_table
+from rlaif.store.tables import PAIRS, write_table
 from rlaif.training.dpo.train import train_dpo
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.workers import TrainingWorkers

@@ -137,7 +137,7 @@ def trace(
 ) -> None:
     """Show the history of a preference pair: prompt, candidates, policy, verdicts, and the policy that it trained."""
     from rlaif.reporting.terminal import lineage_view
-    from rlaif.store.runs import find_run
+    from rlaif.store.rundir import find_run
     from rlaif.store.trace import trace_pair
 
     lineage = trace_pair(find_run(run, runs), pair_id)
@@ -154,7 +154,7 @@ def report(
     from rlaif.reporting.html import write_report
     from rlaif.reporting.summary import summarize, summary_json
     from rlaif.reporting.terminal import policies_table
-    from rlaif.store.runs import find_run
+    from rlaif.store.rundir import find_run
 
     directory = find_run(run, runs)
     page = write_report(directory.root, out)
@@ -174,7 +174,7 @@ def runs(runs: Runs = "runs", json_: Json = False) -> None:
     from rlaif.errors import UserError
     from rlaif.reporting.summary import summarize, summary_json
     from rlaif.reporting.terminal import runs_table
-    from rlaif.store.runs import list_runs
+    from rlaif.store.rundir import list_runs
 
     summaries, unreadable = [], []
     for directory in list_runs(runs):

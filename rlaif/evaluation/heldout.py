@@ -1,4 +1,4 @@
-"""A policy's greedy answers to questions that it never trains on, and their metrics.
+"""A policy's answers to questions that it never trains on, and their metrics.
 
 Invariant: every metric has an interval, and a question that could not be answered counts as wrong.
 """
@@ -13,10 +13,11 @@ from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
 from rlaif.grading.match import score_answer
-from rlaif.inference.requests import SampleRequest
+from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
+from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
-from rlaif.stats.bootstrap import Estimate, mean_interval
+from rlaif.stats.bootstrap import Estimate, mean_interval, paired_difference, win_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,12 @@ class HeldoutAnswer:
     """A policy's greedy answer to one question; a row of `answers.parquet`.
 
     Attributes:
-        id, question, context: of the question.
-        reference: its gold answer, or None.
-        answer: the text; "" where there is none.
+        reference: the question's gold answer, or None.
+        answer: "" where there is none.
         score: 1 or 0 for a figure, token F1 for a text; None without a gold answer.
         exact: whether it is the gold answer's figure, or its text up to case, articles and punctuation.
         f1: token F1 against the gold answer.
-        tokens: length.
+        tokens: length of the answer.
         failure: why there is no answer, or None.
     """
 
@@ -97,3 +97,74 @@ def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
     for answer in answers:
         writer.writerow([answer.id, answer.answer, supporting_passage(answer.context, answer.question, answer.answer)])
     return text.getvalue().encode()
+
+
+async def compare_answers(
+    answers: Sequence[HeldoutAnswer],
+    others: Sequence[HeldoutAnswer],
+    questions: Sequence[Question],
+    judge: Judge,
+    *,
+    confidence: float,
+    seed: int,
+) -> tuple[Estimate | None, Estimate]:
+    """Compare one policy's answers with another's to the same questions, by gold answers or else by the judge.
+
+    Returns:
+        The paired difference of the scores, None where the judge decides, and the win rate.
+    """
+    if all(answer.score is not None for answer in answers):
+        new = [float(answer.score or 0.0) for answer in answers]
+        old = [float(answer.score or 0.0) for answer in others]
+        return paired_difference(new, old, confidence, seed), win_rate(new, old, confidence, seed)
+    wins = [
+        await _judged_win(judge, question, [answer.answer, other.answer])
+        for question, answer, other in zip(questions, answers, others, strict=True)
+    ]
+    return None, mean_interval(wins, confidence, seed)
+
+
+async def _judged_win(judge: Judge, question: Question, answers: list[str]) -> float:
+    """Return 1 if the judge prefers the first answer, 0 if the second, 0.5 if it decides for neither."""
+    decisions = judge.decide(question.id, 2, await judge.verdicts(question, answers))
+    for decision in decisions:
+        if decision.status == "ok" and decision.preference is not None:
+            return float(decision.preference > 0.5)
+    return 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySample:
+    """The token ids of an answer sampled at temperature 1, and its log-probability under the policy, in nats."""
+
+    prompt: list[int]
+    answer: list[int]
+    logp: float
+
+
+async def sample_policy(
+    pool: EnginePool,
+    questions: Sequence[Question],
+    render: Callable[[Question], Messages],
+    *,
+    max_tokens: int,
+    seed: int,
+) -> list[PolicySample]:
+    """Sample one answer to each question; questions that could not be answered are left out."""
+
+    async def sample(index: int, question: Question) -> PolicySample | None:
+        request = SampleRequest(question.id, render(question), seed=seed + index, max_tokens=max_tokens)
+        reply, _ = await pool.sample(request)
+        if not reply.candidates:
+            return None
+        drawn = reply.candidates[0]
+        return PolicySample(reply.prompt_token_ids, drawn.token_ids, sum(drawn.logprobs))
+
+    sampled = await asyncio.gather(*(sample(index, question) for index, question in enumerate(questions)))
+    return [entry for entry in sampled if entry is not None]
+
+
+async def base_logps(pool: EnginePool, samples: Sequence[PolicySample]) -> list[float]:
+    """Return each answer's log-probability under the base model of a pool that serves adapters, in nats."""
+    requests = [ScoreRequest(each.prompt + each.answer, start=len(each.prompt), adapter=False) for each in samples]
+    return [sum(logprobs) for logprobs in await asyncio.gather(*(pool.score(request) for request in requests))]

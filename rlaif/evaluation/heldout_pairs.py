@@ -19,7 +19,6 @@ class HeldOut:
     """A reward model's preferences on held-out pairs.
 
     Attributes:
-        questions, pairs: how many.
         right: pairs whose chosen answer has the higher score.
         tied: pairs with equal scores.
         failed: ids of pairs without two scores.
@@ -40,13 +39,9 @@ class HeldOut:
 def score_chats(
     model: str, chats: Sequence[Messages], gpu: bool, *, batch_size: int, threads: int | None
 ) -> list[Reward]:
-    """Return the rewards of conversations, in order; for a process of its own.
+    """Return a reward model's rewards of conversations, in order; for a process of its own.
 
     Args:
-        model: folder of the reward model.
-        chats: conversations that end with the answer.
-        gpu: whether this process has a GPU.
-        batch_size: conversations in a forward pass.
         threads: on a CPU; None takes all cores.
     """
     import torch

@@ -29,10 +29,8 @@ from rlaif.recipe import (
 from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import check_lengths
 from rlaif.store.events import ignore_event
-from rlaif.store.policies import current_policy
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.store.rundir import RunDir
-from rlaif.store.runs import find_run
+from rlaif.store.rundir import RunDir, find_run
 
 
 class _Heldout(Section):
@@ -62,19 +60,13 @@ class PredictSettings(Section):
 def predict_with_run(
     run: str, runs: str, questions: str, output: str, *, overrides: list[str], address: str | None, progress: Progress
 ) -> int:
-    """Answer a file of questions with the current policy of a run, into a CSV file.
+    """Answer a file of questions with the current policy of a run, into a CSV file, and return their number.
 
     Args:
         run: its name or path.
         runs: folder or URL that holds the runs.
-        questions: file of the questions.
-        output: CSV file to write.
         overrides: `a.b=value` each, of the run's recipe.
         address: of a Ray cluster; None starts one on this machine.
-        progress: shows what happens.
-
-    Returns:
-        The number of questions.
 
     Raises:
         UserError: there is no such run, or the questions cannot be read.
@@ -86,15 +78,9 @@ def predict_with_run(
     recipe = stored_recipe(text, directory.path("recipe.yaml"), overrides)
     source = recipe.questions.test or recipe.questions.heldout
     columns = source.columns if isinstance(source, FileQuestions) else Columns()
-    settings = PredictSettings(
-        policy=recipe.policy,
-        sampling=recipe.sampling,
-        training=recipe.training,
-        evaluation=recipe.evaluation,
-        cluster=recipe.cluster,
-    )
+    sections = {name: getattr(recipe, name) for name in ("policy", "sampling", "training", "evaluation", "cluster")}
     asked = load_questions(FileQuestions(path=questions, columns=columns))
-    return _predict(settings, directory, asked, output, address=address, progress=progress)
+    return _predict(PredictSettings(**sections), directory, asked, output, address=address, progress=progress)
 
 
 def predict_with_model(
@@ -119,7 +105,7 @@ def _predict(
     template = load_template(settings.policy.prompt)
     with ray_cluster(address):
         base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
-        current = current_policy(run, base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
+        current = run.current_policy(base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
 
         async def answer() -> list[HeldoutAnswer]:
             gpu = uses_gpus(settings.cluster.device)

@@ -17,10 +17,9 @@ from rlaif.judges.judge import Judge, Verdict
 from rlaif.progress import Progress
 from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged
-from rlaif.store.records.gold_set_record import GoldSetDisagreement, GoldSetRecord
+from rlaif.store.records.round_records import GoldSetDisagreement, GoldSetRecord
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import VERDICTS
-from rlaif.store.shards import ShardTable
+from rlaif.store.tables import VERDICTS, ShardTable
 
 GOLD_SET_FILE = "gold_set.json"
 GOLD_SET_TABLE = "gold_set"

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import pyarrow as pa
+
 from rlaif import __version__
 from rlaif.data.candidates import Candidates
 from rlaif.judge_evals.judging import map_bounded
@@ -22,6 +24,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
+from rlaif.store.tables import PAIRS, VERDICTS, write_table
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,9 @@ class LabelOutcome:
     """The result of judging a file of candidates.
 
     Attributes:
-        pairs: path of the pairs.
-        verdicts: path of all raw verdicts.
-        questions: number of questions in the file.
-        single: number of questions with fewer than two answers, which leave nothing to compare.
-        answers: number of answers in the file.
-        counts: of the comparisons.
+        pairs, verdicts: paths of the pairs and of all raw verdicts.
+        questions, answers: in the file.
+        single: questions with fewer than two answers, which leave nothing to compare.
     """
 
     pairs: str
@@ -57,28 +57,16 @@ def label_candidates(
     """Judge all answers to each question, and write the pairs and the raw verdicts.
 
     Args:
-        candidates: questions with their answers.
-        spec: the judge.
         answer_template: of kind `answer`; its chat becomes the pairs' prompt.
         output: Parquet file to write; the verdicts are written beside it.
         serving: how the judge's models are served; its settings' `pairs` select the decisions that become pairs.
-        progress: shows each judged question.
 
     Raises:
         UserError: a model that the judge asks does not exist.
         WorkError: an engine does not start, or the judge cannot go on.
     """
     compared = [item for item in candidates if len(item.answers) > 1]
-
-    async def work() -> tuple[Judge, list[list[Verdict]]]:
-        longest = max((shown_bytes(item.as_question, item.answers) for item in compared), default=0)
-        async with (
-            aclosing(JudgeSession([spec], serving, progress, longest=longest)) as session,
-            session.open_judge(spec, free=True) as judge,
-        ):
-            return judge, await _judge_candidates(judge, compared, progress)
-
-    judge, verdicts = asyncio.run(work())
+    judge, verdicts = asyncio.run(_judge_candidates(spec, compared, serving, progress))
     counts = PairCounts()
     rows: list[dict[str, Any]] = []
     for item, given in zip(compared, verdicts, strict=True):
@@ -102,21 +90,31 @@ def label_candidates(
         counts=counts,
     )
     template = {"prompt": answer_template.name, "prompt_sha": answer_template.sha}
-    _write(outcome, rows, [verdict for given in verdicts for verdict in given], {"judge": spec.describe(), **template})
+    origin = json.dumps({"rlaif": __version__, "judge": spec.describe(), **template})
+    raw = [asdict(verdict) for given in verdicts for verdict in given]
+    write_table(outcome.verdicts, pa.Table.from_pylist(raw, schema=VERDICTS))
+    write_table(outcome.pairs, pa.Table.from_pylist(rows, schema=PAIRS.with_metadata({"rlaif": origin})))
     return outcome
 
 
-async def _judge_candidates(judge: Judge, compared: Sequence[Candidates], progress: Progress) -> list[list[Verdict]]:
-    progress.stage(f"{judge.name}: judge answers", len(compared))
+async def _judge_candidates(
+    spec: JudgeSpec, compared: Sequence[Candidates], serving: Serving, progress: Progress
+) -> tuple[Judge, list[list[Verdict]]]:
     statuses: Counter[str] = Counter()
+    longest = max((shown_bytes(item.as_question, item.answers) for item in compared), default=0)
+    async with (
+        aclosing(JudgeSession([spec], serving, progress, longest=longest)) as session,
+        session.open_judge(spec, free=True) as judge,
+    ):
+        progress.stage(f"{judge.name}: judge answers", len(compared))
 
-    async def ask(item: Candidates) -> list[Verdict]:
-        verdicts = await judge.verdicts(item.as_question, item.answers)
-        statuses.update(verdict.status for verdict in verdicts)
-        progress.advance(1, **{status: str(count) for status, count in sorted(statuses.items())})
-        return verdicts
+        async def ask(item: Candidates) -> list[Verdict]:
+            verdicts = await judge.verdicts(item.as_question, item.answers)
+            statuses.update(verdict.status for verdict in verdicts)
+            progress.advance(1, **{status: str(count) for status, count in sorted(statuses.items())})
+            return verdicts
 
-    return await map_bounded(compared, ask)
+        return judge, await map_bounded(compared, ask)
 
 
 def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
@@ -131,15 +129,3 @@ def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
         return {"pair_id": pair_id(*texts, chosen, rejected)}
 
     return columns
-
-
-def _write(outcome: LabelOutcome, rows: list[dict[str, Any]], verdicts: list[Verdict], origin: dict[str, Any]) -> None:
-    """Write the pairs, with their origin in the file's metadata, and the verdicts."""
-    import pyarrow as pa
-
-    from rlaif.store.schemas import PAIRS, VERDICTS
-    from rlaif.store.shards import write_table
-
-    schema = PAIRS.with_metadata({"rlaif": json.dumps({"rlaif": __version__, **origin})})
-    write_table(outcome.verdicts, pa.Table.from_pylist([asdict(verdict) for verdict in verdicts], schema=VERDICTS))
-    write_table(outcome.pairs, pa.Table.from_pylist(rows, schema=schema))

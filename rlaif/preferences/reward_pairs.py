@@ -16,19 +16,15 @@ from rlaif.io.rows import read_file
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
-Form = Literal["labels", "preferences"]
-
 
 @dataclass(frozen=True, slots=True)
 class RewardPair:
     """A question with the answer that was preferred and the other one.
 
     Attributes:
-        id: of the label or pair.
         question: pairs of one question are trained on or held out together.
         context: the text in the question's chat that loses its beginning if the conversation is too long.
         render: returns the question's chat for a context.
-        chosen, rejected: the answers.
         source: `human` or `ai`.
     """
 
@@ -41,44 +37,38 @@ class RewardPair:
     source: str
 
     def conversations(self, context: str | None = None) -> tuple[Messages, Messages]:
-        """Return the conversations with the chosen and with the rejected answer.
-
-        Args:
-            context: replaces the whole one.
-        """
+        """Return the conversations with the chosen and with the rejected answer; `context` replaces the whole one."""
         chat = self.render(self.context if context is None else context)
         return conversation(chat, self.chosen), conversation(chat, self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
 class RewardPairs:
-    """All pairs of a file.
+    """All pairs of a file, in its order.
 
     Attributes:
-        form: of the file.
-        pairs: in the file's order.
         ties: labels without a better answer; no pair comes from them.
         labels: all of a label file, with ties; else empty.
     """
 
-    form: Form
+    form: Literal["labels", "preferences"]
     pairs: tuple[RewardPair, ...]
     ties: int
     labels: tuple[Label, ...]
 
 
 def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
-    """Read a file of labels or of preferences, distinguished by its columns.
+    """Read a file of labels or of preferences, distinguished by its columns; see `load_labels`, `read_preferences`.
 
     Args:
-        path: JSONL, CSV or Parquet, a path or fsspec URL; see `load_labels` and `read_preferences`.
         template: renders the question of a label, or of a preference whose prompt is a text; of kind `answer`. A
             prompt that is a chat is used as it is.
 
     Raises:
         UserError: with the file, the line or row, and what was expected.
     """
-    if _form(path) == "preferences":
+    first = next(read_file(path, ["chosen", "rejected", "answer_a"]), None)
+    if first is not None and {"chosen", "rejected"} & set(first.columns):
         pairs = tuple(_of_preference(preference, template) for preference in read_preferences(path))
         return RewardPairs("preferences", pairs, 0, ())
     labels = tuple(load_labels(path))
@@ -86,11 +76,6 @@ def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
     if not pairs:
         raise UserError(f"{path}: people see a tie in every label; expected some with a preferred answer")
     return RewardPairs("labels", pairs, len(labels) - len(pairs), labels)
-
-
-def _form(path: str) -> Form:
-    row = next(read_file(path, ["chosen", "rejected", "answer_a"]), None)
-    return "preferences" if row is not None and {"chosen", "rejected"} & set(row.columns) else "labels"
 
 
 def _of_label(label: Label, template: PromptTemplate) -> RewardPair:

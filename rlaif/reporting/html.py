@@ -20,7 +20,7 @@ from rlaif.reporting.judge_statistics import STATUSES, run_verdicts
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import now
-from rlaif.store.records.gold_set_record import GoldSetRecord
+from rlaif.store.records.round_records import GoldSetRecord
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RunDir
 

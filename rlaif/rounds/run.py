@@ -10,19 +10,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
+from rlaif.inference.openai_server import Spending
 from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names
-from rlaif.judges.build import open_judge, remote_judges
+from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
+from rlaif.judges.build import limited_spending, open_judge, remote_judges
+from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.rounds.identity import begin, check_same_run
-from rlaif.rounds.judge_spending import record_spending, run_spending
 from rlaif.rounds.loop import RoundLoop
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
+from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RunDir
-from rlaif.store.shards import write_table
+from rlaif.store.tables import VERDICTS, ShardTable, write_table
 from rlaif.training.workers import TrainingWorkers
 
 
@@ -31,7 +34,6 @@ class RunOutcome:
     """How a run ended.
 
     Attributes:
-        path: path or URL of the run.
         rounds: rounds that are done.
         stopped: why the run ended before its last round, or None.
     """
@@ -45,9 +47,7 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
     """Run or resume a run, and return how it ended.
 
     Args:
-        setup: the recipe with all that it names.
         address: of a Ray cluster; None starts one on this machine.
-        progress: shows what happens.
         verbose: let the actors' output through.
 
     Raises:
@@ -122,3 +122,32 @@ def _write_questions(run: RunDir, setup: Setup) -> None:
         if not names(run.path("prompts"), f"{name}.parquet"):
             rows = [{column: getattr(each, field) for column, field in fields.items()} for each in questions]
             write_table(run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))
+
+
+def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending:
+    """Return what a run has spent on its judge, over all its starts.
+
+    The recorded amount never falls: it is the larger of `spending.json` and the cost of the stored verdicts. An answer
+    that a kill kept from both costs nothing again, since the response cache has it.
+
+    Raises:
+        UserError: the limit, `judge.max_cost`, cannot be enforced; see `limited_spending`.
+    """
+    spending = limited_spending(judge, limit)
+    prices = {leaf.sha: leaf.prices for leaf in judge.leaves if leaf.prices is not None}
+    if not prices:
+        return spending
+    for directory in run.rounds():
+        for table in (GOLD_SET_TABLE, "verdicts"):
+            for shard in ShardTable(directory.path(table), VERDICTS).shards():
+                for row in shard.select(["judge_sha", "prompt_tokens", "completion_tokens"]).to_pylist():
+                    spending.add(prices.get(row["judge_sha"]), row["prompt_tokens"] or 0, row["completion_tokens"] or 0)
+    if recorded := SpendingRecord.read(run.path("spending.json")):
+        spending.spent = max(spending.spent, recorded.spent)
+    return spending
+
+
+def record_spending(run: RunDir, judge: JudgeSpec, spending: Spending) -> None:
+    """Write `spending.json`, if the judge has prices."""
+    if any(leaf.prices is not None for leaf in judge.leaves):
+        SpendingRecord(spent=spending.spent, currency=spending.currency).write(run.path("spending.json"))

@@ -6,7 +6,6 @@ seconds, with one message, before Ray or a model starts and before anything is w
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +34,8 @@ class Setup:
     """A recipe with all that it names, loaded and checked.
 
     Attributes:
-        recipe: the resolved recipe.
         path: path or URL of the run's folder.
         train, heldout, test: the questions; `test` is empty where the recipe names none.
-        judge: the judge, with its members.
-        answer_template: the template that asks the policy a question.
         gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
     """
 
@@ -52,18 +48,13 @@ class Setup:
     answer_template: PromptTemplate
     gold_set: tuple[Label, ...] = ()
 
-    @property
-    def render(self) -> Callable[[Question], Messages]:
-        """Return the function that makes the chat that asks the policy a question."""
-        return lambda question: self.answer_template.render(question=question.question, context=question.context)
+    def render(self, question: Question) -> Messages:
+        """Return the chat that asks the policy a question."""
+        return self.answer_template.render(question=question.question, context=question.context)
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:
-    """Load and check everything that a recipe names.
-
-    Args:
-        recipe: the recipe.
-        runs: path or URL of the folder of runs.
+    """Load and check everything that a recipe names; `runs` is the path or URL of the folder of runs.
 
     Raises:
         UserError: with the file, line or field and what was expected.
@@ -83,23 +74,19 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     limited_spending(judge, recipe.judge.max_cost)
     for _, backend in remote_judges(judge):
         read_key(backend)
-    _check_context(recipe)
-    train = load_questions(recipe.questions.train)
-    heldout = load_questions(recipe.questions.heldout)
-    test = load_questions(recipe.questions.test) if recipe.questions.test else []
-    if shared := {question.id for question in train} & {question.id for question in heldout}:
-        raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
-
-
-def _check_context(recipe: Recipe) -> None:
-    """Raise UserError if policy.max_length exceeds the model's context, where its config is on this machine."""
+    # The model's config may not be on this machine.
     longest = model_context(recipe.policy.model)
     if longest is not None and recipe.policy.max_length > longest:
         raise UserError(
             f"policy.max_length: {recipe.policy.max_length} tokens, but {recipe.policy.model} takes {longest}; "
             "expected at most that"
         )
+    train = load_questions(recipe.questions.train)
+    heldout = load_questions(recipe.questions.heldout)
+    test = load_questions(recipe.questions.test) if recipe.questions.test else []
+    if shared := {question.id for question in train} & {question.id for question in heldout}:
+        raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
+    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
 
 
 def _check_disk(path: str) -> None:

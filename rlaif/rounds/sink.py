@@ -14,8 +14,7 @@ from typing import Any
 from rlaif.inference.requests import SampleReply
 from rlaif.judges.judge import Verdict
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import CANDIDATES, FAILURES, VERDICTS
-from rlaif.store.shards import ShardTable
+from rlaif.store.tables import CANDIDATES, FAILURES, VERDICTS, ShardTable
 
 
 @dataclass
@@ -33,12 +32,7 @@ class _Gathered:
 
 
 class RoundSink:
-    """Gathers a round's results and commits them in shards.
-
-    Args:
-        directory: the round's folder.
-        shard_questions: questions of a shard; it gets more while another one is written.
-    """
+    """Gathers a round's results and commits them in shards of at least `shard_questions` questions."""
 
     def __init__(self, directory: RoundDir, shard_questions: int) -> None:
         self._shard = shard_questions
@@ -51,17 +45,17 @@ class RoundSink:
         self._written: asyncio.Future[None] | None = None
 
     async def add_candidates(self, reply: SampleReply) -> None:
-        """Take a question's candidates; returns when there is room for more."""
+        """Take a question's candidates. Like the other two, this returns when there is room for more."""
         self._gathered.candidates.append(reply)
         await self._settle()
 
     async def add_failure(self, prompt_id: str, stage: str, reason: str, attempts: int) -> None:
-        """Take a question that could not be sampled; returns when there is room for more."""
+        """Take a question that could not be sampled."""
         self._gathered.failures.append({"prompt_id": prompt_id, "stage": stage, "reason": reason, "attempts": attempts})
         await self._settle()
 
     async def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Take all verdicts on one question; returns when there is room for more."""
+        """Take all verdicts on one question."""
         self._gathered.verdicts += verdicts
         self._gathered.judged += 1
         await self._settle()
@@ -101,14 +95,11 @@ class RoundSink:
 
 def _candidate_columns(replies: Sequence[SampleReply]) -> dict[str, list[Any]]:
     rows = [(reply, index, sample) for reply in replies for index, sample in enumerate(reply.candidates)]
+    sampled = ("text", "token_ids", "logprobs", "finish_reason", "seed")
     return {
         "prompt_id": [reply.id for reply, _, _ in rows],
         "candidate": [index for _, index, _ in rows],
-        "text": [sample.text for _, _, sample in rows],
-        "token_ids": [sample.token_ids for _, _, sample in rows],
-        "logprobs": [sample.logprobs for _, _, sample in rows],
-        "finish_reason": [sample.finish_reason for _, _, sample in rows],
         "policy": [reply.policy for reply, _, _ in rows],
-        "seed": [sample.seed for _, _, sample in rows],
         "prompt_token_ids": [reply.prompt_token_ids for reply, _, _ in rows],
+        **{name: [getattr(sample, name) for _, _, sample in rows] for name in sampled},
     }

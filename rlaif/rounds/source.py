@@ -34,7 +34,9 @@ def round_questions(questions: Sequence[Question], section: RoundsSection, numbe
         taken, passed = {}, []
         while len(taken) < wanted:
             if not left:
-                left.extend(_shuffled(questions, shuffles, seed))
+                order = list(questions)
+                random.Random(f"questions-{seed}-{shuffles}").shuffle(order)
+                left.extend(order)
                 shuffles += 1
             question = left.popleft()
             if question.id in taken:
@@ -43,9 +45,3 @@ def round_questions(questions: Sequence[Question], section: RoundsSection, numbe
                 taken[question.id] = question
         left.extendleft(reversed(passed))
     return list(taken.values())
-
-
-def _shuffled(questions: Sequence[Question], shuffle: int, seed: int) -> list[Question]:
-    order = list(questions)
-    random.Random(f"questions-{seed}-{shuffle}").shuffle(order)
-    return order

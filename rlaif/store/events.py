@@ -1,13 +1,23 @@
 """The events of a run: one class for each thing that happens, emitted, stored and shown from this definition.
 
-Invariant: an event is one line of `events.jsonl`, and reading that line returns an equal event.
+Invariant: an event is one line of `events.jsonl`, appended as it happens, and reading that line returns an equal event.
+
+On a file system a line is appended and flushed at once. An object store has no append: lines are gathered and the
+whole file is put again at most every few seconds and at the end. A kill may lose the last lines there, never a result,
+since nothing is decided from events.
 """
 
+import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from rlaif.io.files import full_disk_named, is_url, read_bytes, write_bytes
+
+_PUT_EVERY = 5.0
 
 EngineRole = Literal["policy", "judge"]
 
@@ -20,14 +30,12 @@ def now() -> str:
 class Event(BaseModel):
     """Something that happened during a run. Fields that a later version added are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
     noticed: ClassVar[bool] = False
     """Whether a person who watches the run sees the event at once."""
 
     time: str = Field(default_factory=now)
-    """ISO 8601 in UTC."""
     event: str
-    """Name of the event's class in `events.jsonl`."""
 
     @property
     def details(self) -> str:
@@ -44,22 +52,16 @@ class Event(BaseModel):
 
 
 class RunStarted(Event):
-    """A new run began."""
-
     event: Literal["begin"] = "begin"
     rounds: int | None = None
 
 
 class RunResumed(Event):
-    """A run that had ended or was killed goes on."""
-
     event: Literal["resume"] = "resume"
     rounds: int | None = None
 
 
 class RunFinished(Event):
-    """All rounds are done."""
-
     event: Literal["finished"] = "finished"
 
 
@@ -71,36 +73,26 @@ class RunStopped(Event):
 
 
 class RunInterrupted(Event):
-    """A person or the system asked the run to stop."""
-
     event: Literal["interrupted"] = "interrupted"
     reason: str | None = None
 
 
 class RunFailed(Event):
-    """An error ended the run."""
-
     event: Literal["failed"] = "failed"
     reason: str | None = None
 
 
 class StageEvent(Event):
-    """Something that happened to a stage of a round."""
-
     stage: str
     round: int | None = None
     """None for the evaluation of the initial policy, which belongs to no round."""
 
 
 class StageStarted(StageEvent):
-    """A stage began."""
-
     event: Literal["stage_started"] = "stage_started"
 
 
 class StageDone(StageEvent):
-    """A stage is done."""
-
     event: Literal["stage_done"] = "stage_done"
     seconds: float | None = None
 
@@ -117,7 +109,6 @@ class WeightsLoaded(Event):
 
     event: Literal["weights"] = "weights"
     policy: str
-    """Id of the policy."""
     kind: Literal["base", "lora", "full"]
     probe_difference: float
     """Largest difference between an engine's log-probabilities and the trainer's on the probe, in nats."""
@@ -143,20 +134,17 @@ class Waiting(Event):
 
     @property
     def notice(self) -> str:
-        """What is missing and what is done about it."""
         return self.message
 
 
 class EngineLost(Event):
-    """An engine died."""
-
     noticed = True
     event: Literal["engine_lost"] = "engine_lost"
     role: EngineRole
     engine: int
     """Number of the engine in its pool."""
     deaths: int
-    """How often an engine with this number has died, this death included."""
+    """Of engines with this number, this death included."""
     reason: str
 
 
@@ -177,7 +165,7 @@ class TrainingLost(Event):
     event: Literal["training_lost"] = "training_lost"
     round: int
     starts: int
-    """How often the training has started, this start included."""
+    """Of this training, this start included."""
 
 
 AnyEvent = (
@@ -187,7 +175,6 @@ AnyEvent = (
 )  # fmt: skip
 
 Emit = Callable[[AnyEvent], None]
-"""Takes an event as it happens."""
 
 _ADAPTER: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="event")])
 
@@ -202,3 +189,40 @@ def parse_event(line: str | bytes) -> AnyEvent | None:
 
 def ignore_event(event: AnyEvent) -> None:
     """Drop an event: the `Emit` of work that nobody watches."""
+
+
+class EventLog:
+    """Appends events to `events.jsonl`, given by its path or URL."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lines: list[bytes] | None = None
+        self._put_at = 0.0
+
+    def append(self, event: AnyEvent) -> None:
+        line = event.model_dump_json().encode()
+        if not is_url(self._path):
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with full_disk_named(self._path), open(self._path, "a+b") as file:
+                # A line that a kill or a full disk cut off must not swallow this one.
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else b"\n" + line
+                file.write(line + b"\n")
+            return
+        if self._lines is None:
+            self._lines = (read_bytes(self._path) or b"").splitlines()
+        self._lines.append(line)
+        if time.monotonic() - self._put_at > _PUT_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put the lines that an object store does not have yet."""
+        if self._lines is not None:
+            write_bytes(self._path, b"\n".join(self._lines) + b"\n")
+            self._put_at = time.monotonic()
+
+    def read(self) -> list[AnyEvent]:
+        """Return all events in order, without the lines that `parse_event` cannot read."""
+        lines = (read_bytes(self._path) or b"").splitlines()
+        return [event for line in lines if (event := parse_event(line)) is not None]

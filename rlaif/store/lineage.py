@@ -1,6 +1,6 @@
 """The provenance of a preference pair: its question, candidates, policy, verdicts and decision, and what it trained.
 
-`rlaif.store.trace` builds it from a run.
+`rlaif.store.trace` builds it from a run. The id of a policy and each `_sha` are sha256.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,7 @@ class TracedQuestion:
     """The question of a pair.
 
     Attributes:
-        messages: the prompt that the policy was sent, `{"role", "content"}` each.
-        tokens: length of the encoded prompt.
+        messages: the prompt that the policy was sent, `{"role", "content"}` each; encoded, of `tokens` tokens.
         question, context, reference, doc_link: columns of `prompts/train.parquet` (`reference` is the gold answer);
             None if that file is gone.
     """
@@ -34,7 +33,6 @@ class TracedCandidate:
 
     Attributes:
         index: number of the candidate among those of its question.
-        tokens: its length.
         logprob: sum of its tokens' log-probabilities under the policy that sampled it, in nats.
         finish_reason, seed: None if the shards of candidates are gone.
     """
@@ -52,7 +50,6 @@ class TracedPolicy:
     """The policy that sampled the pair.
 
     Attributes:
-        id: sha256 of its weights.
         kind: `base` is the initial model, `lora` an adapter on it, `full` new weights; None if the run has no policy
             of that id.
         model: the initial model.
@@ -72,13 +69,11 @@ class TracedVerdict:
     """One raw verdict on the two candidates, or on one of them.
 
     Attributes:
-        judge_sha, prompt_sha: sha256 of the judge's file and of its template.
         first, second: the judged candidates; `second` is None if one was rated alone.
         order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one.
         status: `ok`, `tie`, `unparsed` or `error`.
         preference: P(first is better), for an `ok` on two.
         score: the rating of `first`, for an `ok` on one.
-        prefers: the candidate that an `ok` on two prefers.
         text: the judge's reply, verbatim.
     """
 
@@ -104,10 +99,8 @@ class TracedDecision:
 
     Attributes:
         source: `ai` or `human`.
-        judge, judge_sha: the judge that decided, and the sha256 of its file.
-        prompt, prompt_sha: name and sha256 of the judge's template; None for a judge without one.
-        model: the model that the judge asks; None for a judge without one.
-        score_chosen, score_rejected: its ratings, if it rates.
+        prompt, model: the judge's template and the model that it asks; None for a judge without one.
+        score_chosen, score_rejected: the judge's ratings, if it rates.
     """
 
     source: str
@@ -123,12 +116,10 @@ class TracedDecision:
 
 @dataclass(frozen=True, slots=True)
 class TracedTraining:
-    """The training on the pair.
+    """The training in the pair's round.
 
     Attributes:
-        round: the pair's round, in which it is trained.
-        policy: id of the policy that was trained on it; None before that.
-        steps: steps of that training.
+        policy: id of the policy that was trained on the pair; None before that.
         promoted: whether that policy became the current one; None while undecided.
         metric, before, after: the metric that the gate compared, of the current policy and of the trained one.
     """
@@ -144,13 +135,7 @@ class TracedTraining:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """A pair's whole provenance.
-
-    Attributes:
-        run: path or URL of the run.
-        pair_id: the whole id.
-        missing: the facts that the run does not hold (any more, or yet), one line each.
-    """
+    """A pair's whole provenance; `missing` names the facts that the run does not hold (any more, or yet)."""
 
     run: str
     pair_id: str

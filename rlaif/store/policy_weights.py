@@ -8,9 +8,7 @@ from typing import Literal
 class Probe:
     """A token sequence with the trainer's log-probabilities, by which an engine proves that it has the right weights.
 
-    Attributes:
-        token_ids: the sequence, at least two tokens.
-        logprobs: the trainer's float32 log-probability of each token but the first, given the tokens before it.
+    `logprobs` are in float32, of each token but the first, given the tokens before it.
     """
 
     token_ids: list[int]

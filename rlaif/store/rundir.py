@@ -1,4 +1,4 @@
-"""The run directory: where each file of a run lies, and which stages are done.
+"""The run directory: where each file of a run lies, which stages are done, and which policy is the current one.
 
 Invariant: a stage of a round is done when the round's manifest says so, and the manifest says so only after all files
 of the stage are written. A run that starts again therefore continues with the first stage that is not marked.
@@ -7,24 +7,23 @@ of the stage are written. A run that starts again therefore continues with the f
 import fcntl
 import os
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rlaif.errors import UserError
 from rlaif.io.files import is_url, join, names, read_bytes, write_bytes
-from rlaif.store.event_log import EventLog
-from rlaif.store.records.round_record import RoundRecord, Stage, StageRecord
-from rlaif.store.records.run_record import RunRecord, RunState
+from rlaif.store.events import EventLog
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.round_records import PolicyRecord, RoundRecord, Stage, StageRecord
+from rlaif.store.records.run_records import RunRecord, RunState
 
 
 class RoundDir:
-    """One round's folder."""
-
     def __init__(self, run: str, number: int) -> None:
         self.number = number
         self.root = join(run, f"round-{number:03d}")
 
     def path(self, *parts: str) -> str:
-        """Return the path of a file of the round."""
         return join(self.root, *parts)
 
     def record(self) -> RoundRecord:
@@ -32,12 +31,17 @@ class RoundDir:
         return RoundRecord.read(self.path("manifest.json")) or RoundRecord(round=self.number)
 
     def done(self, stage: Stage) -> bool:
-        """Whether a stage is marked as done."""
         return stage in self.record().done
 
     def mark(self, stage: StageRecord) -> None:
-        """Mark a stage as done."""
         self.record().with_stage(stage).write(self.path("manifest.json"))
+
+    def trained_policy(self) -> PolicyWeights | None:
+        """Return the policy that the round has trained, or None if it has trained none."""
+        record = PolicyRecord.read(self.path("policy.json"))
+        if record is None:
+            return None
+        return PolicyWeights(record.id, record.kind, self.path("policy"), record.probe, serial=self.number + 1)
 
 
 class RunDir:
@@ -48,17 +52,22 @@ class RunDir:
         self.events = EventLog(self.path("events.jsonl"))
 
     def path(self, *parts: str) -> str:
-        """Return the path of a file of the run."""
         return join(self.root, *parts)
 
     def round(self, number: int) -> RoundDir:
-        """Return a round's folder."""
         return RoundDir(self.root, number)
 
     def rounds(self) -> list[RoundDir]:
         """Return the rounds that have begun, in order."""
         found = [name for name in names(self.root) if name.startswith("round-")]
-        return [RoundDir(self.root, int(name.removeprefix("round-"))) for name in found]
+        return [self.round(int(name.removeprefix("round-"))) for name in found]
+
+    def current_policy(self, base_id: str, before: int) -> tuple[PolicyWeights, RoundDir | None]:
+        """Return the policy that round `before` samples from, and the round that trained it (None: the initial one)."""
+        for directory in reversed([entry for entry in self.rounds() if entry.number < before]):
+            if directory.record().promoted and (policy := directory.trained_policy()) is not None:
+                return policy, directory
+        return PolicyWeights(base_id, "base"), None
 
     def record(self) -> RunRecord | None:
         """Return `run.json`, or None if the run has not begun."""
@@ -80,41 +89,46 @@ class RunDir:
         return None if data is None else data.decode()
 
     def write_recipe(self, text: str) -> None:
-        """Write the resolved recipe."""
         write_bytes(self.path("recipe.yaml"), text.encode())
 
     @property
     def local(self) -> bool:
-        """Whether the run is on a file system."""
         return not is_url(self.root)
 
-    def lock(self) -> "RunLock":
-        """Return the lock that keeps two drivers from writing to one run."""
-        return RunLock(self)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second driver out of the run: by an flock on a file system, which ends with its process."""
+        if not self.local:
+            yield
+            return
+        os.makedirs(self.root, exist_ok=True)
+        with open(self.path(".lock"), "w", encoding="utf-8") as file:
+            # A driver that was killed a moment ago may still be ending.
+            for _ in range(20):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            else:
+                raise UserError(f"{self.root}: another process is running this run")
+            yield
 
 
-class RunLock:
-    """Keeps a second driver out of a run: an flock on a file system, which ends with its process."""
+def find_run(run: str, runs: str) -> RunDir:
+    """Return a run given by its name in the folder `runs`, or by its own path or URL.
 
-    def __init__(self, run: RunDir) -> None:
-        self._run = run
-        self._file: Any = None
+    Raises:
+        UserError: there is no such run, and the message names those in the folder; or `run.json` cannot be read.
+    """
+    directory = RunDir(run if is_url(run) or "/" in run else join(runs, run))
+    if directory.record() is None:
+        found = ", ".join(entry.root.rsplit("/", 1)[-1] for entry in list_runs(runs)) or "none"
+        raise UserError(f"{directory.root}: no run there; expected a run's path, or its name in {runs}: {found}")
+    return directory
 
-    def __enter__(self) -> "RunLock":
-        if not self._run.local:
-            return self
-        os.makedirs(self._run.root, exist_ok=True)
-        self._file = open(self._run.path(".lock"), "w", encoding="utf-8")
-        # A driver that was killed a moment ago may still be ending.
-        for _ in range(20):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self
-            except OSError:
-                time.sleep(0.1)
-        self._file.close()
-        raise UserError(f"{self._run.root}: another process is running this run")
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+def list_runs(runs: str) -> list[RunDir]:
+    """Return the runs in a folder, by name."""
+    found = [RunDir(join(runs, name)) for name in names(runs)]
+    return [run for run in found if names(run.root, "run.json")]

@@ -1,33 +1,37 @@
-"""Traces a preference pair through the files of its run.
+"""Finds a preference pair by its id, and traces it through the files of its run.
 
 Invariant: nothing is inferred. A fact whose file is gone is None, and the file is named in `missing`. Only the row
 groups that can hold the pair's question are read, and reading ends with the shard that holds it.
 """
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import fields
+from itertools import takewhile
 from typing import Any, Literal
 
+from rlaif.errors import UserError
 from rlaif.io.files import join, names
 from rlaif.store import lineage
-from rlaif.store.pair_lookup import find_pair
-from rlaif.store.records.evaluation_record import EvaluationRecord
-from rlaif.store.records.policy_record import PolicyRecord
-from rlaif.store.records.run_record import RunRecord
+from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord
+from rlaif.store.records.run_records import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.shards import read_table
+from rlaif.store.tables import read_table
+
+_NAMED = 5
+_LEAST_LIKENESS = 3
 
 
 def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
-    """Return the provenance of a pair, given by its id as in `find_pair`.
+    """Return the provenance of a pair, given by its id or a beginning that no other pair shares.
 
     Raises:
         UserError: no pair has the id, or several do; the message names the closest ids.
     """
-    directory, row = find_pair(run, pair_id)
+    directory, row = _find_pair(run, pair_id)
     record = run.record()
     prompt_id = row["prompt_id"]
-    asked = next(_rows(run.path("prompts", "train.parquet"), prompt_id, "id"), None)
+    asked = next(iter(_rows(run.path("prompts", "train.parquet"), prompt_id, "id")), None)
     candidates = {entry["candidate"]: entry for entry in _from_shards(directory, "candidates", prompt_id)}
     chosen = _candidate(row, "chosen", candidates)
     rejected = _candidate(row, "rejected", candidates)
@@ -67,18 +71,54 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
     )
 
 
-def _rows(path: str, prompt_id: str, key: str) -> Iterator[dict[str, Any]]:
+def _find_pair(run: RunDir, pair_id: str) -> tuple[RoundDir, dict[str, Any]]:
+    """Return the round of a pair and its row of `pairs.parquet`."""
+    known: list[tuple[RoundDir, str]] = []
+    for directory in run.rounds():
+        if "pairs.parquet" in names(directory.root):
+            column = read_table(directory.path("pairs.parquet"), ["pair_id"])["pair_id"]
+            known += [(directory, whole) for whole in column.to_pylist()]
+    found = [entry for entry in known if entry[1].startswith(pair_id)]
+    exact = [entry for entry in found if entry[1] == pair_id]
+    if len(found) != 1 and not exact:
+        message = _no_such_pair(pair_id, [whole for _, whole in known], [whole for _, whole in found])
+        raise UserError(f"{run.root}: {message}")
+    directory, whole = (exact or found)[0]
+    rows = read_table(directory.path("pairs.parquet"), filters=[("pair_id", "==", whole)]).to_pylist()
+    return directory, rows[0]
+
+
+def _no_such_pair(pair_id: str, known: list[str], found: list[str]) -> str:
+    if not known:
+        return f"no pair {pair_id}: no round has pairs yet"
+    if found:
+        some = ", ".join(sorted(found)[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+        return f"{len(found)} pairs begin with {pair_id!r}: {some}; expected more of the id"
+    ordered = sorted(known)
+    position = bisect_left(ordered, pair_id)
+
+    def likeness(other: str) -> int:
+        return sum(1 for _ in takewhile(lambda letters: letters[0] == letters[1], zip(pair_id, other, strict=False)))
+
+    # In sorted order, the id with the longest common beginning is a neighbour of the position of the id itself.
+    near = max(ordered[max(position - 1, 0) : position + 1], key=likeness)
+    hint = f"the closest is {near}" if likeness(near) >= _LEAST_LIKENESS else f"an id looks like {near}"
+    return f"no pair {pair_id} among {len(known)} pairs; {hint}"
+
+
+def _rows(path: str, prompt_id: str, key: str) -> list[dict[str, Any]]:
     try:
-        yield from read_table(path, filters=[(key, "==", prompt_id)]).to_pylist()
+        rows: list[dict[str, Any]] = read_table(path, filters=[(key, "==", prompt_id)]).to_pylist()
     except FileNotFoundError:
-        return
+        return []
+    return rows
 
 
 def _from_shards(directory: RoundDir, table: str, prompt_id: str) -> list[dict[str, Any]]:
     """Return a question's rows of a table. One shard holds all of them, so reading ends with the first that has any."""
     folder = directory.path(table)
     for name in names(folder, ".parquet"):
-        if rows := list(_rows(join(folder, name), prompt_id, "prompt_id")):
+        if rows := _rows(join(folder, name), prompt_id, "prompt_id"):
             return rows
     return []
 

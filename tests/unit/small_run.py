@@ -18,23 +18,24 @@ from rlaif.io.files import write_bytes
 from rlaif.preferences.pairs import pair_id
 from rlaif.stats.bootstrap import mean_interval, paired_difference, win_rate
 from rlaif.store.policy_weights import Probe
-from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
-from rlaif.store.records.policy_record import BaseModelRecord, PolicyRecord
-from rlaif.store.records.round_record import (
+from rlaif.store.records.round_records import (
     STAGES,
+    BaseModelRecord,
     EvaluateStage,
+    EvaluationRecord,
+    GateResult,
     JudgeStage,
     PairsStage,
+    PolicyRecord,
     PromoteStage,
     SampleStage,
     Stage,
     TrainStage,
 )
-from rlaif.store.records.run_record import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
+from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RunDir
-from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
-from rlaif.store.shards import ShardTable, write_table
+from rlaif.store.tables import CANDIDATES, FAILURES, PAIRS, VERDICTS, ShardTable, write_table
 
 BASE = hashlib.sha256(b"base").hexdigest()
 REFERENCE_SHA, MODEL_SHA, PROMPT_SHA = (hashlib.sha256(name).hexdigest() for name in (b"exact", b"model", b"prompt"))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from rlaif.cli.main import app
 from rlaif.recipe import dump_recipe, load_recipe
-from rlaif.store.records.run_record import InitialPolicy, JudgeRecord, RunRecord
+from rlaif.store.records.run_records import InitialPolicy, JudgeRecord, RunRecord
 from tests.full_disk import full_disk
 
 GOOD = '{"question": "What was revenue?", "gold_answer": "$1"}\n'

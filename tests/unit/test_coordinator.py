@@ -19,16 +19,16 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Verdict
-from rlaif.preferences import round_pairs as pairing
-from rlaif.preferences.round_pairs import write_pairs
+from rlaif.preferences import pairs as pairing
+from rlaif.preferences.pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import PairsSection, SamplingSection
 from rlaif.rounds import sink as sinks
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.sink import RoundSink
-from rlaif.store import shards
+from rlaif.store import tables
 from rlaif.store.rundir import RunDir
-from rlaif.store.shards import joined
+from rlaif.store.tables import joined
 
 CANDIDATES = 2
 ROUND: Any = {"render": lambda question: [], "seed": 0, "round_number": 0, "progress": Silent()}
@@ -92,7 +92,7 @@ def once(root: str, count: int) -> None:
     assert _rows(sink.failures, "attempts") == sorted((i, 1) for i in bad)
 
 
-def _rows(table: shards.ShardTable, column: str) -> list[tuple[str, int]]:
+def _rows(table: tables.ShardTable, column: str) -> list[tuple[str, int]]:
     return sorted((row["prompt_id"], row[column]) for shard in table.shards() for row in shard.to_pylist())
 
 
@@ -118,7 +118,7 @@ def test_failed_writes_lose_and_repeat_nothing(
     tmp_path_factory: pytest.TempPathFactory, count: int, in_flight: int, shard: int, broken: set[int], seed: int
 ) -> None:
     root = str(tmp_path_factory.mktemp("run"))
-    written = shards.write_table
+    written = tables.write_table
     number = 0
 
     def write(where: str, table: object) -> None:
@@ -130,7 +130,7 @@ def test_failed_writes_lose_and_repeat_nothing(
 
     engines, judge = Engines(seed), Judge()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "write_table", write)
+        patch.setattr(tables, "write_table", write)
         for _ in range(len(broken) + 1):
             with contextlib.suppress(OSError):
                 dispatch(root, count, engines, judge, in_flight, shard)
@@ -204,24 +204,24 @@ def test_a_question_of_another_round_is_refused(tmp_path: Path) -> None:
 def test_pairs_do_not_depend_on_the_order_in_which_questions_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables = []
+    written = []
     for seed, shard, at_once in ((0, 3, 8192), (1, 2, 4), (2, 64, 1)):
         monkeypatch.setattr(pairing, "_QUESTIONS_PER_RANGE", at_once)
         root = str(tmp_path / str(seed))
         dispatch(root, 30, Engines(seed), Judge(), shard=shard)
         directory, by_id = RunDir(root).round(0), {prompt.id: prompt for prompt in prompts(30)}
         counts = write_pairs(directory, by_id, Judge(), PairsSection(), render=lambda prompt: [])
-        table = shards.read_table(directory.path("pairs.parquet"))
+        table = tables.read_table(directory.path("pairs.parquet"))
         assert counts.pairs == counts.prompts == table.num_rows == 27
         assert table["prompt_id"].to_pylist() == sorted(by_id.keys() - {"q7", "q17", "q27"})
-        tables.append(table)
-    assert tables[0].equals(tables[1])
-    assert tables[0].equals(tables[2])
+        written.append(table)
+    assert written[0].equals(written[1])
+    assert written[0].equals(written[2])
 
 
 def test_a_table_joins_another_with_its_questions_in_another_order(tmp_path: Path) -> None:
     schema = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
-    left, right = (shards.ShardTable(str(tmp_path / name), schema) for name in ("left", "right"))
+    left, right = (tables.ShardTable(str(tmp_path / name), schema) for name in ("left", "right"))
     for ids in ("ab", "cd", "e"):
         left.append([{"prompt_id": i, "n": n} for i in ids for n in (0, 1)])
     for ids in ("e", "db", "a"):

@@ -11,7 +11,7 @@ import yaml
 from rlaif import __version__
 from rlaif.errors import UserError
 from rlaif.recipe import Recipe, dump_recipe, parse_recipe
-from rlaif.rounds.identity import begin, check_same_run, check_same_weights, differing_keys
+from rlaif.rounds.identity import begin, check_same_run, differing_keys
 from rlaif.rounds.setup import Setup, prepare
 from rlaif.store.rundir import RunDir
 
@@ -198,7 +198,7 @@ def test_a_key_that_a_later_version_knows_is_named(here: Path) -> None:
 
 def test_other_weights_under_the_same_name_are_refused(here: Path) -> None:
     run, setup = begun()
-    check_same_weights(run, WEIGHTS)
+    begin(run, setup, WEIGHTS)
     with pytest.raises(
         UserError, match=r"began with weights aaaaaaaaaaaa of builtin:smollm2-135m, but .* bbbbbbbbbbbb"
     ):

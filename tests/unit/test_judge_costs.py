@@ -11,11 +11,10 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.spec import JudgeSpec
 from rlaif.recipe import load_recipe
 from rlaif.rounds.identity import differing_keys
-from rlaif.rounds.judge_spending import record_spending, run_spending
+from rlaif.rounds.run import record_spending, run_spending
 from rlaif.rounds.setup import prepare
 from rlaif.store.rundir import RunDir
-from rlaif.store.schemas import VERDICTS
-from rlaif.store.shards import ShardTable
+from rlaif.store.tables import VERDICTS, ShardTable
 
 
 def remote(folder: Path, prices: str = "  prices: {prompt: 10, completion: 100, currency: EUR}\n") -> JudgeSpec:

@@ -10,14 +10,11 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.rounds.gate import compare_policies
+from rlaif.rounds.policy_stages import compare_policies
 from rlaif.stats.bootstrap import Estimate
-from rlaif.store.policies import current_policy
-from rlaif.store.records.evaluation_record import EvaluationRecord
-from rlaif.store.records.policy_record import PolicyRecord
 from rlaif.store.records.record import Record
-from rlaif.store.records.round_record import RoundRecord
-from rlaif.store.records.run_record import RunRecord
+from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord, RoundRecord
+from rlaif.store.records.run_records import RunRecord
 from rlaif.store.records.training_record import DpoFileRecord, FileTrainingRecord, RewardFileRecord, TrainingRecord
 from tests.unit.small_run import BASE, SmallRun, policy_id
 
@@ -160,10 +157,10 @@ def test_runs_lists_the_others_beside_a_run_that_it_cannot_read(small: SmallRun)
 
 
 def test_the_current_policy_is_the_last_that_was_promoted(small: SmallRun) -> None:
-    assert current_policy(small.run, BASE, 0) == (current_policy(small.run, BASE, 0)[0], None)
-    assert current_policy(small.run, BASE, 0)[0].id == BASE
+    assert small.run.current_policy(BASE, 0) == (small.run.current_policy(BASE, 0)[0], None)
+    assert small.run.current_policy(BASE, 0)[0].id == BASE
     for before in (1, 2, 10_000):
-        policy, directory = current_policy(small.run, BASE, before)
+        policy, directory = small.run.current_policy(BASE, before)
         assert (policy.id, policy.kind, policy.serial) == (policy_id(1), "lora", 1)
         assert directory is not None
         assert (directory.number, policy.folder) == (0, directory.path("policy"))

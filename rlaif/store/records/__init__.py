@@ -1,1 +1,1 @@
-"""The JSON files of a run, one module each: their fields, and how they are read and written."""
+"""The JSON files of a run: their fields, and how they are read and written."""

@@ -3,8 +3,8 @@
 from typing import Any, Literal
 
 from rlaif.recipe import TrainingSection
-from rlaif.store.records.policy_record import BaseModelRecord
 from rlaif.store.records.record import Record, RecordPart
+from rlaif.store.records.round_records import BaseModelRecord
 
 
 class TrainingRecord(Record):

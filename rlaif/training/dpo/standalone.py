@@ -127,8 +127,7 @@ def _prepare(
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
 
-    from rlaif.store.schemas import PAIRS
-    from rlaif.store.shards import write_table
+    from rlaif.store.tables import PAIRS, write_table
 
     policy, training = settings.policy, settings.training
     base = resolve_model(policy.model, policy.revision)

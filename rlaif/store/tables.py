@@ -1,7 +1,8 @@
-"""An append-only table of immutable Parquet shards: candidates, verdicts and failures of a round.
+"""The Parquet files of a run: their columns, and append-only tables of immutable shards.
 
-Invariant: a shard is written whole or not at all and holds all rows of its questions; no question is in two shards of
-one table. The work in a shard is never done again.
+Invariant: a file is written whole or not at all, with exactly one of these schemas, so that shards of one kind always
+concatenate. A shard holds all rows of its questions; no question is in two shards of one table. The work in a shard is
+never done again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,70 @@ import pyarrow.parquet as pq
 
 from rlaif.errors import WorkError
 from rlaif.io.files import filesystem, join, names, whole_file
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+CANDIDATES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("candidate", pa.int32()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("policy", pa.string()),
+        ("seed", pa.int64()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+    ]
+)
+
+FAILURES = pa.schema(
+    [("prompt_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())]
+)
+
+VERDICTS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("first", pa.int32()),
+        ("second", pa.int32()),
+        ("preference", pa.float64()),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("text", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("prompt_sha", pa.string()),
+        ("order", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+PAIRS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
+        ("prompt_id", pa.string()),
+        ("chosen_candidate", pa.int32()),
+        ("rejected_candidate", pa.int32()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+        ("chosen_token_ids", pa.list_(pa.int32())),
+        ("rejected_token_ids", pa.list_(pa.int32())),
+        ("ref_chosen_logp", pa.float64()),
+        ("ref_rejected_logp", pa.float64()),
+        ("score_chosen", pa.float64()),
+        ("score_rejected", pa.float64()),
+        ("margin", pa.float64()),
+        ("source", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("policy", pa.string()),
+        ("round", pa.int32()),
+    ]
+)
 
 
 class ShardTable:
@@ -44,11 +109,7 @@ class ShardTable:
         return name
 
     def prompt_ids(self) -> set[str]:
-        """Return the ids of all questions in the table.
-
-        Raises:
-            WorkError: a question is in two shards, because two drivers wrote to the run.
-        """
+        """Return the ids of all questions; raise WorkError if one is in two shards, as two drivers of a run cause."""
         seen: set[str] = set()
         for name in self.parts():
             table = self.read(name, ["prompt_id"])
@@ -59,7 +120,6 @@ class ShardTable:
         return seen
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Return a shard, or some of its columns."""
         return read_table(join(self.folder, name), columns=columns)
 
     def shards(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -76,7 +136,6 @@ class ShardTable:
             yield from questions.items()
 
     def rows(self) -> int:
-        """Return the number of rows in the table."""
         return sum(table.num_rows for table in self.shards(columns=["prompt_id"]))
 
 
@@ -111,12 +170,7 @@ def write_table(path: str, table: pa.Table) -> None:
 def read_table(
     path: str, columns: list[str] | None = None, filters: list[tuple[str, str, str]] | None = None
 ) -> pa.Table:
-    """Read a Parquet file from a path or URL.
-
-    Args:
-        path: of the file.
-        columns: the columns to read; None is all.
-        filters: keep only rows that match all (column, operator, value) triples; row groups without any are skipped.
+    """Read a Parquet file, or only the rows that match all filters; row groups without any are skipped.
 
     Raises:
         WorkError: the file is damaged, as a broken disk or an incomplete copy leaves it.

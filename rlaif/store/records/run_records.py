@@ -1,4 +1,4 @@
-"""`run.json`: what makes a run this run and no other, and its state."""
+"""The JSON files of a run: `run.json` and `spending.json`."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -19,8 +19,6 @@ class GitState(RecordPart):
 
 
 class InitialPolicy(RecordPart):
-    """The policy that a run starts from."""
-
     model: str
     id: str
     """sha256 of the weights."""
@@ -53,21 +51,18 @@ class JudgeRecord(RecordPart):
 
 
 class QuestionSet(RecordPart):
-    """A set of questions."""
-
     count: int
     sha: str
 
 
 class RunRecord(Record):
-    """What a run is made of."""
+    """`run.json`: what makes a run this run and no other, and its state."""
 
     layout: Literal[2] = 2
     name: str
     rlaif: str
     """Version of rlaif."""
     created: str
-    """ISO 8601 in UTC."""
     versions: dict[str, str]
     """Versions of Python and of libraries."""
     git: GitState | None
@@ -78,3 +73,11 @@ class RunRecord(Record):
     questions: dict[str, QuestionSet]
     """By name: `train`, `heldout` and, where the recipe names one, `test`."""
     state: RunState
+
+
+class SpendingRecord(Record):
+    """`spending.json`: money spent on the judge's endpoints, over all starts of the run."""
+
+    layout: Literal[2] = 2
+    spent: float
+    currency: str

@@ -1,42 +1,116 @@
-"""The stage that measures a policy on the held-out questions and asks the gate.
+"""The stages that train a round's policy on its pairs, measure it on the held-out questions, and ask the gate.
 
 Invariant: `evaluation.json` is written last, so where it is, the answers and predictions are too.
 """
 
+import math
 from dataclasses import asdict
 from functools import partial
 
 import pyarrow as pa
 
 from rlaif.data.question import Question
-from rlaif.evaluation.divergence import PolicySample, base_logps, kl_divergence, sample_policy
-from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, metrics_of, predictions_csv
-from rlaif.evaluation.win_rates import compare_answers
+from rlaif.evaluation.heldout import (
+    HeldoutAnswer,
+    PolicySample,
+    answer_questions,
+    base_logps,
+    compare_answers,
+    metrics_of,
+    predictions_csv,
+    sample_policy,
+)
 from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, write_bytes
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
-from rlaif.rounds.gate import compare_policies
+from rlaif.recipe import Recipe
 from rlaif.rounds.setup import Setup
-from rlaif.stats.bootstrap import Estimate
-from rlaif.store.records.evaluation_record import EvaluationRecord, GateResult
-from rlaif.store.shards import read_table, write_table
+from rlaif.stats.bootstrap import Estimate, mean_interval
+from rlaif.store.events import Emit, TrainingLost
+from rlaif.store.policy_weights import PolicyWeights
+from rlaif.store.records.round_records import BaseModelRecord, EvaluationRecord, GateResult, PolicyRecord, TrainStage
+from rlaif.store.records.training_record import TrainingRecord
+from rlaif.store.rundir import RoundDir
+from rlaif.store.tables import read_table, write_table
+from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.groups import Group
-from rlaif.training.job import StartingWeights
+from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.models import score_with_base
 from rlaif.training.worker import run_once
+from rlaif.training.workers import StepProgress, TrainingWorkers
+
+
+async def train_policy(
+    directory: RoundDir,
+    recipe: Recipe,
+    current: PolicyWeights,
+    *,
+    pools: RunPools,
+    workers: TrainingWorkers,
+    progress: Progress,
+    emit: Emit,
+) -> None:
+    """Train the round's policy from the current one, if the round has pairs, and mark the stage."""
+    paired = directory.record().stages.pairs
+    if paired is not None and paired.pairs == 0:
+        directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
+        return
+    policy = recipe.policy
+    job = TrainingJob(
+        start=StartingWeights(policy.model, policy.revision, policy.dtype, path=current.folder, id=current.id),
+        rows=directory.path("pairs.parquet"),
+        out=directory.path("policy"),
+        settings=recipe.training,
+        seed=recipe.seed + directory.number,
+        gpu=pools.demand.gpu,
+        workers=recipe.cluster.training,
+        checkpoints=directory.path("training") if recipe.training.checkpoint_steps else None,
+    )
+    await pools.make_room()
+    title = f"round {directory.number}: train"
+    on_step = StepProgress(progress, f"{title}: prepare", title)
+
+    def on_lost(starts: int) -> None:
+        on_step.restart()
+        emit(TrainingLost(round=directory.number, starts=starts))
+        progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
+
+    with pools.training_wait() as wait:
+        result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
+    if pools.demand.takes_turns:
+        await workers.stop()
+    _record(directory, recipe, result, parent=current.id, base_id=pools.policy.base.id)
+
+
+def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: str, base_id: str) -> None:
+    TrainingRecord(
+        policy_id=result.policy_id,
+        steps=result.steps,
+        pairs=result.pairs,
+        groups=result.groups,
+        tokens=result.tokens,
+        seconds=result.seconds,
+        loss=result.loss,
+        reference_logps=result.reference,
+        mismatch=result.mismatch,
+        mismatch_p99=result.mismatch_p99,
+        log=result.log,
+    ).write(directory.path("training.json"))
+    PolicyRecord(
+        id=result.policy_id,
+        kind="lora" if recipe.training.lora else "full",
+        base=BaseModelRecord(model=recipe.policy.model, id=base_id),
+        parent=parent,
+        round=directory.number,
+        files=result.files,
+        probe=result.probe,
+    ).write(directory.path("policy.json"))
+    directory.mark(TrainStage(steps=result.steps, pairs=result.pairs, seconds=round(result.seconds, 1)))
 
 
 class PolicyEvaluation:
-    """Measures policies of a run.
-
-    Args:
-        setup: the recipe and its questions.
-        pools: the run's engines.
-        judge: compares answers where a question has no gold answer.
-        initial: folder of the initial policy's evaluation.
-        progress: shows what happens.
-    """
+    """Measures policies of a run; `initial` is the folder of the initial policy's evaluation."""
 
     def __init__(self, setup: Setup, pools: RunPools, judge: Judge, *, initial: str, progress: Progress) -> None:
         self._setup, self._pools, self._judge = setup, pools, judge
@@ -48,7 +122,6 @@ class PolicyEvaluation:
 
         Args:
             folder: takes `predictions.csv`, `answers.parquet` and `evaluation.json`.
-            title: for the progress.
             current: folder of the current policy's evaluation, for the gate; None measures the initial policy.
         """
         setup, recipe = self._setup, self._setup.recipe
@@ -89,13 +162,15 @@ class PolicyEvaluation:
         )  # fmt: skip
 
     async def _kl(self) -> Estimate:
+        """Return KL(policy || initial policy) in nats per answer: the estimator k1 of Schulman 2020."""
         recipe, pool = self._setup.recipe, self._pools.policy
         questions = self._setup.heldout[: recipe.evaluation.kl_questions]
         samples = await sample_policy(
             pool, questions, self._setup.render, max_tokens=self._max_tokens, seed=recipe.seed
         )
         logps = await base_logps(pool, samples) if recipe.training.lora else await self._initial_logps(samples)
-        return kl_divergence(samples, logps, recipe.evaluation.confidence, recipe.seed)
+        differences = [each.logp - initial for each, initial in zip(samples, logps, strict=True)]
+        return mean_interval(differences, recipe.evaluation.confidence, recipe.seed)
 
     async def _initial_logps(self, samples: list[PolicySample]) -> list[float]:
         """Return the answers' log-probabilities under the initial policy, which no engine holds any more."""
@@ -114,3 +189,13 @@ class PolicyEvaluation:
             return compare_policies("score", before, metrics["score"].value, max_drop)
         _, wins = await self._compare(answers, current)
         return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)
+
+
+def compare_policies(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
+    """Return whether a trained policy passes the gate: its mean `after` may fall `max_drop` below the current one's.
+
+    None or NaN on either side never passes.
+    """
+    before, after = (None if mean is None or math.isnan(mean) else mean for mean in (before, after))
+    passed = before is not None and after is not None and after >= before - max_drop
+    return GateResult(metric=metric, before=before, after=after, max_drop=max_drop, passed=passed)
