@@ -88,9 +88,6 @@ def convert_labels(
         part: the questions to convert; None converts all.
         max_pairs_per_question: for marks; None keeps all.
         seed: selects which pairs are sampled and which answer comes first.
-
-    Raises:
-        UserError: the file is not valid; the error names the file, the line, the field and the expected value.
     """
     rows = list(read_file(path, _COLUMNS))
     if not rows:

@@ -74,15 +74,7 @@ _RENAMED = {"reference": Renamed("gold_answer")}
 
 
 def load_labels(path: str, limit: int | None = None) -> list[Label]:
-    """Read a label file: JSONL, or CSV or Parquet with the same columns.
-
-    Args:
-        path: local path or fsspec URL.
-        limit: of labels; None reads all.
-
-    Raises:
-        UserError: with the file, the line or row, the field and the expected value.
-    """
+    """Read a label file (JSONL, or CSV or Parquet with the same columns), up to `limit` labels of it."""
     rows = islice(read_file(path, _FIELDS, _RENAMED), limit)
     return with_unique_ids(((row, _label(row)) for row in rows), path, "labels")
 

@@ -26,9 +26,6 @@ def load_questions(source: QuestionSource) -> list[Question]:
 
     A question without an id gets one derived from its content. A context may be a list of texts or of objects with a
     `text`; blank lines join its parts. A gold answer may be a number.
-
-    Raises:
-        UserError: with the file, the line or row, and the expected value.
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)

@@ -28,14 +28,10 @@ def find_resource(kind: str, name: str, beside: Path | None = None) -> Path:
         kind: `judges`, `prompts` or `recipes`.
         name: a path (it has a separator or the kind's ending), or a bare name.
         beside: a file whose folder a relative path may also start from.
-
-    Raises:
-        UserError: nothing by that name, with what is there.
     """
     ending = _ENDINGS[kind]
     if "/" in name or name.endswith(ending):
-        starts = [Path.cwd()] + ([beside.parent] if beside else [])
-        for start in starts:
+        for start in [Path.cwd(), *([beside.parent] if beside else [])]:
             if (path := start / name).is_file():
                 return path
         if "/" in name:

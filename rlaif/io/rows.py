@@ -104,9 +104,6 @@ def read_file(path: str, columns: Sequence[str], renames: Renames | None = None)
         path: local path or fsspec URL.
         columns: those wanted; Parquet leaves the others unread.
         renames: old names of columns that are still accepted.
-
-    Raises:
-        UserError: the ending is unknown, the file does not exist or cannot be read, or a row is malformed.
     """
     ending = Path(path).suffix.lower()
     if ending == ".jsonl":

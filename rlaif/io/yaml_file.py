@@ -44,11 +44,7 @@ class YamlMapping:
         return Fault(path, problem, line, field=_dotted(key), expected=expected, found=found)
 
     def override(self, setting: str) -> None:
-        """Set `a.b=value`, the value in YAML, and create the sections on the way.
-
-        Raises:
-            UserError: the setting is malformed, or goes through a value that is not a section.
-        """
+        """Set `a.b=value`, the value in YAML, and create the sections on the way."""
         dotted, equals, text = setting.partition("=")
         parts = tuple(part.strip() for part in dotted.strip().split("."))
         if not equals or not all(parts):
@@ -82,11 +78,7 @@ class YamlMapping:
         self.locations.update({key: location for key, location in other.locations.items() if key[:1] == (section,)})
 
     def rename(self, key: KeyPath = (), node: Any = None) -> None:
-        """Replace the old names of keys by the new ones, below a key, with a `RenamedWarning` for each.
-
-        Raises:
-            UserError: a section has both names of a key, or an old value has no new one.
-        """
+        """Replace the old names of keys by the new ones, below a key."""
         node = self.tree if not key else node
         if isinstance(node, list):
             for index, item in enumerate(node):
@@ -124,16 +116,13 @@ def read_text(path: Path) -> str:
 
 
 def parse_mapping(text: str, origin: str, first_line: int = 1, renames: Renames | None = None) -> YamlMapping:
-    """Parse a YAML mapping, and replace the old names of keys.
+    """Parse a YAML mapping without duplicate keys, and replace the old names of keys.
 
     Args:
         text: the YAML.
         origin: names the file in messages.
         first_line: line of the file on which `text` begins.
         renames: the old names of keys that are still accepted.
-
-    Raises:
-        UserError: not YAML, not a mapping, or a duplicate key.
     """
     yaml = _yaml()
     locations: dict[KeyPath, Location] = {(): (origin, first_line)}
@@ -170,11 +159,7 @@ def dump_yaml(value: Any) -> str:
 
 
 def validated(adapter: TypeAdapter[T], mapping: YamlMapping, context: Any = None) -> T:
-    """Check a mapping against a model, or a union of models that a key such as `kind` discriminates.
-
-    Raises:
-        UserError: with every fault.
-    """
+    """Check a mapping against a model or a union of models with a discriminator; raise UserError with every fault."""
     try:
         return adapter.validate_python(mapping.tree, context=context)
     except ValidationError as error:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlaif.chat import Messages
+from rlaif.data.candidates import Preference, read_preferences
 from rlaif.data.labels import Label, load_labels
-from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.io.rows import read_file
 from rlaif.prompts.quoting import conversation

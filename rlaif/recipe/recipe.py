@@ -153,11 +153,7 @@ def stored_tree(text: str, origin: str) -> dict[str, Any]:
 
 
 def parse_overrides(kind: type[S], overrides: Iterable[str], given: Mapping[str, Any] | None = None) -> S:
-    """Return a section of defaults with overrides, such as `training.epochs=2`; see `load_recipe`.
-
-    Args:
-        given: values that stand in for a file's, such as {"policy": {"model": ...}}; overrides win.
-    """
+    """Return a section with overrides of the values given, such as {"policy": {"model": ...}}, or of its defaults."""
     return _overridden(kind, YamlMapping(deepcopy(dict(given or {})), {(): ("--set", None)}, RENAMED), overrides)
 
 
@@ -179,7 +175,6 @@ def _overridden(kind: type[S], mapping: YamlMapping, overrides: Iterable[str] | 
 
 
 def _read_cluster(name: str) -> YamlMapping:
-    """Return the mapping of a file that has one section, `cluster`."""
     if not Path(name).is_file():
         raise UserError(f"--cluster {name}: no such file")
     mapping = read_mapping(Path(name))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from trl.data_utils import extract_prompt
 
-from rlaif.data.preferences import read_preferences
+from rlaif.data.candidates import read_preferences
 from rlaif.errors import UserError
 
 PLAIN = {"prompt": "What was revenue?", "chosen": " $4.2 million.", "rejected": " Unknown."}

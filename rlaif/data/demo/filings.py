@@ -12,7 +12,7 @@ from rlaif.data.seeded_random import SeededRandom
 
 Split = Literal["train", "heldout"]
 Years = tuple[int, int]
-"""Amounts of this and the previous fiscal year, in the smallest unit of the filing."""
+"""`now` and `before` of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,6 @@ _SECTORS = (
            ("Corn", "Soybeans", "Fruit", "Crop Protection"), "farms", ("Fertilizer costs", "Harvest labor costs")),
 )  # fmt: skip
 
-_FIRST_YEAR, _LAST_YEAR = 2012, 2024
 _YEAR_ENDS = ((12, "December 31"), (12, "December 31"), (6, "June 30"), (9, "September 30"), (3, "March 31"))
 
 
@@ -156,7 +155,7 @@ def write_filing(rng: SeededRandom, split: Split) -> Filing:
     lines = _statement(rng, sector, sales)
     while any(line.now == line.before for line in lines.values()):
         lines = _statement(rng, sector, sales)
-    return Filing(company, sector, rng.between(_FIRST_YEAR, _LAST_YEAR), year_end, end_month, scale, lines)
+    return Filing(company, sector, rng.between(2012, 2024), year_end, end_month, scale, lines)
 
 
 def _part(rng: SeededRandom, of: Years, low: float, high: float) -> Years:

@@ -18,11 +18,6 @@ def demo_questions(split: Split, count: int, seed: int = 0) -> list[Question]:
 
     About 50% of the questions look up an amount in a table and 40% a fact in prose. 6% ask for the difference between
     two years, and 4% for the change in percent. A context has about 60 to 130 tokens.
-
-    Args:
-        split: `train` or `heldout`; the two share no company, whatever their seeds.
-        count: number of questions.
-        seed: a different one gives different filings.
     """
     rng = SeededRandom(f"rlaif demo filings {split} {seed}")
     questions: list[Question] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from rlaif.data.preferences import Preference, Text
+from rlaif.data.candidates import Preference, Text
 from rlaif.errors import UserError
 
 

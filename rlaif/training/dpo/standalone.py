@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from rlaif.data.preferences import Preference, read_preferences
+from rlaif.data.candidates import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
