@@ -109,12 +109,13 @@ class Stepper:
         key = str(self._count)
         self._count += 1
         prompt = {"prompt_token_ids": request.prompt_token_ids}
+        # Known before vLLM takes it, so that an error which ends the thread fails it too.
+        self._running[key] = request
         try:
             self._engine.add_request(key, prompt, request.params, lora_request=request.lora)
         except ValueError as error:
+            del self._running[key]
             request.future.set_exception(WorkError(f"vLLM refused the request: {error}"))
-            return
-        self._running[key] = request
 
     def _finish_running(self) -> None:
         while self._running:
@@ -123,8 +124,10 @@ class Stepper:
     def _step(self) -> None:
         for output in self._engine.step():
             if output.finished:
-                request = self._running.pop(output.request_id)
-                request.future.set_result(request.finish(output))
+                request = self._running[output.request_id]
+                reply = request.finish(output)
+                del self._running[output.request_id]
+                request.future.set_result(reply)
 
     def _fail_all(self, error: BaseException) -> None:
         failed: list[StepRequest | _Call] = list(self._running.values())
