@@ -18,5 +18,6 @@ def test_the_loop_samples_judges_trains_and_gates(tmp_path: Path) -> None:
     scores = asyncio.run(align(recipe, str(tmp_path)))
     assert len(scores) in (1, 2)
     assert scores == sorted(scores)
-    assert (tmp_path / "pairs-0.parquet").is_file() == (len(scores) == 2)
-    assert (tmp_path / "policy-0" / "adapter_model.safetensors").is_file() == (len(scores) == 2)
+    round_0 = tmp_path / recipe.name / "round-000"
+    assert (round_0 / "pairs.parquet").is_file()
+    assert (round_0 / "policy" / "adapter_model.safetensors").is_file() == (len(scores) == 2)
