@@ -36,7 +36,7 @@ from rlaif.inference.requests import (
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Judge
 from rlaif.judges.judge_file import load_judge_file
-from rlaif.preferences.pairs import write_pairs
+from rlaif.preferences.round_pairs import write_pairs
 from rlaif.prompts.template import load_template
 from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher

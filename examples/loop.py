@@ -10,12 +10,13 @@ from rlaif.cluster.ray_cluster import ray_cluster
 from rlaif.inference.pools import RunPools
 from rlaif.judges.build import open_judge
 from rlaif.models.resolve import resolve_model, weights_id
-from rlaif.preferences.pairs import write_pairs
+from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import Recipe, load_recipe
 from rlaif.rounds.dispatcher import sample_and_judge
-from rlaif.rounds.policy_stages import PolicyEvaluation, train_policy
+from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.setup import prepare
+from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.records.round_records import EvaluationRecord

@@ -19,7 +19,8 @@ from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged
 from rlaif.store.records.round_records import GoldSetDisagreement, GoldSetRecord
 from rlaif.store.rundir import RoundDir
-from rlaif.store.tables import VERDICTS, ShardTable
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
 
 GOLD_SET_FILE = "gold_set.json"
 GOLD_SET_TABLE = "gold_set"

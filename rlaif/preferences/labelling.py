@@ -24,7 +24,8 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
-from rlaif.store.tables import PAIRS, VERDICTS, write_table
+from rlaif.store.schemas import PAIRS, VERDICTS
+from rlaif.store.shards import write_table
 
 
 @dataclass(frozen=True)

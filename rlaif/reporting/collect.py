@@ -17,7 +17,8 @@ from rlaif.io.files import filesystem, names
 from rlaif.reporting.summary import RunSummary
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.tables import FAILURES, ShardTable, read_table
+from rlaif.store.schemas import FAILURES
+from rlaif.store.shards import ShardTable, read_table
 
 IMPROVED_SHOWN, WORSENED_SHOWN = 8, 4
 _BINS = 20

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rlaif.store.rundir import RoundDir
-from rlaif.store.tables import VERDICTS, ShardTable
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
 
 STATUSES = ("ok", "tie", "unparsed", "error")
 _UNREAD_KEPT = 6

@@ -13,11 +13,12 @@ from rlaif.errors import RlaifError
 from rlaif.inference.pools import RunPools
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
-from rlaif.preferences.pairs import write_pairs
+from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Ahead, Progress
 from rlaif.rounds.dispatcher import sample_and_judge
-from rlaif.rounds.policy_stages import PolicyEvaluation, train_policy
+from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.setup import Setup
+from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.records.round_records import EvaluateStage, EvaluationRecord, PairsStage, PromoteStage

@@ -25,7 +25,8 @@ from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
 from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import VERDICTS, ShardTable, write_table
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable, write_table
 from rlaif.training.workers import TrainingWorkers
 
 

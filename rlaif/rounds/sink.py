@@ -14,7 +14,8 @@ from typing import Any
 from rlaif.inference.requests import SampleReply
 from rlaif.judges.judge import Verdict
 from rlaif.store.rundir import RoundDir
-from rlaif.store.tables import CANDIDATES, FAILURES, VERDICTS, ShardTable
+from rlaif.store.schemas import CANDIDATES, FAILURES, VERDICTS
+from rlaif.store.shards import ShardTable
 
 
 @dataclass

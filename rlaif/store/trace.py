@@ -16,7 +16,7 @@ from rlaif.store import lineage
 from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord
 from rlaif.store.records.run_records import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.tables import read_table
+from rlaif.store.shards import read_table
 
 _NAMED = 5
 _LEAST_LIKENESS = 3

@@ -24,7 +24,8 @@ from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.quoting import conversation, conversation_ids
 from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
-from rlaif.store.tables import PAIRS, write_table
+from rlaif.store.schemas import PAIRS
+from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
 from rlaif.training.reward.pairs import encode_pairs, held_out
 from rlaif.training.reward.standalone import pairs_sha

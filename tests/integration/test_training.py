@@ -13,7 +13,8 @@ import pytest
 from rlaif.errors import WorkError
 from rlaif.models.resolve import weights_id
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
-from rlaif.store.tables import PAIRS, write_table
+from rlaif.store.schemas import PAIRS
+from rlaif.store.shards import write_table
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.workers import TrainingWorkers

@@ -35,7 +35,8 @@ from rlaif.store.records.round_records import (
 from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import CANDIDATES, FAILURES, PAIRS, VERDICTS, ShardTable, write_table
+from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
+from rlaif.store.shards import ShardTable, write_table
 
 BASE = hashlib.sha256(b"base").hexdigest()
 REFERENCE_SHA, MODEL_SHA, PROMPT_SHA = (hashlib.sha256(name).hexdigest() for name in (b"exact", b"model", b"prompt"))

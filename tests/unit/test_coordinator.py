@@ -20,7 +20,7 @@ from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.preferences import pairs as pairing
-from rlaif.preferences.pairs import write_pairs
+from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import PairsSection, SamplingSection
 from rlaif.rounds import sink as sinks
@@ -28,7 +28,7 @@ from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import tables
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import joined
+from rlaif.store.shards import joined
 
 CANDIDATES = 2
 ROUND: Any = {"render": lambda question: [], "seed": 0, "round_number": 0, "progress": Silent()}

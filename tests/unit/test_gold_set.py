@@ -27,7 +27,8 @@ from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.records.round_records import GoldSetRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.tables import VERDICTS, ShardTable
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
 from tests.unit.small_run import SmallRun
 
 REFERENCE = build_judge(load_judge_file("reference"), None)  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from rlaif.rounds.identity import differing_keys
 from rlaif.rounds.run import record_spending, run_spending
 from rlaif.rounds.setup import prepare
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import VERDICTS, ShardTable
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
 
 
 def remote(folder: Path, prices: str = "  prices: {prompt: 10, completion: 100, currency: EUR}\n") -> JudgeSpec:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from rlaif.cli.main import app
 from rlaif.judge_evals.attacks import ATTACKS
 from rlaif.judge_evals.figures import FIGURES
-from rlaif.store.tables import VERDICTS
+from rlaif.store.schemas import VERDICTS
 
 EVIL = "<script>alert(1)</script> \x1b[31m {{ 7 * 7 }} [bold]"
 

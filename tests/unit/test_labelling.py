@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from rlaif.cli.main import app
 from rlaif.data.candidates import read_candidates
 from rlaif.errors import UserError
-from rlaif.store.tables import PAIRS, VERDICTS
+from rlaif.store.schemas import PAIRS, VERDICTS
 
 
 def written(path: Path, *rows: Any) -> str:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from rlaif.data.question import Question
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Order, Status, Verdict
-from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows, sampled_columns
+from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows
+from rlaif.preferences.round_pairs import sampled_columns
 from rlaif.recipe import PairsSection
-from rlaif.store.tables import PAIRS
+from rlaif.store.schemas import PAIRS
 
 PROMPT = Question("q1", "What was revenue?", context="Revenue was $5.")
 STATUSES: list[Status] = ["ok", "tie", "unparsed", "error"]

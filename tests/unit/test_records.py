@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.rounds.policy_stages import compare_policies
+from rlaif.rounds.evaluation_stage import compare_policies
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store.records.record import Record
 from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord, RoundRecord

@@ -34,7 +34,8 @@ from rlaif.reporting.timeline import timeline
 from rlaif.store.events import AnyEvent, parse_event
 from rlaif.store.records.round_records import STAGES, PromoteStage, TrainStage
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import VERDICTS, ShardTable
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import ShardTable
 from tests.unit.small_run import HOSTILE, SmallRun, cut, policy_id, remove
 
 app = typer.Typer()

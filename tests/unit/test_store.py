@@ -32,7 +32,8 @@ from rlaif.store.events import EventLog, RunFinished, RunResumed, RunStarted, Wa
 from rlaif.store.records.round_records import STAGES, JudgeStage, RoundRecord, SampleStage
 from rlaif.store.records.run_records import InitialPolicy, JudgeRecord, RunRecord
 from rlaif.store.rundir import RunDir
-from rlaif.store.tables import CANDIDATES, FAILURES, PAIRS, VERDICTS, ShardTable, read_table, write_table
+from rlaif.store.schemas import CANDIDATES, FAILURES, PAIRS, VERDICTS
+from rlaif.store.shards import ShardTable, read_table, write_table
 from tests.full_disk import full_disk
 
 SCHEMA = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
@@ -132,7 +133,7 @@ def test_a_killed_writer_leaves_only_whole_shards(tmp_path: Path) -> None:
     """After a SIGKILL at any moment the shards are readable, with each question once and all that was reported."""
     code = f"""
         import pyarrow as pa
-        from rlaif.store.tables import ShardTable
+        from rlaif.store.shards import ShardTable
         table = ShardTable({str(tmp_path)!r}, pa.schema([("prompt_id", pa.string()), ("n", pa.int32())]))
         for number in range(10_000):
             table.append([{{"prompt_id": f"{{number}}-{{i}}", "n": i}} for i in range(200)])

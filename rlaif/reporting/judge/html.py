@@ -18,7 +18,8 @@ from rlaif.reporting.html import CONTEXT_SHOWN, page_environment
 from rlaif.reporting.judge import charts
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
 from rlaif.reporting.judge.terminal import verdict_text
-from rlaif.store.tables import VERDICTS, write_table
+from rlaif.store.schemas import VERDICTS
+from rlaif.store.shards import write_table
 
 _UNREAD_SHOWN = 10
 

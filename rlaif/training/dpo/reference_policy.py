@@ -124,7 +124,7 @@ def _score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: b
 
 def _read(groups: Sequence[Group], folder: str, name: str) -> list[Group] | None:
     """Return the groups with the stored reference; None unless one is stored for exactly these pairs and model."""
-    from rlaif.store.tables import read_table
+    from rlaif.store.shards import read_table
 
     if _STORED not in names(folder, ".parquet"):
         return None
@@ -143,7 +143,7 @@ def _write(groups: Sequence[Group], folder: str, name: str) -> None:
     import pyarrow as pa
     import torch.distributed as dist
 
-    from rlaif.store.tables import write_table
+    from rlaif.store.shards import write_table
 
     if dist.is_initialized() and dist.get_rank() != 0:
         return

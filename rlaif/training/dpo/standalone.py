@@ -127,7 +127,8 @@ def _prepare(
     import pyarrow as pa
     from transformers import AutoConfig, AutoTokenizer
 
-    from rlaif.store.tables import PAIRS, write_table
+    from rlaif.store.schemas import PAIRS
+    from rlaif.store.shards import write_table
 
     policy, training = settings.policy, settings.training
     base = resolve_model(policy.model, policy.revision)

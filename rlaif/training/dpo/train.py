@@ -52,7 +52,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     from transformers import AutoTokenizer, set_seed
 
     from rlaif.models.resolve import resolve_model
-    from rlaif.store.tables import read_table
+    from rlaif.store.shards import read_table
     from rlaif.training.dpo.reference_policy import settle_reference
     from rlaif.training.dpo.trainer import GroupDPOTrainer
     from rlaif.training.models import check_lengths, load_policy, save_model

@@ -22,7 +22,7 @@ from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.records.round_records import BaseModelRecord
 from rlaif.store.records.training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
-from rlaif.store.tables import write_table
+from rlaif.store.shards import write_table
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.reward.pairs import EncodedPairs, encode_pairs, held_out
 from rlaif.training.reward.train import RewardSettings, RewardTrainingSection, train_reward_model

@@ -19,7 +19,7 @@ from rlaif.models.dtype import weights_dtype
 from rlaif.models.resolve import resolve_model
 from rlaif.recipe import LoraSection, OptimizerSection, TrainersSection
 from rlaif.recipe.base import Section
-from rlaif.store.tables import read_table
+from rlaif.store.shards import read_table
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
 
 

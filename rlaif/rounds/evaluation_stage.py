@@ -1,4 +1,4 @@
-"""The stages that train a round's policy on its pairs, measure it on the held-out questions, and ask the gate.
+"""The stage that measures a policy on the held-out questions and asks the gate.
 
 Invariant: `evaluation.json` is written last, so where it is, the answers and predictions are too.
 """
@@ -24,89 +24,14 @@ from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, write_bytes
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
-from rlaif.recipe import Recipe
 from rlaif.rounds.setup import Setup
 from rlaif.stats.bootstrap import Estimate, mean_interval
-from rlaif.store.events import Emit, TrainingLost
-from rlaif.store.policy_weights import PolicyWeights
-from rlaif.store.records.round_records import BaseModelRecord, EvaluationRecord, GateResult, PolicyRecord, TrainStage
-from rlaif.store.records.training_record import TrainingRecord
-from rlaif.store.rundir import RoundDir
-from rlaif.store.tables import read_table, write_table
-from rlaif.training.dpo.train import DpoResult, train_dpo
+from rlaif.store.records.round_records import EvaluationRecord, GateResult
+from rlaif.store.shards import read_table, write_table
 from rlaif.training.groups import Group
-from rlaif.training.job import StartingWeights, TrainingJob
+from rlaif.training.job import StartingWeights
 from rlaif.training.models import score_with_base
 from rlaif.training.worker import run_once
-from rlaif.training.workers import StepProgress, TrainingWorkers
-
-
-async def train_policy(
-    directory: RoundDir,
-    recipe: Recipe,
-    current: PolicyWeights,
-    *,
-    pools: RunPools,
-    workers: TrainingWorkers,
-    progress: Progress,
-    emit: Emit,
-) -> None:
-    """Train the round's policy from the current one, if the round has pairs, and mark the stage."""
-    paired = directory.record().stages.pairs
-    if paired is not None and paired.pairs == 0:
-        directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
-        return
-    policy = recipe.policy
-    job = TrainingJob(
-        start=StartingWeights(policy.model, policy.revision, policy.dtype, path=current.folder, id=current.id),
-        rows=directory.path("pairs.parquet"),
-        out=directory.path("policy"),
-        settings=recipe.training,
-        seed=recipe.seed + directory.number,
-        gpu=pools.demand.gpu,
-        workers=recipe.cluster.training,
-        checkpoints=directory.path("training") if recipe.training.checkpoint_steps else None,
-    )
-    await pools.make_room()
-    title = f"round {directory.number}: train"
-    on_step = StepProgress(progress, f"{title}: prepare", title)
-
-    def on_lost(starts: int) -> None:
-        on_step.restart()
-        emit(TrainingLost(round=directory.number, starts=starts))
-        progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
-
-    with pools.training_wait() as wait:
-        result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
-    if pools.demand.takes_turns:
-        await workers.stop()
-    _record(directory, recipe, result, parent=current.id, base_id=pools.policy.base.id)
-
-
-def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: str, base_id: str) -> None:
-    TrainingRecord(
-        policy_id=result.policy_id,
-        steps=result.steps,
-        pairs=result.pairs,
-        groups=result.groups,
-        tokens=result.tokens,
-        seconds=result.seconds,
-        loss=result.loss,
-        reference_logps=result.reference,
-        mismatch=result.mismatch,
-        mismatch_p99=result.mismatch_p99,
-        log=result.log,
-    ).write(directory.path("training.json"))
-    PolicyRecord(
-        id=result.policy_id,
-        kind="lora" if recipe.training.lora else "full",
-        base=BaseModelRecord(model=recipe.policy.model, id=base_id),
-        parent=parent,
-        round=directory.number,
-        files=result.files,
-        probe=result.probe,
-    ).write(directory.path("policy.json"))
-    directory.mark(TrainStage(steps=result.steps, pairs=result.pairs, seconds=round(result.seconds, 1)))
 
 
 class PolicyEvaluation:

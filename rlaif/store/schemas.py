@@ -1,0 +1,67 @@
+"""The columns of the Parquet files of a run."""
+
+import pyarrow as pa
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+CANDIDATES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("candidate", pa.int32()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("policy", pa.string()),
+        ("seed", pa.int64()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+    ]
+)
+
+FAILURES = pa.schema(
+    [("prompt_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())]
+)
+
+VERDICTS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("first", pa.int32()),
+        ("second", pa.int32()),
+        ("preference", pa.float64()),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("text", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("prompt_sha", pa.string()),
+        ("order", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+PAIRS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
+        ("prompt_id", pa.string()),
+        ("chosen_candidate", pa.int32()),
+        ("rejected_candidate", pa.int32()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+        ("chosen_token_ids", pa.list_(pa.int32())),
+        ("rejected_token_ids", pa.list_(pa.int32())),
+        ("ref_chosen_logp", pa.float64()),
+        ("ref_rejected_logp", pa.float64()),
+        ("score_chosen", pa.float64()),
+        ("score_rejected", pa.float64()),
+        ("margin", pa.float64()),
+        ("source", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("policy", pa.string()),
+        ("round", pa.int32()),
+    ]
+)
