@@ -17,8 +17,7 @@ class PolicySection(Section):
     prompt: str = "answer"
     """Template that puts the question to the policy: a name in `prompts/`, or a path; of kind `answer`."""
     max_length: int = Field(default=2048, ge=16)
-    """Longest prompt and answer together, in tokens, at most the model's own limit. A question that leaves no room for
-    a whole answer is recorded as a failure."""
+    """Most tokens of prompt and answer, at most the model's own limit. A question without room for them fails."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights in all engines, and of a frozen base in training. `auto` is bfloat16 on a GPU and on a CPU
     with bf16 units, else float32."""

@@ -3,7 +3,6 @@
 Invariant: `evaluation.json` is written last, so where it is, the answers and predictions are too.
 """
 
-import math
 from dataclasses import asdict
 from functools import partial
 
@@ -24,6 +23,7 @@ from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, write_bytes
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
+from rlaif.rounds.gate import compare_policies
 from rlaif.rounds.setup import Setup
 from rlaif.stats.bootstrap import Estimate, mean_interval
 from rlaif.store.records.round_records import EvaluationRecord, GateResult
@@ -114,13 +114,3 @@ class PolicyEvaluation:
             return compare_policies("score", before, metrics["score"].value, max_drop)
         _, wins = await self._compare(answers, current)
         return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)
-
-
-def compare_policies(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
-    """Return whether a trained policy passes the gate: its mean `after` may fall `max_drop` below the current one's.
-
-    None or NaN on either side never passes.
-    """
-    before, after = (None if mean is None or math.isnan(mean) else mean for mean in (before, after))
-    passed = before is not None and after is not None and after >= before - max_drop
-    return GateResult(metric=metric, before=before, after=after, max_drop=max_drop, passed=passed)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from rlaif.background import in_background
 from rlaif.errors import UserError
 from rlaif.recipe import TrainersSection
-from rlaif.store.records.training_record import FileTrainingRecord
+from rlaif.store.records.file_training_record import FileTrainingRecord
 from rlaif.training.job import OnStep, TrainingJob, Worker
 from rlaif.training.workers import TrainingWorkers
 

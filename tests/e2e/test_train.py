@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.models.resolve import weights_id
-from rlaif.store.records.training_record import DpoFileRecord
+from rlaif.store.records.file_training_record import DpoFileRecord
 from tests.e2e import command
 
 ROWS = [

@@ -7,7 +7,7 @@ import pytest
 
 from rlaif.data.labels import Label, labels_jsonl, load_labels
 from rlaif.models.resolve import file_sha256, weights_id
-from rlaif.store.records.training_record import RewardFileRecord
+from rlaif.store.records.file_training_record import RewardFileRecord
 from tests.e2e import command
 from tests.tiny import save_chat_model
 

@@ -40,9 +40,9 @@ def test_every_question_is_in_the_store_once(bucket: str) -> None:
 
 
 def test_a_failed_write_loses_and_repeats_nothing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlaif.store import tables
+    from rlaif.store import shards
 
-    written, number = tables.write_table, 0
+    written, number = shards.write_table, 0
 
     def write(where: str, table: object) -> None:
         nonlocal number
@@ -51,7 +51,7 @@ def test_a_failed_write_loses_and_repeats_nothing(bucket: str, monkeypatch: pyte
             raise OSError(f"{where}: the store does not answer")
         written(where, table)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tables, "write_table", write)
+    monkeypatch.setattr(shards, "write_table", write)
     for _ in range(3):
         try:
             dispatch(f"{bucket}/run", 40, Engines(), Judge())

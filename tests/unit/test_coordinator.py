@@ -26,7 +26,7 @@ from rlaif.recipe import PairsSection, SamplingSection
 from rlaif.rounds import sink as sinks
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.sink import RoundSink
-from rlaif.store import tables
+from rlaif.store import shards
 from rlaif.store.rundir import RunDir
 from rlaif.store.shards import joined
 
@@ -92,7 +92,7 @@ def once(root: str, count: int) -> None:
     assert _rows(sink.failures, "attempts") == sorted((i, 1) for i in bad)
 
 
-def _rows(table: tables.ShardTable, column: str) -> list[tuple[str, int]]:
+def _rows(table: shards.ShardTable, column: str) -> list[tuple[str, int]]:
     return sorted((row["prompt_id"], row[column]) for shard in table.shards() for row in shard.to_pylist())
 
 
@@ -118,7 +118,7 @@ def test_failed_writes_lose_and_repeat_nothing(
     tmp_path_factory: pytest.TempPathFactory, count: int, in_flight: int, shard: int, broken: set[int], seed: int
 ) -> None:
     root = str(tmp_path_factory.mktemp("run"))
-    written = tables.write_table
+    written = shards.write_table
     number = 0
 
     def write(where: str, table: object) -> None:
@@ -130,7 +130,7 @@ def test_failed_writes_lose_and_repeat_nothing(
 
     engines, judge = Engines(seed), Judge()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "write_table", write)
+        patch.setattr(shards, "write_table", write)
         for _ in range(len(broken) + 1):
             with contextlib.suppress(OSError):
                 dispatch(root, count, engines, judge, in_flight, shard)
@@ -211,7 +211,7 @@ def test_pairs_do_not_depend_on_the_order_in_which_questions_finished(
         dispatch(root, 30, Engines(seed), Judge(), shard=shard)
         directory, by_id = RunDir(root).round(0), {prompt.id: prompt for prompt in prompts(30)}
         counts = write_pairs(directory, by_id, Judge(), PairsSection(), render=lambda prompt: [])
-        table = tables.read_table(directory.path("pairs.parquet"))
+        table = shards.read_table(directory.path("pairs.parquet"))
         assert counts.pairs == counts.prompts == table.num_rows == 27
         assert table["prompt_id"].to_pylist() == sorted(by_id.keys() - {"q7", "q17", "q27"})
         written.append(table)
@@ -221,7 +221,7 @@ def test_pairs_do_not_depend_on_the_order_in_which_questions_finished(
 
 def test_a_table_joins_another_with_its_questions_in_another_order(tmp_path: Path) -> None:
     schema = pa.schema([("prompt_id", pa.string()), ("n", pa.int32())])
-    left, right = (tables.ShardTable(str(tmp_path / name), schema) for name in ("left", "right"))
+    left, right = (shards.ShardTable(str(tmp_path / name), schema) for name in ("left", "right"))
     for ids in ("ab", "cd", "e"):
         left.append([{"prompt_id": i, "n": n} for i in ids for n in (0, 1)])
     for ids in ("e", "db", "a"):

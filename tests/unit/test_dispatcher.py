@@ -22,7 +22,7 @@ from rlaif.progress import Silent
 from rlaif.recipe import SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, question_seed
 from rlaif.rounds.sink import RoundSink
-from rlaif.store import tables
+from rlaif.store import shards
 from rlaif.store.rundir import RunDir
 from tests.full_disk import full_disk
 
@@ -271,7 +271,7 @@ def test_a_disk_with_room_again_at_the_end_repeats_nothing(
 ) -> None:
     """One write fails; the gathered rows are committed at the end, when there is room again."""
     todo = [*numbered(6), *prompts("long-a", "long-b", "long-c"), *prompts("r0", "r1")]
-    write = tables.write_table
+    write = shards.write_table
     failed: list[str] = []
 
     def fails_once(path: str, rows: pa.Table) -> None:
@@ -280,7 +280,7 @@ def test_a_disk_with_room_again_at_the_end_repeats_nothing(
             raise OSError(errno.ENOSPC, "No space left on device", path)
         write(path, rows)
 
-    monkeypatch.setattr(tables, "write_table", fails_once)
+    monkeypatch.setattr(shards, "write_table", fails_once)
     with pytest.raises(OSError, match="No space left"):
         dispatch(tmp_path, todo, Engines(), CountedJudge())
     dispatch(tmp_path, todo, Engines(), CountedJudge())

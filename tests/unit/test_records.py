@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.rounds.evaluation_stage import compare_policies
+from rlaif.rounds.gate import compare_policies
 from rlaif.stats.bootstrap import Estimate
+from rlaif.store.records.file_training_record import DpoFileRecord, FileTrainingRecord, RewardFileRecord
 from rlaif.store.records.record import Record
 from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord, RoundRecord
 from rlaif.store.records.run_records import RunRecord
-from rlaif.store.records.training_record import DpoFileRecord, FileTrainingRecord, RewardFileRecord, TrainingRecord
+from rlaif.store.records.training_record import TrainingRecord
 from tests.unit.small_run import BASE, SmallRun, policy_id
 
 OLD_RUN = {

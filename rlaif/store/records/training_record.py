@@ -1,10 +1,8 @@
-"""`training.json`: one training, of a round or from a file, step by step."""
+"""`training.json` of a round: its training step by step."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from rlaif.recipe import TrainingSection
-from rlaif.store.records.record import Record, RecordPart
-from rlaif.store.records.round_records import BaseModelRecord
+from rlaif.store.records.record import Record
 
 
 class TrainingRecord(Record):
@@ -30,94 +28,3 @@ class TrainingRecord(Record):
     """99th percentile of the mismatch over candidates."""
     log: list[dict[str, float]]
     """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""
-
-
-class FileTrainingRecord(Record):
-    """A training from a file, without a run."""
-
-    layout: Literal[1] = 1
-    file: str
-    sha256: str
-    """Of the rows of preferences, or of the file of labels."""
-    files: dict[str, str]
-    """sha256 of each file in the trained model's folder."""
-    steps: int
-    pairs: int
-    tokens: int
-    seconds: float
-    log: list[dict[str, float]]
-    """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""
-
-
-class StartingPolicy(RecordPart):
-    """The policy that `rlaif train` started from, which was also its reference policy."""
-
-    model: str
-    adapter: str | None
-    """Folder of the adapter that was trained further."""
-    id: str
-    """sha256 of the weights."""
-
-
-class DpoFileRecord(FileTrainingRecord):
-    """What `rlaif train` writes."""
-
-    policy: StartingPolicy
-    too_long: list[str]
-    """Ids of pairs longer than the model's context; left out."""
-    training: TrainingSection
-    policy_id: str
-    groups: int
-    loss: float
-    reference: str
-    mismatch: float | None
-    mismatch_p99: float | None
-
-
-class TemplateRecord(RecordPart):
-    """The template that asked the policy a question."""
-
-    name: str
-    sha256: str
-
-
-class TrainedPairs(RecordPart):
-    """The pairs that a reward model was trained on."""
-
-    questions: int
-    pairs: int
-    human: int
-    """Pairs that a person decided."""
-    sha256: str
-    cut: list[str]
-    """Ids of pairs whose context lost its beginning."""
-    too_long: list[str]
-    """Ids of pairs that do not fit without any context; left out."""
-
-
-class HeldOutPairs(RecordPart):
-    """The reward model's preferences on pairs that it was not trained on."""
-
-    questions: int
-    pairs: int
-    right: int
-    tied: int
-    failed: list[str]
-    """Ids of pairs without two scores."""
-    accuracy: float
-    sha256: str
-
-
-class RewardFileRecord(FileTrainingRecord):
-    """What `rlaif train-reward` writes."""
-
-    form: Literal["labels", "preferences"]
-    prompt: TemplateRecord
-    ties: int
-    """Labels without a better answer; left out."""
-    model: BaseModelRecord
-    train: TrainedPairs
-    heldout: HeldOutPairs | None
-    settings: dict[str, Any]
-    """All of `rlaif train-reward --set`."""
-    model_id: str

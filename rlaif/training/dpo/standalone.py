@@ -21,7 +21,7 @@ from rlaif.errors import UserError
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
 from rlaif.recipe.base import Section
-from rlaif.store.records.training_record import DpoFileRecord, StartingPolicy
+from rlaif.store.records.file_training_record import DpoFileRecord, StartingPolicy
 from rlaif.training.dpo.encode import encode_preferences
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob

@@ -20,8 +20,8 @@ from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
+from rlaif.store.records.file_training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
 from rlaif.store.records.round_records import BaseModelRecord
-from rlaif.store.records.training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
 from rlaif.store.shards import write_table
 from rlaif.training.job import OnStep, StartingWeights, TrainingJob
 from rlaif.training.reward.pairs import EncodedPairs, encode_pairs, held_out
