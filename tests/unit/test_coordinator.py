@@ -19,7 +19,7 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Verdict
-from rlaif.preferences import pairs as pairing
+from rlaif.preferences import round_pairs as pairing
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import PairsSection, SamplingSection
