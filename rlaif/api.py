@@ -179,7 +179,7 @@ def label(
 
     >>> import json
     >>> from pathlib import Path
-    >>> row = {"question": "Sales?", "reference": "$7 million", "answers": ["$7 million", "$8 million"]}
+    >>> row = {"question": "Sales?", "gold_answer": "$7 million", "answers": ["$7 million", "$8 million"]}
     >>> _ = Path("candidates.jsonl").write_text(json.dumps(row))
     >>> label("candidates.jsonl", load_judge("reference"), "pairs.parquet").counts.pairs
     1

@@ -24,7 +24,7 @@ _Seed = Annotated[int, typer.Option(min=0, help="Seed of the intervals.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="How models are served: cluster.judge.engines=2.")
 ]
-_STOPPED = "stopped; what was answered is kept, and the same command goes on"
+_STOPPED = "stopped; what was answered is kept; run the same command to continue"
 
 
 def list_(json_: JudgeJson = False) -> None:

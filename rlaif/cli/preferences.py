@@ -54,7 +54,7 @@ def label(
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     read = read_candidates(candidates)
-    stopped = f"{output}: stopped; all answers so far are kept, and the same command goes on"
+    stopped = f"{output}: stopped; all answers so far are kept; run the same command to continue"
     with working(stopped, stderr=True) as progress:
         made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
     counts = made.counts

@@ -192,7 +192,7 @@ class ResourceWait:
         elif time.monotonic() > self._since + 60 * minutes:
             if self._cluster.shortage == "give_up":
                 raise WorkError(f"{message}; waited {minutes:g} minutes (cluster.wait_minutes)")
-            self._emit(Waiting(message=f"going on with what there is (cluster.shortage): {message}"))
+            self._emit(Waiting(message=f"continuing with the resources there are (cluster.shortage): {message}"))
             return True
         return False
 

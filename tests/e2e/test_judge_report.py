@@ -231,7 +231,7 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_asks_only_the_rest(repla
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, time.monotonic() - began < 15) == (130, True)
     assert "Traceback" not in errors
-    assert "the same command goes on" in errors
+    assert "run the same command to continue" in errors
     first = report(judge, labels)
     # Requests that were in flight at Ctrl-C may be sent again.
     assert 200 <= requests(url) <= 202
