@@ -60,4 +60,6 @@ def test_gives_up_with_the_missing_resources_in_the_error(monkeypatch: pytest.Mo
 def test_continues_with_the_available_resources(monkeypatch: pytest.MonkeyPatch, coming: bool) -> None:
     came, messages = watch(monkeypatch, [2], 0.001, go_on=True, coming=coming)
     assert came is None
-    assert messages[-1].startswith("continuing with the resources there are (cluster.shortage): the engines need 2 of 4 GPUs")
+    assert messages[-1].startswith(
+        "continuing with the resources there are (cluster.shortage): the engines need 2 of 4 GPUs"
+    )
