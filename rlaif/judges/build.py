@@ -1,17 +1,21 @@
-"""Makes judges from their specs, closes the connections that they open, and limits what their endpoints may charge."""
+"""Makes judges from their specs, closes what they open, and limits what their endpoints may charge."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from rlaif.errors import UserError
-from rlaif.inference.openai_server import OpenAIServer, Spending
+from rlaif.inference.openai_server import OpenAIServer, Spending, read_key
 from rlaif.inference.requests import Backends, ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
+from rlaif.judges.http_judge import HttpClient, HttpSpec
 from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import model_client
+from rlaif.judges.own_judge import OwnJudge, OwnSpec
 from rlaif.judges.pairwise import PairwiseJudge
 from rlaif.judges.panel import FirstToDecide, PanelSpec, Vote
+from rlaif.judges.python_judge import PythonSpec
+from rlaif.judges.python_processes import PythonProcesses
 from rlaif.judges.rating import PointwiseJudge, ReferenceJudge, ReferenceSpec, RewardModelJudge, RewardModelSpec
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
@@ -32,10 +36,10 @@ def build_judge(
         backends: serves the models of our own engines.
         spending: counts what endpoints charge, and stops at the limit.
         cache: answers repeated requests; None sends every request.
-        opened: closes the judge's connections; None keeps them open.
+        opened: closes the judge's connections and processes; None keeps them open.
 
     Raises:
-        UserError: an endpoint's key is not in the environment.
+        UserError: a key of an endpoint or of a URL is not in the environment.
     """
     spending, opened = spending or Spending(), opened or AsyncExitStack()
     match spec:
@@ -51,6 +55,10 @@ def build_judge(
                 build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members
             )
             return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+        case PythonSpec() | HttpSpec():
+            asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
+            opened.push_async_callback(asker.close)
+            return OwnJudge(spec, asker, cache)
     raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
 
 
@@ -88,6 +96,23 @@ def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:
         for leaf in spec.leaves
         if isinstance(leaf, LlmSpec) and isinstance(leaf.backend, OpenAIBackend)
     ]
+
+
+def check_environment(spec: JudgeSpec) -> None:
+    """Raise UserError if a key that the judges send is not in the environment."""
+    for _, backend in remote_judges(spec):
+        read_key(backend)
+    for leaf in spec.leaves:
+        if isinstance(leaf, HttpSpec):
+            leaf.read_headers()
+
+
+def is_cached_in_runs(spec: JudgeSpec) -> bool:
+    """Return whether a run keeps answers of a judge in the response cache: those that cost more than our engines' do.
+
+    They are paid for, even if a kill comes before they are stored with the run.
+    """
+    return bool(remote_judges(spec)) or any(isinstance(leaf, OwnSpec) for leaf in spec.leaves)
 
 
 def limited_spending(

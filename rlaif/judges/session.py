@@ -66,7 +66,8 @@ class JudgeSession:
         for model in self.served.values():
             check_model(model)
         self._sources = {name: _find_source(model, self._revision(name)) for name, model in self.served.items()}
-        tokens = longest + max((_own_tokens(leaf) for spec in specs for leaf in spec.leaves), default=0)
+        asking = (leaf for spec in specs for leaf in spec.leaves if leaf.models)
+        tokens = longest + max(map(_own_tokens, asking), default=0)
         self._context = -(-tokens // _STEP) * _STEP
         self._pools: dict[str, EnginePool] = {}
         self._starting = asyncio.Lock()

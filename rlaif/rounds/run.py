@@ -15,7 +15,7 @@ from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
-from rlaif.judges.build import limited_spending, open_judge, remote_judges
+from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
@@ -100,8 +100,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         workers = await stack.enter_async_context(TrainingWorkers(cluster.training, gpu, cluster.shortage == "go_on"))
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
-        # An endpoint's answers are paid for, even if a kill comes before they are stored.
-        cache = stack.enter_context(closing(ResponseCache())) if remote_judges(setup.judge) else None
+        cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
         judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
         _write_questions(run, setup)
         if not pools.demand.takes_turns and not run.round(recipe.rounds.count - 1).done("train"):

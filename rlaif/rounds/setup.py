@@ -14,10 +14,9 @@ from rlaif.data.labels import Label
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
-from rlaif.inference.openai_server import read_key
 from rlaif.io.files import is_url
 from rlaif.judge_evals.gold_set import load_gold_set
-from rlaif.judges.build import limited_spending, remote_judges
+from rlaif.judges.build import check_environment, limited_spending
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
@@ -72,8 +71,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     for model in sorted((judge.models | own) - {"policy"}):
         check_model(model)
     limited_spending(judge, recipe.judge.max_cost)
-    for _, backend in remote_judges(judge):
-        read_key(backend)
+    check_environment(judge)
     # The model's config may not be on this machine.
     longest = model_context(recipe.policy.model)
     if longest is not None and recipe.policy.max_length > longest:

@@ -174,6 +174,20 @@ def test_a_bundled_recipe_means_the_same_as_here(
         assert json.loads(Path(source.path).read_text()) == {"question": text}
 
 
+def test_a_bundle_takes_the_code_of_a_judge_along(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "judges" / "code").mkdir()
+    (project / "judges" / "code" / "mine.py").write_text("def judge(*asked):\n    return [1, 2]\n")
+    (project / "judges" / "other.yaml").write_text("kind: python\nfile: code/mine.py\n")
+    folder = _folder(tmp_path)
+    here = load_judge_file("judges/mine.yaml").sha
+    moved = make_bundle(_recipe("judge.name=judges/mine.yaml"), folder)
+    monkeypatch.chdir(folder)
+    assert load_judge_file(moved.judge.name).sha == here
+    assert (folder / "judges" / "code" / "mine.py").is_file()
+
+
 def test_a_bundle_holds_only_what_the_recipe_names(project: Path, tmp_path: Path) -> None:
     (project / "secrets.env").write_text("KEY=1")
     folder = _folder(tmp_path)

@@ -14,9 +14,11 @@ from pydantic.fields import FieldInfo
 from docs import generate
 from rlaif.cli.main import app
 from rlaif.judge_evals.figures import FIGURES
+from rlaif.judges.http_judge import HttpSpec
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
+from rlaif.judges.python_judge import PythonSpec
 from rlaif.judges.rating import ReferenceSpec, RewardModelSpec
 from rlaif.prompts.front_matter import (
     AnswerFrontMatter,
@@ -131,7 +133,14 @@ def part(text: str, heading: str) -> str:
 
 @pytest.mark.parametrize(
     ("model", "backends"),
-    [(ReferenceSpec, ()), (LlmSpec, (VllmBackend, OpenAIBackend)), (RewardModelSpec, ()), (PanelSpec, ())],
+    [
+        (ReferenceSpec, ()),
+        (LlmSpec, (VllmBackend, OpenAIBackend)),
+        (RewardModelSpec, ()),
+        (PanelSpec, ()),
+        (PythonSpec, ()),
+        (HttpSpec, ()),
+    ],
 )
 def test_every_key_of_a_judge_file_is_on_the_page(
     model: type[BaseModel], backends: tuple[type[BaseModel], ...]
@@ -146,8 +155,10 @@ def test_every_key_of_a_judge_file_is_on_the_page(
 
 
 def test_every_kind_of_judge_is_in_the_readme() -> None:
-    shown = {cells[0].strip("`") for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))}
-    assert {"reference", "llm", "reward-model", "panel"} <= shown
+    cells = [cells[0] for cells in rows((ROOT / "README.md").read_text(encoding="utf-8"))]
+    assert {"reference", "llm", "reward-model", "panel", "python", "http"} <= set(
+        re.findall(r"`([^`]+)`", " ".join(cells))
+    )
 
 
 @pytest.mark.parametrize(

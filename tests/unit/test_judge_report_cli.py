@@ -13,6 +13,7 @@ from rlaif.cli.main import app
 from rlaif.judge_evals.attacks import ATTACKS
 from rlaif.judge_evals.figures import FIGURES
 from rlaif.store.schemas import VERDICTS
+from tests.endpoint import Exchange, endpoint
 
 EVIL = "<script>alert(1)</script> \x1b[31m {{ 7 * 7 }} [bold]"
 
@@ -146,3 +147,78 @@ def test_every_figure_is_explained_in_the_documents() -> None:
         name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([^`]+)`", line)
     }
     assert set(FIGURES) - explained == set()
+
+
+@pytest.mark.parametrize("kind", ["python", "http"])
+def test_a_judge_of_ones_own_is_listed_checked_tried_measured_and_attacked(
+    kind: str, labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "judges").mkdir()
+    code = "def judge(question, candidates, gold_answer, context):\n    return [gold_answer == c for c in candidates]\n"
+    (tmp_path / "judges" / "mine.py").write_text(code, encoding="utf-8")
+
+    def answer(exchange: Exchange, number: int) -> None:
+        asked = exchange.server.requests[-1]
+        scores = [float(asked["gold_answer"] == candidate) for candidate in asked["candidates"]]
+        exchange.send(200, json.dumps({"scores": scores}).encode())
+
+    with endpoint(answer) as server:
+        keys = "file: mine.py" if kind == "python" else f"url: {server.url}\nconcurrency: 1"
+        (tmp_path / "judges" / "mine.yaml").write_text(f"kind: {kind}\n{keys}\n", encoding="utf-8")
+        assert "no fault found" in run("check", "mine")
+        (listed,) = (judge for judge in json.loads(run("list", "--json")) if judge["name"] == "mine")
+        assert (listed["kind"], listed["sha"]) == (kind, json.loads(run("show", "mine", "--json"))["sha"])
+        tried = run("try", "mine", "--question", "Sales?", "--a", "$8", "--b", "$7", "--reference", "$7")
+        assert "decision: answer_b, margin 1.000, by mine" in tried
+        arguments = ("report", "mine", "--labels", labels, "--out", "out", "--attacks", "1", "--json")
+        found = json.loads(run(*arguments))
+        asked = len(server.requests)
+        assert json.loads(run(*arguments))["figures"] == found["figures"]
+    assert len(server.requests) == asked
+    assert found["figures"]["accuracy"]["value"] == 0.25
+    assert found["figures"]["tie"]["value"] == 0.5
+    assert {(attack["flipped"]["value"], attack["failed"]) for attack in found["attacks"]} == {(0.0, 0)}
+    verdicts = pq.read_table(tmp_path / "out" / "verdicts.parquet")
+    assert verdicts.schema.names == VERDICTS.names
+    assert set(verdicts["judge_sha"].to_pylist()) == {listed["sha"]}
+
+
+@pytest.mark.parametrize("fault", ["raise ValueError('no figure')", "import os; os._exit(1)", "return ['high', 'low']"])
+def test_a_failing_judge_of_ones_own_has_no_figure_but_its_errors(
+    fault: str, labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.py").write_text(f"def judge(*asked):\n    {fault}\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
+    found = json.loads(run("report", str(tmp_path / "mine.yaml"), "--labels", labels, "--attacks", "1", "--json"))
+    assert found["figures"]["error"]["value"] == 1.0
+    assert found["figures"]["accuracy"]["value"] == 0.0
+    assert "accuracy_decided" not in found["figures"]
+
+
+def test_a_panel_of_ones_own_code_and_another_judge(
+    labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    code = (
+        "def judge(question, candidates, gold_answer, context):\n"
+        "    return [None if 'again' in question else len(c) for c in candidates]\n"
+    )
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
+    with endpoint(lambda exchange, number: exchange.say("[[B]]" if number == 1 else "[[A]]")) as server:
+        (tmp_path / "model.yaml").write_text(
+            "kind: llm\nprompt: helpfulness\nreasoning: true\n"
+            f"backend: {{type: openai, model: m, base_url: {server.url}, concurrency: 1}}\n",
+            encoding="utf-8",
+        )
+        (tmp_path / "panel.yaml").write_text(
+            "kind: panel\nmode: first-to-decide\njudges: [./mine.yaml, ./model.yaml]\n", encoding="utf-8"
+        )
+        found = json.loads(run("report", str(tmp_path / "panel.yaml"), "--labels", labels, "--json"))
+    # The function ties the answers of one length, and says nothing of one question: the model settles both.
+    assert {judge["name"]: judge["labels"] for judge in found["judges"]} == {"mine": 3, "model": 2}
+    assert len(server.requests) == 4
