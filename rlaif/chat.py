@@ -1,3 +1,45 @@
-"""The messages of a chat."""
+"""The messages of a chat, and the part of a reply that is the answer."""
+
+import re
 
 Messages = list[dict[str, str]]
+
+_NAMES = r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad)"
+_OPEN = rf"[<\[◁]\s*?{_NAMES}\b[^>\]▷\n]{{0,80}}[>\]▷]"
+_CLOSE = rf"[<\[◁]\s*/\s*?{_NAMES}\s*[>\]▷]"
+_TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
+# The channels of gpt-oss: what is after the last "final" is the answer.
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>")
+_OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b")
+_CONTROL = re.compile(r"<\|(?:start|end|return|channel|message)\|>")
+
+
+def visible_answer(reply: str) -> str | None:
+    """Return a reply without the thinking before and within it; None if its thinking has no end.
+
+    A block may lack its opening tag, as with chat templates that write the tag into the prompt.
+
+    Example:
+        >>> visible_answer("<think>5 or 6?</think> It is 7.")
+        'It is 7.'
+    """
+    if _FINAL_CHANNEL.search(reply):
+        reply = _CONTROL.split(_FINAL_CHANNEL.split(reply)[-1])[0]
+    elif _OTHER_CHANNEL.search(reply):
+        return None
+    kept: list[str] = []
+    depth, position = 0, 0
+    for tag in _TAG.finditer(reply):
+        if depth == 0:
+            kept.append(reply[position : tag.start()])
+        if tag["open"]:
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            kept.clear()
+        position = tag.end()
+    if depth:
+        return None
+    kept.append(reply[position:])
+    return "".join(kept).strip() if len(kept) > 1 or position else reply

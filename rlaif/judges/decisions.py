@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from rlaif.judges.judge import Comparison, Decision, Judge, Order, Status, Verdict
-from rlaif.prompts.parsing import preference_of
+from rlaif.prompts.reading import preference_of
 
 # A comparison takes the worst status of its verdicts; the worst comes first.
 _NOT_OK: tuple[Status, ...] = ("error", "unparsed", "tie")

@@ -12,7 +12,7 @@ from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, Choice
 from rlaif.judges.judge import Status
 from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
-from rlaif.prompts.parsing import UNPARSED
+from rlaif.prompts.reading import UNPARSED
 
 
 @dataclass(frozen=True, slots=True)

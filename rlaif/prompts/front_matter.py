@@ -12,23 +12,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 
 from rlaif.io.renamed import Renamed
-from rlaif.prompts.parsing import (
-    FIRST,
-    MOST_RATINGS,
-    SECOND,
-    TIE,
-    UNPARSED,
-    Reading,
-    choice_model,
-    expected_rating,
-    preference_of,
-    read_choice,
-    read_json,
-    read_number,
-    schema_of,
-    score_model,
-)
+from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, read_object, schema_of, score_model
 from rlaif.prompts.pattern import captured_part, check_pattern
+from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, preference_of
+from rlaif.prompts.verdict_text import Stands, read_choice, read_number
 from rlaif.recipe.base import Section
 
 _RENAMED = {"labels": Renamed("choices"), "tie_label": Renamed("tie_choice"), "label": Renamed("pattern")}
@@ -114,7 +101,10 @@ class PairwiseLabel(_PairwiseText):
     choices: _ReadChoices
     """What is captured for the answer shown first and for the one shown second; case is ignored."""
     pattern: _Pattern = Field(min_length=1, serialization_alias="label")
-    """Regular expression that finds the choice; its one group captures it. The last match counts."""
+    """Regular expression that finds the choice; its one group captures it."""
+    stands: Stands = "anywhere"
+    """Where the verdict stands: `anywhere` (the last sentence that names a choice), `end` (the last sentence), or
+    `line` (a line that holds nothing else)."""
 
     answer_schema: ClassVar[None] = None
 
@@ -128,7 +118,7 @@ class PairwiseLabel(_PairwiseText):
         return pattern
 
     def of_text(self, text: str) -> Reading:
-        return read_choice(text, re.compile(self.pattern), self.readings)
+        return read_choice(text, re.compile(self.pattern), self.readings, self.stands)
 
 
 class PairwiseJson(_PairwiseText):
@@ -145,8 +135,10 @@ class PairwiseJson(_PairwiseText):
         return schema_of(choice_model(tuple(self.readings), self.reason))
 
     def of_text(self, text: str) -> Reading:
-        answer = read_json(text, choice_model(tuple(self.readings), self.reason))
-        return UNPARSED if answer is None else self.readings[answer.model_dump()["choice"]]
+        answer = read_object(text) or {}
+        choice = answer.get("choice")
+        readings = {name.casefold(): reading for name, reading in self.readings.items()}
+        return readings.get(choice.strip().casefold(), UNPARSED) if isinstance(choice, str) else UNPARSED
 
 
 class PointwiseLogprob(Section):
@@ -207,8 +199,13 @@ class PointwiseJson(Section):
         return schema_of(score_model(*self.scale, self.reason))
 
     def of_text(self, text: str) -> Reading:
-        answer = read_json(text, score_model(*self.scale, self.reason))
-        return UNPARSED if answer is None else Reading("ok", float(answer.model_dump()["score"]))
+        score = (read_object(text) or {}).get("score")
+        if isinstance(score, str):
+            return read_number(score, self.scale)
+        if isinstance(score, bool) or not isinstance(score, int | float) or not self.scale[0] <= score <= self.scale[1]:
+            return UNPARSED
+        whole = all(float(end).is_integer() for end in self.scale)
+        return UNPARSED if whole and not float(score).is_integer() else Reading("ok", float(score))
 
 
 LogprobFrontMatter = PairwiseLogprob | PointwiseLogprob

@@ -7,8 +7,8 @@ import pytest
 from rlaif.io.resources import find_resource, list_resources
 from rlaif.judge_evals.attacks import ATTACKS
 from rlaif.prompts.front_matter import AnswerFrontMatter, LogprobFrontMatter
-from rlaif.prompts.parsing import UNPARSED
 from rlaif.prompts.quoting import quoted, without_role_markers
+from rlaif.prompts.reading import UNPARSED
 from rlaif.prompts.template import PromptTemplate, load_forms
 
 LOADED = [form for name in list_resources("prompts") for form in load_forms(find_resource("prompts", name))]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rlaif.judges.decisions import all_comparisons, decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Decision, Order, Status, Verdict
-from rlaif.prompts.parsing import preference_of
+from rlaif.prompts.reading import preference_of
 
 LOGPROBS = st.floats(min_value=-1e3, max_value=0.0)
 STATUSES: tuple[Status, ...] = ("ok", "tie", "unparsed", "error")

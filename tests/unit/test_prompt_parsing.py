@@ -1,4 +1,4 @@
-"""How a judge's text is read: the last label outside quoted lines, a number on its scale, else `unparsed`."""
+"""How a judge's text is read: its verdict outside quoted lines, a rating on its scale, else `unparsed`."""
 
 import json
 import math
@@ -16,9 +16,12 @@ from rlaif.prompts.front_matter import (
     PointwiseLogprob,
     PointwiseScore,
 )
-from rlaif.prompts.parsing import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, own_words, read_number
 from rlaif.prompts.pattern import captured_part as captured
 from rlaif.prompts.quoting import quoted
+from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating
+from rlaif.prompts.template import load_template
+from rlaif.prompts.verdict_text import Stands, own_words, read_number
+from tests.conftest import SHARED
 
 BRACKETS = PairwiseLabel(
     kind="pairwise", verdict="label", pattern=r"\[\[([ABC])\]\]", choices=("A", "B"), tie_choice="C"
@@ -53,7 +56,8 @@ def labelled(label: str) -> st.SearchStrategy[str]:
     [
         ("[[A]]", FIRST),
         ("Both are fine, but the figure of B follows.\n\nVerdict: [[B]]", SECOND),
-        ("At first sight [[A]]; looking closer, [[B]].", SECOND),
+        ("At first sight [[A]]; looking closer, [[B]].", UNPARSED),
+        ("At first sight [[A]]. Looking closer: [[B]].", SECOND),
         ("Equally good: [[C]]", TIE),
         ("**[[A]]**.", FIRST),
         ("", UNPARSED),
@@ -78,6 +82,116 @@ def test_replies_of_real_judges_are_read() -> None:
 def test_a_last_label_that_was_not_offered_is_unparsed_and_no_earlier_one_counts() -> None:
     wide = PairwiseLabel(kind="pairwise", verdict="label", pattern=r"\[\[(.)\]\]", choices=("A", "B"))
     assert wide.of_text("[[A]] is close, but neither is right: [[D]]") == UNPARSED
+
+
+CASES = SHARED / "cases" / "judge_texts.jsonl"
+FRONTS = {"label": LLMBAR, "score": SCORE, "json": PairwiseJson(kind="pairwise", verdict="json", tie_choice="tie")}
+
+
+def said(front: str, text: str) -> str:
+    """Return what a text is read as: a, b, tie, a rating, or unparsed."""
+    by_line = load_template("finance-grounded:reasoning").front_matter
+    reader = FRONTS.get(front, by_line)
+    assert isinstance(reader, PairwiseLabel | PairwiseJson | PointwiseScore)
+    reading = reader.of_text(text)
+    if reading.value is None:
+        return reading.status
+    return f"{reading.value:g}" if front == "score" else "ba"[int(reading.value)]
+
+
+def cases() -> list[dict[str, str]]:
+    return [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()] if CASES.exists() else []
+
+
+@pytest.mark.skipif(not CASES.exists(), reason=f"no shared data at {SHARED}")
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case["text"][:40])
+def test_texts_of_judges_in_the_field_are_read_or_unparsed(case: dict[str, str]) -> None:
+    assert said(case["front"], case["text"]) in case["reading"].split(" or ")
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("I prefer Output (b).", "b"),
+        ("The better output is Output (b).", "b"),
+        ("Output (b) is better because it does not add detail.", "b"),
+        ("_Output (b)_", "b"),
+        ("<think>Output (a)</think>Output (b)", "b"),
+        ("Output (a)</think>Output (b)", "b"),
+        ("Output (b) is worse.", "unparsed"),
+        ("Output (b) adds irrelevant detail.", "unparsed"),
+        ("I would not choose Output (b).", "unparsed"),
+        ("Unlike Output (a), it follows the instruction.", "unparsed"),
+        ("Either Output (a) or Output (b).", "unparsed"),
+        ("Output (b) is less helpful than (a).", "unparsed"),
+        ("If asked, Output (a) could be better, but I cannot tell.", "unparsed"),
+        ("Output (a) is better. Wait, actually no.", "unparsed"),
+        ("<think>Output (a)", "unparsed"),
+    ],
+)
+def test_an_answer_that_is_denied_compared_or_described_is_not_chosen(text: str, reading: str) -> None:
+    assert said("label", text) == reading
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("## Verdict\n[[A]]", "a"),
+        ("### Final Verdict\n\n[[B]]", "b"),
+        ("3. **Verdict:** [[A]]", "a"),
+        ("**Verdict**: **[[A]]**", "a"),
+        ("(3) Verdict: `[[ A ]]`", "unparsed"),
+        ("My final verdict: [[b]]", "b"),
+        ("Overall Verdict - [[C]]", "tie"),
+        ("Final verdict: [[A]] (B makes up a figure)", "a"),
+        ("**Verdict: [[A]]**\n\n> Verdict: [[B]]", "a"),
+        ("<reasoning>Verdict: [[A]]</reasoning>\nVerdict: [[B]]", "b"),
+        ("Verdict: [[A]]\n\nWait, that is wrong.", "unparsed"),
+        ("Verdict: not [[A]]", "unparsed"),
+        ("Verdict: neither [[A]] nor [[B]]", "unparsed"),
+        ("Verdict: [[A]], [[B]]", "unparsed"),
+        ("Verdict: [[A/B]]", "unparsed"),
+    ],
+)
+def test_the_usual_variants_of_the_verdict_line_are_read(text: str, reading: str) -> None:
+    assert said("verdict", text) == reading
+
+
+@pytest.mark.parametrize(
+    ("stands", "text", "reading"),
+    [
+        ("anywhere", "[[A]] is grounded. It cites the table.", FIRST),
+        ("end", "[[A]] is grounded. It cites the table.", UNPARSED),
+        ("end", "It cites the table. [[A]]", FIRST),
+        ("line", "It cites the table, so the better one is [[A]] and I have no doubt about it at all.", UNPARSED),
+        ("line", "It cites the table.\nVerdict: [[A]]\nThanks.", FIRST),
+    ],
+)
+def test_a_prompt_says_where_its_verdict_stands(stands: Stands, text: str, reading: Reading) -> None:
+    assert BRACKETS.model_copy(update={"stands": stands}).of_text(text) == reading
+
+
+TAGS = st.sampled_from(["think", "thinking", "THINK", "reasoning", "thought", "reflection", "analysis"])
+PLAIN = st.text(st.characters(exclude_characters="<>[]◁▷", codec="utf-8"), max_size=30)
+
+
+@given(TAGS, PLAIN, st.sampled_from("AB"), st.sampled_from("AB"), st.booleans())
+def test_no_thinking_is_ever_a_verdict(tag: str, thought: str, thinks: str, says: str, opened: bool) -> None:
+    block = f"{thought}\nVerdict: [[{thinks}]]\n"
+    opening = f"<{tag}>" if opened else ""
+    assert BRACKETS.of_text(f"{opening}{block}</{tag}>\nVerdict: [[{says}]]") == READINGS[says]
+    assert BRACKETS.of_text(f"<{tag}>{block}") == UNPARSED
+    assert SCORE.of_text(f"{opening}{thought} Score: 1</{tag}>4") == Reading("ok", 4.0)
+    assert BRACKETS.of_text(f"[{tag}]{block}[/{tag}][[{says}]]") == READINGS[says]
+
+
+@given(
+    st.sampled_from(["not {0}", "{0} is not better", "{1} is better than {0}", "{0} or {1}", "neither {0} nor {1}",
+                     "{0} does not follow it", "{0} is better, while {1} is wordy", "between {0} and {1}"]),
+    st.permutations(["Output (a)", "Output (b)"]), st.sampled_from(["", "Therefore, ", "In the end ", "I think that "]),
+)  # fmt: skip
+def test_negated_and_contrasted_labels_are_no_choice(form: str, names: list[str], before: str) -> None:
+    assert LLMBAR.of_text(f"{before}{form.format(*names)}.") == UNPARSED
 
 
 @pytest.mark.parametrize("mark", ["| ", "|", "  | ", "｜", "> "])
@@ -126,6 +240,14 @@ def test_no_text_raises_an_error(text: str) -> None:
         ("4", 4.0), ("Rating: 3.5", 3.5), ("Between 2 and 5, so 4.", 4.0), ("**4**", 4.0), ("Score: 4/5", 4.0),
         ("４", 4.0), ("4 out of 5.", 4.0), ("(5)", 5.0), ("Rating:2", 2.0), ("Answer A4 gets 3", 3.0), ("3\n| 5", 3.0),
         ("the 5th: 2", 2.0), ("6", None), ("0", None), ("-3", None), ("3-4", None), ("1,2", None), ("80%", None),
+        ("Score: 3 out of a possible 5", 3.0), ("On a scale of 1 to 5, I give it a 3.", 3.0),
+        ("4⁄5", 4.0), ("4 of 5", 4.0),
+        ("Score (1-5): 4", 4.0), ("Rating (out of 5): 3", 3.0), ("4 out of 5.0", 4.0),
+        ("The answer has 2 errors.\nRating: 3", 3.0),
+        ("I deduct 2 points, so the score is 3.", 3.0), ("<think>5</think>3", 3.0), ("1 fact was wrong.", None),
+        ("I deduct 1 point", None), ("Score: 3 or 4", None), ("2 of the 3 figures are right", None),
+        ("between 3 and 4", None),
+        ("I started with 5 and subtracted 1.", None),
         ("2024-05-03", None), ("4/10", None), ("", None), ("four", None), ("nan", None), ("1e0", None), ("٣", None),
         ("9" * 5000, None), ("3/4", None),
     ],
@@ -151,22 +273,41 @@ def test_a_rating_is_read_as_it_was_written(value: float) -> None:
         ('{"reason": "B is made up", "choice": "A"}', FIRST),
         ('```json\n{"reason": "", "choice": "B"}\n```', SECOND),
         ('{"choice": "neither", "reason": "alike"}', TIE),
-        ('{"choice": "A"}', UNPARSED),
-        ('{"reason": "", "choice": "a"}', UNPARSED),
-        ('{"reason": "", "choice": "A", "note": "x"}', UNPARSED),
+        ('{"choice": "A"}', FIRST),
+        ('{"reason": "", "choice": "a"}', FIRST),
+        ('{"reason": "", "choice": "A", "note": "x"}', FIRST),
+        ('\ufeffThe verdict is:\n```json\n{"choice": "B"}\n```\nThat is all.', SECOND),
+        ('<think>{"choice": "B"}</think>{"choice": "A"}', FIRST),
+        ('> {"choice": "B"}\n{"choice": "A"}', FIRST),
+        ('{"choice": "A"} {"choice": "A"}', UNPARSED),
+        ('{"choice": "A", "choice": "B"}', UNPARSED),
+        ('{"choice": "C"}', UNPARSED),
+        ('{"choice": "A or B"}', UNPARSED),
+        ('{"a":' * 10_000, UNPARSED),
         ('{"reason": "", "choice": ["A"]}', UNPARSED),
         ('{"reason": "", "choice": "A"', UNPARSED),
         ("[" * 10_000, UNPARSED),
         ("null", UNPARSED),
     ],
 )
-def test_a_json_choice_must_fit_its_schema(text: str, reading: Reading) -> None:
+def test_the_one_json_object_of_a_text_has_the_choice(text: str, reading: Reading) -> None:
     assert JSON.of_text(text) == reading
 
 
 @pytest.mark.parametrize(
     ("score", "value"),
-    [(3, 3.0), (5, 5.0), (6, None), (4.5, None), (True, None), ("4", None), (math.nan, None), (None, None)],
+    [
+        (3, 3.0),
+        (5, 5.0),
+        (6, None),
+        (4.5, None),
+        (True, None),
+        ("4", 4.0),
+        ("4/5", 4.0),
+        ("four", None),
+        (math.nan, None),
+        (None, None),
+    ],
 )
 def test_a_json_score_of_a_scale_of_whole_numbers_is_one_of_them(score: object, value: float | None) -> None:
     reading = JSON_SCORE.of_text(json.dumps({"reason": "", "score": score}))

@@ -1,0 +1,84 @@
+"""The JSON object that a judge's model answers with: its schema, and how it is read.
+
+A model that is held to the schema by its endpoint answers with the object alone. Others wrap it: in a fence, in prose,
+after a byte-order mark, with keys of their own, with a choice in another case or a number as text. The one object of a
+text is read through all of these. Two objects, or a key that occurs twice, are no verdict.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.config import JsonDict
+
+from rlaif.chat import visible_answer
+from rlaif.prompts.verdict_text import own_words
+
+MOST_RATINGS = 20
+"""Most choices of a scale: endpoints return the log-probabilities of 20 tokens."""
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """Return the one JSON object of a judge's text; None if there is none, or more than one."""
+    words = own_words(visible_answer(text) or "")
+    objects = list(_objects(words))
+    return objects[0] if len(objects) == 1 else None
+
+
+def _objects(text: str) -> Iterator[dict[str, Any] | None]:
+    """Yield the JSON objects of a text from left to right; None for one that is cut off or names a key twice."""
+    position = text.find("{")
+    while position >= 0:
+        try:
+            value, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            yield None
+            return
+        yield value
+        position = text.find("{", position)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return dict(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+
+
+@lru_cache
+def choice_model(choices: tuple[str, ...], reason: bool) -> type[BaseModel]:
+    """Return the model of an answer with a `choice`, after a `reason` where one is asked for."""
+    return _answer_model("choice", Literal[choices], reason)
+
+
+@lru_cache
+def score_model(low: float, high: float, reason: bool) -> type[BaseModel]:
+    """Return the model of an answer with a `score` on a scale; of two whole numbers, ratings are whole numbers too."""
+    if low.is_integer() and high.is_integer() and high - low < MOST_RATINGS:
+        # Not every endpoint enforces the bounds of a number; all enforce an enumeration.
+        listed: JsonDict = {"enum": list(range(int(low), int(high) + 1))}
+        return _answer_model("score", Annotated[int, Field(ge=low, le=high, json_schema_extra=listed)], reason)
+    return _answer_model("score", Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)], reason)
+
+
+def _answer_model(name: str, type_: Any, reason: bool) -> type[BaseModel]:
+    # The reason comes first, so that the model gives it before the verdict.
+    fields: dict[str, Any] = {"reason": (str, ...)} if reason else {}
+    fields[name] = (type_, ...)
+    return create_model("Answer", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+@lru_cache
+def schema_of(model: type[BaseModel]) -> str:
+    """Return a model's JSON schema, as JSON."""
+    tree = model.model_json_schema()
+    for field in (tree, *tree["properties"].values()):
+        field.pop("title", None)
+        if "enum" in field:
+            field.pop("minimum", None)
+            field.pop("maximum", None)
+    return json.dumps(tree)
