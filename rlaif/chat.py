@@ -5,8 +5,9 @@ import re
 Messages = list[dict[str, str]]
 
 _NAMES = r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad)"
-_OPEN = rf"[<\[◁]\s*?{_NAMES}\b[^>\]▷\n]{{0,80}}[>\]▷]"
-_CLOSE = rf"[<\[◁]\s*/\s*?{_NAMES}\s*[>\]▷]"
+# Other names in square brackets are an answer's own: "because of [reason]".
+_OPEN = rf"[<◁]\s*?{_NAMES}\b[^>▷\n]{{0,80}}[>▷]|\[think\]"
+_CLOSE = rf"[<◁]\s*/\s*?{_NAMES}\s*[>▷]|\[/think\]"
 _TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
 # The channels of gpt-oss: what is after the last "final" is the answer.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>")

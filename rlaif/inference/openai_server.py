@@ -150,7 +150,9 @@ class OpenAIServer:
             return ChoiceReply([], *cost, failure=reason)
         given = {entry.token: entry.logprob for entry in steps[0].top_logprobs or []}
         given.setdefault(steps[0].token, steps[0].logprob)
-        return ChoiceReply([_logprob(text, given) for text in request.choices], *cost, text=steps[0].token)
+        begun = max(given, key=given.__getitem__)
+        logprobs = [_logprob(text, given) for text in request.choices]
+        return ChoiceReply(logprobs, *cost, text=begun, text_logprob=given[begun])
 
     async def _complete(self, arguments: dict[str, Any]) -> "tuple[Choice | str, Cost]":
         """Return the endpoint's answer, or why the last try failed.
@@ -281,4 +283,4 @@ async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
 
 def _logprob(choice: str, given: Mapping[str, float]) -> float:
     """Return a choice's log-probability: that of all tokens together that equal it after stripping."""
-    return float(np.logaddexp.reduce([logprob for token, logprob in given.items() if token.strip() == choice]))
+    return float(np.logaddexp.reduce([logprob for token, logprob in given.items() if token.strip() == choice.strip()]))

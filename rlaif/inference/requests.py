@@ -85,7 +85,8 @@ class ChoiceReply:
         logprobs: in the request's order; empty on a failure.
         seconds: from the request to the reply.
         failure: one line that says why there is no answer, or None.
-        text: the likeliest choice, for the record.
+        text: the token that the model would have begun with, a choice or not: the likeliest one.
+        text_logprob: its natural log-probability; None from caches of before it was kept.
     """
 
     logprobs: list[float]
@@ -94,6 +95,7 @@ class ChoiceReply:
     seconds: float
     failure: str | None = None
     text: str = ""
+    text_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

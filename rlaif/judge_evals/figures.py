@@ -76,6 +76,13 @@ FIGURES: Mapping[str, FigureDefinition] = {
         verdict_tie=("tie", "share", "Verdicts that prefer neither answer."),
         verdict_unparsed=("unparsed", "share", "Verdicts whose text could not be read."),
         verdict_error=("error", "share", "Verdicts that failed after all retries."),
+        low_mass=("mass below the limit", "share", "Verdicts whose choices together hold less of the first token's "
+            "probability than the prompt's `min_mass`, of those read from log-probabilities."),
+        mass_p5=("mass, 5% quantile", "share", "In one verdict of twenty the choices together hold less than this."),
+        mass_p25=("mass, 25% quantile", "share", "In a quarter of the verdicts they hold less."),
+        mass_p50=("mass, median", "share", "In half of the verdicts they hold less."),
+        mass_p75=("mass, 75% quantile", "share", "In a quarter of the verdicts they hold more."),
+        mass_p95=("mass, 95% quantile", "share", "In one verdict of twenty they hold more."),
     ),
     **_part(
         "cost",

@@ -40,7 +40,8 @@ class MemberMeasurement:
     Attributes:
         labels: number of labels with a verdict of it.
         verdicts: number of its verdicts by status.
-        figures: see `order_figures`, `verdict_figures` and, for soft preferences, `calibrate`.
+        figures: see `order_figures`, `verdict_figures` and, for soft preferences, `calibrate`; for verdicts that are
+            read from log-probabilities, `mass_quantiles`.
         reliability: the reliability curve; empty without soft preferences.
     """
 
@@ -156,7 +157,7 @@ def _measure_member(
         labels=sum(bool(item.verdicts) for item in members),
         verdicts=dict(Counter(verdict.status for verdict in verdicts)),
         spent=Spent(prompt, completion, sum(verdict.seconds for verdict in verdicts), *spent),
-        figures=_defined(figures, estimate) | calibration,
+        figures=_defined(figures, estimate) | calibration | metrics.mass_quantiles(members),
         reliability=reliability,
     )
 

@@ -17,6 +17,7 @@ from typing import get_args
 
 import numpy as np
 
+from rlaif.chat import visible_answer
 from rlaif.data.labels import Side
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel, MemberVerdicts
 from rlaif.judges.judge import Order
@@ -27,6 +28,7 @@ from rlaif.stats.bootstrap import Estimate, Estimator, Figure, Floats, divide, r
 _SIDES: tuple[Side, ...] = get_args(Side)
 _LENGTH_BINS = 4
 _CALIBRATION_BINS = 10
+_MASS_QUANTILES = {"mass_p5": 0.05, "mass_p25": 0.25, "mass_p50": 0.5, "mass_p75": 0.75, "mass_p95": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,9 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
         f"verdict_{status}": ratio([sum(v.status == status for v in item.verdicts) for item in members], every)
         for status in ("tie", "unparsed", "error")
     }
+    read = [[v for v in item.verdicts if v.mass is not None] for item in members]
+    low = [sum(verdict.status == "unparsed" for verdict in verdicts) for verdicts in read]
+    figures["low_mass"] = ratio(low, [len(verdicts) for verdicts in read])
     paid = [[v for v in item.verdicts if v.prompt_tokens or v.completion_tokens or v.seconds] for item in members]
     count = [len(verdicts) for verdicts in paid]
     prompt = np.array([sum(verdict.prompt_tokens for verdict in verdicts) for verdicts in paid], float)
@@ -149,6 +154,21 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
     return figures
 
 
+def mass_quantiles(members: Sequence[MemberVerdicts]) -> dict[str, Estimate]:
+    """Return the distribution of the mass of one judge's choices, by name and without intervals.
+
+    It is empty without verdicts that are read from log-probabilities.
+    """
+    masses = [verdict.mass for item in members for verdict in item.verdicts if verdict.mass is not None]
+    if not masses:
+        return {}
+    values = np.quantile(masses, list(_MASS_QUANTILES.values()))
+    return {
+        name: Estimate(float(value), None, None, len(masses))
+        for name, value in zip(_MASS_QUANTILES, values, strict=True)
+    }
+
+
 def confusion(judged: Sequence[JudgedLabel]) -> dict[Side, dict[str, int]]:
     """Return the number of labels by people's side and by the judge's side, or by its outcome without one."""
     columns = [*_SIDES, *OUTCOMES[2:]]
@@ -159,8 +179,8 @@ def confusion(judged: Sequence[JudgedLabel]) -> dict[Side, dict[str, int]]:
 
 
 def _lengths(judged: Sequence[JudgedLabel]) -> Floats:
-    """Return both answers' lengths in characters, without the white space around them: (labels, 2)."""
-    lengths = [[len(answer.strip()) for answer in item.label.answers] for item in judged]
+    """Return the visible answers' lengths in characters, without the white space around them: (labels, 2)."""
+    lengths = [[len((visible_answer(answer) or "").strip()) for answer in item.label.answers] for item in judged]
     return np.array(lengths, np.float64).reshape(-1, 2)
 
 

@@ -19,6 +19,7 @@ from rlaif.judges.python_processes import PythonProcesses
 from rlaif.judges.rating import PointwiseJudge, ReferenceJudge, ReferenceSpec, RewardModelJudge, RewardModelSpec
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
+from rlaif.judges.visible_answers import VisibleAnswers
 from rlaif.recipe.judge import OpenAIBackend
 
 
@@ -30,7 +31,7 @@ def build_judge(
     cache: ResponseCache | None = None,
     opened: AsyncExitStack | None = None,
 ) -> Judge:
-    """Return the judge of a spec.
+    """Return the judge of a spec. It sees of each answer the visible part alone, and so does each member of a panel.
 
     Args:
         backends: serves the models of our own engines.
@@ -44,12 +45,12 @@ def build_judge(
     spending, opened = spending or Spending(), opened or AsyncExitStack()
     match spec:
         case ReferenceSpec():
-            return ReferenceJudge(spec)
+            return VisibleAnswers(ReferenceJudge(spec))
         case RewardModelSpec():
-            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
+            return VisibleAnswers(RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device)))
         case LlmSpec():
             client = model_client(spec, _backend(spec, backends, spending, cache, opened=opened))
-            return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
+            return VisibleAnswers(PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client))
         case PanelSpec():
             members = tuple(
                 build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members

@@ -37,6 +37,8 @@ class Verdict:
         prompt_tokens, completion_tokens: cost of the verdict; 0 for a repetition of another and, in a run, for one from
             the response cache.
         seconds: from request to answer.
+        mass: for a verdict read from log-probabilities, the probability in [0, 1] that the prompt's choices have
+            together as the first token; None for others, and where it is not known.
     """
 
     prompt_id: str
@@ -53,6 +55,7 @@ class Verdict:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    mass: float | None = None
 
     def __post_init__(self) -> None:
         if self.status != "ok" and (self.preference is not None or self.score is not None):

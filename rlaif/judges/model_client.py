@@ -4,6 +4,7 @@ Invariant: each prompt gets its number of replies, in order, and a reply is `ok`
 front matter says. A failure of the backend is an `error`; a text that its limit cut is `unparsed`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +13,7 @@ from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, Choice
 from rlaif.judges.judge import Status
 from rlaif.judges.llm import LlmSpec
 from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
-from rlaif.prompts.reading import UNPARSED
+from rlaif.prompts.reading import mass_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class ReadReply:
     Attributes:
         value: for `ok` alone, P(the answer shown first is better) or a rating.
         text: word for word; of log-probabilities, the choices with theirs; for an error, what went wrong.
+        mass: of log-probabilities, the probability that the choices have together.
     """
 
     status: Status
@@ -30,6 +32,7 @@ class ReadReply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    mass: float | None = None
 
     def repeated(self) -> "ReadReply":
         """Return the same reply for another comparison, which costs nothing."""
@@ -62,9 +65,12 @@ class LogprobClient:
         best = [choice for choice, value in zip(choices, reply.logprobs, strict=True) if value == max(reply.logprobs)]
         values = ", ".join(f"{choice} {value:.4f}" for choice, value in zip(choices, reply.logprobs, strict=True))
         text = f"{best[0] if len(best) == 1 else 'neither'} ({values})"
-        if reading == UNPARSED and reply.text:
-            text += f"; it began with {reply.text!r}"
-        return ReadReply(reading.status, reading.value, text, *cost)
+        mass = mass_of(reply.logprobs)
+        if reading.status == "unparsed" and mass is not None:
+            text += f"; the choices hold {mass:.3g} of the probability, {self.front_matter.min_mass:g} is the least"
+            if reply.text_logprob is not None:
+                text += f"; the likeliest beginning is {reply.text!r} with {math.exp(reply.text_logprob):.3g}"
+        return ReadReply(reading.status, reading.value, text, *cost, mass=mass)
 
 
 @dataclass(frozen=True, slots=True)

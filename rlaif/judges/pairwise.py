@@ -86,6 +86,7 @@ class PairwiseJudge(SpecJudge):
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
             seconds=reply.seconds,
+            mass=reply.mass,
         )
 
 

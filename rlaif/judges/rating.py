@@ -153,6 +153,7 @@ class _ModelJudge(SpecJudge):
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
             seconds=reply.seconds,
+            mass=reply.mass,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rlaif.chat import Messages
+from rlaif.chat import Messages, visible_answer
 from rlaif.data.candidates import Preference, read_preferences
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError
@@ -39,7 +39,9 @@ class RewardPair:
     def conversations(self, context: str | None = None) -> tuple[Messages, Messages]:
         """Return the conversations with the chosen and with the rejected answer; `context` replaces the whole one."""
         chat = self.render(self.context if context is None else context)
-        return conversation(chat, self.chosen), conversation(chat, self.rejected)
+        # As judges see them.
+        chosen, rejected = (visible_answer(answer) or "" for answer in (self.chosen, self.rejected))
+        return conversation(chat, chosen), conversation(chat, rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_v
 from rlaif.io.renamed import Renamed
 from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, read_object, schema_of, score_model
 from rlaif.prompts.pattern import captured_part, check_pattern
-from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, preference_of
+from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, mass_of, preference_of
 from rlaif.prompts.verdict_text import Stands, read_choice, read_number
 from rlaif.recipe.base import Section
 
 _RENAMED = {"labels": Renamed("choices"), "tie_label": Renamed("tie_choice"), "label": Renamed("pattern")}
 RENAMED: Mapping[str, Renamed] = {**_RENAMED, **{f"reasoning.{key}": new for key, new in _RENAMED.items()}}
 """Old keys that are still accepted. A template's sha256 is computed with the old names."""
+
+MIN_MASS = 0.1
+"""In the embedded 135M model the letters of the prompts that compare hold 0.17 to 0.55, and the digits of `rubric`,
+which it would begin with "The" or "Your", 0.03 to 0.14 (docs/judges.md)."""
 
 
 def _check_choices(choices: tuple[str, str]) -> tuple[str, str]:
@@ -48,7 +52,14 @@ def _check_scale(scale: tuple[float, float]) -> tuple[float, float]:
 _Choices = Annotated[tuple[str, str], AfterValidator(_check_choices), Field(serialization_alias="labels")]
 _ReadChoices = Annotated[_Choices, AfterValidator(_check_read_choices)]
 _Pattern = Annotated[str, AfterValidator(check_pattern)]
+_Mass = Annotated[float, Field(ge=0, le=1)]
 _Scale = Annotated[tuple[float, float], AfterValidator(_check_scale)]
+
+
+def _holds(logprobs: Sequence[float], least: float) -> bool:
+    """Return whether the choices together have at least a probability as the first token."""
+    mass = mass_of(logprobs)
+    return mass is not None and mass >= least
 
 
 class AnswerFrontMatter(Section):
@@ -66,10 +77,13 @@ class PairwiseLogprob(Section):
     """What the judge's model says for the answer shown first and for the one shown second; one token each."""
     prefix: str = ""
     """Text that begins the model's answer, before the choice."""
+    min_mass: _Mass = MIN_MASS
+    """Least probability of both choices together as the first token. With less the model has not answered, and the
+    verdict is `unparsed`."""
 
     def of_logprobs(self, logprobs: Sequence[float]) -> Reading:
         preference = preference_of(*logprobs)
-        if math.isnan(preference):
+        if math.isnan(preference) or not _holds(logprobs, self.min_mass):
             return UNPARSED
         return TIE if preference == 0.5 else Reading("ok", preference)
 
@@ -150,6 +164,9 @@ class PointwiseLogprob(Section):
     """Least and greatest rating. Each whole number between them is a choice and one token."""
     prefix: str = ""
     """Text that begins the model's answer, before the rating."""
+    min_mass: _Mass = MIN_MASS
+    """Least probability of all ratings together as the first token. With less the model has not answered, and the
+    verdict is `unparsed`."""
 
     @field_validator("scale")
     @classmethod
@@ -164,6 +181,8 @@ class PointwiseLogprob(Section):
         return tuple(map(str, range(self.scale[0], self.scale[1] + 1)))
 
     def of_logprobs(self, logprobs: Sequence[float]) -> Reading:
+        if not _holds(logprobs, self.min_mass):
+            return UNPARSED
         return expected_rating(logprobs, range(self.scale[0], self.scale[1] + 1))
 
 

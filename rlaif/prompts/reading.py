@@ -23,6 +23,14 @@ FIRST, SECOND = Reading("ok", 1.0), Reading("ok", 0.0)
 TIE, UNPARSED = Reading("tie"), Reading("unparsed")
 
 
+def mass_of(logprobs: Sequence[float]) -> float | None:
+    """Return the probability that some tokens have together, in [0, 1]; None where a log-probability is undefined."""
+    if not logprobs or any(map(math.isnan, logprobs)) or math.inf in logprobs:
+        return None
+    # Rounding, and an endpoint's own, may lift the sum above one.
+    return min(1.0, math.fsum(math.exp(min(0.0, logprob)) for logprob in logprobs))
+
+
 def expected_rating(logprobs: Sequence[float], ratings: Sequence[float]) -> Reading:
     """Return the mean rating under the natural log-probabilities of the ratings' choices, scaled to add up to one.
 

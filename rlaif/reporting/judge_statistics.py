@@ -17,7 +17,7 @@ from rlaif.store.shards import ShardTable
 
 STATUSES = ("ok", "tie", "unparsed", "error")
 _UNREAD_KEPT = 6
-_COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha")]
+_COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha", "mass")]
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ class Estimate:
 
     Attributes:
         value: of the items themselves; None where it is undefined.
-        low, high: ends of the interval; None where the value is.
+        low, high: ends of the interval; None where the value is, and for a figure that is not resampled.
         n: number of items, verdicts or tokens that the figure counts over.
     """
 

@@ -38,6 +38,8 @@ VERDICTS = pa.schema(
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
         ("seconds", pa.float64()),
+        # Shards of before this column lack it.
+        ("mass", pa.float64()),
     ]
 )
 

@@ -127,7 +127,7 @@ def published(shared_data: Path, judge: str) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("judge", "in_orders", "agree"),
-    [("GPT-4/CoT", (94, 95), 91), ("GPT-4/Vanilla", (95, 96), 95), ("ChatGPT/CoT", (70, 78), 64)],
+    [("GPT-4/CoT", (94, 95), 91), ("GPT-4/Vanilla", (95, 96), 95)],
 )
 def test_the_report_has_llmbars_figures(
     replayed: Served, labels: Path, shared_data: Path, judge: str, in_orders: tuple[int, int], agree: int
@@ -140,6 +140,19 @@ def test_the_report_has_llmbars_figures(
     assert figures["ties_half"] == theirs["correct_average"]
     assert found["judges"][0]["verdicts"] == {"ok": 200}
     assert all(figure["n"] for figure in found["figures"].values())
+
+
+def test_answers_that_name_both_outputs_in_their_last_words_are_no_verdicts(replayed: Served, labels: Path) -> None:
+    """Three of ChatGPT's with reasons, which LLMBar reads by the output named last: its own figures are 70, 78, 56, 74.
+
+    natural-001 denies that output, natural-017 calls both equally good, natural-069 compares with it.
+    """
+    found = report(replayed("ChatGPT/CoT")[0], labels)
+    figures = values(found)
+    assert found["judges"][0]["verdicts"] == {"ok": 197, "unparsed": 3}
+    assert (figures["accuracy_ab"], figures["accuracy_ba"], figures["unparsed"]) == (69, 78, 3)
+    assert figures["orders_agree"] == pytest.approx(100 * 63 / 97)
+    assert (figures["accuracy"], figures["ties_half"]) == (55, 72)
 
 
 @pytest.mark.parametrize(("judge", "right", "ties"), [("GPT-4/Rating", 87, 10), ("ChatGPT/Rating", 45, 47)])
@@ -191,7 +204,7 @@ def test_the_page_needs_no_network_and_shows_disagreements_and_plots(
     out = tmp_path / "out"
     done = command.run("judge", "report", str(judge), "--labels", str(labels), "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert "56.0%" in done.stdout
+    assert "55.0%" in done.stdout
     assert "USD" in done.stdout
     page = (out / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
@@ -207,8 +220,8 @@ def test_two_judges_are_compared_on_the_same_labels(replayed: Served, labels: Pa
     done = command.run("judge", "compare", str(worse), str(better), "--labels", str(labels), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["figures"]["first"]["value"], found["figures"]["second"]["value"]) == (0.56, 0.9)
-    assert found["figures"]["difference"]["value"] == pytest.approx(0.34)
+    assert (found["figures"]["first"]["value"], found["figures"]["second"]["value"]) == (0.55, 0.9)
+    assert found["figures"]["difference"]["value"] == pytest.approx(0.35)
     assert found["figures"]["difference"]["low"] > 0.2
     assert found["p_value"] < 1e-6
     assert found["both_right"] + found["only_first"] + found["only_second"] + found["neither"] == 100

@@ -102,6 +102,9 @@ def test_choices_have_the_logprobs_of_exactly_their_tokens(engine: VllmEngine, m
         expected = model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
     tokens = [engine._choice_token(choice, "") for choice in ("A", "B")]
     assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
+    begun = int(expected.argmax())
+    assert reply.text == engine._tokenizer.decode([begun])
+    assert reply.text_logprob == pytest.approx(expected[begun].item(), abs=1e-3)
 
 
 def test_comparisons_of_a_prompt_compute_their_shared_tokens_once(engine: VllmEngine) -> None:

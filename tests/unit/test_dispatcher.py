@@ -7,14 +7,15 @@ import errno
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import WorkError, is_disk_full
-from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
+from rlaif.inference.requests import Backends, Candidate, SampleReply, SampleRequest
+from rlaif.judges.build import build_judge
 from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import ReferenceJudge, ReferenceSpec
@@ -155,6 +156,21 @@ def test_every_question_is_sampled_and_judged_once(tmp_path: Path) -> None:
     assert counts.tokens == 20 * CANDIDATES * 2
     assert counts.statuses == {"ok": 20 * CANDIDATES}
     assert (progress.total, progress.before, progress.units) == (20, 0, 20)
+
+
+def test_judges_see_what_is_visible_and_the_store_keeps_the_whole_answer(tmp_path: Path) -> None:
+    texts = ["<think>$2?</think>$1", "<think>$1, or", "$1"]
+
+    class Thinking(Engines):
+        async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+            samples = [Candidate(text, [5], [-0.5], "stop", number) for number, text in enumerate(texts)]
+            return SampleReply(request.id, [1, 2], samples, "policy"), 1
+
+    judge: Any = build_judge(load_judge_file("reference"), cast("Backends", None))
+    dispatch(tmp_path, prompts("q"), Thinking(), judge)
+    sink = sink_of(tmp_path)
+    assert [row["text"] for shard in sink.candidates.shards() for row in shard.to_pylist()] == texts
+    assert [row["score"] for shard in sink.verdicts.shards() for row in shard.to_pylist()] == [1.0, 0.0, 1.0]
 
 
 def test_a_second_start_samples_nothing(tmp_path: Path) -> None:

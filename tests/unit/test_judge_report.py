@@ -100,6 +100,27 @@ def test_figures_by_hand() -> None:
     assert found.figures["accuracy_decided"].n == 2
 
 
+def test_the_mass_of_the_choices_by_hand() -> None:
+    """Of verdicts read from log-probabilities: those of below the limit are unparsed."""
+    masses = [0.05, 0.2, 0.4, 0.6, 0.8, 1.0]
+    items = []
+    for number, mass in enumerate(masses):
+        one = judged(label(str(number)), "unparsed" if mass < 0.1 else 0.9, 0.9)
+        items.append(replace(one, verdicts=(replace(one.verdicts[0], mass=mass), one.verdicts[1])))
+    found = measure(items)
+    quantiles = [value(found, f"mass_p{percent}") for percent in (5, 25, 50, 75, 95)]
+    assert quantiles == pytest.approx(list(np.quantile(masses, [0.05, 0.25, 0.5, 0.75, 0.95])))
+    assert value(found, "low_mass") == pytest.approx(1 / 6)
+    assert {found.judges[0].figures[name].n for name in ("mass_p50", "low_mass")} == {6}
+    assert not {name for name in measure(FIVE).judges[0].figures if "mass" in name}
+
+
+def test_lengths_are_those_of_what_the_judge_sees() -> None:
+    thinking = "<think>" + "long " * 50 + "</think>7"
+    found = measure([judged(label("1", a=thinking, b="seven"), 0.9, 0.9)])
+    assert value(found, "prefers_longer") == 0.0
+
+
 def test_kappa_by_hand() -> None:
     """Twenty of 50 yes by both, 15 no by both, 5 and 10 mixed: po 0.7, pe 0.5, kappa 0.4."""
     counts = {("a", "a"): 20, ("a", "b"): 5, ("b", "a"): 10, ("b", "b"): 15}

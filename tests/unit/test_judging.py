@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
 from rlaif.judges.judge import Decision, Judge, Verdict
 from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.model_client import LogprobClient
+from rlaif.prompts.front_matter import PairwiseLogprob
 from rlaif.prompts.quoting import quoted
 
 PROMPT = Question("q1", "What were sales?", "Sales were $7 million.")
@@ -65,7 +68,12 @@ class GivenLogprobs:
 def by_strength(strengths: dict[str, float], bias: float = 0.0) -> Callable[[str, str], list[float]]:
     """Prefer the answer of greater strength, and by `bias` the one shown first."""
     known = {quoted(answer.strip()): strength for answer, strength in strengths.items()}
-    return lambda a, b: [-10.0 + bias + known[a], -10.0 + known[b]]
+
+    def logprobs(a: str, b: str) -> list[float]:
+        values = np.array([bias + known[a], known[b]])
+        return list(map(float, values - np.logaddexp(*values)))
+
+    return logprobs
 
 
 load = lru_cache(load_judge_file)
@@ -146,6 +154,59 @@ def test_malformed_log_probabilities_are_unparsed(logprobs: list[float]) -> None
     verdicts, decisions = asked(judge("finance-grounded", GivenLogprobs(lambda a, b: logprobs)), ["x", "y"])
     assert [(verdict.status, verdict.preference) for verdict in verdicts] == [("unparsed", None)] * 2
     assert outcomes(decisions) == [(0, 1, "unparsed")]
+
+
+def test_a_model_that_would_not_begin_with_a_choice_has_not_answered() -> None:
+    class Thinking(GivenLogprobs):
+        def _reply(self, a: str, b: str) -> ChoiceReply:
+            return ChoiceReply([-3.0, -8.0], 100, 1, 0.5, text="<think>", text_logprob=math.log(0.9))
+
+    verdicts, decisions = asked(judge("finance-grounded", Thinking(lambda a, b: [])), ["x", "y"])
+    assert {(v.status, v.preference, v.text) for v in verdicts} == {
+        (
+            "unparsed",
+            None,
+            "A (A -3.0000, B -8.0000); the choices hold 0.0501 of the probability, 0.1 is the least; "
+            "the likeliest beginning is '<think>' with 0.9",
+        )
+    }
+    assert [verdict.mass for verdict in verdicts] == [pytest.approx(math.exp(-3.0) + math.exp(-8.0))] * 2
+    assert outcomes(decisions) == [(0, 1, "unparsed")]
+
+
+def test_a_prompt_file_says_how_much_its_choices_must_hold(tmp_path: Path) -> None:
+    text = "---\nkind: pairwise\nverdict: logprob\nchoices: [A, B]\n{}---\n{{% block user %}}\n{{{{ question }}}}\n"
+    text += "Answer A:\n{{{{ answer_a | quoted }}}}\n\nAnswer B:\n{{{{ answer_b | quoted }}}}\n\n"
+    text += "Which answer is better?{{% endblock %}}\n"
+    (tmp_path / "j.yaml").write_text("kind: llm\nprompt: ./p.md\n", encoding="utf-8")
+    statuses, shas = [], []
+    for line in ("", "min_mass: 0.1\n", "min_mass: 0\n", "min_mass: 0.9\n"):
+        (tmp_path / "p.md").write_text(text.format(line), encoding="utf-8")
+        spec = load_judge_file(str(tmp_path / "j.yaml"))
+        for logprobs in ([-5.0, -6.0], [-1.0, -2.0]):
+            verdicts, _ = asked(build_judge(spec, GivenLogprobs(lambda a, b, values=logprobs: values)), ["x", "y"])
+            statuses.append(verdicts[0].status)
+        shas.append(spec.describe()["prompt_sha"])
+    assert statuses == ["unparsed", "ok", "unparsed", "ok", "ok", "ok", "unparsed", "unparsed"]
+    # The default is left out of the sha256, so that prompts of before the key keep theirs.
+    assert shas[0] == shas[1]
+    assert len(set(shas)) == 3
+
+
+@given(
+    logprobs=st.lists(st.floats(-1e3, 1e-3) | st.just(-math.inf) | st.just(math.nan), min_size=2, max_size=2),
+    least=st.floats(0, 1),
+)
+def test_no_verdict_is_ok_with_less_than_the_least_mass(logprobs: list[float], least: float) -> None:
+    front = PairwiseLogprob(kind="pairwise", verdict="logprob", choices=("A", "B"), min_mass=least)
+    client = LogprobClient(front, GivenLogprobs(lambda a, b: logprobs))
+    reply = client._read(ChoiceReply(logprobs, 1, 1, 0.1, text="The", text_logprob=-0.1))
+    assert reply.mass is None or 0.0 <= reply.mass <= 1.0
+    if reply.mass is None or reply.mass < least:
+        assert (reply.status, reply.value) == ("unparsed", None)
+    if reply.status != "unparsed":
+        assert reply.mass is not None
+        assert reply.mass >= least
 
 
 def test_a_failed_reply_is_an_error_with_its_reason_and_affects_no_other_comparison() -> None:

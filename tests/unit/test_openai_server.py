@@ -264,7 +264,32 @@ def test_choices_are_read_from_the_likeliest_tokens_and_a_missing_one_has_no_log
 
     reply = ask_choices(answer)
     assert reply.logprobs == [pytest.approx(math.log(math.exp(-0.5) + math.exp(-3.0))), -math.inf]
+    assert (reply.text, reply.text_logprob) == ("A", -0.5)
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.failure) == ("A", 50, 1, None)
+
+
+def test_a_model_that_begins_with_no_choice_is_unparsed_with_what_it_begins_with(tmp_path: Path) -> None:
+    """The sampled token need not be the likeliest, and a choice outside the likeliest tokens counts nothing."""
+
+    def answer(exchange: Exchange, number: int) -> None:
+        given = {"The": math.log(0.03), "<think>": math.log(0.9)}
+        exchange.say("The", tokens=(50, 1), logprobs=logprobs(given))
+
+    path = tmp_path / "j.yaml"
+    with endpoint(answer) as server:
+        backend = f"{{type: openai, model: m, base_url: {server.url}, api_key_env: null}}"
+        path.write_text(f"kind: llm\nprompt: finance-grounded\nbackend: {backend}\n", encoding="utf-8")
+        judge = build_judge(load_judge_file(str(path)), None)  # type: ignore[arg-type]
+        verdicts = asyncio.run(judge.verdicts(Question("q", "Q?"), ["x", "y"]))
+    assert {(v.status, v.mass, v.preference, v.text) for v in verdicts} == {
+        (
+            "unparsed",
+            0.0,
+            None,
+            "neither (A -inf, B -inf); the choices hold 0 of the probability, 0.1 is the least; "
+            "the likeliest beginning is '<think>' with 0.9",
+        )
+    }
 
 
 def test_an_endpoint_without_log_probabilities_is_a_failure_with_its_reason() -> None:

@@ -333,7 +333,8 @@ def test_a_rating_by_log_probabilities_is_the_mean_of_the_scale() -> None:
     assert front.choices == ("1", "2", "3")
     reading = front.of_logprobs([math.log(0.1), math.log(0.1), math.log(0.2)])
     assert reading.value == pytest.approx((0.1 + 0.2 + 0.6) / 0.4)
-    assert front.of_logprobs([-math.inf, -900.0, -math.inf]) == Reading("ok", 2.0)
+    assert front.of_logprobs([-math.inf, -0.5, -math.inf]) == Reading("ok", 2.0)
+    assert front.of_logprobs([-math.inf, -900.0, -math.inf]) == UNPARSED
 
 
 @pytest.mark.parametrize("logprobs", [[-math.inf] * 3, [math.nan, -1.0, -1.0], [-1.0, -1.0, math.nan]])

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from rlaif.cli import runs as commands
 from rlaif.cli.errors import at_the_edge
 from rlaif.errors import UserError
+from rlaif.judges.judge import Verdict
 from rlaif.reporting.collect import failure_groups, pair_statistics
 from rlaif.reporting.figure_text import duration, headline
 from rlaif.reporting.html import render_page, write_report
@@ -210,6 +211,18 @@ def test_order_agreement_and_position_bias_are_by_the_shown_order(tmp_path: Path
     (judge,), _ = run_verdicts(run.rounds())
     assert (judge.both_orders, judge.orders_agree, judge.agreement) == (2, 1, 0.5)
     assert (judge.decided, judge.shown_first) == (5, 4)
+
+
+def test_verdicts_from_before_their_mass_was_stored_are_read(tmp_path: Path) -> None:
+    run = RunDir(str(tmp_path / "run"))
+    before = ShardTable(run.round(0).path("verdicts"), VERDICTS.remove(VERDICTS.get_field_index("mass")))
+    row = {"prompt_id": "q", "first": 0, "second": 1, "status": "ok", "preference": 0.9, "text": "A", "judge": "j"}
+    before.append([{**row, "judge_sha": "s", "prompt_sha": "", "order": "ab"}])
+    table = ShardTable(run.round(0).path("verdicts"), VERDICTS)
+    table.append([{**row, "prompt_id": "r", "judge_sha": "s", "prompt_sha": "", "order": "ab", "mass": 0.75}])
+    assert [Verdict(**row).mass for _, rows in table.by_prompt() for row in rows] == [None, 0.75]
+    (judge,), _ = run_verdicts(run.rounds())
+    assert judge.by_status == {"ok": 2}
 
 
 def test_margins_and_lengths_are_those_of_the_pairs(small: SmallRun) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import json
 import math
 import multiprocessing
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,19 @@ def test_engines_without_a_name_for_their_weights_are_always_asked(cache: Respon
     for _ in range(2):
         asyncio.run(judge.verdicts(PROMPT, ["x", "y"]))
     assert len(backend.asked) == 4
+
+
+def test_a_choice_that_was_kept_before_its_beginning_was_is_read(cache: ResponseCache) -> None:
+    backend, spec = Counting(), load_judge_file("finance-grounded")
+    asyncio.run(build_judge(spec, backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
+    with closing(sqlite3.connect(cache.path)) as connection, connection:
+        for key, reply in connection.execute("SELECT key, reply FROM replies").fetchall():
+            kept = json.loads(reply)
+            del kept["text_logprob"]
+            connection.execute("UPDATE replies SET reply = ? WHERE key = ?", (json.dumps(kept), key))
+    verdicts = asyncio.run(build_judge(spec, backend, cache=cache).verdicts(PROMPT, ["x", "y"]))
+    assert len(backend.asked) == 2
+    assert [(verdict.status, verdict.mass) for verdict in verdicts] == [("ok", pytest.approx(math.exp(-0.25)))] * 2
 
 
 def test_keys_of_earlier_versions_still_work() -> None:

@@ -111,14 +111,20 @@ class VllmEngine:
         if len(set(tokens)) < len(tokens):
             failure = f"choices {request.choices} share a first token"
             return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=failure))
-        params = _params(max_tokens=1, temperature=0.0, allowed_token_ids=tokens, logprob_token_ids=tokens)
+        # Greedy over the whole vocabulary: vLLM returns the token that it sampled beside those that are asked for.
+        params = _params(max_tokens=1, temperature=0.0, logprob_token_ids=tokens)
 
         def finish(output: Any) -> ChoiceReply:
             self.prefill.add(len(prompt), output.num_cached_tokens)
-            step = output.outputs[0].logprobs[0]
-            logprobs = [float(step[token].logprob) for token in tokens]
-            best = request.choices[max(range(len(tokens)), key=logprobs.__getitem__)]
-            return ChoiceReply(logprobs, len(prompt), 1, time.monotonic() - started, text=best)
+            step, begun = output.outputs[0].logprobs[0], output.outputs[0].token_ids[0]
+            return ChoiceReply(
+                [float(step[token].logprob) for token in tokens],
+                len(prompt),
+                1,
+                time.monotonic() - started,
+                text=self._tokenizer.decode([begun]),
+                text_logprob=float(step[begun].logprob),
+            )
 
         return self._stepper.submit(StepRequest(prompt, params, None, finish))
 
