@@ -15,7 +15,7 @@ from rlaif.io.renamed import Renamed
 from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, read_object, schema_of, score_model
 from rlaif.prompts.pattern import captured_part, check_pattern
 from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, mass_of, preference_of
-from rlaif.prompts.verdict_text import Stands, read_choice, read_number
+from rlaif.prompts.verdict_text import Place, read_choice, read_number
 from rlaif.recipe.base import Section
 
 _RENAMED = {"labels": Renamed("choices"), "tie_label": Renamed("tie_choice"), "label": Renamed("pattern")}
@@ -116,8 +116,8 @@ class PairwiseLabel(_PairwiseText):
     """What is captured for the answer shown first and for the one shown second; case is ignored."""
     pattern: _Pattern = Field(min_length=1, serialization_alias="label")
     """Regular expression that finds the choice; its one group captures it."""
-    stands: Stands = "anywhere"
-    """Where the verdict stands: `anywhere` (the last sentence that names a choice), `end` (the last sentence), or
+    place: Place = "anywhere"
+    """Where the verdict is: `anywhere` (the last sentence that names a choice), `end` (the last sentence), or
     `line` (a line that holds nothing else)."""
 
     answer_schema: ClassVar[None] = None
@@ -132,7 +132,7 @@ class PairwiseLabel(_PairwiseText):
         return pattern
 
     def of_text(self, text: str) -> Reading:
-        return read_choice(text, re.compile(self.pattern), self.readings, self.stands)
+        return read_choice(text, re.compile(self.pattern), self.readings, self.place)
 
 
 class PairwiseJson(_PairwiseText):

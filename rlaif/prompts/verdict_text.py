@@ -15,12 +15,12 @@ from typing import Any, Literal
 from rlaif.chat import visible_answer
 from rlaif.prompts.reading import UNPARSED, Reading
 
-Stands = Literal["anywhere", "end", "line"]
+Place = Literal["anywhere", "end", "line"]
 """Where a text has its verdict: in the last sentence that names a choice, in the last sentence, or on its own line."""
 
 
 def read_choice(
-    text: str, pattern: re.Pattern[str], readings: Mapping[str, Reading], stands: Stands = "anywhere"
+    text: str, pattern: re.Pattern[str], readings: Mapping[str, Reading], place: Place = "anywhere"
 ) -> Reading:
     """Read the choice that a pattern's one group captures in a text's verdict; case and outer white space are ignored.
 
@@ -33,7 +33,7 @@ def read_choice(
         matches = list(pattern.finditer(form))
         if matches:
             marked = _MARK.search(pattern.pattern) is not None
-            choice = _chosen(form, matches, [*readings], stands, marked=marked)
+            choice = _chosen(form, matches, [*readings], place, marked=marked)
             return {name.casefold(): reading for name, reading in readings.items()}.get(choice.casefold(), UNPARSED)
     return UNPARSED
 
@@ -125,7 +125,7 @@ _TAKES_BACK = re.compile(
 _LONGEST_VERDICT_LINE = 60
 
 
-def _chosen(text: str, matches: list[re.Match[str]], choices: Sequence[str], stands: Stands, *, marked: bool) -> str:
+def _chosen(text: str, matches: list[re.Match[str]], choices: Sequence[str], place: Place, *, marked: bool) -> str:
     """Return what the last sentence with a match chooses; "" if it is no verdict."""
     last = matches[-1]
     start = max((end.end() for end in _SENTENCE_END.finditer(text, 0, last.start())), default=0)
@@ -136,9 +136,9 @@ def _chosen(text: str, matches: list[re.Match[str]], choices: Sequence[str], sta
     if len(named | _named_alike(text[start:stop], last, choices)) > 1:
         return ""
     after_it = text[stop:]
-    if _TAKES_BACK.search(after_it) or (stands == "end" and re.search(r"\w", after_it)):
+    if _TAKES_BACK.search(after_it) or (place == "end" and re.search(r"\w", after_it)):
         return ""
-    if stands == "line" and ("\n" in text[start : last.start()].strip() or stop - start > _LONGEST_VERDICT_LINE):
+    if place == "line" and ("\n" in text[start : last.start()].strip() or stop - start > _LONGEST_VERDICT_LINE):
         return ""
     before, after = text[start : in_sentence[0].start()], text[last.end() : stop]
     if marked:

@@ -20,7 +20,7 @@ from rlaif.prompts.pattern import captured_part as captured
 from rlaif.prompts.quoting import quoted
 from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating
 from rlaif.prompts.template import load_template
-from rlaif.prompts.verdict_text import Stands, own_words, read_number
+from rlaif.prompts.verdict_text import Place, own_words, read_number
 from tests.conftest import SHARED
 
 BRACKETS = PairwiseLabel(
@@ -158,7 +158,7 @@ def test_the_usual_variants_of_the_verdict_line_are_read(text: str, reading: str
 
 
 @pytest.mark.parametrize(
-    ("stands", "text", "reading"),
+    ("place", "text", "reading"),
     [
         ("anywhere", "[[A]] is grounded. It cites the table.", FIRST),
         ("end", "[[A]] is grounded. It cites the table.", UNPARSED),
@@ -167,8 +167,8 @@ def test_the_usual_variants_of_the_verdict_line_are_read(text: str, reading: str
         ("line", "It cites the table.\nVerdict: [[A]]\nThanks.", FIRST),
     ],
 )
-def test_a_prompt_says_where_its_verdict_stands(stands: Stands, text: str, reading: Reading) -> None:
-    assert BRACKETS.model_copy(update={"stands": stands}).of_text(text) == reading
+def test_a_prompt_says_where_its_verdict_is(place: Place, text: str, reading: Reading) -> None:
+    assert BRACKETS.model_copy(update={"place": place}).of_text(text) == reading
 
 
 TAGS = st.sampled_from(["think", "thinking", "THINK", "reasoning", "thought", "reflection", "analysis"])
