@@ -43,19 +43,25 @@ def build_judge(
         UserError: a key of an endpoint or of a URL is not in the environment.
     """
     spending, opened = spending or Spending(), opened or AsyncExitStack()
+    if not isinstance(spec, PanelSpec):
+        return VisibleAnswers(_single_judge(spec, backends, spending, cache, opened=opened))
+    members = tuple(
+        build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members
+    )
+    return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+
+
+def _single_judge(
+    spec: JudgeSpec, backends: Backends, spending: Spending, cache: ResponseCache | None, *, opened: AsyncExitStack
+) -> Judge:
     match spec:
         case ReferenceSpec():
-            return VisibleAnswers(ReferenceJudge(spec))
+            return ReferenceJudge(spec)
         case RewardModelSpec():
-            return VisibleAnswers(RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device)))
+            return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
         case LlmSpec():
             client = model_client(spec, _backend(spec, backends, spending, cache, opened=opened))
-            return VisibleAnswers(PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client))
-        case PanelSpec():
-            members = tuple(
-                build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members
-            )
-            return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
+            return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
         case PythonSpec() | HttpSpec():
             asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
             opened.push_async_callback(asker.close)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.data.question import Question
-from rlaif.judges.build import build_judge
+from rlaif.judges.build import build_judge, open_judge
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
 from rlaif.judges.judge import Comparison, Decision, Verdict
 from rlaif.judges.judge_file import load_judge_file
@@ -125,6 +125,20 @@ def test_the_exact_check_of_a_panel_sees_the_visible_answer_too() -> None:
     judge = build_judge(load_judge_file("finance-panel:skip_when_both_below=0.5"), NoModel())
     verdicts = asyncio.run(judge.verdicts(QUESTION, [THINKING, UNCLOSED, "$9 million"]))
     assert [(verdict.first, verdict.score) for verdict in verdicts] == [(0, 1.0), (1, 0.0), (2, 0.0)]
+
+
+def test_a_judge_of_ones_own_code_sees_the_visible_answer_too(tmp_path: Path) -> None:
+    code = (
+        "def judge(question, candidates, gold_answer, context):\n    return [float(len(text)) for text in candidates]\n"
+    )
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    (tmp_path / "j.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
+
+    async def judged() -> list[Verdict]:
+        async with open_judge(load_judge_file(str(tmp_path / "j.yaml")), NoModel()) as judge:
+            return await judge.verdicts(QUESTION, [THINKING, UNCLOSED])
+
+    assert [verdict.score for verdict in asyncio.run(judged())] == [float(len("$7 million")), 0.0]
 
 
 def test_label_judges_what_is_visible_and_keeps_the_whole_text(tmp_path: Path) -> None:
