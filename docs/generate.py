@@ -139,7 +139,7 @@ def default_text(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         set_ = value.model_dump(include=value.model_fields_set)
         return f"`{{{', '.join(f'{key}: {item}' for key, item in set_.items())}}}`"
-    if value in ("", ()):
+    if value in ("", (), {}):
         return "empty"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
@@ -150,7 +150,7 @@ def _union(annotation: Any) -> tuple[Any, ...]:
     found = get_origin(annotation)
     if found is Annotated:
         return _union(get_args(annotation)[0])
-    if found is None or found in (list, tuple, Literal):
+    if found is None or found in (list, tuple, dict, Literal):
         return (annotation,)
     return tuple(kind for item in get_args(annotation) for kind in _union(item))
 
@@ -165,6 +165,8 @@ def _kind_text(kind: Any) -> str:
     if origin in (list, tuple):
         items = [_NAMES[item] for item in _union(arguments[0])]
         return f"list of {' or '.join(f'{item}s' for item in items)}"
+    if origin is dict:
+        return "mapping"
     return "section" if _is_section(kind) else _NAMES[kind]
 
 

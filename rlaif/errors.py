@@ -68,7 +68,11 @@ class Interrupted(RlaifError):
     """A person or the system asked the run to stop; committed work is kept."""
 
 
-class RenamedWarning(UserWarning):
+class Notice(UserWarning):
+    """Something that a person should know of work that goes on; the command line prints it as one line."""
+
+
+class RenamedWarning(Notice):
     """An input uses an old name, which is still accepted; the message names the new one."""
 
 

@@ -56,6 +56,10 @@ class Exchange(BaseHTTPRequestHandler):
             body["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
         self.send(200, json.dumps(body).encode())
 
+    def send_json(self, body: Any, status: int = 200) -> None:
+        """Answer with any JSON value."""
+        self.send(status, json.dumps(body).encode())
+
     def refuse(self, status: int, message: str, code: str | None = None, **headers: str) -> None:
         """Answer with an error."""
         self.send(status, json.dumps({"error": {"message": message, "code": code}}).encode(), **headers)

@@ -1,8 +1,8 @@
 """Turns the errors of a command into one line on standard error and an exit code.
 
 Exit codes: 0 success, 1 the work failed, 2 wrong use, 130 interrupted. Any other exception is a defect and keeps its
-traceback. An old name that an input uses is also one line on standard error. Invariant: errors never go to standard
-output, so `--json` prints JSON or nothing.
+traceback. A notice, such as of an old name that an input uses, is also one line on standard error. Invariant: errors
+never go to standard output, so `--json` prints JSON or nothing.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from rlaif.errors import Interrupted, RenamedWarning, RlaifError, WorkError, is_disk_full
+from rlaif.errors import Interrupted, Notice, RlaifError, WorkError, is_disk_full
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -22,7 +22,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 def at_the_edge() -> Iterator[None]:
     """End the errors of a block, or of the command that this decorates, as one line and an exit code."""
     try:
-        with _renamed_shown():
+        with _notices_shown():
             yield
     except (RlaifError, KeyboardInterrupt, OSError) as error:
         if isinstance(error, OSError) and not is_disk_full(error):
@@ -31,20 +31,20 @@ def at_the_edge() -> Iterator[None]:
 
 
 @contextmanager
-def _renamed_shown() -> Iterator[None]:
-    """Print each different `RenamedWarning` once while the block runs."""
+def _notices_shown() -> Iterator[None]:
+    """Print each different `Notice` once while the block runs."""
     shown: set[str] = set()
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def show_line(message: Warning | str, category: type[Warning], *rest: Any, **options: Any) -> None:
-            if not issubclass(category, RenamedWarning):
+            if not issubclass(category, Notice):
                 show(message, category, *rest, **options)
             elif str(message) not in shown:
                 shown.add(str(message))
                 typer.echo(f"rlaif: {message}", err=True)
 
-        warnings.simplefilter("always", RenamedWarning)
+        warnings.simplefilter("always", Notice)
         warnings.showwarning = show_line
         yield
 

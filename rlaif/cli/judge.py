@@ -1,6 +1,6 @@
 """`rlaif judge`: lists, shows, checks and tries judges, and measures them against people.
 
-Invariant: only `try`, `report` and `compare` ask a judge; the other commands only read files.
+Invariant: only `try`, `report`, `compare` and `check --ask` ask a judge; the other commands only read files.
 """
 
 import json
@@ -60,14 +60,22 @@ def show(name: _Name, json_: JudgeJson = False) -> None:
 
 def check(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
+    ask: Annotated[bool, typer.Option("--ask", help="Also ask each endpoint of the judge one small question.")] = False,
     json_: JudgeJson = False,
 ) -> None:
     """Check a judge file with all that it names, or a prompt file; every fault has its file and line."""
+    import asyncio
+
+    from rlaif.judges.build import ask_endpoints
     from rlaif.judges.check import check_judge
+    from rlaif.judges.judge_file import load_judge_file
 
     faults = check_judge(path)
     facts = [{"path": fault.path, "line": fault.line, "message": fault.message} for fault in faults]
     lines = [str(fault) for fault in faults] or [f"{path}: no fault found"]
+    if ask and not faults:
+        asked = asyncio.run(ask_endpoints(load_judge_file(path)))
+        lines += [f"{name}: answers" for name in asked] or [f"{path}: asks no endpoint"]
     typer.echo(json.dumps(facts) if json_ else "\n".join(lines))
     if faults:
         raise typer.Exit(WRONG_USE)

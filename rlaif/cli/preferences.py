@@ -58,13 +58,14 @@ def label(
     with working(stopped, stderr=True) as progress:
         made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)
     counts = made.counts
-    statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.by_status.items()))
     single = f" ({made.single:,} with a single answer)" if made.single else ""
     text = (
-        f"{made.answers:,} answers to {made.questions:,} questions{single}: {statuses or 'no comparisons'}\n"
+        f"{made.answers:,} answers to {made.questions:,} questions{single}: {counts.statuses or 'no comparisons'}\n"
         f"{counts.pairs:,} pairs on {counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
     )
-    typer.echo(json.dumps({**vars(made), "counts": vars(counts)}) if json_ else text)
+    typer.echo(
+        json.dumps({**vars(made), "counts": {**vars(counts), "error_share": counts.error_share}}) if json_ else text
+    )
 
 
 def train(

@@ -1,95 +1,55 @@
-"""Judges' models behind an endpoint that speaks OpenAI's protocol, and what they may cost.
+"""Judges' models behind an endpoint that speaks OpenAI's protocol.
 
 Invariant: every request gets exactly one reply, an answer or a failure of one line; at most `concurrency` requests are
-on their way or wait to be repeated; and the key, which is read only from the environment, appears in no reply, message
-or representation.
+on their way or wait to be repeated; and no key or header's value appears in a reply, message or representation.
 """
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+import warnings
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rlaif.errors import UserError, WorkError
+from rlaif.errors import Notice, WorkError
+from rlaif.inference.completions import Completion, Failure, without_text
+from rlaif.inference.credentials import read_credentials
+from rlaif.inference.endpoint_client import EndpointClient
+from rlaif.inference.limits import ErrorShare, Spending
+from rlaif.inference.refusals import NO_MONEY, Accepted, ProviderError, change_for, refuses_logprobs
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
-from rlaif.recipe.judge import OpenAIBackend, Prices
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
-    from openai.types.chat.chat_completion import Choice
+from rlaif.recipe.judge import OpenAIBackend
 
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)
 Cost = tuple[int, int, float]
 """Prompt tokens, completion tokens and seconds, as the fields of a reply follow each other."""
+Check = Callable[[Completion], Failure | None]
 
 _TOP_LOGPROBS = 20
 """The protocol's limit on a token's alternatives."""
-_LONGEST_REASON = 300
-_PAUSE = 0.5
-"""Seconds before a request with a malformed response is repeated."""
-_NO_MONEY = "insufficient_quota"
-
-
-@dataclass(slots=True)
-class Spending:
-    """Money spent on judges' verdicts.
-
-    Invariant: every answer is counted once, by the endpoint's own token counts and the judge file's prices, and no
-    request is sent once the limit is reached. Requests already on their way are still paid.
-
-    Attributes:
-        limit: at which to stop, or None.
-        spent: so far, including earlier starts of the same run.
-        name: of the setting with the limit, for the message.
-    """
-
-    limit: float | None = None
-    spent: float = 0.0
-    currency: str = "USD"
-    name: str = "judge.max_cost"
-
-    def check(self) -> None:
-        """Raise WorkError, with a message on how to go on, if the limit is reached."""
-        if self.limit is not None and self.spent >= self.limit:
-            raise WorkError(
-                f"{self.name}: {self.spent:.2f} {self.currency} spent on the judge, and {self.limit:g} is the limit; "
-                f"what is judged is kept. To go on, raise {self.name} and run the same command"
-            )
-
-    def add(self, prices: Prices | None, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one answer."""
-        if prices is not None:
-            self.spent += prices.cost(prompt_tokens, completion_tokens)
-
-
-def read_key(backend: OpenAIBackend) -> str | None:
-    """Return an endpoint's key from the environment; None for an endpoint that needs none."""
-    if backend.api_key_env is None:
-        return None
-    key = os.environ.get(backend.api_key_env, "").strip()
-    if not key:
-        raise UserError(
-            f"{backend.model} at {backend.base_url}: expected its key in the environment variable "
-            f"{backend.api_key_env}, which is not set (backend.api_key_env of the judge file; null sends no key)"
-        )
-    return key
+_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
+"""Seconds before a request is repeated of which the response, with status 200, is malformed or an error."""
+_ALWAYS = (404, 405, 410)
 
 
 class OpenAIServer:
-    """Serves a judge's model through an endpoint; see `ModelBackend`."""
+    """Serves a judge's model through an endpoint; see `ModelBackend`.
 
-    def __init__(self, backend: OpenAIBackend, spending: Spending) -> None:
-        self._backend, self._spending = backend, spending
-        self._key = read_key(backend)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: AsyncOpenAI | None = None
-        self._slots = asyncio.Semaphore(backend.concurrency)
+    Args:
+        backend: of the judge file.
+        spending: counts what the endpoint charges.
+        accepted: what is known of what the model takes, shared with other judges that ask it.
+    """
+
+    def __init__(self, backend: OpenAIBackend, spending: Spending, accepted: Accepted | None = None) -> None:
+        self._backend, self._spending, self._accepted = backend, spending, accepted or Accepted()
+        self._credentials = read_credentials(backend)
+        self._client = EndpointClient(backend, self._credentials, spending)
+        self._name = f"{backend.model} at {backend.base_url}"
+        self._errors = ErrorShare(backend.max_error_share, self._name)
 
     @property
     def identity(self) -> str:
@@ -107,30 +67,51 @@ class OpenAIServer:
         """
         return await _all(self._choose(request) for request in requests)
 
+    async def try_out(self, request: ChatRequest | ChoiceRequest, *, engines: bool) -> ChatReply | ChoiceReply:
+        """Answer one request before the others are sent.
+
+        Args:
+            request: a small one.
+            engines: whether engines would start after it, so that an error of the server ends the work as well.
+
+        Raises:
+            WorkError: the endpoint cannot answer requests of this kind.
+        """
+        if isinstance(request, ChatRequest):
+            answer, cost = await self._ask_text(request)
+        else:
+            answer, cost = await self._ask_choice(request)
+        if failure := answer.failure:
+            in_vain = failure.kind == "connection" or (failure.kind == "server" and engines)
+            if in_vain or (failure.kind == "answer" and isinstance(request, ChoiceRequest)):
+                raise WorkError(f"{self._name} cannot be asked: {failure.reason}")
+            warnings.warn(f"{self._name} failed on its first request: {failure.reason}", Notice, stacklevel=2)
+        return _chat_reply(answer, cost) if isinstance(request, ChatRequest) else _choice_reply(request, answer, cost)
+
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = self._loop = None
+        await self._client.close()
 
     async def _chat(self, request: ChatRequest) -> ChatReply:
+        return _chat_reply(*await self._ask_text(request))
+
+    async def _choose(self, request: ChoiceRequest) -> ChoiceReply:
+        return _choice_reply(request, *await self._ask_choice(request))
+
+    async def _ask_text(self, request: ChatRequest) -> tuple[Completion, Cost]:
         arguments: dict[str, Any] = {"messages": request.messages, self._backend.token_limit: request.max_tokens}
         if request.temperature is not None:
             arguments["temperature"] = request.temperature
         if request.temperature != 0:
             arguments["seed"] = request.seed
+        if self._backend.top_p is not None:
+            arguments["top_p"] = self._backend.top_p
         if request.schema is not None:
             schema = {"name": "verdict", "strict": True, "schema": json.loads(request.schema)}
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
-        choice, cost = await self._complete(arguments)
-        if isinstance(choice, str):
-            return ChatReply("", "", *cost, failure=choice)
-        if choice.finish_reason == "content_filter":
-            return ChatReply("", "", *cost, failure="the endpoint's content filter stopped the answer")
-        text = choice.message.content or getattr(choice.message, "refusal", None) or ""
-        return ChatReply(text, choice.finish_reason or "stop", *cost)
+        return await self._complete(arguments, lambda given: without_text(given, request.max_tokens))
 
-    async def _choose(self, request: ChoiceRequest) -> ChoiceReply:
+    async def _ask_choice(self, request: ChoiceRequest) -> tuple[Completion, Cost]:
         if request.prefix:
             raise ValueError("no endpoint supports a prefix of its model's answer")
         arguments = {
@@ -141,130 +122,122 @@ class OpenAIServer:
             # Some servers scale log-probabilities by the temperature; 1 leaves them as they are.
             "temperature": 1.0,
         }
-        choice, cost = await self._complete(arguments)
-        if isinstance(choice, str):
-            return ChoiceReply([], *cost, failure=choice)
-        steps = choice.logprobs.content if choice.logprobs else None
-        if not steps:
-            reason = f"{self._backend.model} gives no log-probabilities; choose a prompt with another verdict"
-            return ChoiceReply([], *cost, failure=reason)
-        given = {entry.token: entry.logprob for entry in steps[0].top_logprobs or []}
-        given.setdefault(steps[0].token, steps[0].logprob)
-        begun = max(given, key=given.__getitem__)
-        logprobs = [_logprob(text, given) for text in request.choices]
-        return ChoiceReply(logprobs, *cost, text=begun, text_logprob=given[begun])
+        return await self._complete(arguments, self._without_logprobs)
 
-    async def _complete(self, arguments: dict[str, Any]) -> "tuple[Choice | str, Cost]":
-        """Return the endpoint's answer, or why the last try failed.
+    def _without_logprobs(self, answer: Completion) -> Failure | None:
+        if answer.alternatives:
+            return None
+        given = f"{self._backend.model} gives no log-probabilities"
+        return Failure("answer", f"{given}; choose a prompt with another verdict, or a judge's reasoning form")
+
+    async def _complete(self, arguments: dict[str, Any], check: Check) -> tuple[Completion, Cost]:
+        """Return what a request came to, and what all its tries cost.
+
+        Args:
+            arguments: of the request.
+            check: returns why an answer cannot be used, or None.
+        """
+        if self._backend.reasoning_effort is not None:
+            arguments = {**arguments, "reasoning_effort": self._backend.reasoning_effort}
+        async with self._client.in_turn():
+            started = time.monotonic()
+            answer, tokens, tries = await self._tries(arguments)
+            answer = answer if answer.failure else replace(answer, failure=check(answer))
+            if answer.failure is not None:
+                reason = f"{answer.failure.reason} ({tries} tries)" if tries > 1 else answer.failure.reason
+                answer = replace(answer, failure=replace(answer.failure, reason=reason))
+            self._errors.count(answer.failure)
+            return answer, (*tokens, time.monotonic() - started)
+
+    async def _tries(self, arguments: dict[str, Any]) -> tuple[Completion, tuple[int, int], int]:
+        """Send a request until it is answered, and return the answer or failure, all tokens, and the number of tries.
 
         The client repeats what may pass: time-outs, dropped connections, 408, 409, 429 and 5xx, later each time and
-        never sooner than the server asks. It passes malformed responses on, which are repeated here.
+        never sooner than the server asks. Errors and malformed responses with status 200 are repeated here. A request
+        of which a parameter is refused is sent once more without it, which is no try.
         """
-        import openai
+        tries = prompt_tokens = completion_tokens = 0
+        sent: list[dict[str, Any]] = []
+        while True:
+            body = self._accepted.fitted(arguments)
+            sent.append(body)
+            got = await self._client.send(body, self._backend.retries - tries)
+            answer, tries = got.answer, tries + got.tries
+            if answer.error is not None:
+                if self._adapts(body, answer.error) and self._accepted.fitted(arguments) not in sent:
+                    tries -= got.tries
+                    continue
+                answer = replace(answer, failure=self._failure(answer.error, body, repeated=not got.arrived))
+            if answer.tokens is not None or answer.failure is None:
+                paid = self._paid(answer)
+                prompt_tokens, completion_tokens = prompt_tokens + paid[0], completion_tokens + paid[1]
+            broken = answer.failure is not None and answer.failure.kind == "server"
+            self._accepted.answered |= got.arrived and answer.error is None and not broken
+            if answer.failure is None or not answer.failure.may_pass or tries > self._backend.retries:
+                return answer, (prompt_tokens, completion_tokens), tries
+            sent.clear()
+            await asyncio.sleep(min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE))
 
-        client = self._connect()
-        headers: Any = None if self._key else {"Authorization": openai.Omit()}
-        reason, tries = "", 0
-        async with self._slots:
-            started = time.monotonic()
-            while tries <= self._backend.retries:
-                if tries:
-                    await asyncio.sleep(_PAUSE)
-                    client = client.with_options(max_retries=self._backend.retries - tries)
-                try:
-                    raw = await client.chat.completions.with_raw_response.create(
-                        model=self._backend.model, extra_headers=headers, **arguments
-                    )
-                except (openai.APIStatusError, openai.APIConnectionError, UnicodeEncodeError) as error:
-                    sent = getattr(error, "request", None)
-                    tries += 1 + int(sent.headers.get("x-stainless-retry-count", 0) if sent else 0)
-                    reason = self._reason(error)
-                    break
-                tries += 1 + raw.retries_taken
-                completion = _parsed(raw)
-                if not isinstance(completion, str):
-                    return completion.choices[0], (*self._paid(completion), time.monotonic() - started)
-                reason = self._line(completion)
-            reason = f"{reason} ({tries} tries)" if tries > 1 else reason
-            return reason, (0, 0, time.monotonic() - started)
+    def _adapts(self, body: Mapping[str, Any], error: ProviderError) -> bool:
+        """Learn what the model refuses of a request, with a notice; returns whether it may be sent otherwise."""
+        change = change_for(body, error)
+        if change is not None and self._accepted.learn(change):
+            words = self._credentials.line(error.words)
+            warnings.warn(f"{self._name} refuses {change.parameter}: {change.instead} ({words})", Notice, stacklevel=2)
+        return change is not None
 
-    def _reason(self, error: Exception) -> str:
-        """Return why a request failed, in one line; raises WorkError where no other request can succeed."""
-        import openai
+    def _failure(self, error: ProviderError, body: Mapping[str, Any], *, repeated: bool) -> Failure:
+        """Return a provider's error as a failure; raises WorkError where no other request can succeed.
 
-        if isinstance(error, openai.APITimeoutError):
-            return f"no answer in {self._backend.timeout:g} seconds"
-        if isinstance(error, UnicodeEncodeError):
-            return "the question holds half of a surrogate pair, which is no text that can be sent"
-        if not isinstance(error, openai.APIStatusError):
-            return self._line(f"no connection: {error.__cause__ or error}")
-        reason = self._line(f"HTTP {error.status_code}: {error.message}")
-        if error.status_code == 401:
-            refused = f"the key in {self._backend.api_key_env}" if self._key else "a request without a key"
-            raise WorkError(f"{self._backend.base_url} refuses {refused}: {reason}")
-        if error.code == _NO_MONEY:
-            raise WorkError(f"the account at {self._backend.base_url} is used up: {reason}")
-        return reason
+        Args:
+            error: the error.
+            body: the request.
+            repeated: whether the client has repeated what may pass.
+        """
+        where, reason = self._backend.base_url, self._credentials.line(error.line)
+        if error.status == 401:
+            refused = f"the key in {self._backend.api_key_env}" if self._credentials.key else "a request without a key"
+            raise WorkError(f"{where} refuses {refused}: {reason}")
+        if error.status == 402 or error.code == NO_MONEY:
+            raise WorkError(f"the account at {where} is used up: {reason}")
+        if error.about_content:
+            return Failure("content", reason)
+        if error.cut:
+            return Failure(
+                "answer", f"the answer was cut in its reasoning; raise max_tokens of the judge file: {reason}"
+            )
+        if "logprobs" in body and refuses_logprobs(body, error):
+            choose = "choose a prompt with another verdict, or a judge's reasoning form"
+            raise WorkError(f"{self._name} gives no log-probabilities; {choose}: {reason}")
+        if not error.may_pass and (error.status in _ALWAYS or not self._accepted.answered):
+            raise WorkError(f"{self._name} refuses every request: {reason}")
+        return Failure("server", reason, may_pass=error.may_pass and not repeated)
 
-    def _paid(self, completion: "ChatCompletion") -> tuple[int, int]:
+    def _paid(self, answer: Completion) -> tuple[int, int]:
         """Count the prompt and completion tokens of an answer, and return them."""
-        usage = completion.usage
-        if usage is None and self._spending.limit is not None:
+        if answer.tokens is None and self._spending.limit is not None:
             raise WorkError(
                 f"{self._backend.base_url} does not say how many tokens it charges for; {self._spending.name} "
                 "cannot be held"
             )
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        tokens = answer.tokens or (0, 0)
         self._spending.add(self._backend.prices, *tokens)
         return tokens
 
-    def _line(self, text: str) -> str:
-        """Return a text as one line of at most `_LONGEST_REASON` characters, without the key."""
-        if self._key:
-            text = text.replace(self._key, "***")
-        line = " ".join(text.split())
-        return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
-    def _connect(self) -> "AsyncOpenAI":
-        # Connections and semaphores belong to the event loop in which they were first used.
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-            self._client = AsyncOpenAI(
-                api_key=self._key or "none",
-                base_url=self._backend.base_url,
-                timeout=self._backend.timeout,
-                max_retries=self._backend.retries,
-                http_client=DefaultAsyncHttpxClient(
-                    event_hooks={"request": [self._check_spending], "response": [_do_not_retry_without_money]}
-                ),
-            )
-            self._slots, self._loop = asyncio.Semaphore(self._backend.concurrency), loop
-        return self._client
-
-    async def _check_spending(self, request: Any) -> None:
-        self._spending.check()
+def _chat_reply(answer: Completion, cost: Cost) -> ChatReply:
+    if answer.failure is not None:
+        return ChatReply("", "", *cost, failure=answer.failure.reason)
+    return ChatReply(answer.text, answer.finish_reason, *cost)
 
 
-def _parsed(raw: Any) -> "ChatCompletion | str":
-    """Return the completion of a response, or what is malformed in it."""
-    import openai
-    from openai.types.chat import ChatCompletion
-
-    try:
-        completion = raw.parse()
-    except (openai.APIError, ValueError) as error:
-        return f"malformed response: {error}"
-    if not isinstance(completion, ChatCompletion) or not completion.choices or completion.choices[0].message is None:
-        return "malformed response: not a chat completion"
-    return completion
-
-
-async def _do_not_retry_without_money(response: Any) -> None:
-    """Tell the client not to repeat a request to an account that is used up, which OpenAI reports as a rate limit."""
-    if response.status_code == 429 and _NO_MONEY.encode() in await response.aread():
-        response.headers["x-should-retry"] = "false"
+def _choice_reply(request: ChoiceRequest, answer: Completion, cost: Cost) -> ChoiceReply:
+    if answer.failure is not None:
+        return ChoiceReply([], *cost, failure=answer.failure.reason)
+    given = answer.alternatives
+    begun = max(given, key=given.__getitem__)
+    logprobs = [_logprob(text, given) for text in request.choices]
+    return ChoiceReply(logprobs, *cost, text=begun, text_logprob=given[begun])
 
 
 async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:

@@ -4,14 +4,14 @@ Invariant: exchanging the judges changes the sign of the difference and leaves M
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from rlaif.data.labels import Side
-from rlaif.judge_evals.judging import JudgedLabel, Outcome
+from rlaif.judge_evals.judging import Errors, JudgedLabel, Outcome
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import Estimate, estimates, ratio
 
@@ -38,6 +38,7 @@ class JudgeComparison:
         p_value: of McNemar's exact test on `only_first` and `only_second`.
         same_decision: labels on which both decide the same, ties included, of those that both decisions can be read on.
         flips: the labels of `only_first` and `only_second`.
+        errors: labels on which a request of the first, and of the second, failed; they count as wrong.
     """
 
     labels: int
@@ -51,6 +52,7 @@ class JudgeComparison:
     p_value: float
     same_decision: Estimate
     flips: tuple[Flip, ...]
+    errors: tuple[Errors, Errors]
 
 
 def compare(first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], seed: int = 0) -> JudgeComparison:
@@ -89,7 +91,13 @@ def compare(first: Sequence[JudgedLabel], second: Sequence[JudgedLabel], seed: i
         p_value=mcnemar_exact(right[True, False], right[False, True]),
         same_decision=same_decision,
         flips=tuple(flips),
+        errors=(_errors(a for a, _ in pairs), _errors(b for _, b in pairs)),
     )
+
+
+def _errors(judged: Iterable[JudgedLabel]) -> Errors:
+    failed = [item.outcome == "error" for item in judged]
+    return Errors.among(sum(failed), len(failed))
 
 
 def comparison_json(judges: tuple[Mapping[str, Any], Mapping[str, Any]], found: JudgeComparison) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rlaif.judge_evals.attacks import ATTACKS, measure_attacks
 from rlaif.judge_evals.comparison import JudgeComparison, compare
 from rlaif.judge_evals.judge_report import JudgeReport, measure
 from rlaif.judge_evals.judging import JudgedLabel, judge_label, judge_labels
+from rlaif.judges.endpoints import Trial, smallest
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.session import JudgeSession, shown_bytes
@@ -49,7 +50,7 @@ def measure_judge(
         added = _ATTACK_BYTES if attacks else 0
         async with (
             _session([spec], labels, serving, progress, added_bytes=added) as session,
-            session.open_judge(spec, free=False) as judge,
+            session.open_judge(spec, free=False, trial=_trial([spec], labels)) as judge,
         ):
             judged = await _judge_labels(judge, labels, progress)
             resistance = None
@@ -81,11 +82,13 @@ def compare_judges(
     """Ask two judges about the same labels and compare them; see `measure_judge`."""
 
     async def work() -> JudgeComparison:
-        judged = []
-        async with _session([first, second], labels, serving, progress) as session:
-            for spec in (first, second):
-                async with session.open_judge(spec, free=False) as judge:
-                    judged.append(await _judge_labels(judge, labels, progress))
+        trial = _trial([first, second], labels)
+        async with (
+            _session([first, second], labels, serving, progress) as session,
+            session.open_judge(first, free=False, trial=trial) as one,
+            session.open_judge(second, free=False, trial=trial) as other,
+        ):
+            judged = [await _judge_labels(judge, labels, progress) for judge in (one, other)]
         return compare(judged[0], judged[1], seed=seed)
 
     return asyncio.run(work())
@@ -109,6 +112,11 @@ def _session(
 ) -> AbstractAsyncContextManager[JudgeSession]:
     longest = max(shown_bytes(label.as_question, label.answers) for label in labels) + added_bytes
     return aclosing(JudgeSession(specs, serving, progress, longest=longest))
+
+
+def _trial(specs: Sequence[JudgeSpec], labels: Sequence[Label]) -> Trial:
+    engines = any(spec.models for spec in specs)
+    return smallest([(label.as_question, label.answers) for label in labels], engines=engines)
 
 
 async def _judge_labels(judge: Judge, labels: Sequence[Label], progress: Progress) -> list[JudgedLabel]:

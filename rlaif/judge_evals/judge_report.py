@@ -14,7 +14,7 @@ from typing import Any
 from rlaif.data.labels import Side
 from rlaif.judge_evals import metrics
 from rlaif.judge_evals.attacks import AttackMeasurement
-from rlaif.judge_evals.judging import JudgedLabel, MemberVerdicts, verdicts_by_member
+from rlaif.judge_evals.judging import Errors, JudgedLabel, MemberVerdicts, verdicts_by_member
 from rlaif.judge_evals.metrics import CalibrationBin, LengthBin
 from rlaif.recipe.judge import Prices
 from rlaif.stats.bootstrap import Estimate, Estimator, Figure, estimates
@@ -79,6 +79,11 @@ class Measurement:
     judges: tuple[MemberMeasurement, ...]
     confidence: float
     seed: int
+
+    @property
+    def errors(self) -> Errors:
+        """How many labels the figures rest on although a request for them failed."""
+        return Errors.among(sum(row["error"] for row in self.confusion.values()), self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,7 @@ def report_json(report: JudgeReport) -> dict[str, Any]:
         "models": dict(report.models),
         "rlaif": report.version,
         "written": report.written,
+        "errors": asdict(report.measurement.errors),
         **figures,
         "attacks": None if report.attacks is None else [asdict(attack) for attack in report.attacks],
         "worst": [_disagreement_json(item) for item in worst_disagreements(report.judged)],

@@ -7,7 +7,7 @@ Invariant: each label is returned once, in the file's order; a failed request be
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from rlaif.data.labels import Label, Side
 from rlaif.errors import RlaifError
@@ -24,6 +24,29 @@ Outcome = Status | Literal["silent"]
 """A decision's status, or `silent` if the judge does not apply, such as an exact check without a gold answer."""
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "tie", "unparsed", "error", "silent")
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """What a figure counts against a judge although a request for it failed."""
+
+    labels: int
+    of: int
+    share: float
+
+    @classmethod
+    def among(cls, labels: int, of: int) -> Self:
+        """Return so many labels of a number of them."""
+        return cls(labels, of, labels / of if of else 0.0)
+
+    @property
+    def note(self) -> str:
+        """A sentence for beside the figure; "" without an error."""
+        if not self.labels:
+            return ""
+        return (
+            f"On {self.labels:,} of {self.of:,} labels ({100 * self.share:.1f}%) a request failed; they count as wrong."
+        )
 
 
 @dataclass(frozen=True, slots=True)

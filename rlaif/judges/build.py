@@ -1,12 +1,14 @@
 """Makes judges from their specs, closes what they open, and limits what their endpoints may charge."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from rlaif.errors import UserError
-from rlaif.inference.openai_server import OpenAIServer, Spending, read_key
+from rlaif.inference.credentials import read_credentials
+from rlaif.inference.limits import Spending
 from rlaif.inference.requests import Backends, ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
+from rlaif.judges.endpoints import Endpoints, Trial
 from rlaif.judges.http_judge import HttpClient, HttpSpec
 from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec
@@ -24,76 +26,94 @@ from rlaif.recipe.judge import OpenAIBackend
 
 
 def build_judge(
-    spec: JudgeSpec,
-    backends: Backends,
-    *,
-    spending: Spending | None = None,
-    cache: ResponseCache | None = None,
-    opened: AsyncExitStack | None = None,
+    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
 ) -> Judge:
-    """Return the judge of a spec. It sees of each answer the visible part alone, and so does each member of a panel.
+    """Return the judge of a spec, whose connections stay open.
+
+    It sees of each answer the visible part alone, and so does each member of a panel.
 
     Args:
         backends: serves the models of our own engines.
         spending: counts what endpoints charge, and stops at the limit.
         cache: answers repeated requests; None sends every request.
-        opened: closes the judge's connections and processes; None keeps them open.
 
     Raises:
         UserError: a key of an endpoint or of a URL is not in the environment.
     """
-    spending, opened = spending or Spending(), opened or AsyncExitStack()
+    return _build(spec, backends, cache, Endpoints(spending or Spending(), cache))
+
+
+@asynccontextmanager
+async def open_judge(
+    spec: JudgeSpec,
+    backends: Backends,
+    *,
+    spending: Spending | None = None,
+    cache: ResponseCache | None = None,
+    trial: Trial | None = None,
+) -> AsyncIterator[Judge]:
+    """Open the judge of a spec for a block, and close its connections at the end; see `build_judge`.
+
+    Args:
+        trial: what each of its endpoints is asked first; None asks nothing.
+
+    Raises:
+        WorkError: an endpoint cannot answer.
+    """
+    endpoints = Endpoints(spending or Spending(), cache)
+    async with aclosing(endpoints):
+        judge = _build(spec, backends, cache, endpoints)
+        if trial is not None:
+            await endpoints.try_out(trial)
+        yield judge
+
+
+def _build(spec: JudgeSpec, backends: Backends, cache: ResponseCache | None, endpoints: Endpoints) -> Judge:
     if not isinstance(spec, PanelSpec):
-        return VisibleAnswers(_single_judge(spec, backends, spending, cache, opened=opened))
-    members = tuple(
-        build_judge(member, backends, spending=spending, cache=cache, opened=opened) for member in spec.members
-    )
+        return VisibleAnswers(_single_judge(spec, backends, cache, endpoints))
+    members = tuple(_build(member, backends, cache, endpoints) for member in spec.members)
     return FirstToDecide(spec, members) if spec.mode == "first-to-decide" else Vote(spec, members)
 
 
-def _single_judge(
-    spec: JudgeSpec, backends: Backends, spending: Spending, cache: ResponseCache | None, *, opened: AsyncExitStack
-) -> Judge:
+def _single_judge(spec: JudgeSpec, backends: Backends, cache: ResponseCache | None, endpoints: Endpoints) -> Judge:
     match spec:
         case ReferenceSpec():
             return ReferenceJudge(spec)
         case RewardModelSpec():
             return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
         case LlmSpec():
-            client = model_client(spec, _backend(spec, backends, spending, cache, opened=opened))
+            client = model_client(spec, _backend(spec, backends, cache, endpoints))
             return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
         case PythonSpec() | HttpSpec():
             asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
-            opened.push_async_callback(asker.close)
+            endpoints.close_also(asker.close)
             return OwnJudge(spec, asker, cache)
     raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
 
 
-@asynccontextmanager
-async def open_judge(
-    spec: JudgeSpec, backends: Backends, *, spending: Spending | None = None, cache: ResponseCache | None = None
-) -> AsyncIterator[Judge]:
-    """Open the judge of a spec for a block, and close its connections at the end; see `build_judge`."""
-    async with AsyncExitStack() as opened:
-        yield build_judge(spec, backends, spending=spending, cache=cache, opened=opened)
-
-
-def _backend(
-    spec: LlmSpec, backends: Backends, spending: Spending, cache: ResponseCache | None, *, opened: AsyncExitStack
-) -> ModelBackend:
+def _backend(spec: LlmSpec, backends: Backends, cache: ResponseCache | None, endpoints: Endpoints) -> ModelBackend:
     if isinstance(spec.backend, OpenAIBackend):
-        server = OpenAIServer(spec.backend, spending)
-        opened.push_async_callback(server.close)
-        if cache is None:
-            return server
-        cached = CachedBackend(server, cache, together=False)
-        opened.push_async_callback(cached.close)
-        return cached
+        return endpoints.open(spec, spec.backend)
     backend = backends.vllm(spec.model)
     if cache is None or not backend.identity:
         # Weights without a name may be others tomorrow.
         return backend
     return CachedBackend(backend, cache, together=True)
+
+
+async def ask_endpoints(spec: JudgeSpec) -> list[str]:
+    """Ask each endpoint of a judge one small question, and return their names.
+
+    Raises:
+        UserError: an endpoint's key is not in the environment.
+        WorkError: an endpoint cannot answer.
+    """
+    remote = remote_judges(spec)
+    async with aclosing(Endpoints(Spending(), None)) as endpoints:
+        for leaf, backend in remote:
+            endpoints.open(leaf, backend)
+        await endpoints.try_out(Trial(engines=True))
+    return list(dict.fromkeys(f"{backend.model} at {backend.base_url}" for _, backend in remote))
 
 
 def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:
@@ -108,7 +128,7 @@ def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:
 def check_environment(spec: JudgeSpec) -> None:
     """Raise UserError if a key that the judges send is not in the environment."""
     for _, backend in remote_judges(spec):
-        read_key(backend)
+        read_credentials(backend)
     for leaf in spec.leaves:
         if isinstance(leaf, HttpSpec):
             leaf.read_headers()

@@ -48,9 +48,12 @@ class LogprobClient:
 
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
         """Return the replies to each prompt, in order."""
-        choices, prefix = self.front_matter.choices, self.front_matter.prefix
-        replies = await self.backend.choices([ChoiceRequest(messages, choices, prefix) for messages in prompts])
+        replies = await self.backend.choices([self.request(messages) for messages in prompts])
         return [[self._read(reply)] for reply in replies]
+
+    def request(self, messages: Messages) -> ChoiceRequest:
+        """Return what is asked of the backend for a prompt."""
+        return ChoiceRequest(messages, self.front_matter.choices, self.front_matter.prefix)
 
     def _read(self, reply: ChoiceReply) -> ReadReply:
         cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
@@ -84,11 +87,12 @@ class TextClient:
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
         """Return the replies to each prompt, in order. Sample i of every prompt is drawn with seed `seed + i`."""
         samples = range(self.spec.samples)
-        replies = await self.backend.chats([self._request(messages, i) for messages in prompts for i in samples])
+        replies = await self.backend.chats([self.request(messages, i) for messages in prompts for i in samples])
         read = [self._read(reply) for reply in replies]
         return [read[start : start + len(samples)] for start in range(0, len(read), len(samples))]
 
-    def _request(self, messages: Messages, sample: int) -> ChatRequest:
+    def request(self, messages: Messages, sample: int = 0) -> ChatRequest:
+        """Return what is asked of the backend for a prompt, for one of its samples."""
         return ChatRequest(
             messages,
             self.spec.max_tokens,

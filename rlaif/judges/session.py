@@ -19,6 +19,7 @@ from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.build import limited_spending, open_judge
+from rlaif.judges.endpoints import Trial
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.spec import JudgeSpec
@@ -94,16 +95,21 @@ class JudgeSession:
         await self._opened.aclose()
 
     @asynccontextmanager
-    async def open_judge(self, spec: JudgeSpec, *, free: bool) -> AsyncIterator[Judge]:
-        """Open a judge that asks only what the response cache does not hold; for `free`, see `ResponseCache`.
+    async def open_judge(self, spec: JudgeSpec, *, free: bool, trial: Trial | None = None) -> AsyncIterator[Judge]:
+        """Open a judge that asks only what the response cache does not hold.
+
+        Args:
+            free: see `ResponseCache`.
+            trial: what each of its endpoints is asked first; None asks nothing.
 
         Raises:
             UserError: an endpoint's key is not in the environment, or a judge file lacks the prices that the cost limit
                 needs.
+            WorkError: an endpoint cannot answer.
         """
         spending = limited_spending(spec, self._serving.max_cost, name="--max-cost")
         with closing(ResponseCache(free=free)) as cache:
-            async with open_judge(spec, self, spending=spending, cache=cache) as judge:
+            async with open_judge(spec, self, spending=spending, cache=cache, trial=trial) as judge:
                 yield judge
 
     async def _start(self) -> None:

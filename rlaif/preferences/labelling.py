@@ -17,6 +17,7 @@ import pyarrow as pa
 from rlaif import __version__
 from rlaif.data.candidates import Candidates
 from rlaif.judge_evals.judging import map_bounded
+from rlaif.judges.endpoints import smallest
 from rlaif.judges.judge import Judge, Verdict
 from rlaif.judges.serving import Serving
 from rlaif.judges.session import JudgeSession, shown_bytes
@@ -103,9 +104,11 @@ async def _judge_candidates(
 ) -> tuple[Judge, list[list[Verdict]]]:
     statuses: Counter[str] = Counter()
     longest = max((shown_bytes(item.as_question, item.answers) for item in compared), default=0)
+    asked = [(item.as_question, item.answers) for item in compared]
+    trial = smallest(asked, engines=bool(spec.models)) if compared else None
     async with (
         aclosing(JudgeSession([spec], serving, progress, longest=longest)) as session,
-        session.open_judge(spec, free=True) as judge,
+        session.open_judge(spec, free=True, trial=trial) as judge,
     ):
         progress.stage(f"{judge.name}: judge answers", len(compared))
 

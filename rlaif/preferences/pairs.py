@@ -33,6 +33,19 @@ class PairCounts:
     by_status: Counter[str] = field(default_factory=Counter)
     by_judge: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def error_share(self) -> float:
+        """Share of the comparisons on which a request failed."""
+        return self.by_status["error"] / max(self.by_status.total(), 1)
+
+    @property
+    def statuses(self) -> str:
+        """The comparisons by status, in words."""
+        counts = [f"{count:,} {status}" for status, count in sorted(self.by_status.items())]
+        if self.by_status["error"]:
+            counts.append(f"errors on {100 * self.error_share:.1f}% of the comparisons, which make no pairs")
+        return ", ".join(counts)
+
 
 def pair_id(*parts: object) -> str:
     """Return the id of a pair: a hash of the parts that identify it, so that the same pair always has the same id."""

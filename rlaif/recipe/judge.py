@@ -1,19 +1,35 @@
 """Judges: what serves one, which one a run uses, what may be changed of its file, and how verdicts become pairs.
 
-Invariants: `identity` holds what decides who answers, and nothing about speed, retries or prices. Wherever a judge is
-named, NAME:KEY=VALUE,... and a former name read as the name of a file with overrides.
+Invariants: `identity` holds what decides the answers, and nothing about speed, retries or prices. No record holds the
+value of a header. Wherever a judge is named, NAME:KEY=VALUE,... and a former name read as the name of a file with
+overrides.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_serializer, field_validator, model_validator
 
 from rlaif.io.renamed import current_name
 from rlaif.recipe.base import Section
 
 OPENAI_URL = "https://api.openai.com/v1"
+NOT_STORED = "***"
+"""What a record shows of a header's value."""
+
+ENVIRONMENT_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A reference to an environment variable in a header's value."""
+
+_OF_THE_REQUEST = ("model", "messages", "stream", "n")
+_OF_THE_FILE = {
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), "max_tokens of the judge file"),
+    **dict.fromkeys(("temperature", "seed"), "the key of that name in the judge file"),
+    **dict.fromkeys(("top_p", "reasoning_effort"), "the key of that name in the backend"),
+}
+
+_HEADER_NAME, _HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[\x20-\x7e\t]+")
 
 
 class VllmBackend(Section):
@@ -63,7 +79,21 @@ class OpenAIBackend(Section):
     """Tries after the first, on 429, 5xx, time-outs, dropped connections and malformed responses; then the verdict is
     an error."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """The endpoint's name for the longest answer; OpenAI's reasoning models need the second."""
+    """The endpoint's name for the longest answer; where the model refuses it, the other one is sent."""
+    reasoning_effort: str | None = Field(default=None, min_length=1, max_length=32)
+    """Of a reasoning model, such as `none`, `low` or `high`; null leaves it to the endpoint. Log-probabilities often
+    need `none`."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Of a judge that answers with a text: only the likeliest tokens, up to this probability together, are drawn."""
+    extra_body: dict[str, JsonValue] = Field(default={})
+    """More keys of each request, such as `{chat_template_kwargs: {enable_thinking: false}}` for vLLM. They are stored
+    with a run."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """More headers of each request. `${NAME}` in a value is the environment variable NAME, the place for a secret.
+    Values are neither shown nor stored, and are no part of the judge's identity."""
+    max_error_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the last 100 requests that may fail, counted from 20 on; above it the work stops. A request that a
+    content filter or the length of its own text stops is not counted. 1 never stops."""
     prices: Prices | None = None
     """Prices; null leaves money out of every report."""
 
@@ -79,10 +109,42 @@ class OpenAIBackend(Section):
             )
         return url.rstrip("/")
 
+    @field_validator("extra_body")
+    @classmethod
+    def _has_no_key_of_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in body:
+            if name in _OF_THE_REQUEST:
+                raise ValueError(f"{name} is set with each request; remove it")
+            if name in _OF_THE_FILE:
+                raise ValueError(f"{name} has a key of its own; expected {_OF_THE_FILE[name]}")
+        return body
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _can_be_sent(cls, headers: object) -> object:
+        # All of them at once, so that no message quotes a value.
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no header's name; expected one such as X-Team")
+            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
+        return headers
+
+    @field_serializer("headers", when_used="json")
+    def _without_values(self, headers: dict[str, str]) -> dict[str, str]:
+        """Keep a value that names a variable, and no other."""
+        return {name: value if ENVIRONMENT_VARIABLE.search(value) else NOT_STORED for name, value in headers.items()}
+
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides who answers."""
-        return {"type": self.type, "model": self.model, "base_url": self.base_url}
+        """What decides who answers, and how it is asked wherever that is not the default."""
+        asked = {"reasoning_effort": self.reasoning_effort, "top_p": self.top_p, "extra_body": self.extra_body}
+        return {
+            "type": self.type,
+            "model": self.model,
+            "base_url": self.base_url,
+            **{key: value for key, value in asked.items() if value not in (None, {})},
+        }
 
 
 Backend = Annotated[VllmBackend | OpenAIBackend, Field(discriminator="type")]

@@ -230,5 +230,6 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "left": list(record.left),
         "pairs": pairs.pairs if pairs else None,
         "comparisons": pairs.by_status if pairs else {},
+        "error_share": pairs.error_share if pairs else None,
         "pairs_by_judge": pairs.by_judge if pairs else {},
     }

@@ -54,9 +54,12 @@ class PolicyEvaluation:
         answers = await self._answer(setup.heldout)
         predictions = await self._answer(setup.test) if setup.test else answers
         metrics = metrics_of(answers, recipe.evaluation.confidence, recipe.seed)
-        difference, gate = None, None
+        difference, gate, errors = None, None, 0
         if current is not None:
-            difference, metrics["win_rate"] = await self._compare(answers, self._initial)
+            difference, metrics["win_rate"], errors = await self._compare(answers, self._initial)
+            if errors:
+                share = f"{errors:,} of {len(answers):,} questions ({100 * errors / len(answers):.1f}%)"
+                self._progress.say(f"{title}: the judge failed on {share}, which count one half in the win rate")
             if recipe.evaluation.kl_questions:
                 metrics["kl"] = await self._kl()
             gate = await self._gate(answers, metrics, current)
@@ -68,6 +71,7 @@ class PolicyEvaluation:
             questions=len(answers),
             failed=sum(answer.failure is not None for answer in answers),
             metrics=metrics,
+            judge_errors=errors,
             difference=difference,
             gate=gate,
         ).write(join(folder, "evaluation.json"))
@@ -77,7 +81,7 @@ class PolicyEvaluation:
             self._pools.policy, questions, self._setup.render, max_tokens=self._max_tokens, progress=self._progress
         )
 
-    async def _compare(self, answers: list[HeldoutAnswer], folder: str) -> tuple[Estimate | None, Estimate]:
+    async def _compare(self, answers: list[HeldoutAnswer], folder: str) -> tuple[Estimate | None, Estimate, int]:
         """Compare answers with those of an earlier evaluation."""
         others = [HeldoutAnswer(**row) for row in read_table(join(folder, "answers.parquet")).to_pylist()]
         recipe = self._setup.recipe
@@ -112,5 +116,5 @@ class PolicyEvaluation:
             earlier = EvaluationRecord.read(join(current, "evaluation.json"))
             before = earlier.metrics["score"].value if earlier else None
             return compare_policies("score", before, metrics["score"].value, max_drop)
-        _, wins = await self._compare(answers, current)
+        _, wins, _ = await self._compare(answers, current)
         return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)

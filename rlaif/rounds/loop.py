@@ -101,10 +101,8 @@ class RoundLoop:
                     by_judge=counts.by_judge,
                 )
             )
-        statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.by_status.items()))
-        self._progress.say(
-            f"round {directory.number}: {counts.pairs} pairs on {counts.prompts} prompts ({statuses or 'no verdicts'})"
-        )
+        found = counts.statuses or "no verdicts"
+        self._progress.say(f"round {directory.number}: {counts.pairs} pairs on {counts.prompts} prompts ({found})")
 
     async def _train(self, directory: RoundDir, current: PolicyWeights) -> None:
         """Train the round's policy; with `rounds.staleness`, sample the next round meanwhile."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
-from rlaif.inference.openai_server import Spending
+from rlaif.inference.limits import Spending
 from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
+from rlaif.judges.endpoints import Trial
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
@@ -23,6 +24,7 @@ from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
+from rlaif.store.records.round_records import Stage
 from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS
@@ -101,7 +103,10 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
-        judge = await stack.enter_async_context(open_judge(setup.judge, pools, spending=spending, cache=cache))
+        trial = Trial(engines=True) if _judge_is_asked(run, setup) else None
+        judge = await stack.enter_async_context(
+            open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
+        )
         _write_questions(run, setup)
         if not pools.demand.takes_turns and not run.round(recipe.rounds.count - 1).done("train"):
             # Their imports take as long as the engines' start; then they wait for the first training.
@@ -111,6 +116,13 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         return RunOutcome(run.root, recipe.rounds.count, None)
     reason = f"round {stopped.number} did not pass the gate (rounds.gate.on_fail: stop)"
     return RunOutcome(run.root, stopped.number + 1, reason)
+
+
+def _judge_is_asked(run: RunDir, setup: Setup) -> bool:
+    """Whether what is left of a run asks the judge: about a round, or about held-out answers without gold answers."""
+    rounds = [run.round(number) for number in range(setup.recipe.rounds.count)]
+    judged: Stage = "promote" if any(question.gold_answer is None for question in setup.heldout) else "judge"
+    return not all(directory.done(judged) for directory in rounds)
 
 
 def _write_questions(run: RunDir, setup: Setup) -> None:

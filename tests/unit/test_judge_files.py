@@ -152,7 +152,8 @@ def test_a_panels_sha_depends_on_its_members_and_their_order(tmp_path: Path) -> 
     assert judge(tmp_path, PANEL + "judges: [reference, finance-grounded]\nskip_when_both_below: 0.5").sha != sha
 
 
-# The sha256 of each judge that runs may have recorded, by its name at that time.
+# The sha256 of each judge that runs may have recorded, by its name at that time. That of
+# finance-grounded-openai is new, as its model is: OpenAI serves gpt-4.1-mini until January 2027 only.
 RECORDED = {
     "constitution": "7df48e1a8c12a651722bcaf7ead4c384ea2fb184fada9534d6329ebad2eb6bd0",
     "constitution-reasoning": "dc5dcf3cdc9ab862bc3a6eb306d1bf6601a569960a9602333c5418729ee2f3d6",
@@ -160,7 +161,7 @@ RECORDED = {
     "finance-correctness-reasoning": "de24670ead822110b0125ba19969ac2bf0015727f69ade27c1d61d5077cf50e8",
     "finance-grounded": "42a1456a5c443ebf400b7ebbde8e1bdec6fc36cabb1beb44717fcc60fc44689d",
     "finance-grounded-32b": "b4c0d5f489b44694760095232c46cad42749327d383bd2cb26cb06f6cc6ad1e4",
-    "finance-grounded-openai": "1017be829c3a87acfa4f6c6395c843807f03758a34a2e74affb91fe490343d8f",
+    "finance-grounded-openai": "48d414a689b62d6fb5d29e5d18e852db5f697397a7728b7700e33fe1e22b40cb",
     "finance-grounded-reasoning": "8d47436d6d217419ab6b62625f28ffe8fe54000620eae83bccfa5e14f24a1186",
     "finance-panel": "2c73a3bcfcbd95c025e017c176a67a7abb9b9b3813683362821b2c10a438aba9",
     "finance-panel-32b": "29bec7b86ac114ecef67ea35e85094a954a379a94f9ef37be3542c080a9e5a59",
@@ -217,7 +218,7 @@ def test_a_recipe_replaces_the_model_the_backend_and_the_reasoning_of_a_panels_j
     named = judge(tmp_path, PANEL + "judges: [reference, 'finance-grounded:model=some/model,reasoning']")
     assert [leaf.sha for leaf in named.leaves] == [leaf.sha for leaf in panel.leaves]
     assert named.leaves[1].name == "finance-grounded:model=some/model,reasoning"
-    endpoint = JudgeOverrides(backend=OpenAIBackend(type="openai", model="gpt-4.1-mini"))
+    endpoint = JudgeOverrides(backend=OpenAIBackend(type="openai", model="gpt-6-luna", reasoning_effort="none"))
     assert load_judge_file("finance-grounded:model=m", endpoint).sha == load_judge_file("finance-grounded-openai").sha
     path = tmp_path / "own.yaml"
     path.write_text(OPENAI, encoding="utf-8")

@@ -18,7 +18,8 @@ import pytest
 
 from rlaif.data.question import Question
 from rlaif.errors import UserError, WorkError
-from rlaif.inference.openai_server import OpenAIServer, Spending
+from rlaif.inference.limits import Spending
+from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.judges.build import build_judge, limited_spending, open_judge
@@ -155,10 +156,16 @@ def test_after_the_last_try_the_reply_says_why() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
-def test_permanent_errors_are_not_retried(status: int) -> None:
-    reply, server = ask(lambda exchange, number: exchange.refuse(status, "no such model"))
-    assert len(server.requests) == 1
-    assert "no such model" in (reply.failure or "")
+def test_permanent_errors_end_the_work_and_are_not_retried(status: int) -> None:
+    numbers = []
+
+    def answer(exchange: Exchange, number: int) -> None:
+        numbers.append(number)
+        exchange.refuse(status, "no such model")
+
+    with pytest.raises(WorkError, match=f"m at .* refuses every request: HTTP {status}: no such model"):
+        ask(answer)
+    assert numbers == [1]
 
 
 def test_a_question_that_is_not_valid_text_is_not_sent() -> None:
@@ -323,13 +330,13 @@ def test_a_refused_key_and_an_empty_account_stop_the_work() -> None:
 def test_the_key_is_in_no_reply_message_log_or_representation(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     said = [f"key {KEY}", f"{KEY}"]
-    for status in (400, 500):
-        reply, server = ask(lambda exchange, number, status=status: exchange.refuse(status, said[0]), retries=1)  # type: ignore[misc]
-        assert "key ***" in (reply.failure or "")
-        assert KEY not in repr(reply)
-    with pytest.raises(WorkError) as error:
-        ask(lambda exchange, number: exchange.refuse(401, said[1]))
-    assert KEY not in str(error.value)
+    reply, server = ask(lambda exchange, number: exchange.refuse(500, said[0]), retries=1)
+    assert "key ***" in (reply.failure or "")
+    assert KEY not in repr(reply)
+    for status in (400, 401):
+        with pytest.raises(WorkError) as error:
+            ask(lambda exchange, number, status=status: exchange.refuse(status, said[1]))  # type: ignore[misc]
+        assert KEY not in str(error.value)
     ask(lambda exchange, number: exchange.say("[[A]]"))
     client = OpenAIServer(backend(server), Spending())
     assert KEY not in repr(client) + client.identity + repr(backend(server))

@@ -76,6 +76,8 @@ def headline(name: str, found: Measurement) -> list[str]:
     if found.preferred != found.labels:
         of = f"the {found.preferred:,} of {found.labels:,} labels on which people prefer one answer"
     lines = [f"{name} decides for people's choice on {_share(accuracy)} of {of}."]
+    if note := found.errors.note:
+        lines.append(note)
     half = found.figures["ties_half"]
     if not _excludes(half, 0.5):
         lines.append(f"With a tie counted as one half it is {_share(half)}, which does not differ from chance.")

@@ -109,6 +109,7 @@ def comparison_view(names: tuple[str, str], found: JudgeComparison) -> Renderabl
         f"{found.only_second:,} · neither {found.neither:,}",
         f"McNemar's exact test: p = {found.p_value:.3g}. They decide the same on "
         f"{format_value(found.same_decision.value, 'share')} of {found.same_decision.n:,} labels.",
+        *(f"{name}: {errors.note}" for name, errors in zip(names, found.errors, strict=True) if errors.note),
     ]
     return Group(table, *map(plain, lines), *_flips(names, found))
 

@@ -55,6 +55,11 @@ class PairsStage(StageRecord):
     by_judge: dict[str, int]
     """Pairs by the judge that decided."""
 
+    @property
+    def error_share(self) -> float:
+        """Share of the comparisons on which a request of the judge failed."""
+        return self.by_status.get("error", 0) / max(sum(self.by_status.values()), 1)
+
 
 class TrainStage(StageRecord):
     stage = "train"
@@ -177,6 +182,8 @@ class EvaluationRecord(Record):
     """Questions without an answer; they count as wrong."""
     metrics: dict[str, Mean]
     """Means by name: score, exact, f1, win_rate, length (tokens), kl (nats per answer)."""
+    judge_errors: int = 0
+    """Questions on which the judge failed; each counts one half in `win_rate`."""
     difference: Mean | None
     """The score minus the initial policy's, question by question; None for the initial policy and without scores."""
     gate: GateResult | None
