@@ -4,11 +4,16 @@ import re
 
 Messages = list[dict[str, str]]
 
-_NAMES = r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad)"
-# Other names in square brackets are an answer's own: "because of [reason]".
-_OPEN = rf"[<◁]\s*?{_NAMES}\b[^>▷\n]{{0,80}}[>▷]|\[think\]"
-_CLOSE = rf"[<◁]\s*/\s*?{_NAMES}\s*[>▷]|\[/think\]"
+_NAMES = (
+    r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad|cot"
+    r"|chain_of_thought)(?:_\w{1,20})?"
+)
+# "<think>", "< thinking mode='deep'>", "◁think▷" of Kimi, "[THINK]" of Mistral, "<|begin_of_thought|>" of Sky-T1. Other
+# names in square brackets are an answer's own: "because of [reason]".
+_OPEN = rf"[<◁]\s*?{_NAMES}\b[^>▷\n]{{0,80}}[>▷]|\[think\]|<\|begin_of_{_NAMES}\|>"
+_CLOSE = rf"[<◁]\s*/\s*?{_NAMES}\s*[>▷]|\[/think\]|<\|end_of_{_NAMES}\|>"
 _TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
+_SOLUTION = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 # The channels of gpt-oss: what is after the last "final" is the answer.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>")
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b")
@@ -43,4 +48,4 @@ def visible_answer(reply: str) -> str | None:
     if depth:
         return None
     kept.append(reply[position:])
-    return "".join(kept).strip() if len(kept) > 1 or position else reply
+    return _SOLUTION.sub("", "".join(kept)).strip() if position else reply

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.data.gold_answer import gold_answer_in
 from rlaif.data.question import Question
 from rlaif.errors import shown
 from rlaif.io.renamed import Renamed
@@ -38,14 +39,15 @@ def read_candidates(path: str) -> list[Candidates]:
 
     Args:
         path: JSONL, CSV or Parquet. A row has `question`, either `answers` (a list of texts) or `answer` (one text),
-            and optionally `id`, `context` and `gold_answer`. Rows with the same question and context are merged into
+            and optionally `id`, `context` and `gold_answer` (a text, a number, or a list of several of which each is
+            right). Rows with the same question and context are merged into
             one question with the id of the first row. A question without an id gets its number as its id. Other columns
             are ignored.
     """
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, _SAMPLED_COLUMNS, _RENAMED):
         text, context = row.text("question"), row.optional("context") or ""
-        gold_answer = row.optional("gold_answer")
+        gold_answer = gold_answer_in(row, "gold_answer")
         question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer)
         first, merged, answers = groups.setdefault((text, context), (row, question, []))
         if gold_answer != merged.gold_answer:

@@ -8,8 +8,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from rlaif.data.gold_answer import gold_answer_in
 from rlaif.data.labels import Label
 from rlaif.data.question import Question
 from rlaif.data.seeded_random import SeededRandom
@@ -173,7 +174,7 @@ def _marked_questions(
         if name not in marked:
             if details and name not in details:
                 raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
-            marked[name] = _Marked(_question(name, question, row.values, details.get(name)))
+            marked[name] = _Marked(_question(name, question, row, details.get(name)))
         elif marked[name].about.question != question:
             raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
         answers = marked[name].right if _MARKS[mark] else marked[name].wrong
@@ -181,19 +182,19 @@ def _marked_questions(
     return list(marked.values()), marks
 
 
-def _question(name: str, question: str, values: Mapping[str, Any], details: Mapping[str, Any] | None) -> Question:
-    context, gold_answer = values.get("context"), values.get("gold_answer")
+def _question(name: str, question: str, row: Row, details: Row | None) -> Question:
+    context, gold_answer = row.values.get("context"), gold_answer_in(row, "gold_answer")
     if details is not None:
-        context, gold_answer = details.get("context"), details.get("gold_answer") or gold_answer
-    return Question(name, question, context or "", None if gold_answer in (None, "") else str(gold_answer))
+        context, gold_answer = details.values.get("context"), gold_answer_in(details, "gold_answer") or gold_answer
+    return Question(name, question, context or "", gold_answer)
 
 
-def _details(path: str) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
+def _details(path: str) -> dict[str, Row]:
+    found: dict[str, Row] = {}
     for row in read_file(path, ("id", "context", "gold_answer"), {"answer": Renamed("gold_answer")}):
         name = row.text("id")
         row.optional("context")
-        found[name] = row.values
+        found[name] = row
     return found
 
 

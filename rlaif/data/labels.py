@@ -9,8 +9,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
 from rlaif.io.renamed import Renamed
@@ -48,8 +49,8 @@ class Label(BaseModel):
     question: _Filled
     context: _Text = ""
     """Text that the answers should follow from, or ""."""
-    gold_answer: _Text | None = None
-    """The right answer, if known."""
+    gold_answer: Annotated[GoldAnswer | None, BeforeValidator(read_gold_answer)] = None
+    """The right answer, if known, or a list of several of which each is right. A number is read as text."""
     answer_a: _Text
     """The first answer. It may be empty, because a model can return an empty text."""
     answer_b: _Text

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rlaif.data.gold_answer import GoldAnswer
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -10,13 +12,14 @@ class Question:
     Attributes:
         id: unique within a set of questions.
         context: text that the answer must follow from, or "".
-        gold_answer, doc_link: None if unknown.
+        gold_answer: None if unknown; several texts if each of them is right.
+        doc_link: None if unknown.
         evidence: row or sentence of the context that supports the gold answer, if known.
     """
 
     id: str
     question: str
     context: str = ""
-    gold_answer: str | None = None
+    gold_answer: GoldAnswer | None = None
     doc_link: str | None = None
     evidence: str | None = None

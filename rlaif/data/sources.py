@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.data.demo.questions import demo_questions
+from rlaif.data.gold_answer import GoldAnswer, gold_answer_in
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.renamed import Renamed
@@ -25,7 +26,7 @@ def load_questions(source: QuestionSource) -> list[Question]:
     """Read the questions of a source, in order.
 
     A question without an id gets one derived from its content. A context may be a list of texts or of objects with a
-    `text`; blank lines join its parts. A gold answer may be a number.
+    `text`; blank lines join its parts. A gold answer may be a number, or a list of several of which each is right.
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
@@ -80,8 +81,8 @@ def _questions(name: str, rows: Iterable[Row], columns: Columns) -> Iterator[tup
             raise row.error("", "empty question")
         context = reader.context(row)
         id_ = reader.text(row, "id") or _content_id(text, context, id_counts)
-        gold_answer, doc_link = reader.text(row, "gold_answer"), reader.text(row, "doc_link")
-        yield row, Question(id_, text, context, gold_answer or None, doc_link or None)
+        doc_link = reader.text(row, "doc_link")
+        yield row, Question(id_, text, context, reader.gold_answer(row), doc_link or None)
     reader.check_mapped(name)
 
 
@@ -124,6 +125,11 @@ class _RowReader:
                 raise row.error(self._columns["context"], expected=expected, found=f"a list with {_kind(part)}")
             parts.append(text.strip())
         return row.checked(self._columns["context"], "\n\n".join(part for part in parts if part))
+
+    def gold_answer(self, row: Row) -> GoldAnswer | None:
+        """Return the gold answer, or None if it is missing or null."""
+        self._value(row, "gold_answer")
+        return gold_answer_in(row, self._columns["gold_answer"])
 
     def check_mapped(self, name: str) -> None:
         """Raise UserError if the recipe sets a column that no row of the source has."""

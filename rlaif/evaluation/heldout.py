@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlaif.chat import Messages
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
-from rlaif.grading.match import score_answer
+from rlaif.grading.score import score_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.judge import Judge
@@ -25,9 +26,10 @@ class HeldoutAnswer:
     """A policy's greedy answer to one question; a row of `answers.parquet`.
 
     Attributes:
-        reference: the question's gold answer, or None.
-        answer: "" where there is none.
-        score: 1 or 0 for a figure, token F1 for a text; None without a gold answer.
+        reference: the question's gold answer, several in one text, or None.
+    answer: "" where there is none.
+    score: 1 if the answer is right, 0 if it is wrong, token F1 where that cannot be told; None without a gold
+        answer. Of several gold answers the best counts, here and below.
         exact: whether it is the gold answer's figure, or its text up to case, articles and punctuation.
         f1: token F1 against the gold answer.
         tokens: length of the answer.
@@ -60,16 +62,17 @@ async def answer_questions(
         request = SampleRequest(question.id, render(question), temperature=0.0, max_tokens=max_tokens)
         reply, _ = await pool.sample(request)
         text, tokens = (reply.candidates[0].text, reply.candidates[0].token_ids) if reply.candidates else ("", [])
-        match = score_answer(text, question.gold_answer) if question.gold_answer is not None else None
+        gold = question.gold_answer
+        match = score_answer(text, gold, question=question.question) if gold is not None else None
         progress.advance(1)
         return HeldoutAnswer(
             id=question.id,
             question=question.question,
             context=question.context,
-            reference=question.gold_answer,
+            reference=None if gold is None else shown_gold_answer(gold),
             answer=text,
             score=match.score if match else None,
-            exact=match.score == 1.0 if match else None,
+            exact=match.exact or (match.numeric and match.outcome == "right") if match else None,
             f1=match.f1 if match else None,
             tokens=len(tokens),
             failure=reply.failure,

@@ -38,7 +38,7 @@ FIGURES: Mapping[str, FigureDefinition] = {
         unparsed=("unparsed", "share", "Labels with a verdict that could not be read."),
         error=("errors", "share", "Labels on which a request failed after all retries."),
         silent=("silent", "share",
-            "Labels to which the judge does not apply, such as `reference` without a gold answer."),
+            "Labels that the judge leaves to another: `reference` cannot tell, or has no gold answer."),
     ),
     **_part(
         "position",
@@ -76,6 +76,7 @@ FIGURES: Mapping[str, FigureDefinition] = {
         verdict_tie=("tie", "share", "Verdicts that prefer neither answer."),
         verdict_unparsed=("unparsed", "share", "Verdicts whose text could not be read."),
         verdict_error=("error", "share", "Verdicts that failed after all retries."),
+        verdict_silent=("silent", "share", "Verdicts of a judge that has read the answer and cannot tell."),
         low_mass=("mass below the limit", "share", "Verdicts whose choices together hold less of the first token's "
             "probability than the prompt's `min_mass`, of those read from log-probabilities."),
         mass_p5=("mass, 5% quantile", "share", "In one verdict of twenty the choices together hold less than this."),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
 from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
@@ -104,7 +105,7 @@ def check_stored(judge: Judge, labels: Sequence[Label], directory: RoundDir, min
 
 def stored_id(label: Label) -> str:
     """Return a label's id with a hash of all that the judge is shown, so that a changed label counts as new."""
-    shown = (label.question, label.context, label.gold_answer or "", *label.answers)
+    shown = (label.question, label.context, shown_gold_answer(label.gold_answer), *label.answers)
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"
 
 

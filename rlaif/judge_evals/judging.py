@@ -7,7 +7,7 @@ Invariant: each label is returned once, in the file's order; a failed request be
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 from rlaif.data.labels import Label, Side
 from rlaif.errors import RlaifError
@@ -20,8 +20,8 @@ R = TypeVar("R")
 IN_FLIGHT = 64
 """Questions that are asked at once; a backend may bound its own requests further."""
 
-Outcome = Status | Literal["silent"]
-"""A decision's status, or `silent` if the judge does not apply, such as an exact check without a gold answer."""
+Outcome = Status
+"""A decision's status, or `silent` without one: an exact check cannot tell, or has no gold answer."""
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "tie", "unparsed", "error", "silent")
 

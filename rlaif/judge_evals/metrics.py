@@ -135,7 +135,7 @@ def verdict_figures(members: Sequence[MemberVerdicts], prices: Prices | None = N
     every = [len(item.verdicts) for item in members]
     figures = {
         f"verdict_{status}": ratio([sum(v.status == status for v in item.verdicts) for item in members], every)
-        for status in ("tie", "unparsed", "error")
+        for status in OUTCOMES[1:]
     }
     read = [[v for v in item.verdicts if v.mass is not None] for item in members]
     low = [sum(verdict.status == "unparsed" for verdict in verdicts) for verdicts in read]

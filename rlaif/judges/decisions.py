@@ -12,7 +12,7 @@ from rlaif.judges.judge import Comparison, Decision, Judge, Order, Status, Verdi
 from rlaif.prompts.reading import preference_of
 
 # A comparison takes the worst status of its verdicts; the worst comes first.
-_NOT_OK: tuple[Status, ...] = ("error", "unparsed", "tie")
+_NOT_OK: tuple[Status, ...] = ("error", "unparsed", "silent", "tie")
 
 
 def all_comparisons(count: int) -> list[Comparison]:
@@ -123,6 +123,35 @@ def _by_scores(first: Sequence[Verdict], second: Sequence[Verdict], log_odds: bo
         status, preference, margin = ("tie", None, None) if preference == 0.5 else ("ok", preference, abs(a - b))
     one, other = first[0], second[0]
     return Decision(one.prompt_id, one.first, other.first, status, preference, margin, a, b, one.judge, one.judge_sha)
+
+
+def decide_by_checks(verdicts: Iterable[Verdict], *, tie_below: float, silent_rating: float) -> list[Decision]:
+    """Decide comparisons of answers that an exact check rated one by one: 0 is wrong, above `silent_rating` right.
+
+    Args:
+        verdicts: of one judge on one question, each `ok` or `silent`.
+        tie_below: two ratings that differ by less tie.
+        silent_rating: what a silent verdict counts as beside a right answer.
+
+    Returns:
+        The higher rating wins, with the difference as the margin; a right answer wins over one on which the judge is
+        silent. Two silent verdicts, or one and a wrong answer, give no decision.
+    """
+    rated = sorted((verdict for verdict in verdicts if verdict.second is None), key=lambda verdict: verdict.first)
+    found = (_by_checks(*pair, tie_below, silent_rating) for pair in combinations(rated, 2))
+    return [decision for decision in found if decision is not None]
+
+
+def _by_checks(one: Verdict, other: Verdict, tie_below: float, silent_rating: float) -> Decision | None:
+    a, b = (silent_rating if verdict.score is None else verdict.score for verdict in (one, other))
+    if (one.score is None or other.score is None) and max(a, b) <= silent_rating:
+        return None
+    status: Status = "tie" if a == b or abs(a - b) < tie_below else "ok"
+    preference, margin = (float(a > b), abs(a - b)) if status == "ok" else (None, None)
+    scores = (one.score, other.score)
+    return Decision(
+        one.prompt_id, one.first, other.first, status, preference, margin, *scores, one.judge, one.judge_sha
+    )
 
 
 def _score_of(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:

@@ -2,7 +2,8 @@
 
 Invariant: asking and deciding are apart. `verdicts` asks and costs; `decide` is a pure function of the verdicts, so
 stored verdicts can be decided again at any time with the same result. Only an `ok` verdict has a preference or a score:
-a tie, an unreadable answer and an error are statuses of their own, so that none can be mistaken for a low number.
+a tie, an unreadable answer, an error and silence are statuses of their own, so that none can be mistaken for a low
+number.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from rlaif.judges.spec import JudgeSpec
 
 Comparison = tuple[int, int]
 """Indices of two candidates of a question, the smaller one first."""
-Status = Literal["ok", "tie", "unparsed", "error"]
+Status = Literal["ok", "tie", "unparsed", "error", "silent"]
 Order = Literal["ab", "ba", "single"]
 
 
@@ -26,11 +27,12 @@ class Verdict:
 
     Attributes:
         first, second: indices of the candidates; `second` is None for the rating of one.
-        status: `ok` has a preference (two candidates) or a score (one); the others have neither.
+        status: `ok` has a preference (two candidates) or a score (one); the others have neither. `silent`: the judge
+            has read the candidate and cannot tell.
         preference: P(first is better than second) in [0, 1], whatever the order in which they were shown.
         score: the rating of `first` on the judge's scale.
-        text: the judge's answer word for word; for an error, what went wrong. The principle of the comparison, if it
-            has one, comes before it on its own line.
+        text: the judge's answer word for word; for an error, what went wrong; for silence, its reason. The principle of
+            the comparison, if it has one, comes before it on its own line.
         judge, judge_sha: of a panel, those of the member; see `Judge`.
         prompt_sha: sha256 of the judge's template, "" for a judge without one.
         order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one candidate.
@@ -71,7 +73,7 @@ class Decision:
     """The outcome of all verdicts on a comparison.
 
     Attributes:
-        status: as of a verdict; only an `ok` decision may become a preference pair.
+        status: as of a verdict, but never `silent`; only an `ok` decision may become a preference pair.
         preference: P(first is better), in [0, 1], for `ok` alone; never exactly 0.5.
         margin: |2 * preference - 1| in (0, 1] for judges that compare, or the difference of two scores.
         score_first, score_second: ratings of the two, where the judge rates.
@@ -126,7 +128,7 @@ class Judge(Protocol):
             verdicts: any; those on other questions and of other judges (`judge_sha`) are ignored.
 
         Returns:
-            One decision for each comparison that the judge has a verdict on, sorted by candidates.
+            One decision for each comparison that the judge has a verdict on, unless it is silent; sorted by candidates.
         """
         ...
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, StringConstraints
 
 from rlaif.chat import Messages
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
@@ -166,7 +167,7 @@ class LlmSpec(JudgeSpec):
         return self._template.render(
             question=question.question,
             context=question.context,
-            reference=question.gold_answer or "",
+            reference=shown_gold_answer(question.gold_answer),
             rubric=self.rubric,
             **shown,
         )

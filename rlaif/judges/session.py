@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import UserError, first_line
 from rlaif.inference.pools import Pools
@@ -40,7 +41,7 @@ def shown_bytes(question: Question, answers: Sequence[str]) -> int:
     A token is at least a byte, so as many tokens always hold them.
     """
     longest = sorted(answers, key=lambda answer: len(answer.encode()), reverse=True)[:2]
-    texts = [question.question, question.context, question.gold_answer or "", *longest]
+    texts = [question.question, question.context, shown_gold_answer(question.gold_answer), *longest]
     return sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
 
 

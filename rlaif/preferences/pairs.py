@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from rlaif.chat import Messages
@@ -23,7 +24,7 @@ class PairCounts:
     Attributes:
         prompts: questions with at least one pair.
         below_margin: decided comparisons that `pairs.min_margin` left out.
-        by_status: comparisons by the status of their decision.
+        by_status: comparisons by the status of their decision; `silent` without one, if the judge could not tell.
         by_judge: pairs by the judge that decided.
     """
 
@@ -87,6 +88,7 @@ def pair_rows(
     """
     decisions = judge.decide(question.id, len(answers), verdicts)
     counts.by_status.update(decision.status for decision in decisions)
+    counts.by_status.update(silent=_undecided(answers, verdicts, decisions))
     counts.below_margin += sum(
         decision.status == "ok" and (decision.margin or 0.0) < section.min_margin for decision in decisions
     )
@@ -115,4 +117,13 @@ def pair_rows(
         )
     counts.pairs += len(rows)
     counts.prompts += bool(rows)
+    # A count of 0 is no status that occurred.
+    counts.by_status = +counts.by_status
     return rows
+
+
+def _undecided(answers: Mapping[int, str], verdicts: Sequence[Verdict], decisions: Sequence[Decision]) -> int:
+    """Return the number of comparisons without a decision of an answer on which a judge was silent."""
+    silent = {verdict.first for verdict in verdicts if verdict.status == "silent"}
+    decided = {(decision.first, decision.second) for decision in decisions}
+    return sum(pair not in decided and not silent.isdisjoint(pair) for pair in combinations(sorted(answers), 2))

@@ -17,7 +17,7 @@ class Columns(Section):
     context: str = "context"
     """Column of the text that the answer must follow from: a text, or a list of texts or of objects with a `text`."""
     gold_answer: str = "gold_answer"
-    """Column of the gold answer, where one is known: a text or a number."""
+    """Column of the gold answer, where one is known: a text, a number, or a list of several of which each is right."""
     doc_link: str = "doc_link"
     """Column of a link to the document that the question is about."""
 

@@ -6,16 +6,17 @@ Invariant: every verdict of the run is counted once, under its judge and its sta
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rlaif.judges.judge import Status
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
 
-STATUSES = ("ok", "tie", "unparsed", "error")
+STATUSES = get_args(Status)
 _UNREAD_KEPT = 6
 _COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha", "mass")]
 

@@ -5,11 +5,12 @@ Invariant: the same command, given again after any end, continues where the run 
 
 import asyncio
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.inference.limits import Spending
 from rlaif.inference.pools import RunPools
 from rlaif.inference.response_cache import ResponseCache
@@ -127,12 +128,13 @@ def _judge_is_asked(run: RunDir, setup: Setup) -> bool:
 
 def _write_questions(run: RunDir, setup: Setup) -> None:
     """Keep the questions with the run, so that a pair can be traced without their source."""
-    fields = {name: name for name in ("id", "question", "context", "reference", "doc_link")}
-    fields["reference"] = "gold_answer"
-    schema = pa.schema([(column, pa.string()) for column in fields])
+    schema = pa.schema([(column, pa.string()) for column in ("id", "question", "context", "reference", "doc_link")])
     for name, questions in (("train", setup.train), ("heldout", setup.heldout)):
         if not names(run.path("prompts"), f"{name}.parquet"):
-            rows = [{column: getattr(each, field) for column, field in fields.items()} for each in questions]
+            rows = [
+                asdict(each) | {"reference": shown_gold_answer(each.gold_answer) if each.gold_answer else None}
+                for each in questions
+            ]
             write_table(run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))
 
 

@@ -71,7 +71,7 @@ class TracedVerdict:
     Attributes:
         first, second: the judged candidates; `second` is None if one was rated alone.
         order: `ab` showed `first` first, `ba` showed `second` first, `single` showed one.
-        status: `ok`, `tie`, `unparsed` or `error`.
+        status: `ok`, `tie`, `unparsed`, `error` or `silent`.
         preference: P(first is better), for an `ok` on two.
         score: the rating of `first`, for an `ok` on one.
         text: the judge's reply, verbatim.

@@ -1,6 +1,7 @@
 """From verdicts to decisions: only `ok` becomes a preference, and swapping candidates swaps the decision."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from rlaif.judges.judge import Decision, Order, Status, Verdict
 from rlaif.prompts.reading import preference_of
 
 LOGPROBS = st.floats(min_value=-1e3, max_value=0.0)
-STATUSES: tuple[Status, ...] = ("ok", "tie", "unparsed", "error")
+STATUSES: tuple[Status, ...] = get_args(Status)
 PREFERENCES = st.tuples(LOGPROBS, LOGPROBS).map(lambda pair: preference_of(*pair))
 BOTH: tuple[Order, ...] = ("ab", "ba")
 

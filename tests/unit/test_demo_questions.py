@@ -10,7 +10,7 @@ from rlaif.data.demo.questions import demo_questions
 from rlaif.data.question import Question
 from rlaif.data.sources import questions_sha
 from rlaif.documents.passage import supporting_passage
-from rlaif.grading.match import contains_gold_answer, numeric_gold_answer, score_answer
+from rlaif.grading.score import contains_gold_answer, numeric_gold_answer, score_answer
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlaif.grading.match import contains_gold_answer, numeric_gold_answer, score_answer, token_f1
 from rlaif.grading.quantities import parse_quantities
+from rlaif.grading.score import contains_gold_answer, numeric_gold_answer, score_answer, token_f1
 
 GOLD_ANSWER = "$412.6 million"
 
@@ -138,11 +138,15 @@ def test_texts_are_not_quantities(gold_answer: str) -> None:
     assert numeric_gold_answer(gold_answer) is None
 
 
-def test_text_gold_answers_score_token_f1() -> None:
+def test_a_text_with_all_of_the_gold_answers_words_is_right_and_others_score_token_f1() -> None:
     result = score_answer("The auditor is Harlow & Pike LLP.", "Harlow & Pike LLP")
     assert not result.numeric
     assert not result.exact
-    assert result.score == result.f1 == pytest.approx(2 * 3 / (3 + 5))
+    assert (result.outcome, result.score) == ("right", 1.0)
+    assert result.f1 == pytest.approx(2 * 3 / (3 + 5))
+    result = score_answer("The auditor is Harlow & Finch LLP.", "Harlow & Pike LLP")
+    assert result.outcome == "open"
+    assert result.score == result.f1 == pytest.approx(2 * 2 / (3 + 5))
     assert score_answer("the harlow & pike, LLP", "Harlow & Pike LLP").exact
     assert token_f1("", "Harlow") == token_f1("...", "Harlow") == token_f1("Harlow", "") == 0.0
 
@@ -170,7 +174,8 @@ def test_contains_gold_answer_is_softer_than_a_score() -> None:
         ("€4.5 bn", [4.5e9]),
         ("1. Revenue was $5k", [5e3]),
         ("COVID-19, Note 16, ASC 606, Form 10-K, 3M and 1st", []),
-        ("1.2.3 and 12,40", []),
+        ("1.2.3 and 1,2,3", []),
+        ("12,40 and 1 234,5 and CHF 5'200", [12.4, 1234.5, 5200.0]),
         ("9" * 500, []),
     ],
 )

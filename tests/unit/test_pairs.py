@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -19,7 +19,7 @@ from rlaif.recipe import PairsSection
 from rlaif.store.schemas import PAIRS
 
 PROMPT = Question("q1", "What was revenue?", context="Revenue was $5.")
-STATUSES: list[Status] = ["ok", "tie", "unparsed", "error"]
+STATUSES: list[Status] = [*get_args(Status)]
 
 
 class BothOrders:

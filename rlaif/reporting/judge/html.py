@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.errors import UserError, is_disk_full
 from rlaif.io.files import join, write_bytes, write_json
 from rlaif.judge_evals.judge_report import JudgeReport, report_json, worst_disagreements
@@ -58,6 +59,7 @@ def render_page(report: JudgeReport) -> str:
             format_value=format_value,
             format_interval=format_interval,
             verdict_text=verdict_text,
+            shown_gold_answer=shown_gold_answer,
             report=report,
             found=report.measurement,
             headline=lines[0],

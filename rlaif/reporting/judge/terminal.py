@@ -15,7 +15,7 @@ from rlaif.judge_evals.attacks import AttackMeasurement
 from rlaif.judge_evals.comparison import JudgeComparison
 from rlaif.judge_evals.figures import Part
 from rlaif.judge_evals.judge_report import JudgeReport, Measurement
-from rlaif.judge_evals.judging import JudgedLabel
+from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel
 from rlaif.judges.judge import Verdict
 from rlaif.reporting.figure_text import DASH
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
@@ -30,7 +30,7 @@ _TITLES: Mapping[Part, str] = {
     "verdicts": "verdicts",
     "cost": "cost",
 }
-_RARE = ("tie", "unparsed", "error", "silent", "verdict_tie", "verdict_unparsed", "verdict_error")
+_RARE = (*OUTCOMES[1:], *(f"verdict_{status}" for status in OUTCOMES[1:]))
 _FLIPS_SHOWN = 20
 
 
@@ -68,7 +68,8 @@ def judged_view(judged: JudgedLabel) -> RenderableType:
         parts += [f"{verdict.judge}, {verdict_text(verdict)} ({cost})", f"  {verdict.text or '(nothing)'}"]
     decision = judged.decision
     if decision is None:
-        parts.append("decision: none; the judge does not apply to this question")
+        why = "cannot tell" if judged.verdicts else "does not apply to this question"
+        parts.append(f"decision: none; the judge {why}")
     elif decision.preference is None:
         parts.append(f"decision: {decision.status}")
     else:

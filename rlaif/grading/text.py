@@ -1,0 +1,97 @@
+"""Words of answers: tokens as SQuAD compares them, and stems of the words that carry what a text says."""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from functools import cache, lru_cache
+from typing import Any
+
+# SQuAD's own script strips ASCII punctuation; filings also use typographic quotes and dashes.
+_PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’“”–—−…")
+_ARTICLES = frozenset(("a", "an", "the"))
+# Words that carry no content of their own. Yes, no and not are read by `rlaif.grading.stance`; "segment" and the like
+# only say what kind of thing a name is.
+_FUNCTION_WORDS = """
+    a an the of in on at to for from by with and or as than then so such into over under between during through per
+    about against out off again further because while if but nor not no yes
+    is are was were be been being has have had do does did done can will should would could may might must
+    it its this that these those their they them he she his her we our you your i me my s
+    which who whom what when where how there here
+    also any all each other more most some only own same too very just both few
+    segment segments division divisions category
+"""
+# Legal forms of some country that are more often words of another kind, such as "EU" and "VAT".
+_NOT_LEGAL_FORMS = "ad ee et eu mb nl pc pp private pt sal ss unlimited vat"
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[&'’.](?=[^\W\d_]))*")
+# What models put around an answer: "<answer>7</answer>", "\\boxed{7}".
+_MARKUP = re.compile(
+    r"</?(?:final[ _])?(?:answer|final|output|response|solution)>|\\boxed\{(?P<boxed>[^{}\n]*)\}", re.IGNORECASE
+)
+_POSSESSIVE_OR_POINT = re.compile(r"['’]s$|\.")
+
+
+def without_markup(text: str) -> str:
+    """Return a text without the tags and the box that models put around an answer."""
+    return _MARKUP.sub(lambda match: match["boxed"] or "", text).strip()
+
+
+def normalized_tokens(text: str) -> list[str]:
+    """Return the tokens of a text as SQuAD compares them: lowercase, without punctuation and articles."""
+    return [token for token in text.lower().translate(_PUNCTUATION).split() if token not in _ARTICLES]
+
+
+@lru_cache(maxsize=4096)
+def gold_tokens(gold_answer: str) -> tuple[str, ...]:
+    """Return the normalized tokens of a gold answer, which many answers are compared with."""
+    return tuple(normalized_tokens(gold_answer))
+
+
+def token_f1(answer: str, gold_answer: str) -> float:
+    """Return the token F1 of Rajpurkar et al. (2016, arXiv:1606.05250), in [0, 1]; 0 if either text has no tokens."""
+    given, gold = normalized_tokens(answer), gold_tokens(gold_answer)
+    if not given or not gold:
+        return 0.0
+    return 2.0 * sum((Counter(given) & Counter(gold)).values()) / (len(given) + len(gold))
+
+
+@lru_cache(maxsize=16384)
+def stem(word: str) -> str:
+    """Return the Porter2 stem of an English word: "operating" and "operations" are "oper"."""
+    stemmed: str = _stemmer().stemWord(word)
+    return stemmed
+
+
+def stems(words: str) -> frozenset[str]:
+    """Return the stems of words that are separated by spaces."""
+    return frozenset(map(stem, words.split()))
+
+
+def content_stems(text: str) -> set[str]:
+    """Return the stems of a text's words, without accents, function words, numbers and legal forms of companies."""
+    return {stem(word) for word in content_words(text)}
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words whose stems are `content_stems`, in order and lower case."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    skipped = _skipped_words()
+    words = (_POSSESSIVE_OR_POINT.sub("", match[0].lower()) for match in _WORD.finditer(plain))
+    return [word for word in words if word not in skipped]
+
+
+@cache
+def _skipped_words() -> frozenset[str]:
+    """Return the function words, and those for legal forms of companies, such as "inc" and "gmbh", from `cleanco`."""
+    from cleanco.termdata import terms_by_type
+
+    terms = {term.replace(".", "").strip() for terms in terms_by_type.values() for term in terms}
+    legal_forms = {term for term in terms if term.isalpha() and len(term) > 1}.difference(_NOT_LEGAL_FORMS.split())
+    return frozenset(_FUNCTION_WORDS.split()) | legal_forms | {"company", "co"}
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
