@@ -118,6 +118,7 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
         question=question.question,
         context=question.context,
         gold_answer=question.gold_answer,
+        criteria=question.criteria,
         answer_a=a,
         answer_b=b,
         human="tie",

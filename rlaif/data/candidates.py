@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import gold_answer_in
 from rlaif.data.question import Question
 from rlaif.errors import shown
@@ -18,7 +19,7 @@ Text = str | list[dict[str, str]]
 """Text, or the messages of a chat."""
 
 _RENAMED = {"reference": Renamed("gold_answer")}
-_SAMPLED_COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer")
+_SAMPLED_COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer", "criteria")
 _TOKENS = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
 _REFERENCE = ("ref_chosen_logp", "ref_rejected_logp")
 _PREFERENCE_COLUMNS = (
@@ -39,19 +40,21 @@ def read_candidates(path: str) -> list[Candidates]:
 
     Args:
         path: JSONL, CSV or Parquet. A row has `question`, either `answers` (a list of texts) or `answer` (one text),
-            and optionally `id`, `context` and `gold_answer` (a text, a number, or a list of several of which each is
-            right). Rows with the same question and context are merged into
-            one question with the id of the first row. A question without an id gets its number as its id. Other columns
-            are ignored.
+            and optionally `id`, `context`, `criteria` and `gold_answer`: a text, a number, or a list of several of which
+            each is right. Rows with the same question and context are merged into one question with the id of the
+            first row. A question without an id gets its number as its id. Other columns are ignored.
     """
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, _SAMPLED_COLUMNS, _RENAMED):
         text, context = row.text("question"), row.optional("context") or ""
         gold_answer = gold_answer_in(row, "gold_answer")
-        question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer)
+        criteria = row.read("criteria", read_criteria)
+        question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer, criteria=criteria)
         first, merged, answers = groups.setdefault((text, context), (row, question, []))
         if gold_answer != merged.gold_answer:
             raise row.error("gold_answer", f"differs from the one at {first.location} for the same question")
+        if criteria != merged.criteria:
+            raise row.error("criteria", f"differ from those at {first.location} for the same question")
         answers += _answers(row)
     with_unique_ids(((first, question) for first, question, _ in groups.values()), path, "rows")
     return [Candidates(question, tuple(answers)) for _, question, answers in groups.values()]

@@ -9,8 +9,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
+from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
@@ -57,11 +58,13 @@ class Label(BaseModel):
     """The second answer; it may be empty too."""
     human: Side
     """The answer that people prefer, `a` or `b`, or `tie`."""
+    criteria: Annotated[tuple[Criterion, ...], BeforeValidator(read_criteria), PlainSerializer(criteria_tree)] = ()
+    """What judges with criteria mark the answers by, by name; none takes those of the judge file."""
 
     @property
     def as_question(self) -> Question:
         """The question in the form that a judge takes."""
-        return Question(self.id, self.question, self.context, self.gold_answer)
+        return Question(self.id, self.question, self.context, self.gold_answer, criteria=self.criteria)
 
     @property
     def answers(self) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rlaif.data.criteria import Criterion
 from rlaif.data.gold_answer import GoldAnswer
 
 
@@ -15,6 +16,7 @@ class Question:
         gold_answer: None if unknown; several texts if each of them is right.
         doc_link: None if unknown.
         evidence: row or sentence of the context that supports the gold answer, if known.
+        criteria: what judges with criteria mark its answers by; none takes those of the judge file.
     """
 
     id: str
@@ -23,3 +25,4 @@ class Question:
     gold_answer: GoldAnswer | None = None
     doc_link: str | None = None
     evidence: str | None = None
+    criteria: tuple[Criterion, ...] = ()

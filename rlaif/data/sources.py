@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.demo.questions import demo_questions
 from rlaif.data.gold_answer import GoldAnswer, gold_answer_in
 from rlaif.data.question import Question
@@ -64,10 +65,14 @@ def _dataset_rows(source: DatasetQuestions, name: str, columns: list[str]) -> It
 
 
 def questions_sha(questions: Iterable[Question]) -> str:
-    """Return the sha256 of the ids, texts, contexts, gold answers and links of questions, in order."""
+    """Return the sha256 of the ids, texts, contexts, gold answers, links and criteria of questions, in order."""
     digest = hashlib.sha256()
     for question in questions:
-        content = [question.id, question.question, question.context, question.gold_answer, question.doc_link]
+        content: list[Any] = [
+            question.id, question.question, question.context, question.gold_answer, question.doc_link
+        ]  # fmt: skip
+        if question.criteria:
+            content.append(criteria_tree(question.criteria))
         digest.update(json.dumps(content).encode() + b"\n")
     return digest.hexdigest()
 
@@ -82,7 +87,8 @@ def _questions(name: str, rows: Iterable[Row], columns: Columns) -> Iterator[tup
         context = reader.context(row)
         id_ = reader.text(row, "id") or _content_id(text, context, id_counts)
         doc_link = reader.text(row, "doc_link")
-        yield row, Question(id_, text, context, reader.gold_answer(row), doc_link or None)
+        gold_answer, criteria = reader.gold_answer(row), reader.criteria(row)
+        yield row, Question(id_, text, context, gold_answer, doc_link or None, criteria=criteria)
     reader.check_mapped(name)
 
 
@@ -130,6 +136,11 @@ class _RowReader:
         """Return the gold answer, or None if it is missing or null."""
         self._value(row, "gold_answer")
         return gold_answer_in(row, self._columns["gold_answer"])
+
+    def criteria(self, row: Row) -> tuple[Criterion, ...]:
+        """Return the criteria of a question; none if they are missing or null."""
+        self._value(row, "criteria")
+        return row.read(self._columns["criteria"], read_criteria)
 
     def check_mapped(self, name: str) -> None:
         """Raise UserError if the recipe sets a column that no row of the source has."""

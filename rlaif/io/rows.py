@@ -6,7 +6,7 @@ Invariant: a file whose content does not match its ending raises `UserError` wit
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from rlaif.errors import Fault, UserError, first_line, shown
 from rlaif.io.renamed import Renames, warn_renamed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class Row:
         """Return the text in a column, or None where it is missing, null or "": CSV has no null."""
         value = self.values.get(column)
         return None if value in (None, "") else self.checked(column, value)
+
+    def read(self, column: str, reader: Callable[[object], T]) -> T:
+        """Return what a reader makes of the value in a column, None if it is missing; its ValueError is the row's."""
+        try:
+            return reader(self.values.get(column))
+        except ValueError as error:
+            raise self.error(column, str(error)) from None
 
     def checked(self, field: str, value: object) -> str:
         """Return a value of a field if it is valid text, else raise UserError."""

@@ -5,16 +5,18 @@ than the recipe requires. A round never asks an answered label again; it asks ag
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from rlaif.data.criteria import criteria_tree
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
 from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
-from rlaif.judges.judge import Judge, Verdict
+from rlaif.judges.judge import Judge, stored_verdict
 from rlaif.progress import Progress
 from rlaif.recipe import GoldSetSection
 from rlaif.store.events import Emit, GoldSetJudged
@@ -105,7 +107,9 @@ def check_stored(judge: Judge, labels: Sequence[Label], directory: RoundDir, min
 
 def stored_id(label: Label) -> str:
     """Return a label's id with a hash of all that the judge is shown, so that a changed label counts as new."""
-    shown = (label.question, label.context, shown_gold_answer(label.gold_answer), *label.answers)
+    shown = [label.question, label.context, shown_gold_answer(label.gold_answer), *label.answers]
+    if label.criteria:
+        shown.append(json.dumps(criteria_tree(label.criteria)))
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"
 
 
@@ -114,7 +118,7 @@ def _keyed(label: Label) -> Label:
 
 
 def _stored(judge: Judge, labels: Sequence[Label], table: ShardTable) -> dict[str, JudgedLabel]:
-    stored = {key: [Verdict(**row) for row in rows] for key, rows in table.by_prompt()}
+    stored = {key: [stored_verdict(row) for row in rows] for key, rows in table.by_prompt()}
     found = {}
     for label in labels:
         keyed = _keyed(label)

@@ -82,8 +82,8 @@ def _single_judge(spec: JudgeSpec, backends: Backends, cache: ResponseCache | No
         case RewardModelSpec():
             return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
         case LlmSpec():
-            client = model_client(spec, _backend(spec, backends, cache, endpoints))
-            return PairwiseJudge(spec, client) if spec.pairwise else PointwiseJudge(spec, client)
+            backend = _backend(spec, backends, cache, endpoints)
+            return PairwiseJudge(spec, model_client(spec, backend)) if spec.pairwise else PointwiseJudge(spec, backend)
         case PythonSpec() | HttpSpec():
             asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
             endpoints.close_also(asker.close)

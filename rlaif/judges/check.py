@@ -74,6 +74,8 @@ def _rendering_faults(template: PromptTemplate, rubric: str, principles: tuple[s
         faults += _choice_faults(template, template.front_matter)
     names = ("answer_a", "answer_b") if template.front_matter.kind == "pairwise" else ("answer",)
     shared = {"question": "Q", "context": "C", "reference": "F", "rubric": rubric}
+    if template.kind == "pointwise":
+        shared["criteria"] = "K"
     # Each value is found again by its first line's mark; answers and principles differ in their first character.
     shared = {key: f"<{key}> {value}" for key, value in shared.items()}
     one = {name: f"{index} answer" for index, name in enumerate(names)}

@@ -6,9 +6,10 @@ cache holds, and counts against the limit on money; its reply is kept there, so 
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rlaif.chat import visible_answer
+from rlaif.data.criteria import Criterion
 from rlaif.data.question import Question
 from rlaif.inference.limits import Spending
 from rlaif.inference.openai_server import OpenAIServer
@@ -83,7 +84,10 @@ class Endpoints:
             shown = {"answer_a": first, "answer_b": second} if spec.pairwise else {"answer": first}
             if spec.all_principles:
                 shown["principle"] = principle_for(spec, trial.question.id, first, second)
-            request = model_client(spec, server).request(spec.render(trial.question, **shown))
+            # Each question may bring its criteria along, but for the small one.
+            criteria = spec.criteria_of(trial.question) or (Criterion("quality"),)
+            question = replace(trial.question, criteria=criteria)
+            request = model_client(spec, server, criteria).request(spec.render(question, **shown))
             reply = await server.try_out(request, engines=trial.engines)
             if self._cache is not None and reply.failure is None:
                 self._cache.put(reply_key(server.identity, request), asdict(reply))

@@ -7,7 +7,6 @@ on their way or wait to be repeated; and no header's value is shown, stored, or 
 import asyncio
 import json
 import os
-import re
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,12 +17,11 @@ from pydantic import Field, field_validator
 from rlaif.errors import UserError
 from rlaif.judges.own_answer import LARGEST_ANSWER, OwnRequest, read_answer
 from rlaif.judges.own_judge import OwnReply, OwnSpec
+from rlaif.recipe.judge import ENVIRONMENT_VARIABLE, HEADER_VALUE, check_headers
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_HEADER_NAME, _HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[\x20-\x7e\t]+")
 _PASSING = (408, 409, 425, 429)
 """Statuses below 500 after which a request is repeated."""
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0
@@ -63,13 +61,7 @@ class HttpSpec(OwnSpec):
     @field_validator("headers", mode="before")
     @classmethod
     def _can_be_sent(cls, headers: object) -> object:
-        # All of them at once, so that no message quotes a value.
-        for name, value in headers.items() if isinstance(headers, dict) else ():
-            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no header's name; expected one such as Authorization")
-            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
-        return headers
+        return check_headers(headers)
 
     def _deciding(self) -> dict[str, Any]:
         return {"kind": self.kind, "url": self.url, "version": self.version}
@@ -82,14 +74,14 @@ class HttpSpec(OwnSpec):
         """
         found = {}
         for name, value in self.headers.items():
-            for variable in _VARIABLE.findall(value):
+            for variable in ENVIRONMENT_VARIABLE.findall(value):
                 given = os.environ.get(variable, "").strip()
                 if not given:
                     raise UserError(
                         f"{self.path}: headers.{name}: expected the environment variable {variable}, which is not set"
                     )
                 value = value.replace(f"${{{variable}}}", given)
-            if not _HEADER_VALUE.fullmatch(value):
+            if not HEADER_VALUE.fullmatch(value):
                 raise UserError(f"{self.path}: headers.{name}: expected a text of printable ASCII characters")
             found[name] = value
         return found

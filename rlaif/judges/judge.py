@@ -6,10 +6,11 @@ a tie, an unreadable answer, an error and silence are statuses of their own, so 
 number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from rlaif.data.criteria import Mark
 from rlaif.data.question import Question
 from rlaif.judges.spec import JudgeSpec
 
@@ -41,6 +42,7 @@ class Verdict:
         seconds: from request to answer.
         mass: for a verdict read from log-probabilities, the probability in [0, 1] that the prompt's choices have
             together as the first token; None for others, and where it is not known.
+        marks: for a rating by criteria, the mark by each; their weighted mean is the score.
     """
 
     prompt_id: str
@@ -58,6 +60,7 @@ class Verdict:
     completion_tokens: int = 0
     seconds: float = 0.0
     mass: float | None = None
+    marks: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status != "ok" and (self.preference is not None or self.score is not None):
@@ -66,6 +69,11 @@ class Verdict:
             raise ValueError("an ok verdict on two candidates has a preference")
         if self.status == "ok" and self.second is None and self.score is None:
             raise ValueError("an ok verdict on one candidate has a score")
+
+
+def stored_verdict(row: Mapping[str, Any]) -> Verdict:
+    """Return a verdict from its row of a table; shards of before a column lack it."""
+    return Verdict(**{**row, "marks": tuple(Mark(**mark) for mark in row.get("marks") or ())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, StringConstraints
 
 from rlaif.chat import Messages
+from rlaif.data.criteria import Criterion, CriterionSection, criteria_tree, describe_criteria, named_criteria
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
-from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter
+from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter, PointwiseMarks
 from rlaif.prompts.template import PromptTemplate
 from rlaif.recipe.judge import Backend, OpenAIBackend, Prices, VllmBackend
 
@@ -32,6 +33,9 @@ class LlmSpec(JudgeSpec):
     """Whether each comparison is asked in both orders, a tie where they disagree; false asks once, at half the cost."""
     rubric: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
     """Criteria of your own, for prompts that show a rubric."""
+    criteria: dict[str, CriterionSection] = Field(default={})
+    """What answers are marked by, by name, for prompts that read marks. Criteria given with a question take their
+    place."""
     temperature: float | None = Field(default=0.0, ge=0, le=2)
     """Of a judge that answers with a text: 0 is greedy; null is the endpoint's own, for models that take no other."""
     max_tokens: int = Field(default=1024, ge=1, le=131_072)
@@ -49,6 +53,7 @@ class LlmSpec(JudgeSpec):
 
     _template: PromptTemplate = PrivateAttr()
     _front_matter: JudgeFrontMatter = PrivateAttr()
+    _criteria: tuple[Criterion, ...] = PrivateAttr(default=())
     _principles_path: Path | None = PrivateAttr(default=None)
     _all_principles: tuple[str, ...] = PrivateAttr(default=())
 
@@ -63,6 +68,17 @@ class LlmSpec(JudgeSpec):
 
     def _check_template(self) -> None:
         template, front_matter = self._template, self._front_matter
+        try:
+            self._criteria = named_criteria(self.criteria)
+        except ValueError as error:
+            raise KeyFault("criteria", str(error)) from None
+        if self.criteria and not self.reads_marks:
+            raise KeyFault("criteria", f"{template.path} reads no marks (verdict: marks); remove this key")
+        if self.reads_marks != ("criteria" in template.uses):
+            problem = (
+                "reads marks and never shows the criteria" if self.reads_marks else "shows criteria, reads no marks"
+            )
+            raise KeyFault("prompt", f"{template.path} {problem}; expected both")
         if self.rubric and "rubric" not in template.uses:
             raise KeyFault("rubric", f"{template.path} never shows one; expected {{{{ rubric }}}} in it")
         if "swap_positions" in self.model_fields_set and not self.pairwise:
@@ -131,6 +147,15 @@ class LlmSpec(JudgeSpec):
         return self._front_matter.kind == "pairwise"
 
     @property
+    def reads_marks(self) -> bool:
+        """Whether its model is asked for a mark by each of several criteria."""
+        return isinstance(self._front_matter, PointwiseMarks)
+
+    def criteria_of(self, question: Question) -> tuple[Criterion, ...]:
+        """Return what the answers to a question are marked by."""
+        return question.criteria or self._criteria
+
+    @property
     def replies_with_text(self) -> bool:
         """Whether its model is asked for a text; else it is read from log-probabilities."""
         return not isinstance(self._front_matter, LogprobFrontMatter)
@@ -156,6 +181,8 @@ class LlmSpec(JudgeSpec):
                 "max_tokens": self.max_tokens,
                 "samples": self.samples,
             }
+        if self._criteria:
+            tree["criteria"] = criteria_tree(self._criteria)
         if self._all_principles:
             tree["principles"] = self._all_principles
         if self.draws:
@@ -164,6 +191,8 @@ class LlmSpec(JudgeSpec):
 
     def render(self, question: Question, **shown: str) -> Messages:
         """Return the chat that asks about answers to a question; `shown` has what the template's kind shows of them."""
+        if isinstance(self._front_matter, PointwiseMarks):
+            shown["criteria"] = describe_criteria(self.criteria_of(question), self._front_matter.scale)
         return self._template.render(
             question=question.question,
             context=question.context,

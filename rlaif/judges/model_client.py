@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rlaif.chat import Messages
+from rlaif.data.criteria import Criterion, Mark
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest, ModelBackend
 from rlaif.judges.judge import Status
 from rlaif.judges.llm import LlmSpec
-from rlaif.prompts.front_matter import LogprobFrontMatter, TextFrontMatter
+from rlaif.prompts.front_matter import LogprobFrontMatter, MarksReader, PointwiseMarks, TextFrontMatter
 from rlaif.prompts.reading import mass_of
 
 
@@ -24,6 +25,7 @@ class ReadReply:
         value: for `ok` alone, P(the answer shown first is better) or a rating.
         text: word for word; of log-probabilities, the choices with theirs; for an error, what went wrong.
         mass: of log-probabilities, the probability that the choices have together.
+        marks: of a rating by criteria, the mark by each.
     """
 
     status: Status
@@ -33,6 +35,7 @@ class ReadReply:
     completion_tokens: int = 0
     seconds: float = 0.0
     mass: float | None = None
+    marks: tuple[Mark, ...] = ()
 
     def repeated(self) -> "ReadReply":
         """Return the same reply for another comparison, which costs nothing."""
@@ -80,7 +83,7 @@ class LogprobClient:
 class TextClient:
     """Asks for a text and reads its verdict, once or several times a prompt."""
 
-    front_matter: TextFrontMatter
+    front_matter: TextFrontMatter | MarksReader
     spec: LlmSpec
     backend: ModelBackend = field(repr=False)
 
@@ -108,14 +111,16 @@ class TextClient:
         if reply.finish_reason == "length":
             return ReadReply("unparsed", None, f"{reply.text}\n[cut at {self.spec.max_tokens} tokens]", *cost)
         reading = self.front_matter.of_text(reply.text)
-        return ReadReply(reading.status, reading.value, reply.text, *cost)
+        return ReadReply(reading.status, reading.value, reply.text, *cost, marks=reading.marks)
 
 
 ModelClient = LogprobClient | TextClient
 
 
-def model_client(spec: LlmSpec, backend: ModelBackend) -> ModelClient:
-    """Return the client that asks and reads as a spec's template says."""
+def model_client(spec: LlmSpec, backend: ModelBackend, criteria: tuple[Criterion, ...] = ()) -> ModelClient:
+    """Return the client that asks and reads as a spec's template says; criteria are for a template that reads marks."""
     if isinstance(spec.front_matter, LogprobFrontMatter):
         return LogprobClient(spec.front_matter, backend)
+    if isinstance(spec.front_matter, PointwiseMarks):
+        return TextClient(spec.front_matter.reader(criteria), spec, backend)
     return TextClient(spec.front_matter, spec, backend)

@@ -13,10 +13,11 @@ from pydantic import Field, PrivateAttr
 from rlaif.data.question import Question
 from rlaif.grading.figures import TOLERANCE
 from rlaif.grading.score import AnswerScore, score_answer
+from rlaif.inference.requests import ModelBackend
 from rlaif.judges.decisions import candidates_of, decide_by_checks, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, SpecJudge, Status, Verdict
 from rlaif.judges.llm import LlmSpec
-from rlaif.judges.model_client import ModelClient, ReadReply
+from rlaif.judges.model_client import ReadReply, model_client
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.models.resolve import model_identity
@@ -163,6 +164,7 @@ class _ModelJudge(SpecJudge):
             completion_tokens=reply.completion_tokens,
             seconds=reply.seconds,
             mass=reply.mass,
+            marks=reply.marks,
         )
 
 
@@ -190,13 +192,24 @@ class RewardModelJudge(_ModelJudge):
 
 @dataclass(frozen=True, slots=True)
 class PointwiseJudge(_ModelJudge):
-    """Asks a model for the rating of one answer at a time."""
+    """Asks a model for the rating of one answer at a time.
+
+    A judge that reads marks does not apply to a question without criteria, neither its own nor those of the judge file.
+    """
 
     spec: LlmSpec
-    client: ModelClient = field(repr=False)
+    backend: ModelBackend = field(repr=False)
+
+    async def verdicts(
+        self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        if self.spec.reads_marks and not self.spec.criteria_of(question):
+            return []
+        return await _ModelJudge.verdicts(self, question, answers, comparisons)
 
     async def _rate(self, question: Question, texts: Sequence[str]) -> list[list[ReadReply]]:
-        return await self.client.ask([self.spec.render(question, answer=text) for text in texts])
+        client = model_client(self.spec, self.backend, self.spec.criteria_of(question))
+        return await client.ask([self.spec.render(question, answer=text) for text in texts])
 
     def _text(self, answer: str) -> str:
         return answer.strip()

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.io.files import whole_file
-from rlaif.judges.judge import Judge, Verdict
+from rlaif.judges.judge import Judge, stored_verdict
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.recipe import PairsSection
 from rlaif.store.rundir import RoundDir
@@ -54,7 +54,7 @@ def write_pairs(
             yield from pair_rows(
                 question,
                 {row["candidate"]: row["text"] for row in sampled},
-                [Verdict(**row) for row in judged],
+                [stored_verdict(row) for row in judged],
                 render(question),
                 judge=judge,
                 section=section,

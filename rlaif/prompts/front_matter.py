@@ -7,12 +7,14 @@ of a few choices (`choices`, `of_logprobs`) or from a text (`of_text`, with `ans
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 
+from rlaif.data.criteria import Criterion, Mark, Scale, check_scale, rating_of
 from rlaif.io.renamed import Renamed
-from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, read_object, schema_of, score_model
+from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, marks_schema, read_object, schema_of, score_model
 from rlaif.prompts.pattern import captured_part, check_pattern
 from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, mass_of, preference_of
 from rlaif.prompts.verdict_text import Place, read_choice, read_number
@@ -43,17 +45,11 @@ def _same(choice: str, other: str) -> bool:
     return choice.strip().casefold() == other.strip().casefold()
 
 
-def _check_scale(scale: tuple[float, float]) -> tuple[float, float]:
-    if not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
-        raise ValueError("expected the least and the greatest rating, such as [1, 5]")
-    return scale
-
-
 _Choices = Annotated[tuple[str, str], AfterValidator(_check_choices), Field(serialization_alias="labels")]
 _ReadChoices = Annotated[_Choices, AfterValidator(_check_read_choices)]
 _Pattern = Annotated[str, AfterValidator(check_pattern)]
 _Mass = Annotated[float, Field(ge=0, le=1)]
-_Scale = Annotated[tuple[float, float], AfterValidator(_check_scale)]
+_Scale = Annotated[tuple[float, float], AfterValidator(check_scale)]
 
 
 def _holds(logprobs: Sequence[float], least: float) -> bool:
@@ -160,7 +156,7 @@ class PointwiseLogprob(Section):
 
     kind: Literal["pointwise"]
     verdict: Literal["logprob"]
-    scale: Annotated[tuple[int, int], AfterValidator(_check_scale)]
+    scale: Annotated[tuple[int, int], AfterValidator(check_scale)]
     """Least and greatest rating. Each whole number between them is a choice and one token."""
     prefix: str = ""
     """Text that begins the model's answer, before the rating."""
@@ -218,19 +214,68 @@ class PointwiseJson(Section):
         return schema_of(score_model(*self.scale, self.reason))
 
     def of_text(self, text: str) -> Reading:
-        score = (read_object(text) or {}).get("score")
-        if isinstance(score, str):
-            return read_number(score, self.scale)
-        if isinstance(score, bool) or not isinstance(score, int | float) or not self.scale[0] <= score <= self.scale[1]:
-            return UNPARSED
-        whole = all(float(end).is_integer() for end in self.scale)
-        return UNPARSED if whole and not float(score).is_integer() else Reading("ok", float(score))
+        return _read_score((read_object(text) or {}).get("score"), self.scale)
+
+
+def _read_score(score: object, scale: Scale) -> Reading:
+    """Read a number of a JSON object, or a text that gives one; of a scale of whole numbers, only a whole one."""
+    if isinstance(score, str):
+        return read_number(score, scale)
+    if isinstance(score, bool) or not isinstance(score, int | float) or not scale[0] <= score <= scale[1]:
+        return UNPARSED
+    whole = all(float(end).is_integer() for end in scale)
+    return UNPARSED if whole and not float(score).is_integer() else Reading("ok", float(score))
+
+
+class PointwiseMarks(Section):
+    """Rates one answer by criteria; read from the `marks` of a JSON object, one by each criterion."""
+
+    kind: Literal["pointwise"]
+    verdict: Literal["marks"]
+    scale: _Scale
+    """Least and greatest mark of a criterion without a scale of its own, and of the rating, which is the weighted mean
+    of the marks; of two whole numbers, the marks are whole numbers too. A mark that is missing or off its scale leaves
+    the verdict unparsed."""
+    reason: bool = True
+    """Whether a `reason` comes before the `marks`."""
+
+    def reader(self, criteria: Sequence[Criterion]) -> "MarksReader":
+        """Return what reads the marks by some criteria."""
+        return MarksReader(self, tuple(criteria))
+
+
+@dataclass(frozen=True, slots=True)
+class MarksReader:
+    """Reads the marks of an answer by some criteria; see `PointwiseMarks`."""
+
+    front_matter: PointwiseMarks
+    criteria: tuple[Criterion, ...]
+
+    @property
+    def answer_schema(self) -> str:
+        return marks_schema(self.criteria, self.front_matter.scale, self.front_matter.reason)
+
+    def of_text(self, text: str) -> Reading:
+        answer = read_object(text) or {}
+        # A model that is not held to the schema may leave out the level of `marks`.
+        given = answer["marks"] if isinstance(answer.get("marks"), dict) else answer
+        names = [name.strip().casefold() for name in given]
+        by_name = dict(zip(names, given.values(), strict=True))
+        marks: dict[str, float] = {}
+        for criterion in self.criteria:
+            name, scale = criterion.name.casefold(), criterion.scale or self.front_matter.scale
+            reading = _read_score(by_name.get(name), scale) if names.count(name) == 1 else UNPARSED
+            if reading.value is None:
+                return UNPARSED
+            marks[criterion.name] = reading.value
+        rating = rating_of(marks, self.criteria, self.front_matter.scale)
+        return Reading("ok", rating, tuple(Mark(c.name, marks[c.name], c.weight) for c in self.criteria))
 
 
 LogprobFrontMatter = PairwiseLogprob | PointwiseLogprob
 TextFrontMatter = PairwiseLabel | PairwiseJson | PointwiseScore | PointwiseJson
 PairwiseFrontMatter = PairwiseLogprob | PairwiseLabel | PairwiseJson
-PointwiseFrontMatter = PointwiseLogprob | PointwiseScore | PointwiseJson
+PointwiseFrontMatter = PointwiseLogprob | PointwiseScore | PointwiseJson | PointwiseMarks
 JudgeFrontMatter = PairwiseFrontMatter | PointwiseFrontMatter
 FrontMatter = AnswerFrontMatter | JudgeFrontMatter
 

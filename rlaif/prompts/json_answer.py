@@ -6,7 +6,7 @@ text is read through all of these. Two objects, or a key that occurs twice, are 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.config import JsonDict
 
 from rlaif.chat import visible_answer
+from rlaif.data.criteria import Criterion, Scale
 from rlaif.prompts.verdict_text import own_words
 
 MOST_RATINGS = 20
@@ -58,11 +59,27 @@ def choice_model(choices: tuple[str, ...], reason: bool) -> type[BaseModel]:
 @lru_cache
 def score_model(low: float, high: float, reason: bool) -> type[BaseModel]:
     """Return the model of an answer with a `score` on a scale; of two whole numbers, ratings are whole numbers too."""
+    return _answer_model("score", _score_type(low, high), reason)
+
+
+def _score_type(low: float, high: float) -> Any:
     if low.is_integer() and high.is_integer() and high - low < MOST_RATINGS:
         # Not every endpoint enforces the bounds of a number; all enforce an enumeration.
         listed: JsonDict = {"enum": list(range(int(low), int(high) + 1))}
-        return _answer_model("score", Annotated[int, Field(ge=low, le=high, json_schema_extra=listed)], reason)
-    return _answer_model("score", Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)], reason)
+        return Annotated[int, Field(ge=low, le=high, json_schema_extra=listed)]
+    return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
+
+
+def marks_schema(criteria: Sequence[Criterion], scale: Scale, reason: bool) -> str:
+    """Return the JSON schema of an answer with a mark by each criterion, after a `reason` where one is asked for."""
+    fields: dict[str, Any] = {
+        f"mark_{index}": (_score_type(*(criterion.scale or scale)), Field(alias=criterion.name))
+        for index, criterion in enumerate(criteria)
+    }
+    marks = create_model("Marks", __config__=ConfigDict(extra="forbid"), **fields)
+    tree = json.loads(schema_of(_answer_model("marks", dict[str, float], reason)))
+    tree["properties"]["marks"] = json.loads(schema_of(marks))
+    return json.dumps(tree)
 
 
 def _answer_model(name: str, type_: Any, reason: bool) -> type[BaseModel]:

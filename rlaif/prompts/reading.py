@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rlaif.data.criteria import Mark
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -13,10 +15,12 @@ class Reading:
     Attributes:
         value: for `ok` alone. Of two answers, P(the one shown first is better) in [0, 1], never 0.5; of one, its
             rating.
+        marks: those that the rating is made of.
     """
 
     status: Literal["ok", "tie", "unparsed"]
     value: float | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 FIRST, SECOND = Reading("ok", 1.0), Reading("ok", 0.0)

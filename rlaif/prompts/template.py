@@ -38,7 +38,7 @@ class Variables(NamedTuple):
 VARIABLES: Mapping[str, Variables] = {
     "answer": Variables(("question",), ("context",)),
     "pairwise": Variables(("question", "answer_a", "answer_b"), ("context", "reference", "rubric", "principle")),
-    "pointwise": Variables(("question", "answer"), ("context", "reference", "rubric")),
+    "pointwise": Variables(("question", "answer"), ("context", "reference", "rubric", "criteria")),
 }
 
 _BLOCKS = ("system", "user")

@@ -29,7 +29,17 @@ _OF_THE_FILE = {
     **dict.fromkeys(("top_p", "reasoning_effort"), "the key of that name in the backend"),
 }
 
-_HEADER_NAME, _HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[\x20-\x7e\t]+")
+_HEADER_NAME, HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[\x20-\x7e\t]+")
+
+
+def check_headers(headers: object) -> object:
+    """Return headers if they can be sent, or raise ValueError; all at once, so that no message quotes a value."""
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no header's name; expected one such as X-Team")
+        if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
+    return headers
 
 
 class VllmBackend(Section):
@@ -122,13 +132,7 @@ class OpenAIBackend(Section):
     @field_validator("headers", mode="before")
     @classmethod
     def _can_be_sent(cls, headers: object) -> object:
-        # All of them at once, so that no message quotes a value.
-        for name, value in headers.items() if isinstance(headers, dict) else ():
-            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no header's name; expected one such as X-Team")
-            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
-        return headers
+        return check_headers(headers)
 
     @field_serializer("headers", when_used="json")
     def _without_values(self, headers: dict[str, str]) -> dict[str, str]:

@@ -20,6 +20,8 @@ class Columns(Section):
     """Column of the gold answer, where one is known: a text, a number, or a list of several of which each is right."""
     doc_link: str = "doc_link"
     """Column of a link to the document that the question is about."""
+    criteria: str = "criteria"
+    """Column of what judges with criteria mark the answers by: an object of criteria by name, or its JSON as text."""
 
 
 class FileQuestions(Section):

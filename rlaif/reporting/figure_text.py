@@ -3,8 +3,10 @@
 Invariant: an unknown figure is a dash, and a difference whose interval includes zero is never called a gain.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from rlaif.data.criteria import Mark
 from rlaif.reporting.summary import PolicyState, RunSummary
 from rlaif.stats.bootstrap import Estimate
 
@@ -23,6 +25,11 @@ def span(found: Estimate | None, digits: int = 3, signed: bool = False) -> str:
     if found.low is None or found.high is None:
         return mean
     return f"{mean} [{figure(found.low, digits, signed)}, {figure(found.high, digits, signed)}]"
+
+
+def marks_text(marks: Sequence[Mark]) -> str:
+    """Return the marks of a rating, `accuracy 5 (weight 2), brevity 3 (weight 1)`."""
+    return ", ".join(f"{mark.criterion} {mark.mark:g} (weight {mark.weight:g})" for mark in marks)
 
 
 def count(number: int, thing: str) -> str:

@@ -18,7 +18,7 @@ from rlaif.store.shards import ShardTable
 
 STATUSES = get_args(Status)
 _UNREAD_KEPT = 6
-_COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha", "mass")]
+_COLUMNS = [name for name in VERDICTS.names if name not in ("text", "judge_sha", "prompt_sha", "mass", "marks")]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rlaif.reporting.figure_text import DASH, ago, figure, headline, promotion, span
+from rlaif.reporting.figure_text import DASH, ago, figure, headline, marks_text, promotion, span
 from rlaif.reporting.summary import RunSummary
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store import lineage
@@ -171,6 +171,8 @@ def _verdicts(verdicts: Sequence[lineage.TracedVerdict], chosen: int) -> list[Re
         cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
         judge = plain(verdict.judge.ljust(width))
         lines.append(Text.assemble("  ", judge, f"  {about:14} {verdict.status:8} {says:15} {cost}".rstrip()))
+        if verdict.marks:
+            lines.append(_indented(marks_text(verdict.marks), 6))
         lines.append(_indented(verdict.text or "(nothing)", 6))
     return lines
 

@@ -8,7 +8,7 @@ meanwhile are the next shard.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif.inference.requests import SampleReply
@@ -88,9 +88,9 @@ class RoundSink:
         gathered.candidates = []
         self.failures.append(gathered.failures)
         gathered.failures = []
-        self.verdicts.append_columns(
-            {name: [getattr(verdict, name) for verdict in gathered.verdicts] for name in VERDICTS.names}
-        )
+        columns = {name: [getattr(verdict, name) for verdict in gathered.verdicts] for name in VERDICTS.names}
+        columns["marks"] = [[asdict(mark) for mark in marks] for marks in columns["marks"]]
+        self.verdicts.append_columns(columns)
         gathered.verdicts, gathered.judged = [], 0
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rlaif.data.criteria import Mark
+
 
 @dataclass(frozen=True, slots=True)
 class TracedQuestion:
@@ -75,6 +77,7 @@ class TracedVerdict:
         preference: P(first is better), for an `ok` on two.
         score: the rating of `first`, for an `ok` on one.
         text: the judge's reply, verbatim.
+        marks: the marks that a rating by criteria is made of.
     """
 
     judge: str
@@ -91,6 +94,7 @@ class TracedVerdict:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import fields
 from itertools import takewhile
 from typing import Any, Literal
 
+from rlaif.data.criteria import Mark
 from rlaif.errors import UserError
 from rlaif.io.files import join, names
 from rlaif.store import lineage
@@ -143,8 +144,9 @@ def _verdict(row: Mapping[str, Any], chosen: int) -> lineage.TracedVerdict:
     if row["preference"] is not None and row["second"] is not None and row["preference"] != 0.5:
         winner = row["first"] if row["preference"] > 0.5 else row["second"]
         prefers = "chosen" if winner == chosen else "rejected"
-    columns = [field.name for field in fields(lineage.TracedVerdict) if field.name != "prefers"]
-    return lineage.TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers)
+    columns = [field.name for field in fields(lineage.TracedVerdict) if field.name not in ("prefers", "marks")]
+    marks = tuple(Mark(**mark) for mark in row.get("marks") or ())
+    return lineage.TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers, marks=marks)
 
 
 def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord | None) -> lineage.TracedPolicy:

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from rlaif.data.criteria import Criterion
 from rlaif.io.resources import find_resource, list_resources
 from rlaif.judge_evals.attacks import ATTACKS
-from rlaif.prompts.front_matter import AnswerFrontMatter, LogprobFrontMatter
+from rlaif.prompts.front_matter import AnswerFrontMatter, LogprobFrontMatter, PointwiseMarks
 from rlaif.prompts.quoting import quoted, without_role_markers
 from rlaif.prompts.reading import UNPARSED
 from rlaif.prompts.template import PromptTemplate, load_forms
@@ -65,14 +66,15 @@ def test_no_role_marker_survives_and_no_template_is_rendered(attack: str) -> Non
 
 @each_attack
 def test_a_judge_that_repeats_an_attacked_answer_gives_no_verdict(attack: str) -> None:
-    fronts = [
-        prompt.front_matter
-        for prompt in PROMPTS
-        if not isinstance(prompt.front_matter, LogprobFrontMatter | AnswerFrontMatter)
+    criteria = (Criterion("truth"),)
+    readers = [
+        front.reader(criteria) if isinstance(front, PointwiseMarks) else front
+        for front in (prompt.front_matter for prompt in PROMPTS)
+        if not isinstance(front, LogprobFrontMatter | AnswerFrontMatter)
     ]
-    assert len(fronts) >= 5
-    for front in fronts:
-        assert front.of_text(f"The answer reads:\n{quoted(ATTACKS[attack](ANSWER))}\n") == UNPARSED
+    assert len(readers) >= 5
+    for reader in readers:
+        assert reader.of_text(f"The answer reads:\n{quoted(ATTACKS[attack](ANSWER))}\n") == UNPARSED
 
 
 def test_padding_is_a_thousandfold() -> None:

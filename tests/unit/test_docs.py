@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from docs import generate
 from rlaif.cli.main import app
+from rlaif.data.criteria import CriterionSection
 from rlaif.judge_evals.figures import FIGURES
 from rlaif.judges.http_judge import HttpSpec
 from rlaif.judges.judge_file import load_judge_file
@@ -27,6 +28,7 @@ from rlaif.prompts.front_matter import (
     PairwiseLogprob,
     PointwiseJson,
     PointwiseLogprob,
+    PointwiseMarks,
     PointwiseScore,
 )
 from rlaif.prompts.template import VARIABLES
@@ -148,6 +150,8 @@ def test_every_key_of_a_judge_file_is_on_the_page(
     kind = get_args(model.model_fields["kind"].annotation)[0]
     shown = [cells[0].strip("`") for cells in rows(part(JUDGES, f"### `kind: {kind}`")) if cells[0] != "key"]
     wanted = [path for path in model.model_fields if path != "kind"]
+    if model is LlmSpec:
+        wanted += [path for path, _ in keys(CriterionSection, "criteria.NAME.")]
     for backend in backends:
         wanted += [path for path, _ in keys(backend, "backend.") if path != "backend.type"]
         assert f"`backend: {{type: {get_args(backend.model_fields['type'].annotation)[0]}}}`" in JUDGES
@@ -165,7 +169,7 @@ def test_every_kind_of_judge_is_in_the_readme() -> None:
     ("kind", "models"),
     [
         ("pairwise", [PairwiseLogprob, PairwiseLabel, PairwiseJson]),
-        ("pointwise", [PointwiseLogprob, PointwiseScore, PointwiseJson]),
+        ("pointwise", [PointwiseLogprob, PointwiseScore, PointwiseJson, PointwiseMarks]),
     ],
 )
 def test_every_key_of_a_prompt_file_is_on_the_page(kind: str, models: list[type[BaseModel]]) -> None:

@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from rlaif.cli.main import app
+from rlaif.data.criteria import Mark
 from rlaif.errors import UserError
 from rlaif.store import trace
 from rlaif.store.rundir import RunDir
+from rlaif.store.schemas import VERDICTS
 from rlaif.store.trace import trace_pair
 from tests.unit.small_run import (
     BASE,
@@ -142,3 +147,19 @@ def test_the_hostile_candidate_is_in_the_store_word_for_word(small: SmallRun) ->
     rows = pq.read_table(small.run.round(0).path("pairs.parquet")).to_pylist()
     row = next(row for row in rows if row["rejected"][0]["content"] == HOSTILE)
     assert trace_pair(small.run, row["pair_id"]).rejected.text == HOSTILE
+
+
+def test_the_marks_of_a_rating_are_shown_with_it(tmp_path: Path) -> None:
+    run = SmallRun(tmp_path / "small")
+    row = pair_of(run.run, 0, "reference")
+    for shard in Path(run.run.round(0).path("verdicts")).glob("*.parquet"):
+        verdicts = pq.read_table(shard).to_pylist()
+        for verdict in verdicts:
+            if verdict["score"] is not None:
+                verdict["marks"] = [{"criterion": "Truth", "mark": 5.0, "weight": 3.0}]
+        pq.write_table(pa.Table.from_pylist(verdicts, schema=VERDICTS), shard)
+    found = trace_pair(run.run, row["pair_id"])
+    rated = [verdict for verdict in found.verdicts if verdict.score is not None]
+    assert {verdict.marks for verdict in rated} == {(Mark("Truth", 5.0, 3.0),)}
+    shown = CliRunner().invoke(app, ["trace", run.run.root, row["pair_id"]]).stdout
+    assert shown.count("Truth 5 (weight 3)") == len(rated)

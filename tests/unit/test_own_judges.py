@@ -111,6 +111,11 @@ def test_preferences_that_contradict_each_other_tie_and_missing_ones_decide_noth
     ]  # fmt: skip
 
 
+def test_thinking_is_not_shown(tmp_path: Path) -> None:
+    verdicts, _ = asked(python_judge(tmp_path, "return [len(c) for c in candidates]"), ("<think>long</think>$7", "$8m"))
+    assert [verdict.score for verdict in verdicts] == [2.0, 3.0]
+
+
 def test_equal_texts_have_one_score_and_no_preference(tmp_path: Path) -> None:
     verdicts, decisions = asked(python_judge(tmp_path, "return [0.1, 0.7]"), ("$7", " $7"))
     assert ([verdict.score for verdict in verdicts], decisions[0].status) == ([0.1, 0.1], "tie")

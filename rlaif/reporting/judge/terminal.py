@@ -17,7 +17,7 @@ from rlaif.judge_evals.figures import Part
 from rlaif.judge_evals.judge_report import JudgeReport, Measurement
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel
 from rlaif.judges.judge import Verdict
-from rlaif.reporting.figure_text import DASH
+from rlaif.reporting.figure_text import DASH, marks_text
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
 from rlaif.reporting.terminal import plain, plain_table
 from rlaif.stats.bootstrap import Estimate
@@ -82,7 +82,8 @@ def verdict_text(verdict: Verdict) -> str:
     """Return a verdict in words: the answer shown first, its status, and its preference or score."""
     if verdict.second is None:
         about = f"answer_{'ab'[verdict.first]} alone"
-        return f"{about}: {verdict.status if verdict.score is None else f'score {verdict.score:g}'}"
+        marks = f" of {marks_text(verdict.marks)}" if verdict.marks else ""
+        return f"{about}: {verdict.status if verdict.score is None else f'score {verdict.score:g}'}{marks}"
     about = f"answer_{'a' if verdict.order == 'ab' else 'b'} first"
     if verdict.preference is None:
         return f"{about}: {verdict.status}"
