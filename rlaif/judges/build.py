@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from rlaif.errors import UserError
 from rlaif.inference.credentials import read_credentials
-from rlaif.inference.limits import Spending
+from rlaif.inference.limits import ErrorShare, Spending
 from rlaif.inference.requests import Backends, ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache
 from rlaif.judges.endpoints import Endpoints, Trial
@@ -87,7 +87,7 @@ def _single_judge(spec: JudgeSpec, backends: Backends, cache: ResponseCache | No
         case PythonSpec() | HttpSpec():
             asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
             endpoints.close_also(asker.close)
-            return OwnJudge(spec, asker, cache)
+            return OwnJudge(spec, asker, cache, ErrorShare(spec.max_error_share, f"judge {spec.name}"))
     raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from rlaif.data.question import Question
+from rlaif.inference.completions import Failure
+from rlaif.inference.limits import ErrorShare
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.judges.decisions import all_comparisons, candidates_of, decide_by_orders, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Order, SpecJudge, Status, Verdict
@@ -55,6 +57,8 @@ class OwnSpec(JudgeSpec):
     version: str = Field(default="", max_length=200)
     """Any text, part of the judge's identity. Change it when something else that decides the answers changes, such as a
     file that the code reads or the service behind the URL: answers kept for another version are not used."""
+    max_error_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the last 100 questions that may fail, counted from 20 on; above it the work stops. 1 never stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class OwnJudge(SpecJudge):
 
     spec: OwnSpec
     asker: Asker = field(repr=False)
-    cache: ResponseCache | None = field(default=None, repr=False)
+    cache: ResponseCache | None = field(repr=False)
+    errors: ErrorShare = field(repr=False)
 
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
@@ -93,16 +98,21 @@ class OwnJudge(SpecJudge):
     async def _ask(self, asked: OwnRequest) -> OwnReply:
         """Return the answer kept for the same question and candidates, or ask; only what can be read is kept."""
         if self.cache is None:
-            return await self.asker.ask(asked)
+            return await self._ask_uncached(asked)
         key = _cache_key(self.sha, asked)
         if kept := self.cache.get(key):
             reply = OwnReply(kept["answer"], 0.0 if self.cache.free else kept["seconds"])
             with suppress(ValueError):
                 read_answer(reply.answer, len(asked.candidates))
                 return reply
-        reply = await self.asker.ask(asked)
+        reply = await self._ask_uncached(asked)
         if reply.failure is None:
             self.cache.put(key, {"answer": reply.answer, "seconds": reply.seconds})
+        return reply
+
+    async def _ask_uncached(self, asked: OwnRequest) -> OwnReply:
+        reply = await self.asker.ask(asked)
+        self.errors.count(None if reply.failure is None else Failure("server", one_line(reply.failure)))
         return reply
 
     def _scored(self, asked: OwnRequest, answer: OwnAnswer, pairs: Sequence[Comparison]) -> Iterator[Verdict]:

@@ -198,6 +198,20 @@ def test_a_failing_judge_of_ones_own_has_no_figure_but_its_errors(
     assert "accuracy_decided" not in found["figures"]
 
 
+def test_a_judge_of_ones_own_that_mostly_fails_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.py").write_text("def judge(*asked):\n    raise ValueError('no figure')\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
+    rows = [{"id": str(n), "question": f"{n}?", "answer_a": "1", "answer_b": "2", "human": "a"} for n in range(30)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    arguments = ("report", str(tmp_path / "mine.yaml"), "--labels", str(tmp_path / "labels.jsonl"))
+    stopped = run(*arguments, code=1)
+    assert "judge mine: 20 of the last 20 requests failed" in " ".join(stopped.split())
+    assert "ValueError: no figure" in stopped
+    (tmp_path / "mine.yaml").write_text("kind: python\nfile: mine.py\nmax_error_share: 1\n", encoding="utf-8")
+    assert json.loads(run(*arguments, "--json"))["figures"]["error"]["value"] == 1.0
+
+
 def test_a_panel_of_ones_own_code_and_another_judge(
     labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
