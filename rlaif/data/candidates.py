@@ -40,8 +40,8 @@ def read_candidates(path: str) -> list[Candidates]:
 
     Args:
         path: JSONL, CSV or Parquet. A row has `question`, either `answers` (a list of texts) or `answer` (one text),
-            and optionally `id`, `context`, `criteria` and `gold_answer`: a text, a number, or a list of several of which
-            each is right. Rows with the same question and context are merged into one question with the id of the
+            and optionally `id`, `context`, `criteria` and `gold_answer`: a text, a number, or a list of several, each
+            of them right. Rows with the same question and context are merged into one question with the id of the
             first row. A question without an id gets its number as its id. Other columns are ignored.
     """
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
