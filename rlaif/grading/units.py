@@ -1,8 +1,7 @@
 """Words and signs of scales and currencies, in several languages.
 
-Most come from the Unicode CLDR by way of `babel`. What filings write and the CLDR does not list, such as "mil" or
-"lakhs", is added by hand. A word that means different scales in two languages has its English meaning ("billion" is
-1e9), or none if no English text uses it ("Bio.").
+Most come from the Unicode CLDR by way of `babel`; what it lacks, such as "mil", is added by hand. A word with several
+meanings has its English one ("billion" is 1e9), or none if no English text uses it ("Bio.").
 """
 
 import re
@@ -51,11 +50,9 @@ def scales() -> dict[str, float]:
             for forms in lengths.values():
                 for power, form in forms.items():
                     word = re.sub(r"[0'.\xa0]+", " ", form.pattern).strip().lower()
-                    zeros = form.pattern.count("0")
                     if len(word) > 2 and word.isalpha() and word not in _NOT_SCALES and power.strip("0") == "1":
-                        found.setdefault(word, set()).add(float(power) / 10 ** (zeros - 1))
-    unambiguous = {word: next(iter(factors)) for word, factors in found.items() if len(factors) == 1}
-    return unambiguous | _ADDED_SCALES
+                        found.setdefault(word, set()).add(float(power) / 10 ** (form.pattern.count("0") - 1))
+    return {word: next(iter(factors)) for word, factors in found.items() if len(factors) == 1} | _ADDED_SCALES
 
 
 @cache

@@ -25,7 +25,6 @@ class RewardPair:
         question: pairs of one question are trained on or held out together.
         context: the text in the question's chat that loses its beginning if the conversation is too long.
         render: returns the question's chat for a context.
-        source: `human` or `ai`.
     """
 
     id: str

@@ -5,8 +5,8 @@ Invariant: a span ends with its stage's event; one that a kill cut off ends with
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from rlaif.store.events import (
     AnyEvent,
@@ -23,8 +23,7 @@ from rlaif.store.events import (
 _NOTES_KEPT = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One stage at work, in seconds of the timeline; `cut` if it failed, was killed, or is still at work."""
 
     stage: str
@@ -34,16 +33,14 @@ class Span:
     cut: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """The seconds between an end of the run and its next start, after `at` seconds of work."""
 
     at: float
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """An event beside the stages: a start, an end, a lost engine, a wait. Its time is ISO 8601."""
 
     time: str
@@ -51,8 +48,7 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(NamedTuple):
     """A run's time: its seconds at work, and its stages in the order in which they began."""
 
     seconds: float
