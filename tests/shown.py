@@ -116,6 +116,8 @@ def shapes(text: str) -> list[str]:
             else re.sub(r"\b[0-9a-f]{16,}\b|[-+]?\d[\d.,]*\d|\d", "#", re.sub(r"\S*/", "", line.strip()))
         )
         if form and form != "...":
+            # The last cell of a policy's row says whether it was promoted.
+            form = re.sub(r"\s(?:yes|no)$", " yes or no", form)
             found.append(re.sub(r"\s+", " ", re.sub(r"─+", "─", form)))
     return found
 
