@@ -27,9 +27,9 @@ class HeldoutAnswer:
 
     Attributes:
         reference: the question's gold answer, several in one text, or None.
-    answer: "" where there is none.
-    score: 1 if the answer is right, 0 if it is wrong, token F1 where that cannot be told; None without a gold
-        answer. Of several gold answers the best counts, here and below.
+        answer: "" where there is none.
+        score: 1 if the answer is right, 0 if it is wrong, token F1 where that cannot be told; None without a gold
+            answer. Of several gold answers the best counts, here and below.
         exact: whether it is the gold answer's figure, or its text up to case, articles and punctuation.
         f1: token F1 against the gold answer.
         tokens: length of the answer.

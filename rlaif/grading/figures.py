@@ -107,7 +107,8 @@ def states(answer: str, wanted: Claim, question: str = "", tolerance: float = TO
     asked = replace(_asked(question, gold), change=wanted.role == "change" or bool(_ASKS_CHANGE.search(question)))
     base = _base_of(gold, wanted.quantity) or _asked_base(question)
     kinds = kinds_of(wanted.quantity)
-    for text in dict.fromkeys((answer, with_digits(answer))):
+    for read in (str, with_digits):
+        text = read(answer)
         for claims in deciding_claims(text, kinds, asked):
             if claims and _agree(claims, wanted, tolerance):
                 return not any(_is_another_base(_base_of(text, claim.quantity), base) for claim in claims)

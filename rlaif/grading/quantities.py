@@ -59,6 +59,7 @@ _COUNTED = re.compile(r"\s(?:people|persons|employees|workers|staff|customers|st
 # After these, a bracketed amount is a negative value rather than an aside: "was ($5.2 million)".
 _BEFORE_VALUE = re.compile(r"(?:^|[|:=\t]|\b(?:was|is|were|are|of|at|to|by|from|and|or))\s*[~≈]?\s*\Z", re.MULTILINE)
 _RANGE = re.compile(r"\s*(?:[-–—]|to|and|or)\s*")
+_DASHED_LINE = re.compile(r"^[-−–]", re.MULTILINE)
 _MINUS_IN_WORDS = re.compile(r"minus|negative", re.IGNORECASE)
 
 
@@ -73,10 +74,12 @@ def parse_quantities(text: str) -> list[Quantity]:
     if not any(map(str.isdigit, text)):
         return []
     found: list[Quantity] = []
+    # One line that begins with a dash has a negative number; several are a list.
+    listed = len(_DASHED_LINE.findall(text)) > 1
     for match in quantity_pattern().finditer(text):
         if match["date"] is not None:
             found.extend(_years(match))
-        elif match["label"] is None and (quantity := _quantity(text, match)) is not None:
+        elif match["label"] is None and (quantity := _quantity(text, match, listed=listed)) is not None:
             if found and (whole := _with_cents(text, found[-1], quantity)) is not None:
                 found[-1] = whole
             else:
@@ -95,7 +98,7 @@ def _years(match: re.Match[str]) -> list[Quantity]:
     return [Quantity(year, 1.0, "", 0, True, start, end) for year in years]
 
 
-def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
+def _quantity(text: str, match: re.Match[str], *, listed: bool) -> Quantity | None:
     prefix, digits = match["prefix"], match["number"]
     start, end = match.span()
     number, decimals = number_of(digits)
@@ -113,8 +116,8 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         unit = match["time"].lower()
     elif not unit and (counted := _COUNTED.match(text, end)):
         unit, end = "count", counted.end()
-    # Below other lines a dash begins an item of a list.
-    dashed = any(sign in prefix for sign in "-−–") and not text.endswith("\n", 0, start)
+    begins_item = listed and (start == 0 or text[start - 1] == "\n")
+    dashed = any(sign in prefix for sign in "-−–") and not begins_item
     negative = dashed or due or bool(bracketed and match["close"]) or _MINUS_IN_WORDS.search(prefix)
     return Quantity(-number if negative else number, scale, unit, decimals, False, start, end)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rlaif.chat import visible_answer
 from rlaif.inference.refusals import ProviderError, read_error
 
 FailureKind = Literal["content", "answer", "server", "connection"]
@@ -54,7 +55,6 @@ _CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 _FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "sensitive")
 _BROKEN = ("error", "insufficient_system_resource", "network_error", "malformed_function_call", "abort")
 _TOOLS = ("tool_calls", "function_call", "tool_use")
-_THINKING = ("<think", "<reasoning")
 
 
 def read_completion(body: object) -> Completion:
@@ -91,9 +91,8 @@ def read_completion(body: object) -> Completion:
 
 def without_text(completion: Completion, max_tokens: int) -> Failure | None:
     """Return why an answer holds no text to read, or None where it does."""
-    text = completion.text.strip().lower()
-    thinking = text.startswith(_THINKING) and "</" not in text
-    if completion.finish_reason == "length" and (not text or thinking):
+    text = completion.text.strip()
+    if completion.finish_reason == "length" and not (visible_answer(text) or "").strip():
         return Failure("answer", f"the answer was cut in its reasoning at {max_tokens} tokens; raise max_tokens of the "
             "judge file")  # fmt: skip
     return None if text else Failure("answer", "the answer is empty")

@@ -131,7 +131,7 @@ def check_environment(spec: JudgeSpec) -> None:
         read_credentials(backend)
     for leaf in spec.leaves:
         if isinstance(leaf, HttpSpec):
-            leaf.read_headers()
+            leaf.credentials()
 
 
 def is_cached_in_runs(spec: JudgeSpec) -> bool:

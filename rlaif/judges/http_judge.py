@@ -6,18 +6,16 @@ on their way or wait to be repeated; and no header's value is shown, stored, or 
 
 import asyncio
 import json
-import os
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from rlaif.errors import UserError
+from rlaif.inference.credentials import Credentials, read_headers
 from rlaif.judges.own_answer import LARGEST_ANSWER, OwnRequest, read_answer
 from rlaif.judges.own_judge import OwnReply, OwnSpec
-from rlaif.recipe.judge import ENVIRONMENT_VARIABLE, HEADER_VALUE, check_headers
+from rlaif.recipe.judge import check_headers, check_url
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Response
@@ -28,7 +26,6 @@ _PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 """Seconds before the first repetition, doubled for each other, and the most; a server may ask for more."""
 _LONGEST_WAIT = 60.0
 """Most seconds of a server's `Retry-After` that are waited."""
-_SHORTEST_SECRET = 6
 
 
 class HttpSpec(OwnSpec):
@@ -51,12 +48,7 @@ class HttpSpec(OwnSpec):
     @field_validator("url")
     @classmethod
     def _is_a_plain_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected a URL such as http://localhost:8000/judge")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("holds a credential or a query; expected the plain URL, and the key in a header")
-        return url
+        return check_url(url, such_as="http://localhost:8000/judge", secret="the key in a header")
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -66,25 +58,9 @@ class HttpSpec(OwnSpec):
     def _deciding(self) -> dict[str, Any]:
         return {"kind": self.kind, "url": self.url, "version": self.version}
 
-    def read_headers(self) -> dict[str, str]:
-        """Return the headers with the environment's values.
-
-        Raises:
-            UserError: a variable is not set.
-        """
-        found = {}
-        for name, value in self.headers.items():
-            for variable in ENVIRONMENT_VARIABLE.findall(value):
-                given = os.environ.get(variable, "").strip()
-                if not given:
-                    raise UserError(
-                        f"{self.path}: headers.{name}: expected the environment variable {variable}, which is not set"
-                    )
-                value = value.replace(f"${{{variable}}}", given)
-            if not HEADER_VALUE.fullmatch(value):
-                raise UserError(f"{self.path}: headers.{name}: expected a text of printable ASCII characters")
-            found[name] = value
-        return found
+    def credentials(self) -> Credentials:
+        """Return the headers with the environment's values; raises UserError where a variable is not set."""
+        return Credentials(None, read_headers(self.headers, str(self.path), "headers"))
 
 
 class HttpClient:
@@ -92,7 +68,7 @@ class HttpClient:
 
     def __init__(self, spec: HttpSpec) -> None:
         self._spec = spec
-        self._headers = spec.read_headers()
+        self._credentials = spec.credentials()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: AsyncClient | None = None
         self._slots = asyncio.Semaphore(spec.concurrency)
@@ -111,7 +87,7 @@ class HttpClient:
                     break
                 await asyncio.sleep(max(pause, min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)))
         tried = f" ({tries} tries)" if tries > 1 else ""
-        return OwnReply(None, time.monotonic() - started, f"{self._hidden(failure)}{tried}")
+        return OwnReply(None, time.monotonic() - started, f"{self._credentials.hidden(failure or '')}{tried}")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -148,21 +124,13 @@ class HttpClient:
             return None, f"malformed answer: {error}", 0.0
         return answer, None, 0.0
 
-    def _hidden(self, text: str | None) -> str:
-        """Return a text without the values of headers, the longest first: one may be a part of another."""
-        secrets = [*self._headers.values(), *(word for value in self._headers.values() for word in value.split())]
-        for secret in sorted(set(secrets), key=len, reverse=True):
-            if len(secret) >= _SHORTEST_SECRET:
-                text = (text or "").replace(secret, "***")
-        return text or ""
-
     def _connect(self) -> "AsyncClient":
         # Connections and semaphores belong to the event loop in which they were first used.
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             import httpx
 
-            headers = {"Content-Type": "application/json", "Accept": "application/json", **self._headers}
+            headers = {"Content-Type": "application/json", "Accept": "application/json", **self._credentials.headers}
             limits = httpx.Limits(max_connections=self._spec.concurrency)
             self._client = httpx.AsyncClient(headers=headers, timeout=self._spec.timeout, limits=limits)
             self._slots, self._loop = asyncio.Semaphore(self._spec.concurrency), loop

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_v
 
 from rlaif.data.criteria import Criterion, Mark, Scale, check_scale, rating_of
 from rlaif.io.renamed import Renamed
-from rlaif.prompts.json_answer import MOST_RATINGS, choice_model, marks_schema, read_object, schema_of, score_model
+from rlaif.prompts.json_answer import MOST_RATINGS, choice_schema, marks_schema, read_object, score_schema
 from rlaif.prompts.pattern import captured_part, check_pattern
 from rlaif.prompts.reading import FIRST, SECOND, TIE, UNPARSED, Reading, expected_rating, mass_of, preference_of
 from rlaif.prompts.verdict_text import Place, read_choice, read_number
@@ -105,7 +105,7 @@ class _PairwiseText(Section):
 
 
 class PairwiseLabel(_PairwiseText):
-    """Compares two answers; read from the last choice in a text."""
+    """Compares two answers; read from the sentence of a text that gives the choice."""
 
     verdict: Literal["label"]
     choices: _ReadChoices
@@ -142,7 +142,7 @@ class PairwiseJson(_PairwiseText):
 
     @property
     def answer_schema(self) -> str:
-        return schema_of(choice_model(tuple(self.readings), self.reason))
+        return choice_schema(tuple(self.readings), self.reason)
 
     def of_text(self, text: str) -> Reading:
         answer = read_object(text) or {}
@@ -183,15 +183,15 @@ class PointwiseLogprob(Section):
 
 
 class PointwiseScore(Section):
-    """Rates one answer; read from the last number of a text."""
+    """Rates one answer; read from the number that a text gives as the rating."""
 
     kind: Literal["pointwise"]
     verdict: Literal["score"]
     scale: _Scale
     """Least and greatest rating; a number off the scale is unparsed."""
     pattern: _Pattern | None = Field(default=None, min_length=1, serialization_alias="label")
-    """Regular expression that finds the rating, the last match counting; its one group captures it. Null takes the
-    last number of the text."""
+    """Regular expression that finds the rating; its one group captures it, and the last match counts. Null takes the
+    number after the last word such as "score", or else the only number of the last sentence with any."""
 
     answer_schema: ClassVar[None] = None
 
@@ -211,7 +211,7 @@ class PointwiseJson(Section):
 
     @property
     def answer_schema(self) -> str:
-        return schema_of(score_model(*self.scale, self.reason))
+        return score_schema(self.scale, self.reason)
 
     def of_text(self, text: str) -> Reading:
         return _read_score((read_object(text) or {}).get("score"), self.scale)

@@ -51,15 +51,15 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
 
 
 @lru_cache
-def choice_model(choices: tuple[str, ...], reason: bool) -> type[BaseModel]:
-    """Return the model of an answer with a `choice`, after a `reason` where one is asked for."""
-    return _answer_model("choice", Literal[choices], reason)
+def choice_schema(choices: tuple[str, ...], reason: bool) -> str:
+    """Return the JSON schema of an answer with a `choice`, after a `reason` where one is asked for."""
+    return json.dumps(_schema(_answer_model("choice", Literal[choices], reason)))
 
 
 @lru_cache
-def score_model(low: float, high: float, reason: bool) -> type[BaseModel]:
-    """Return the model of an answer with a `score` on a scale; of two whole numbers, ratings are whole numbers too."""
-    return _answer_model("score", _score_type(low, high), reason)
+def score_schema(scale: Scale, reason: bool) -> str:
+    """Return the JSON schema of an answer with a `score`; of a scale of whole numbers, ratings are whole numbers."""
+    return json.dumps(_schema(_answer_model("score", _score_type(*scale), reason)))
 
 
 def _score_type(low: float, high: float) -> Any:
@@ -77,8 +77,8 @@ def marks_schema(criteria: Sequence[Criterion], scale: Scale, reason: bool) -> s
         for index, criterion in enumerate(criteria)
     }
     marks = create_model("Marks", __config__=ConfigDict(extra="forbid"), **fields)
-    tree = json.loads(schema_of(_answer_model("marks", dict[str, float], reason)))
-    tree["properties"]["marks"] = json.loads(schema_of(marks))
+    tree = _schema(_answer_model("marks", dict[str, float], reason))
+    tree["properties"]["marks"] = _schema(marks)
     return json.dumps(tree)
 
 
@@ -89,13 +89,11 @@ def _answer_model(name: str, type_: Any, reason: bool) -> type[BaseModel]:
     return create_model("Answer", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
-@lru_cache
-def schema_of(model: type[BaseModel]) -> str:
-    """Return a model's JSON schema, as JSON."""
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
     tree = model.model_json_schema()
     for field in (tree, *tree["properties"].values()):
         field.pop("title", None)
         if "enum" in field:
             field.pop("minimum", None)
             field.pop("maximum", None)
-    return json.dumps(tree)
+    return tree

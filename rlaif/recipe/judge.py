@@ -42,6 +42,16 @@ def check_headers(headers: object) -> object:
     return headers
 
 
+def check_url(url: str, *, such_as: str, secret: str) -> str:
+    """Return a URL if it can be stored and sent to, or raise ValueError, with an example and the place for a secret."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected a URL such as {such_as}")
+    if parts.username or parts.password or parts.query:
+        raise ValueError(f"holds a credential or a query; expected the plain URL, and {secret}")
+    return url
+
+
 class VllmBackend(Section):
     """Our own vLLM engines."""
 
@@ -110,14 +120,7 @@ class OpenAIBackend(Section):
     @field_validator("base_url")
     @classmethod
     def _is_a_plain_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected a URL such as https://api.openai.com/v1")
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "holds a credential or a query; expected the plain URL, and the key in an environment variable"
-            )
-        return url.rstrip("/")
+        return check_url(url, such_as=OPENAI_URL, secret="the key in an environment variable").rstrip("/")
 
     @field_validator("extra_body")
     @classmethod

@@ -18,7 +18,7 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import SampleRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judge_evals.gold_set import judge_gold_set
-from rlaif.judges.judge import Judge
+from rlaif.judges.judge import Judge, Verdict
 from rlaif.progress import Progress
 from rlaif.recipe import SamplingSection
 from rlaif.rounds.setup import Setup
@@ -76,6 +76,8 @@ class Dispatcher:
         self._pool, self._judge, self._sink, self._sampling = pool, judge, sink, sampling
         self._render, self._seed, self._round, self._progress = render, seed, round_number, progress
         self.counts = RoundCounts()
+        # Committed last: if the work stops, the next start asks for them again instead of keeping the errors.
+        self._with_errors: list[Sequence[Verdict]] = []
 
     async def run(self, questions: Sequence[Question]) -> RoundCounts:
         """Sample and judge what is not in the store yet; all is committed when this returns or raises."""
@@ -94,6 +96,8 @@ class Dispatcher:
         try:
             await self._drain(unjudged, lambda stored: self._judge_candidates(*stored))
             await self._drain(unsampled, self._sample_and_judge)
+            for verdicts in self._with_errors:
+                await self._sink.add_verdicts(verdicts)
         finally:
             self._sink.flush()
         return self.counts
@@ -149,7 +153,10 @@ class Dispatcher:
 
     async def _judge_candidates(self, question: Question, texts: Sequence[str]) -> None:
         verdicts = await self._judge.verdicts(question, texts)
-        await self._sink.add_verdicts(verdicts)
+        if any(verdict.status == "error" for verdict in verdicts):
+            self._with_errors.append(verdicts)
+        else:
+            await self._sink.add_verdicts(verdicts)
         self.counts.judged += 1
         self.counts.statuses.update(verdict.status for verdict in verdicts)
         self._progress.advance(1, tokens=self.counts.tokens, verdicts=self.counts.statuses.total())

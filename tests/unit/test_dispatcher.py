@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,6 +86,22 @@ class CountedJudge:
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         return self._inner.decide(prompt_id, count, verdicts)
+
+
+class FailingJudge(CountedJudge):
+    """Fails on some questions, as an endpoint that is out of order."""
+
+    def __init__(self, failing: set[str], fails_at: int | None = None) -> None:
+        super().__init__(fails_at)
+        self._failing = failing
+
+    async def verdicts(
+        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
+    ) -> list[Verdict]:
+        found = await super().verdicts(prompt, answers, comparisons)
+        if prompt.id not in self._failing:
+            return found
+        return [replace(verdict, status="error", score=None, text="HTTP 500") for verdict in found]
 
 
 class Seen(Silent):
@@ -237,6 +254,27 @@ def test_a_failed_start_keeps_its_candidates(tmp_path: Path, dies_at: int) -> No
     dispatch(tmp_path, numbered(20), engines, CountedJudge())
     assert_once(tmp_path, numbered(20))
     assert not sampled & set(engines.asked)
+
+
+def test_questions_on_which_the_judge_failed_are_asked_again_if_the_work_stopped(tmp_path: Path) -> None:
+    todo, failing = numbered(8), {"q1", "q3"}
+    with pytest.raises(WorkError, match="do not start"):
+        dispatch(tmp_path, todo, Engines(), FailingJudge(failing, fails_at=6), in_flight=1)
+    assert sink_of(tmp_path).verdicts.prompt_ids() == {"q0", "q2", "q4", "q5"}
+    judge = CountedJudge()
+    dispatch(tmp_path, todo, Engines(), judge)
+    assert judge.asked == Counter(["q1", "q3", "q6", "q7"])
+    assert sink_of(tmp_path).verdicts.prompt_ids() == {question.id for question in todo}
+
+
+def test_errors_of_work_that_ends_are_kept_and_not_asked_again(tmp_path: Path) -> None:
+    todo, failing = numbered(8), {"q1", "q3"}
+    dispatch(tmp_path, todo, Engines(), FailingJudge(failing))
+    rows = [row for _, rows in sink_of(tmp_path).verdicts.by_prompt() for row in rows]
+    assert {row["prompt_id"] for row in rows if row["status"] == "error"} == failing
+    judge = CountedJudge()
+    dispatch(tmp_path, todo, Engines(), judge)
+    assert not judge.asked
 
 
 def test_unjudged_candidates_are_judged_first(tmp_path: Path) -> None:

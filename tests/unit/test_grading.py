@@ -184,6 +184,19 @@ def test_quantities(text: str, values: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("Net income was:\n-$5 million", [-5e6]),
+        ("-3.7", [-3.7]),
+        ("Notes:\n-1.5% due 2026\n-1.75% due 2030", [0.015, 2026.0, 0.0175, 2030.0]),
+        ("-1.5% and -1.75%", [-0.015, -0.0175]),
+    ],
+)
+def test_a_dash_before_a_number_is_a_sign_unless_several_lines_begin_with_one(text: str, values: list[float]) -> None:
+    assert [quantity.value for quantity in parse_quantities(text)] == pytest.approx(values)
+
+
+@pytest.mark.parametrize(
     "text", ["2023", "fiscal 2023", "FY23", "FY2023", "Q2 2023", "Dec. 31, 2023", "31 May 2023", "2023-12-31"]
 )
 def test_dates_are_years(text: str) -> None:

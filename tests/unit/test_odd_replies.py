@@ -302,6 +302,10 @@ def test_no_record_or_message_shows_a_headers_value(monkeypatch: pytest.MonkeyPa
     again = OpenAIBackend.model_validate(backend.model_dump(mode="json"))
     with pytest.raises(UserError, match=r"backend\.headers\.B of the judge file: its value was not stored"):
         OpenAIServer(again, Spending())
+    monkeypatch.setenv("TOKEN", "schlüssel")
+    with pytest.raises(UserError, match=r"backend\.headers\.A .*: expected a text of printable ASCII") as refused:
+        OpenAIServer(backend, Spending())
+    assert "schlüssel" not in str(refused.value)
 
 
 def test_what_decides_answers_is_in_the_identity_and_a_default_is_not() -> None:

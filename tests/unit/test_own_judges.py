@@ -312,7 +312,7 @@ def test_a_url_is_sent_the_question_and_its_answer_is_read(tmp_path: Path, monke
     spec = load_judge_file(str(path))
     assert "very-secret" not in f"{spec!r}{spec.describe()}"
     monkeypatch.delenv("JUDGE_KEY")
-    with pytest.raises(UserError, match=r"headers\.Authorization: expected the environment variable JUDGE_KEY"):
+    with pytest.raises(UserError, match=r"environment variable JUDGE_KEY, which is not set \(headers\.Authorization"):
         check_environment(spec)
 
 
