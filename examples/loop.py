@@ -49,14 +49,15 @@ async def align(recipe: Recipe, runs: str) -> list[float]:
             directory = run.round(number)
             await pools.policy.update(current)
             await sample_and_judge(directory, setup, pools.policy, judge, **QUIET)
+            scores.append(scores[-1])
             # Decides each comparison by its verdicts; a tie, an unreadable reply or an error never becomes a pair.
-            if write_pairs(directory, questions, judge, recipe.pairs, render=setup.render).pairs:
-                await train_policy(directory, recipe, current, pools=pools, workers=workers, **QUIET)
-                trained = directory.trained_policy()
-                measured = await measure(trained, directory.root, folder)
-                if measured.promoted:  # The gate.
-                    current, folder = trained, directory.root
-                scores.append(measured.metrics["score"].value if measured.promoted else scores[-1])
+            if not write_pairs(directory, questions, judge, recipe.pairs, render=setup.render).pairs:
+                continue
+            await train_policy(directory, recipe, current, pools=pools, workers=workers, **QUIET)
+            trained = directory.trained_policy()
+            measured = await measure(trained, directory.root, folder)
+            if measured.promoted:  # The gate.
+                current, folder, scores[-1] = trained, directory.root, measured.metrics["score"].value
         await pools.release()
     return scores
 

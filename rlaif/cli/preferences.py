@@ -46,6 +46,7 @@ def label(
     from rlaif.judges.serving import Serving, serving_settings
     from rlaif.preferences.labelling import label_candidates
     from rlaif.prompts.template import load_template
+    from rlaif.store.records.round_records import error_share
 
     if not output.endswith(".parquet"):
         raise UserError(f"--output {output}: expected a file of .parquet")
@@ -63,9 +64,8 @@ def label(
         f"{made.answers:,} answers to {made.questions:,} questions{single}: {counts.statuses or 'no comparisons'}\n"
         f"{counts.pairs:,} pairs on {counts.prompts:,} questions in {made.pairs}; verdicts in {made.verdicts}"
     )
-    typer.echo(
-        json.dumps({**vars(made), "counts": {**vars(counts), "error_share": counts.error_share}}) if json_ else text
-    )
+    shown = {**vars(counts), "error_share": error_share(counts.by_status)}
+    typer.echo(json.dumps({**vars(made), "counts": shown}) if json_ else text)
 
 
 def train(

@@ -115,26 +115,27 @@ async def compare_answers(
 
     Returns:
         The paired difference of the scores, None where the judge decides; the win rate; and the number of questions on
-        which the judge failed.
+        which the judge failed, which are left out of the win rate.
     """
     if all(answer.score is not None for answer in answers):
         new = [float(answer.score or 0.0) for answer in answers]
         old = [float(answer.score or 0.0) for answer in others]
         return paired_difference(new, old, confidence, seed), win_rate(new, old, confidence, seed), 0
-    wins = [
+    asked = [
         await _judged_win(judge, question, [answer.answer, other.answer])
         for question, answer, other in zip(questions, answers, others, strict=True)
     ]
-    return None, mean_interval([win for win, _ in wins], confidence, seed), sum(failed for _, failed in wins)
+    wins = [win for win in asked if win is not None]
+    return None, mean_interval(wins, confidence, seed), len(asked) - len(wins)
 
 
-async def _judged_win(judge: Judge, question: Question, answers: list[str]) -> tuple[float, bool]:
-    """Return 1 if the judge prefers the first answer, 0 if the second, 0.5 for neither; and whether it failed."""
+async def _judged_win(judge: Judge, question: Question, answers: list[str]) -> float | None:
+    """Return 1 if the judge prefers the first answer, 0 if the second, 0.5 for neither, and None if it failed."""
     decisions = judge.decide(question.id, 2, await judge.verdicts(question, answers))
     for decision in decisions:
         if decision.status == "ok" and decision.preference is not None:
-            return float(decision.preference > 0.5), False
-    return 0.5, any(decision.status == "error" for decision in decisions)
+            return float(decision.preference > 0.5)
+    return None if any(decision.status == "error" for decision in decisions) else 0.5
 
 
 @dataclass(frozen=True, slots=True)

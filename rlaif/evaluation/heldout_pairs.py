@@ -7,33 +7,11 @@ failed, and two equal scores prefer neither answer.
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rlaif.chat import Messages
 from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.preferences.reward_pairs import RewardPair
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A reward model's preferences on held-out pairs.
-
-    Attributes:
-        right: pairs whose chosen answer has the higher score.
-        tied: pairs with equal scores.
-        failed: ids of pairs without two scores.
-    """
-
-    questions: int
-    pairs: int
-    right: int
-    tied: int
-    failed: tuple[str, ...]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of all pairs that are right."""
-        return self.right / self.pairs
+from rlaif.store.records.file_training_record import HeldOutPairs
 
 
 def score_chats(
@@ -51,8 +29,8 @@ def score_chats(
     return asyncio.run(RewardModel(model, batch_size, "cuda" if gpu else "cpu").rewards(chats))
 
 
-def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward]) -> HeldOut:
-    """Compare the rewards of each pair's chosen and then its rejected answer."""
+def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward], sha256: str) -> HeldOutPairs:
+    """Compare the rewards of each pair's chosen and then its rejected answer; `sha256` is that of the pairs."""
     right = tied = 0
     failed = []
     for pair, chosen, rejected in zip(pairs, rewards[::2], rewards[1::2], strict=True):
@@ -61,4 +39,12 @@ def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward]) -> HeldOut:
             continue
         right += chosen.score > rejected.score
         tied += chosen.score == rejected.score
-    return HeldOut(len({pair.question for pair in pairs}), len(pairs), right, tied, tuple(failed))
+    return HeldOutPairs(
+        questions=len({pair.question for pair in pairs}),
+        pairs=len(pairs),
+        right=right,
+        tied=tied,
+        failed=failed,
+        accuracy=right / len(pairs),
+        sha256=sha256,
+    )

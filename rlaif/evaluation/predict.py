@@ -78,9 +78,15 @@ def predict_with_run(
     recipe = stored_recipe(text, directory.path("recipe.yaml"), overrides)
     source = recipe.questions.test or recipe.questions.heldout
     columns = source.columns if isinstance(source, FileQuestions) else Columns()
-    sections = {name: getattr(recipe, name) for name in ("policy", "sampling", "training", "evaluation", "cluster")}
+    settings = PredictSettings(
+        policy=recipe.policy,
+        sampling=recipe.sampling,
+        training=recipe.training,
+        evaluation=recipe.evaluation,
+        cluster=recipe.cluster,
+    )
     asked = load_questions(FileQuestions(path=questions, columns=columns))
-    return _predict(PredictSettings(**sections), directory, asked, output, address=address, progress=progress)
+    return _predict(settings, directory, asked, output, address=address, progress=progress)
 
 
 def predict_with_model(

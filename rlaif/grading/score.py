@@ -27,6 +27,10 @@ from rlaif.grading.stance import asks_yes_or_no, leading_stance, stance
 from rlaif.grading.text import content_stems, gold_tokens, normalized_tokens, token_f1, without_markup
 from rlaif.grading.wording import denies, negates, refusals
 
+READING = 2
+"""Number of this way to read answers. It grows when answers are read differently, so that scores are never compared
+with those of another reading."""
+
 Outcome = Literal["right", "wrong", "open"]
 _ORDER: tuple[Outcome, ...] = ("wrong", "open", "right")
 

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from rlaif.data.question import Question
 from rlaif.grading.figures import TOLERANCE
-from rlaif.grading.score import AnswerScore, score_answer
+from rlaif.grading.score import READING, AnswerScore, score_answer
 from rlaif.inference.requests import ModelBackend
 from rlaif.judges.decisions import candidates_of, decide_by_checks, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, SpecJudge, Status, Verdict
@@ -41,9 +41,8 @@ class ReferenceSpec(JudgeSpec):
     five of these answers right (FinanceBench, 22 of 106)."""
 
     def _deciding(self) -> dict[str, Any]:
-        # The number grows when answers are read differently, so that verdicts of two readings are never mixed.
         keys = {"tolerance": self.tolerance, "tie_below": self.tie_below, "silent_rating": self.silent_rating}
-        return {"kind": self.kind, "reading": 2, **keys}
+        return {"kind": self.kind, "reading": READING, **keys}
 
 
 class RewardModelSpec(JudgeSpec):

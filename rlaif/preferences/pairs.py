@@ -15,6 +15,7 @@ from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.judges.judge import Decision, Judge, Verdict
 from rlaif.recipe import PairsSection
+from rlaif.store.records.round_records import error_share
 
 
 @dataclass
@@ -35,16 +36,11 @@ class PairCounts:
     by_judge: Counter[str] = field(default_factory=Counter)
 
     @property
-    def error_share(self) -> float:
-        """Share of the comparisons on which a request failed."""
-        return self.by_status["error"] / max(self.by_status.total(), 1)
-
-    @property
     def statuses(self) -> str:
         """The comparisons by status, in words."""
         counts = [f"{count:,} {status}" for status, count in sorted(self.by_status.items())]
         if self.by_status["error"]:
-            counts.append(f"errors on {100 * self.error_share:.1f}% of the comparisons, which make no pairs")
+            counts.append(f"errors on {100 * error_share(self.by_status):.1f}% of the comparisons, which make no pairs")
         return ", ".join(counts)
 
 
@@ -88,7 +84,8 @@ def pair_rows(
     """
     decisions = judge.decide(question.id, len(answers), verdicts)
     counts.by_status.update(decision.status for decision in decisions)
-    counts.by_status.update(silent=_undecided(answers, verdicts, decisions))
+    if silent := _undecided(answers, verdicts, decisions):
+        counts.by_status["silent"] += silent
     counts.below_margin += sum(
         decision.status == "ok" and (decision.margin or 0.0) < section.min_margin for decision in decisions
     )
@@ -117,8 +114,6 @@ def pair_rows(
         )
     counts.pairs += len(rows)
     counts.prompts += bool(rows)
-    # A count of 0 is no status that occurred.
-    counts.by_status = +counts.by_status
     return rows
 
 

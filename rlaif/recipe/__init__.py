@@ -6,6 +6,7 @@ from rlaif.recipe.policy import LoraSection, OptimizerSection, PolicySection, Sa
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
 from rlaif.recipe.recipe import (
     EvaluationSection,
+    GateSection,
     Recipe,
     RoundsSection,
     dump_recipe,
@@ -18,7 +19,7 @@ from rlaif.recipe.recipe import (
 
 __all__ = [
     "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",
-    "FileQuestions", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
+    "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
     "PolicySection", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "TrainersSection",
     "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -101,6 +101,8 @@ def headline(summary: RunSummary) -> list[str]:
     if summary.metric == "win_rate" or start is None or score is None:
         wins = current.metrics.get("win_rate")
         caveat = _chance(wins, 0.5, "even")
+        if current.judge_errors:
+            caveat.append(f"The judge failed on {count(current.judge_errors, 'question')}, left out here.")
         return [f"Policy {current.number} wins {span(wins)} of {questions} against the initial policy.", *caveat]
     difference = current.difference
     sentence = f"Score {figure(start.value)} → {figure(score.value)} with policy {current.number}, on {questions}"

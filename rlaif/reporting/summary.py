@@ -15,7 +15,7 @@ from rlaif.errors import UserError
 from rlaif.recipe import stored_tree
 from rlaif.stats.bootstrap import interval_json
 from rlaif.store.records.record import RecordPart
-from rlaif.store.records.round_records import EvaluationRecord, GateResult, Mean, PolicyRecord, RoundRecord
+from rlaif.store.records.round_records import EvaluationRecord, GateResult, Mean, PolicyRecord, RoundRecord, error_share
 from rlaif.store.records.run_records import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
 
@@ -28,6 +28,7 @@ class PolicyState(RecordPart):
         id, kind, parent, files: see `PolicyRecord`; None or empty before it is trained.
         questions: held-out questions that it was measured on; None before that.
         failed: those of them without an answer.
+        judge_errors: those on which the judge failed; they are left out of `win_rate`.
         metrics: means over the held-out questions by name: score, exact, f1, win_rate, length, kl.
         difference: its score minus the initial policy's, question by question.
         promoted: None while undecided.
@@ -41,6 +42,7 @@ class PolicyState(RecordPart):
     files: dict[str, str] = Field(default_factory=dict)
     questions: int | None = None
     failed: int = 0
+    judge_errors: int = 0
     metrics: dict[str, Mean] = Field(default_factory=dict)
     difference: Mean | None = None
     gate: GateResult | None = None
@@ -189,6 +191,7 @@ def _figures(measured: EvaluationRecord | None) -> dict[str, Any]:
     return {
         "questions": measured.questions,
         "failed": measured.failed,
+        "judge_errors": measured.judge_errors,
         "metrics": {name: found for name, found in measured.metrics.items() if found.value is not None},
         "difference": difference if difference and difference.value is not None else None,
         "gate": measured.gate,
@@ -230,6 +233,6 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "left": list(record.left),
         "pairs": pairs.pairs if pairs else None,
         "comparisons": pairs.by_status if pairs else {},
-        "error_share": pairs.error_share if pairs else None,
+        "error_share": error_share(pairs.by_status) if pairs else None,
         "pairs_by_judge": pairs.by_judge if pairs else {},
     }

@@ -56,13 +56,10 @@ class PolicyEvaluation:
         metrics = metrics_of(answers, recipe.evaluation.confidence, recipe.seed)
         difference, gate, errors = None, None, 0
         if current is not None:
-            difference, metrics["win_rate"], errors = await self._compare(answers, self._initial)
-            if errors:
-                share = f"{errors:,} of {len(answers):,} questions ({100 * errors / len(answers):.1f}%)"
-                self._progress.say(f"{title}: the judge failed on {share}, which count one half in the win rate")
+            difference, metrics["win_rate"], errors = await self._compare(answers, self._initial, title)
             if recipe.evaluation.kl_questions:
                 metrics["kl"] = await self._kl()
-            gate = await self._gate(answers, metrics, current)
+            gate = await self._gate(answers, metrics, current, title)
         write_bytes(join(folder, "predictions.csv"), predictions_csv(predictions))
         write_table(join(folder, "answers.parquet"), pa.Table.from_pylist([asdict(answer) for answer in answers]))
         EvaluationRecord(
@@ -81,14 +78,20 @@ class PolicyEvaluation:
             self._pools.policy, questions, self._setup.render, max_tokens=self._max_tokens, progress=self._progress
         )
 
-    async def _compare(self, answers: list[HeldoutAnswer], folder: str) -> tuple[Estimate | None, Estimate, int]:
-        """Compare answers with those of an earlier evaluation."""
+    async def _compare(
+        self, answers: list[HeldoutAnswer], folder: str, title: str
+    ) -> tuple[Estimate | None, Estimate, int]:
+        """Compare answers with those of an earlier evaluation, and say on how many the judge failed."""
         others = [HeldoutAnswer(**row) for row in read_table(join(folder, "answers.parquet")).to_pylist()]
         recipe = self._setup.recipe
-        return await compare_answers(
+        compared = await compare_answers(
             answers, others, self._setup.heldout, self._judge,
             confidence=recipe.evaluation.confidence, seed=recipe.seed,
         )  # fmt: skip
+        if errors := compared[2]:
+            share = f"{errors:,} of {len(answers):,} questions ({100 * errors / len(answers):.1f}%)"
+            self._progress.say(f"{title}: the judge failed on {share}, which are left out of the win rate")
+        return compared
 
     async def _kl(self) -> Estimate:
         """Return KL(policy || initial policy) in nats per answer: the estimator k1 of Schulman 2020."""
@@ -110,11 +113,15 @@ class PolicyEvaluation:
         scored = await run_once(partial(score_with_base, base, groups, max_tokens, gpu), gpu=gpu)
         return [logps[0] for logps in scored]
 
-    async def _gate(self, answers: list[HeldoutAnswer], metrics: dict[str, Estimate], current: str) -> GateResult:
+    async def _gate(
+        self, answers: list[HeldoutAnswer], metrics: dict[str, Estimate], current: str, title: str
+    ) -> GateResult:
         max_drop = self._setup.recipe.rounds.gate.max_drop
         if "score" in metrics and metrics["score"].n == len(answers):
             earlier = EvaluationRecord.read(join(current, "evaluation.json"))
             before = earlier.metrics["score"].value if earlier else None
             return compare_policies("score", before, metrics["score"].value, max_drop)
-        _, wins, _ = await self._compare(answers, current)
+        # Until a policy is promoted the current one is the initial one, against which the judge has been asked.
+        against_initial = current == self._initial
+        wins = metrics["win_rate"] if against_initial else (await self._compare(answers, current, title))[1]
         return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)

@@ -6,7 +6,7 @@ from rlaif.store.records.round_records import GateResult
 
 
 def compare_policies(metric: str, before: float | None, after: float | None, max_drop: float) -> GateResult:
-    """Return whether a trained policy passes the gate: its mean `after` may fall `max_drop` below the current one's.
+    """Compare a trained policy's mean `after` with the current one's, of which it may fall `max_drop` short.
 
     None or NaN on either side never passes.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from rlaif import __version__
 from rlaif.data.sources import questions_sha
 from rlaif.errors import UserError
+from rlaif.grading.score import READING
 from rlaif.recipe import dump_recipe, stored_recipe, stored_tree
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
@@ -65,6 +66,7 @@ def new_run_record(setup: Setup, policy_id: str) -> RunRecord:
             for name, questions in sets.items()
             if questions
         },
+        grading=READING,
         state="running",
     )
 
@@ -83,6 +85,7 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     for label, before, after in (
         ("the judge or one of its prompts", begun.judge.sha, fresh.judge.sha),
         ("the policy's prompt file", begun.policy.template_sha, fresh.policy.template_sha),
+        ("how answers are compared with gold answers", begun.grading, fresh.grading),
         ("the train questions", begun.questions.get("train"), fresh.questions.get("train")),
         ("the held-out questions", begun.questions.get("heldout"), fresh.questions.get("heldout")),
     ):

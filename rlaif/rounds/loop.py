@@ -15,6 +15,7 @@ from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Ahead, Progress
+from rlaif.recipe import GateSection
 from rlaif.rounds.dispatcher import sample_and_judge
 from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.setup import Setup
@@ -26,7 +27,14 @@ from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.training.workers import TrainingWorkers
 
 
+def ended_by_gate(directory: RoundDir, section: GateSection) -> bool:
+    """Return whether a round's policy did not pass the gate in a run that then stops."""
+    return section.on_fail == "stop" and directory.rejected
+
+
 class RoundLoop:
+    """Does the rounds of a run with what `rlaif.rounds.run` has opened."""
+
     def __init__(
         self,
         setup: Setup,
@@ -50,8 +58,7 @@ class RoundLoop:
             directory = self._run.round(number)
             if not directory.done("promote"):
                 await self._round(directory)
-            stops = self._recipe.rounds.gate.on_fail == "stop" and not directory.record().promoted
-            if stops and directory.trained_policy() is not None:
+            if ended_by_gate(directory, self._recipe.rounds.gate):
                 return directory
         return None
 

@@ -4,8 +4,9 @@ Invariant: the same command, given again after any end, continues where the run 
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -22,12 +23,11 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.rounds.identity import begin, check_same_run
-from rlaif.rounds.loop import RoundLoop
+from rlaif.rounds.loop import RoundLoop, ended_by_gate
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
-from rlaif.store.records.round_records import Stage
 from rlaif.store.records.run_records import SpendingRecord
-from rlaif.store.rundir import RunDir
+from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable, write_table
 from rlaif.training.workers import TrainingWorkers
@@ -104,12 +104,13 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
-        trial = Trial(engines=True) if _judge_is_asked(run, setup) else None
+        left = _rounds_left(run, setup)
+        trial = Trial(engines=True) if left and _judge_is_asked(left, setup) else None
         judge = await stack.enter_async_context(
             open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
         )
         _write_questions(run, setup)
-        if not pools.demand.takes_turns and not run.round(recipe.rounds.count - 1).done("train"):
+        if not pools.demand.takes_turns and any(not directory.done("train") for directory in left):
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
         stopped = await RoundLoop(setup, run, pools, workers, judge=judge, progress=progress, emit=emit).run()
@@ -119,11 +120,18 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
     return RunOutcome(run.root, stopped.number + 1, reason)
 
 
-def _judge_is_asked(run: RunDir, setup: Setup) -> bool:
-    """Whether what is left of a run asks the judge: about a round, or about held-out answers without gold answers."""
+def _rounds_left(run: RunDir, setup: Setup) -> list[RoundDir]:
+    """Return the rounds that are not done; none where the gate has ended the run."""
     rounds = [run.round(number) for number in range(setup.recipe.rounds.count)]
-    judged: Stage = "promote" if any(question.gold_answer is None for question in setup.heldout) else "judge"
-    return not all(directory.done(judged) for directory in rounds)
+    if any(ended_by_gate(directory, setup.recipe.rounds.gate) for directory in rounds):
+        return []
+    return [directory for directory in rounds if not directory.done("promote")]
+
+
+def _judge_is_asked(left: Sequence[RoundDir], setup: Setup) -> bool:
+    """Return whether the judge is asked in some rounds: about candidates, or held-out answers without gold answers."""
+    judges_heldout = any(question.gold_answer is None for question in setup.heldout)
+    return judges_heldout or not all(directory.done("judge") for directory in left)
 
 
 def _write_questions(run: RunDir, setup: Setup) -> None:
@@ -132,7 +140,8 @@ def _write_questions(run: RunDir, setup: Setup) -> None:
     for name, questions in (("train", setup.train), ("heldout", setup.heldout)):
         if not names(run.path("prompts"), f"{name}.parquet"):
             rows = [
-                asdict(each) | {"reference": shown_gold_answer(each.gold_answer) if each.gold_answer else None}
+                {name: getattr(each, name) for name in ("id", "question", "context", "doc_link")}
+                | {"reference": shown_gold_answer(each.gold_answer) or None}
                 for each in questions
             ]
             write_table(run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))

@@ -46,17 +46,17 @@ class RoundSink:
         self._written: asyncio.Future[None] | None = None
 
     async def add_candidates(self, reply: SampleReply) -> None:
-        """Take a question's candidates. Like the other two, this returns when there is room for more."""
+        """Take a question's candidates; returns when there is room for more."""
         self._gathered.candidates.append(reply)
         await self._settle()
 
     async def add_failure(self, prompt_id: str, stage: str, reason: str, attempts: int) -> None:
-        """Take a question that could not be sampled."""
+        """Take a question that could not be sampled; returns when there is room for more."""
         self._gathered.failures.append({"prompt_id": prompt_id, "stage": stage, "reason": reason, "attempts": attempts})
         await self._settle()
 
     async def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Take all verdicts on one question."""
+        """Take all verdicts on one question; returns when there is room for more."""
         self._gathered.verdicts += verdicts
         self._gathered.judged += 1
         await self._settle()

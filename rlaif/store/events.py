@@ -144,7 +144,7 @@ class EngineLost(Event):
     engine: int
     """Number of the engine in its pool."""
     deaths: int
-    """Of engines with this number, this death included."""
+    """How often an engine with this number has died, this death included."""
     reason: str
 
 
@@ -165,7 +165,7 @@ class TrainingLost(Event):
     event: Literal["training_lost"] = "training_lost"
     round: int
     starts: int
-    """Of this training, this start included."""
+    """How often the training has started, this start included."""
 
 
 AnyEvent = (
@@ -200,6 +200,7 @@ class EventLog:
         self._put_at = 0.0
 
     def append(self, event: AnyEvent) -> None:
+        """Add an event to the log; in an object store it is written with the next ones."""
         line = event.model_dump_json().encode()
         if not is_url(self._path):
             os.makedirs(os.path.dirname(self._path), exist_ok=True)

@@ -15,7 +15,8 @@ class TracedQuestion:
     """The question of a pair.
 
     Attributes:
-        messages: the prompt that the policy was sent, `{"role", "content"}` each; encoded, of `tokens` tokens.
+        messages: the prompt that the policy was sent, `{"role", "content"}` each.
+        tokens: length of the encoded prompt.
         question, context, reference, doc_link: columns of `prompts/train.parquet` (`reference` is the gold answer);
             None if that file is gone.
     """

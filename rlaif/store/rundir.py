@@ -19,6 +19,8 @@ from rlaif.store.records.run_records import RunRecord, RunState
 
 
 class RoundDir:
+    """A round's folder within a run's."""
+
     def __init__(self, run: str, number: int) -> None:
         self.number = number
         self.root = join(run, f"round-{number:03d}")
@@ -42,6 +44,11 @@ class RoundDir:
         if record is None:
             return None
         return PolicyWeights(record.id, record.kind, self.path("policy"), record.probe, serial=self.number + 1)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the round has trained a policy that did not pass the gate."""
+        return self.record().promoted is False and self.trained_policy() is not None
 
 
 class RunDir:

@@ -38,7 +38,7 @@ VERDICTS = pa.schema(
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
         ("seconds", pa.float64()),
-        # Shards of before these columns lack them.
+        # Shards that were written before these columns existed lack them.
         ("mass", pa.float64()),
         ("marks", pa.list_(pa.struct([("criterion", pa.string()), ("mark", pa.float64()), ("weight", pa.float64())]))),
     ]

@@ -1,7 +1,7 @@
 """Parquet files of a run, and append-only tables of immutable shards.
 
-Invariant: a file is written whole or not at all, with exactly one of the schemas, so that shards of one kind always
-concatenate. A shard holds all rows of its questions; no question is in two shards of one table. The work in a shard is
+Invariant: a file is written whole or not at all, with one of the schemas; a later version of a schema only adds
+columns. A shard holds all rows of its questions; no question is in two shards of one table. The work in a shard is
 never done again.
 """
 

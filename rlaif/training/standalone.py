@@ -25,7 +25,11 @@ R = TypeVar("R")
 
 
 def work_folder(out: str, subject: str) -> Path:
-    """Return the folder of unfinished work for an output folder, which must not exist; a message names its subject."""
+    """Return the folder of unfinished work for an output folder.
+
+    Raises:
+        UserError: the output folder exists; the message names its subject.
+    """
     if Path(out).exists():
         raise UserError(f"{out}: already exists; name a new folder for {subject}")
     return Path(f"{out.rstrip('/')}.work").resolve()

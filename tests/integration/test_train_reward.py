@@ -242,9 +242,9 @@ def test_held_out_pairs_are_right_only_where_the_chosen_answer_scores_higher(tmp
     rewards = [
         Reward(score, 5, 0.0, None if score is not None else "too long") for pair in scores for score in pair
     ]  # fmt: skip
-    measured = tally(pairs, rewards)
+    measured = tally(pairs, rewards, pairs_sha(pairs))
     assert (measured.questions, measured.pairs, measured.right, measured.tied) == (4, 4, 1, 1)
-    assert (measured.failed, measured.accuracy) == (("l3",), 0.25)
+    assert (measured.failed, measured.accuracy) == (["l3"], 0.25)
 
 
 def test_the_hash_of_pairs_depends_on_their_texts_and_order(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_missing_record_is_none(tmp_path: Path) -> None:
         ({**OLD_EVALUATION, "layout": 3}, "layout 3, but this version of rlaif reads layout 2; use the version that"),
         (OLD_EVALUATION, "layout none, but this version"),
         ([1, 2], "layout none, but this version"),
-        ({"layout": 2}, "policy: Field required; expected a file that `rlaif run` wrote"),
+        ({"layout": 2}, "policy: Field required; expected a file that rlaif wrote"),
         ({**OLD_EVALUATION, "layout": 2, "more": 1}, "more: Extra inputs are not permitted; expected a file"),
         ({**OLD_EVALUATION, "layout": 2, "metrics": {"f1": {"mean": 1}}}, "metrics.f1.low: Field required; expected"),
     ],

@@ -1,1 +1,1 @@
-"""The JSON files of a run: their fields, and how they are read and written."""
+"""The JSON files that rlaif writes: their fields, and how they are read and written."""

@@ -13,7 +13,7 @@ class FileTrainingRecord(Record):
     layout: Literal[1] = 1
     file: str
     sha256: str
-    """Of the rows of preferences, or of the file of labels."""
+    """Of the preferences that `rlaif train` read; of the whole file for `rlaif train-reward`."""
     files: dict[str, str]
     """sha256 of each file in the trained model's folder."""
     steps: int
@@ -43,10 +43,16 @@ class DpoFileRecord(FileTrainingRecord):
     training: TrainingSection
     policy_id: str
     groups: int
+    """Prompts with their candidates and pairs."""
     loss: float
+    """Mean loss of the last step."""
     reference: str
+    """Where the reference policy's log-probabilities came from."""
     mismatch: float | None
+    """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
+    None where there was nothing to compare."""
     mismatch_p99: float | None
+    """99th percentile of the mismatch over candidates."""
 
 
 class TemplateRecord(RecordPart):

@@ -19,7 +19,8 @@ class RecordPart(BaseModel):
 
 
 class Record(RecordPart):
-    """A JSON file of a run. Every record declares `layout`, and raises it when a reader of the old file would break."""
+    """A JSON file that rlaif writes. Every record declares `layout`, and raises it when a reader of the old file would
+    break."""
 
     layout: int
 
@@ -35,7 +36,7 @@ class Record(RecordPart):
         except NotADirectoryError:
             return None
         except json.JSONDecodeError as error:
-            reason = f"not JSON: {error.msg}; expected a file that `rlaif run` wrote"
+            reason = f"not JSON: {error.msg}; expected a file that rlaif wrote"
             raise UserError(f"{path}:{error.lineno}: {reason}") from None
         if value is None:
             return None
@@ -51,7 +52,7 @@ class Record(RecordPart):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {field}: {first['msg']}; expected a file that `rlaif run` wrote") from None
+            raise UserError(f"{path}: {field}: {first['msg']}; expected a file that rlaif wrote") from None
 
     def write(self, path: str) -> None:
         """Write the record, whole or not at all."""

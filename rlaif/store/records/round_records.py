@@ -1,5 +1,6 @@
 """The JSON files of a round: `manifest.json`, `policy.json`, `evaluation.json` and `gold_set.json`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -51,14 +52,14 @@ class PairsStage(StageRecord):
     below_margin: int
     """Decided comparisons that `pairs.min_margin` left out."""
     by_status: dict[str, int]
-    """Comparisons by the status of their decision."""
+    """Comparisons by the status of their decision; `silent` where the judge could not tell."""
     by_judge: dict[str, int]
     """Pairs by the judge that decided."""
 
-    @property
-    def error_share(self) -> float:
-        """Share of the comparisons on which a request of the judge failed."""
-        return self.by_status.get("error", 0) / max(sum(self.by_status.values()), 1)
+
+def error_share(by_status: Mapping[str, int]) -> float:
+    """Return the share of comparisons on which a request of the judge failed."""
+    return by_status.get("error", 0) / max(sum(by_status.values()), 1)
 
 
 class TrainStage(StageRecord):
@@ -183,7 +184,7 @@ class EvaluationRecord(Record):
     metrics: dict[str, Mean]
     """Means by name: score, exact, f1, win_rate, length (tokens), kl (nats per answer)."""
     judge_errors: int = 0
-    """Questions on which the judge failed; each counts one half in `win_rate`."""
+    """Questions on which the judge failed; they are left out of `win_rate`."""
     difference: Mean | None
     """The score minus the initial policy's, question by question; None for the initial policy and without scores."""
     gate: GateResult | None

@@ -72,6 +72,8 @@ class RunRecord(Record):
     judge: JudgeRecord
     questions: dict[str, QuestionSet]
     """By name: `train`, `heldout` and, where the recipe names one, `test`."""
+    grading: int = 1
+    """Number of the way in which answers are compared with gold answers; runs from before there were two have 1."""
     state: RunState
 
 

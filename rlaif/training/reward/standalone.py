@@ -147,8 +147,7 @@ async def _measure(job: TrainingJob[RewardTrainingSection], pairs: Sequence[Rewa
     chats = [chat for pair in pairs for chat in pair.conversations()]
     batch_size, threads = 2 * job.settings.pairs_per_pass, job.workers.threads
     score = partial(score_chats, job.out, chats, job.gpu, batch_size=batch_size, threads=threads)
-    measured = tally(pairs, await run_once(score, gpu=job.gpu))
-    return HeldOutPairs(**asdict(measured), accuracy=measured.accuracy, sha256=pairs_sha(pairs))
+    return tally(pairs, await run_once(score, gpu=job.gpu), pairs_sha(pairs))
 
 
 def pairs_sha(pairs: Sequence[RewardPair]) -> str:
