@@ -10,7 +10,8 @@ _NAMES = (
 )
 # "<think>", "< thinking mode='deep'>", "◁think▷" of Kimi, "[THINK]" of Mistral, "<|begin_of_thought|>" of Sky-T1. Other
 # names in square brackets are an answer's own: "because of [reason]".
-_OPEN = rf"[<◁]\s*?{_NAMES}\b[^>▷\n]{{0,80}}[>▷]|\[think\]|<\|begin_of_{_NAMES}\|>"
+_ATTRIBUTE = r"""\s+[\w:-]{1,40}\s*=\s*(?:"[^"\n]{0,80}"|'[^'\n]{0,80}'|[^\s"'>▷]{1,80})"""
+_OPEN = rf"[<◁]\s*?{_NAMES}(?:{_ATTRIBUTE}){{0,4}}\s*[>▷]|\[think\]|<\|begin_of_{_NAMES}\|>"
 _CLOSE = rf"[<◁]\s*/\s*?{_NAMES}\s*[>▷]|\[/think\]|<\|end_of_{_NAMES}\|>"
 _TAG = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
 _SOLUTION = re.compile(r"<\|(?:begin|end)_of_solution\|>")

@@ -60,6 +60,10 @@ class UserError(RlaifError):
         self.faults = tuple(fault for fault in faults if isinstance(fault, Fault))
 
 
+class SecretError(ValueError):
+    """A value is wrong that may hold a secret; no message quotes it."""
+
+
 class WorkError(RlaifError):
     """The request was right, but the work failed."""
 

@@ -66,10 +66,13 @@ def check(
     """Check a judge file with all that it names, or a prompt file; every fault has its file and line."""
     import asyncio
 
+    from rlaif.errors import UserError
     from rlaif.judges.build import ask_endpoints
-    from rlaif.judges.check import check_judge
+    from rlaif.judges.check import check_judge, is_prompt
     from rlaif.judges.judge_file import load_judge_file
 
+    if ask and is_prompt(path):
+        raise UserError(f"{path}: a prompt file; --ask expects a judge file, which says who is asked")
     faults = check_judge(path)
     facts = [{"path": fault.path, "line": fault.line, "message": fault.message} for fault in faults]
     lines = [str(fault) for fault in faults] or [f"{path}: no fault found"]
@@ -191,7 +194,7 @@ def labels(
         Literal["llmbar", "marks"] | None, typer.Option("--format", help="Form of FROM; by default its columns decide.")
     ] = None,
     questions: Annotated[
-        str | None, typer.Option(help="For marks: a file with id, context and answer of the questions.")
+        str | None, typer.Option(help="For marks: a file with id, context, gold_answer and criteria of the questions.")
     ] = None,
     *,
     part: Annotated[str | None, typer.Option(metavar="K/N", help="Take the k-th of n parts of the questions.")] = None,

@@ -139,6 +139,7 @@ def train_reward(
             "model": outcome.out,
             "judge": outcome.judge,
             "ties": record.ties,
+            "unfinished": record.unfinished,
             "cut": record.train.cut,
             "too_long": record.train.too_long,
             "heldout": record.heldout and record.heldout.model_dump(exclude={"sha256"}),
@@ -151,6 +152,9 @@ def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
     record, train, held_out = outcome.record, outcome.record.train, outcome.record.heldout
     if record.ties:
         yield f"{record.ties} ties were left out"
+    if record.unfinished:
+        shown = _first_ids(record.unfinished)
+        yield f"{len(record.unfinished)} preferred answers are thinking without an end and were left out: {shown}"
     if train.cut:
         yield f"{len(train.cut)} pairs lost the beginning of their context: {_first_ids(train.cut)}"
     if train.too_long:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.data.criteria import read_criteria
-from rlaif.data.gold_answer import gold_answer_in
+from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import shown
 from rlaif.io.renamed import Renamed
@@ -47,7 +47,7 @@ def read_candidates(path: str) -> list[Candidates]:
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, _SAMPLED_COLUMNS, _RENAMED):
         text, context = row.text("question"), row.optional("context") or ""
-        gold_answer = gold_answer_in(row, "gold_answer")
+        gold_answer = row.read("gold_answer", read_gold_answer)
         criteria = row.read("criteria", read_criteria)
         question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer, criteria=criteria)
         first, merged, answers = groups.setdefault((text, context), (row, question, []))

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from rlaif.errors import shown
 from rlaif.io.yaml_file import pydantic_fault
 from rlaif.recipe.base import Section
 
@@ -88,7 +87,7 @@ def read_criteria(value: object) -> tuple[Criterion, ...]:
         except ValueError as error:
             raise ValueError(f"not JSON: {error}") from None
     if not isinstance(value, Mapping):
-        raise ValueError(f"expected an object with a weight and a description by name, got {shown(value)}")
+        raise ValueError("expected an object with a weight and a description by name")
     # A Parquet file has the fields of all its rows in each, empty where they are not given.
     given = {name: _given(item) for name, item in value.items() if item is not None}
     try:

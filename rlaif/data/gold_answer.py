@@ -1,14 +1,13 @@
 """Gold answers of questions: one, or several of which each is right.
 
-Invariant: a gold answer is text, never blank. A number is read as its text, and a list of one text is that text.
+Invariant: a gold answer is text, never blank. A number or a date is read as its text, and a list of one text
+is that text.
 """
 
 import math
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
-
-from rlaif.errors import shown
-from rlaif.io.rows import Row
 
 GoldAnswer = str | tuple[str, ...]
 """One gold answer, or several of which each is right."""
@@ -28,18 +27,6 @@ def read_gold_answer(value: object) -> GoldAnswer | None:
     return texts[0] if len(texts) == 1 else tuple(texts) or None
 
 
-def gold_answer_in(row: Row, column: str) -> GoldAnswer | None:
-    """Return the gold answer in a column of a row; None if it is missing or empty.
-
-    Raises:
-        UserError: the value is no gold answer; the error names the file, the line or row, and the column.
-    """
-    try:
-        return read_gold_answer(row.values.get(column))
-    except ValueError as error:
-        raise row.error(column, str(error), found=shown(row.values[column])) from None
-
-
 def shown_gold_answer(gold_answer: str | Sequence[str] | None) -> str:
     """Return a gold answer as one text for a prompt, a table or a page; several are joined, none is ""."""
     return gold_answer if isinstance(gold_answer, str) else ", or: ".join(gold_answer or ())
@@ -48,7 +35,8 @@ def shown_gold_answer(gold_answer: str | Sequence[str] | None) -> str:
 def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+    # Parquet files and datasets have dates.
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal, date)):
         raise ValueError("expected a text, a number, or a list of them")
     text = str(value).strip()
     try:

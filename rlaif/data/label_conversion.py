@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rlaif.data.gold_answer import gold_answer_in
+from rlaif.data.criteria import read_criteria
+from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.labels import Label
 from rlaif.data.question import Question
 from rlaif.data.seeded_random import SeededRandom
@@ -21,7 +22,7 @@ from rlaif.io.rows import Row, read_file
 Format = Literal["llmbar", "marks"]
 
 _COLUMNS = (
-    "id", "instruction", "output_1", "output_2", "question", "context", "gold_answer", "answer", "label",
+    "id", "instruction", "output_1", "output_2", "question", "context", "gold_answer", "answer", "label", "criteria",
 )  # fmt: skip
 _NEEDED: Mapping[Format, tuple[str, ...]] = {
     "llmbar": ("instruction", "output_1", "output_2", "label"),
@@ -85,7 +86,7 @@ def convert_labels(
         path: JSONL, CSV or Parquet.
         form: a row of `llmbar` has an instruction, two outputs and a label of 1 or 2. A row of `marks` has a question,
             an answer and a label of `Correct Answer`, `Incorrect Answer` or `Refusal`. None goes by the columns.
-        questions: for marks, a file with the `id`, `context` and `gold_answer` of each question, joined by id.
+        questions: for marks, a file with `id`, `context`, `gold_answer` and `criteria` of each question, joined by id.
         part: the questions to convert; None converts all.
         max_pairs_per_question: for marks; None keeps all.
         seed: selects which pairs are sampled and which answer comes first.
@@ -138,6 +139,7 @@ def _llmbar(row: Row) -> Label:
         answer_a=row.text("output_1", blank=True),
         answer_b=row.text("output_2", blank=True),
         human="a" if better == "1" else "b",
+        criteria=row.read("criteria", read_criteria),
     )
 
 
@@ -183,15 +185,19 @@ def _marked_questions(
 
 
 def _question(name: str, question: str, row: Row, details: Row | None) -> Question:
-    context, gold_answer = row.values.get("context"), gold_answer_in(row, "gold_answer")
+    """Return a question with what its row says of it, or the file of questions, which goes before."""
+    context, gold_answer = row.values.get("context"), row.read("gold_answer", read_gold_answer)
+    criteria = row.read("criteria", read_criteria)
     if details is not None:
-        context, gold_answer = details.values.get("context"), gold_answer_in(details, "gold_answer") or gold_answer
-    return Question(name, question, context or "", gold_answer)
+        context = details.values.get("context")
+        gold_answer = details.read("gold_answer", read_gold_answer) or gold_answer
+        criteria = details.read("criteria", read_criteria) or criteria
+    return Question(name, question, context or "", gold_answer, criteria=criteria)
 
 
 def _details(path: str) -> dict[str, Row]:
     found: dict[str, Row] = {}
-    for row in read_file(path, ("id", "context", "gold_answer"), {"answer": Renamed("gold_answer")}):
+    for row in read_file(path, ("id", "context", "gold_answer", "criteria"), {"answer": Renamed("gold_answer")}):
         name = row.text("id")
         row.optional("context")
         found[name] = row
@@ -233,6 +239,7 @@ def _sided(pairs: Sequence[tuple[_Marked, Answer, Answer]], rng: SeededRandom) -
                 answer_a=first[1],
                 answer_b=second[1],
                 human=side,
+                criteria=marked.about.criteria,
             )
         )
     return labels

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.demo.questions import demo_questions
-from rlaif.data.gold_answer import GoldAnswer, gold_answer_in
+from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.renamed import Renamed
@@ -31,7 +31,7 @@ def load_questions(source: QuestionSource) -> list[Question]:
     """
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
-    columns = list(dict.fromkeys(source.columns.model_dump().values()))
+    columns = list(dict.fromkeys(source.columns.model_dump(exclude_none=True).values()))
     # If the recipe maps the gold answer to another column, a column called `answer` may hold something else.
     renames = {"answer": Renamed("gold_answer")} if source.columns.gold_answer == "gold_answer" else {}
     if isinstance(source, DatasetQuestions):
@@ -103,7 +103,7 @@ class _RowReader:
     """Reads the parts of a question from rows, and records which columns exist."""
 
     def __init__(self, columns: Columns) -> None:
-        self._columns: dict[str, str] = columns.model_dump()
+        self._columns: dict[str, str] = columns.model_dump(exclude_none=True)
         # A column that the recipe sets must exist; a column with its default name may be missing.
         defaults = Columns().model_dump()
         self._unseen = {part for part, column in self._columns.items() if column != defaults[part]}
@@ -135,12 +135,17 @@ class _RowReader:
     def gold_answer(self, row: Row) -> GoldAnswer | None:
         """Return the gold answer, or None if it is missing or null."""
         self._value(row, "gold_answer")
-        return gold_answer_in(row, self._columns["gold_answer"])
+        return row.read(self._columns["gold_answer"], read_gold_answer)
 
     def criteria(self, row: Row) -> tuple[Criterion, ...]:
-        """Return the criteria of a question; none if they are missing or null."""
+        """Return the criteria of a question; none if they are missing, null or not wanted."""
+        if "criteria" not in self._columns:
+            return ()
         self._value(row, "criteria")
-        return row.read(self._columns["criteria"], read_criteria)
+        try:
+            return row.read(self._columns["criteria"], read_criteria)
+        except UserError as error:
+            raise UserError(*error.faults, "columns.criteria: null in the recipe reads no criteria") from None
 
     def check_mapped(self, name: str) -> None:
         """Raise UserError if the recipe sets a column that no row of the source has."""

@@ -67,11 +67,16 @@ class Row:
         return None if value in (None, "") else self.checked(column, value)
 
     def read(self, column: str, reader: Callable[[object], T]) -> T:
-        """Return what a reader makes of the value in a column, None if it is missing; its ValueError is the row's."""
+        """Return what a reader makes of the value in a column, None if it is missing.
+
+        Raises:
+            UserError: the reader raised ValueError; the error names the file, the row, the column and the value.
+        """
+        value = self.values.get(column)
         try:
-            return reader(self.values.get(column))
+            return reader(value)
         except ValueError as error:
-            raise self.error(column, str(error)) from None
+            raise self.error(column, str(error), found=shown(value)) from None
 
     def checked(self, field: str, value: object) -> str:
         """Return a value of a field if it is valid text, else raise UserError."""

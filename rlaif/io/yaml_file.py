@@ -184,7 +184,10 @@ def pydantic_fault(item: Any) -> Fault:
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return Fault("", expected="text; put it in quotes", found=found)
     if kind in ("value_error", "assertion_error"):
-        return Fault("", str(context["error"]), found=found)
+        secret = isinstance(context["error"], errors.SecretError)
+        return Fault("", str(context["error"]), found="" if secret else found)
+    if kind in ("dict_type", "model_type"):
+        return Fault("", expected="keys with values", found=found)
     message = str(item["msg"])
     if message.startswith("Input should be "):
         return Fault("", expected=message.removeprefix("Input should be "), found=found)

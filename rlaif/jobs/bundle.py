@@ -14,12 +14,14 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.prompts.template import load_template
 from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
+from rlaif.recipe.judge import ENVIRONMENT_VARIABLE, OpenAIBackend
 
 
 def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     """Fill an empty folder with a job's files, and return the recipe that it holds as `recipe.yaml`."""
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
+    _refuse_unsent_headers(recipe)
     judge, template = load_judge_file(recipe.judge.name, recipe.judge), load_template(recipe.policy.prompt)
     for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
         _refuse_local_folder(f"judge {judge.name}: model", model)
@@ -75,6 +77,16 @@ def _inside(path: Path) -> Path | None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def _refuse_unsent_headers(recipe: Recipe) -> None:
+    backend = recipe.judge.backend
+    for name, value in backend.headers.items() if isinstance(backend, OpenAIBackend) else ():
+        if not ENVIRONMENT_VARIABLE.search(value):
+            raise UserError(
+                f"judge.backend.headers.{name}: a value is not stored, so a job cannot take it along; expected a "
+                "variable, such as ${NAME}, and --env NAME"
+            )
 
 
 def _refuse_local_folder(key: str, value: str) -> None:

@@ -76,7 +76,7 @@ class Aws(Section):
 
 
 class Values(Section):
-    """A cluster, or a job with its own cluster; figures are those of each node with GPUs."""
+    """A cluster, or a job with its own cluster. `gpus`, `cpus` and `memory` are those of each node with GPUs."""
 
     name: str = Field(default="rlaif", pattern=_LABEL, max_length=40)
     """Name of the cluster and of a job's run: a DNS label."""

@@ -33,7 +33,7 @@ def check_judge(name: str) -> list[Fault]:
     file, _, overrides = current_name("judges", name).partition(":")
     path = _find(file)
     try:
-        if path.suffix == ".md":
+        if is_prompt(name):
             faults = [fault for form in load_forms(path.absolute()) for fault in _rendering_faults(form, "R", ())]
         else:
             spec = load_judge_file(f"{path.absolute()}:{overrides}")
@@ -47,6 +47,11 @@ def check_judge(name: str) -> list[Fault]:
     except UserError as error:
         return _faults_of(error, path)
     return list(dict.fromkeys(faults))
+
+
+def is_prompt(name: str) -> bool:
+    """Return whether `check_judge` takes a name for that of a prompt file."""
+    return _find(current_name("judges", name).partition(":")[0]).suffix == ".md"
 
 
 def _find(name: str) -> Path:

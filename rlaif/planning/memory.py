@@ -133,7 +133,7 @@ def trainer_memory(
         gathered = width * (shape.embedding_parameters + 2 * shape.layer_parameters)
     elif gpu and lora is None:
         gathered = width * shape.parameters  # autocast's copies
-    # DistributedDataParallel sums gradients in its own buckets.
+    # Without shards, DistributedDataParallel sums gradients in buckets of its own.
     gradient_copies = 2 if section.workers > 1 and not sharded else 1
     layer = row_tokens * activation_bytes_per_token(shape, autocast=gpu, lora=lora is not None)
     kept = shape.layers * layer

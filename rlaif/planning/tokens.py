@@ -32,7 +32,7 @@ _MEASURED = 2000
 _ASSUMED_QUESTIONS = {"train": 10_000, "heldout": 500, "test": 500}
 _ASSUMED_PROMPT_TOKENS = 600
 
-Backend = TypeVar("Backend", VllmBackend, OpenAIBackend)
+BackendT = TypeVar("BackendT", VllmBackend, OpenAIBackend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def _expected_count(source: DatasetQuestions, role: str) -> int:
     return _ASSUMED_QUESTIONS[role]
 
 
-def judge_calls(spec: JudgeSpec, backend: type[Backend]) -> list[tuple[JudgeCalls, Backend]]:
+def judge_calls(spec: JudgeSpec, backend: type[BackendT]) -> list[tuple[JudgeCalls, BackendT]]:
     """Return the judges of a file that ask a model behind a kind of backend, in order."""
     in_turn = isinstance(spec, PanelSpec) and spec.mode == "first-to-decide"
     found = []
@@ -165,7 +165,7 @@ def judge_calls(spec: JudgeSpec, backend: type[Backend]) -> list[tuple[JudgeCall
         if not isinstance(leaf, LlmSpec) or not isinstance(leaf.backend, backend):
             continue
         answers = {"answer_a": "", "answer_b": ""} if leaf.pairwise else {"answer": ""}
-        messages = leaf.template.render(question="", rubric=leaf.rubric, **answers)
+        messages = leaf.render(Question("", ""), **answers)
         calls = JudgeCalls(
             name=leaf.name,
             model=leaf.model,

@@ -1,10 +1,11 @@
 """The pairs that a reward model learns from: of label files, preference files and a run's `pairs.parquet`.
 
-Invariant: every row becomes one pair, a counted tie, or an error with its file and line; no row is skipped.
+Invariant: every row becomes one pair, a counted tie, a pair without an answer that is named, or an error with its file
+and line; no row is skipped.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,12 +50,14 @@ class RewardPairs:
 
     Attributes:
         ties: labels without a better answer; no pair comes from them.
+        unfinished: ids of rows whose preferred answer is thinking without an end; no pair comes from them.
         labels: all of a label file, with ties; else empty.
     """
 
     form: Literal["labels", "preferences"]
     pairs: tuple[RewardPair, ...]
     ties: int
+    unfinished: tuple[str, ...]
     labels: tuple[Label, ...]
 
 
@@ -70,13 +73,27 @@ def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
     """
     first = next(read_file(path, ["chosen", "rejected", "answer_a"]), None)
     if first is not None and {"chosen", "rejected"} & set(first.columns):
-        pairs = tuple(_of_preference(preference, template) for preference in read_preferences(path))
-        return RewardPairs("preferences", pairs, 0, ())
+        pairs, unfinished = _finished(path, (_of_preference(row, template) for row in read_preferences(path)))
+        return RewardPairs("preferences", pairs, 0, unfinished, ())
     labels = tuple(load_labels(path))
-    pairs = tuple(_of_label(label, template) for label in labels if label.human != "tie")
-    if not pairs:
+    decided = [label for label in labels if label.human != "tie"]
+    if not decided:
         raise UserError(f"{path}: people see a tie in every label; expected some with a preferred answer")
-    return RewardPairs("labels", pairs, len(labels) - len(pairs), labels)
+    pairs, unfinished = _finished(path, (_of_label(label, template) for label in decided))
+    return RewardPairs("labels", pairs, len(labels) - len(decided), unfinished, labels)
+
+
+def _finished(path: str, pairs: Iterable[RewardPair]) -> tuple[tuple[RewardPair, ...], tuple[str, ...]]:
+    """Return the pairs whose chosen answer can be seen, and the ids of the others."""
+    kept, unfinished = [], []
+    for pair in pairs:
+        if visible_answer(pair.chosen) is None:
+            unfinished.append(pair.id)
+        else:
+            kept.append(pair)
+    if not kept:
+        raise UserError(f"{path}: every preferred answer is thinking without an end; expected some with an answer")
+    return tuple(kept), tuple(unfinished)
 
 
 def _of_label(label: Label, template: PromptTemplate) -> RewardPair:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, field_serializer, field_validator, model_validator
 
+from rlaif.errors import SecretError
 from rlaif.io.renamed import current_name
 from rlaif.recipe.base import Section
 
@@ -33,22 +34,29 @@ _HEADER_NAME, HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.comp
 
 
 def check_headers(headers: object) -> object:
-    """Return headers if they can be sent, or raise ValueError; all at once, so that no message quotes a value."""
-    for name, value in headers.items() if isinstance(headers, dict) else ():
+    """Return headers if they can be sent, or raise SecretError."""
+    if not isinstance(headers, dict):
+        raise SecretError("expected a value by name, such as {X-Team: research}")
+    for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no header's name; expected one such as X-Team")
+            raise SecretError(f"{name!r} is no header's name; expected one such as X-Team")
         if not isinstance(value, str) or not HEADER_VALUE.fullmatch(value):
-            raise ValueError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
+            raise SecretError(f"{name}: expected a text of printable ASCII characters; put a number in quotes")
     return headers
 
 
 def check_url(url: str, *, such_as: str, secret: str) -> str:
-    """Return a URL if it can be stored and sent to, or raise ValueError, with an example and the place for a secret."""
+    """Return a URL if it can be stored and sent to, or raise ValueError, with an example and the place for a secret.
+
+    Raises:
+        ValueError: it is no URL.
+        SecretError: it holds a credential or a query.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected a URL such as {such_as}")
     if parts.username or parts.password or parts.query:
-        raise ValueError(f"holds a credential or a query; expected the plain URL, and {secret}")
+        raise SecretError(f"holds a credential or a query; expected the plain URL, and {secret}")
     return url
 
 

@@ -20,8 +20,9 @@ class Columns(Section):
     """Column of the gold answer, where one is known: a text, a number, or a list of several of which each is right."""
     doc_link: str = "doc_link"
     """Column of a link to the document that the question is about."""
-    criteria: str = "criteria"
-    """Column of what judges with criteria mark the answers by: an object of criteria by name, or its JSON as text."""
+    criteria: str | None = "criteria"
+    """Column of the question's own criteria: an object of criteria by name, or its JSON as text. null reads none, for
+    files whose column of that name holds something else."""
 
 
 class FileQuestions(Section):

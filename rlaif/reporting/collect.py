@@ -148,7 +148,7 @@ def _pair_statistics(
 
 
 def answer_changes(run: RunDir, summary: RunSummary) -> AnswerChanges | None:
-    """Compare the initial policy's answers with the current one's, or without a promotion with the last measured ones.
+    """Compare the initial policy's answers with the current one's; if none was promoted, with the last measured one's.
 
     None if either is missing.
     """

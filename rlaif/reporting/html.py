@@ -41,7 +41,7 @@ Figure = tuple[str, str, Markup]
 
 
 def write_report(run: str, out: str | None = None) -> str:
-    """Write a run's page to `out`, by default to `report.html` in the run, and return its path; all may be URLs.
+    """Write a run's page to `out`, by default `report.html` in the run, and return its path. Both may be URLs.
 
     Raises:
         UserError: there is no such run, one of its files cannot be read, or the page cannot be written.

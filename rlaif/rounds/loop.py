@@ -15,7 +15,7 @@ from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Ahead, Progress
-from rlaif.recipe import GateSection
+from rlaif.recipe import GateSection, RoundsSection
 from rlaif.rounds.dispatcher import sample_and_judge
 from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.setup import Setup
@@ -27,8 +27,15 @@ from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.training.workers import TrainingWorkers
 
 
-def ended_by_gate(directory: RoundDir, section: GateSection) -> bool:
-    """Return whether a round's policy did not pass the gate in a run that then stops."""
+def rounds_left(run: RunDir, section: RoundsSection) -> list[RoundDir]:
+    """Return the rounds that are not done; none where the gate has ended the run."""
+    rounds = [run.round(number) for number in range(section.count)]
+    if any(_ends_the_run(directory, section.gate) for directory in rounds):
+        return []
+    return [directory for directory in rounds if not directory.done("promote")]
+
+
+def _ends_the_run(directory: RoundDir, section: GateSection) -> bool:
     return section.on_fail == "stop" and directory.rejected
 
 
@@ -58,7 +65,7 @@ class RoundLoop:
             directory = self._run.round(number)
             if not directory.done("promote"):
                 await self._round(directory)
-            if ended_by_gate(directory, self._recipe.rounds.gate):
+            if _ends_the_run(directory, self._recipe.rounds.gate):
                 return directory
         return None
 

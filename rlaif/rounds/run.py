@@ -23,7 +23,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
 from rlaif.rounds.identity import begin, check_same_run
-from rlaif.rounds.loop import RoundLoop, ended_by_gate
+from rlaif.rounds.loop import RoundLoop, rounds_left
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
 from rlaif.store.records.run_records import SpendingRecord
@@ -104,7 +104,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         stack.push_async_callback(pools.release)
         stack.callback(record_spending, run, setup.judge, spending)
         cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
-        left = _rounds_left(run, setup)
+        left = rounds_left(run, recipe.rounds)
         trial = Trial(engines=True) if left and _judge_is_asked(left, setup) else None
         judge = await stack.enter_async_context(
             open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
@@ -118,14 +118,6 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         return RunOutcome(run.root, recipe.rounds.count, None)
     reason = f"round {stopped.number} did not pass the gate (rounds.gate.on_fail: stop)"
     return RunOutcome(run.root, stopped.number + 1, reason)
-
-
-def _rounds_left(run: RunDir, setup: Setup) -> list[RoundDir]:
-    """Return the rounds that are not done; none where the gate has ended the run."""
-    rounds = [run.round(number) for number in range(setup.recipe.rounds.count)]
-    if any(ended_by_gate(directory, setup.recipe.rounds.gate) for directory in rounds):
-        return []
-    return [directory for directory in rounds if not directory.done("promote")]
 
 
 def _judge_is_asked(left: Sequence[RoundDir], setup: Setup) -> bool:

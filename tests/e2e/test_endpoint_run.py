@@ -58,8 +58,12 @@ def test_a_run_takes_odd_replies_as_verdicts_or_errors(tmp_path: Path) -> None:
         return exchange.say("[[A]]" if quoted == sorted(quoted) else "[[B]]")
 
     with endpoint(by_text(answer)) as server:
-        done = command.run(*judged_run(tmp_path, server, concurrency=4, max_error_share=1.0))
+        command_line = judged_run(tmp_path, server, concurrency=4, max_error_share=1.0)
+        done = command.run(*command_line)
     assert done.returncode == 0, done.stdout + done.stderr
+    # What is finished asks nobody, so the same command needs no endpoint.
+    again = command.run(*command_line)
+    assert again.returncode == 0, again.stdout + again.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.count("refuses max_tokens: max_completion_tokens is sent instead") == 1
     (run,) = (tmp_path / "runs").iterdir()

@@ -210,5 +210,5 @@ def test_marks_are_stored_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     first, *_, last = [stored_verdict(row) for row in stored.to_pylist()]
     assert (first.score, first.marks) == (5.0, (Mark("Truth", 5.0, 3.0), Mark("Brevity", 10.0, 1.0)))
     assert (last.status, last.marks) == ("unparsed", ())
-    assert verdict_text(first) == "answer_a alone: score 5 of Truth 5 (weight 3), Brevity 10 (weight 1)"
+    assert verdict_text(first) == "answer_a alone: score 5 from Truth 5 (weight 3), Brevity 10 (weight 1)"
     assert "Brevity 10 (weight 1)" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

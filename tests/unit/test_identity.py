@@ -167,6 +167,14 @@ def test_a_changed_file_is_named(here: Path, change: Callable[[Path], None], dif
     assert refusal(run, setup_of()) == differs
 
 
+def test_scores_of_two_ways_to_read_answers_are_not_mixed(here: Path) -> None:
+    run, setup = begun()
+    record = run.record()
+    assert record is not None
+    run.write_record(record.model_copy(update={"grading": record.grading - 1}))
+    assert refusal(run, setup) == "how answers are compared with gold answers"
+
+
 def test_a_comment_in_the_judges_file_changes_nothing(here: Path) -> None:
     run, _ = begun()
     (here / "mine.yaml").write_text("# exact\nkind: reference\ntolerance: 0.01\n")
@@ -220,6 +228,12 @@ def test_nothing_is_written_to_a_refused_run(here: Path) -> None:
         ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, ["a.c (2 -> 3)"]),
         ({"a": {"b": 1}}, {"a": None}, ["a ({'b': 1} -> None)"]),
         ({}, {"a": [1]}, ["a (None -> [1])"]),
+        # What an endpoint charges and how it is reached decide no verdict.
+        (
+            {"judge": {"backend": {"headers": {"A": "${X}"}, "max_error_share": 0.5, "model": "m", "prices": None}}},
+            {"judge": {"backend": {"headers": {}, "max_error_share": 1.0, "model": "n", "prices": {"prompt": 1.0}}}},
+            ["judge.backend.model ('m' -> 'n')"],
+        ),
         # Only the whole key is free, not whatever begins or ends like it.
         ({"rounds": {"counts": 1}, "policy": {"name": "x"}}, {}, ["policy ({'name': 'x'} -> None)"]),
     ],

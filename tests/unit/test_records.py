@@ -77,7 +77,7 @@ TRAINED_POLICY = {
     "mismatch": None, "mismatch_p99": None,
 }  # fmt: skip
 TRAINED_REWARDS = {
-    **TRAINED, "form": "labels", "prompt": {"name": "answer", "sha256": "2" * 64}, "ties": 1,
+    **TRAINED, "form": "labels", "prompt": {"name": "answer", "sha256": "2" * 64}, "ties": 1, "unfinished": [],
     "model": {"model": "builtin:smollm2-135m", "id": "3" * 64}, "heldout": None, "settings": {"seed": 0},
     "train": {"questions": 2, "pairs": 3, "human": 3, "sha256": "4" * 64, "cut": [], "too_long": []},
     "model_id": "5" * 64,

@@ -82,7 +82,7 @@ def verdict_text(verdict: Verdict) -> str:
     """Return a verdict in words: the answer shown first, its status, and its preference or score."""
     if verdict.second is None:
         about = f"answer_{'ab'[verdict.first]} alone"
-        marks = f" of {marks_text(verdict.marks)}" if verdict.marks else ""
+        marks = f" from {marks_text(verdict.marks)}" if verdict.marks else ""
         return f"{about}: {verdict.status if verdict.score is None else f'score {verdict.score:g}'}{marks}"
     about = f"answer_{'a' if verdict.order == 'ab' else 'b'} first"
     if verdict.preference is None:

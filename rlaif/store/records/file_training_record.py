@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from rlaif.recipe import TrainingSection
 from rlaif.store.records.record import Record, RecordPart
 from rlaif.store.records.round_records import BaseModelRecord
@@ -96,6 +98,8 @@ class RewardFileRecord(FileTrainingRecord):
     prompt: TemplateRecord
     ties: int
     """Labels without a better answer; left out."""
+    unfinished: list[str] = Field(default_factory=list)
+    """Ids of rows whose preferred answer is thinking without an end; left out."""
     model: BaseModelRecord
     train: TrainedPairs
     heldout: HeldOutPairs | None

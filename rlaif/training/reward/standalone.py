@@ -1,6 +1,7 @@
 """`rlaif train-reward`: from a file of labels or preferences to the folder of a reward model with its judge file.
 
-Invariant: `training.json` accounts for every row of the file: trained on, held out, a tie, or too long.
+Invariant: `training.json` accounts for every row of the file: trained on, held out, a tie, unfinished, or too
+long.
 """
 
 import asyncio
@@ -91,6 +92,7 @@ def train_reward_file(
         sha256=hashlib.sha256(read_bytes(file) or b"").hexdigest(),
         prompt=TemplateRecord(name=template.name, sha256=template.sha),
         ties=read.ties,
+        unfinished=list(read.unfinished),
         model=BaseModelRecord(model=model, id=job.start.id),
         train=_trained_pairs(train, encoded),
         heldout=measured,

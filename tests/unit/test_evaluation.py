@@ -1,0 +1,59 @@
+"""Held-out answers that a judge compares, the gate, and what a run that the gate ended has left."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rlaif.data.question import Question
+from rlaif.evaluation.heldout import HeldoutAnswer, compare_answers
+from rlaif.judges.build import open_judge
+from rlaif.judges.judge_file import load_judge_file
+from rlaif.recipe.recipe import GateSection, RoundsSection
+from rlaif.rounds.gate import compare_policies
+from rlaif.rounds.loop import rounds_left
+from rlaif.stats.bootstrap import Estimate
+from tests.unit.small_run import SmallRun
+
+JUDGE = """
+def judge(question, candidates, gold_answer, context):
+    if question == "fails":
+        raise RuntimeError("no connection")
+    return {"scores": [len(candidate) for candidate in candidates]}
+"""
+
+
+def compared(folder: Path, *asked: tuple[str, str, str]) -> tuple[Estimate | None, Estimate, int]:
+    """Compare answers to questions without gold answers, by a judge that prefers the longer one."""
+    (folder / "mine.py").write_text(JUDGE, encoding="utf-8")
+    (folder / "mine.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
+    questions = [Question(str(number), text) for number, (text, _, _) in enumerate(asked)]
+    new, old = (
+        [HeldoutAnswer(str(number), row[0], "", None, row[side], None, None, None, 1, None) for number, row in rows]
+        for side, rows in ((1, list(enumerate(asked))), (2, list(enumerate(asked))))
+    )
+
+    async def compare() -> tuple[Estimate | None, Estimate, int]:
+        async with open_judge(load_judge_file(str(folder / "mine.yaml")), None) as judge:  # type: ignore[arg-type]
+            return await compare_answers(new, old, questions, judge, confidence=0.95, seed=0)
+
+    return asyncio.run(compare())
+
+
+def test_a_question_on_which_the_judge_fails_is_no_half_win(tmp_path: Path) -> None:
+    won, tied, failed = ("q", "longer", "short"), ("q", "same", "same"), ("fails", "longer", "short")
+    _, wins, errors = compared(tmp_path, won, tied, failed, failed)
+    assert (wins.value, wins.n, errors) == (0.75, 2, 2)
+
+
+def test_a_policy_that_no_judgment_speaks_for_does_not_pass(tmp_path: Path) -> None:
+    _, wins, errors = compared(tmp_path, ("fails", "longer", "short"))
+    assert (wins.n, errors) == (0, 1)
+    assert not compare_policies("win_rate_against_current", 0.5, wins.value, max_drop=1.0).passed
+
+
+@pytest.mark.parametrize(("on_fail", "left"), [("stop", []), ("continue", [2])])
+def test_a_run_that_the_gate_ended_has_no_round_left(tmp_path: Path, on_fail: str, left: list[int]) -> None:
+    run = SmallRun(tmp_path / "small").run  # Policy 2 did not pass the gate.
+    section = RoundsSection(count=3, gate=GateSection(on_fail=on_fail))  # type: ignore[arg-type]
+    assert [directory.number for directory in rounds_left(run, section)] == left
