@@ -1,8 +1,28 @@
 """The messages of a chat, and the part of a reply that is the answer."""
 
 import re
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
 
-Messages = list[dict[str, str]]
+
+class Message(TypedDict):
+    """One message of a chat, with the keys that chat templates read."""
+
+    role: str
+    """`system`, `developer`, `user`, `assistant` or `tool`."""
+    content: str
+    reasoning_content: NotRequired[str]
+    """What the assistant thought before it wrote the content."""
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    """As OpenAI's API has them, but `arguments` are an object rather than its JSON."""
+    name: NotRequired[str]
+    tool_call_id: NotRequired[str]
+
+
+Messages = list[Message]
+
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""The names by which chat templates know the reasoning of a message."""
 
 _NAMES = (
     r"(?:seed:)?(?:think|thinking|thought|thoughts|reason|reasoning|reflection|analysis|scratchpad|cot"
@@ -19,6 +39,16 @@ _SOLUTION = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>")
 _OTHER_CHANNEL = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)\b")
 _CONTROL = re.compile(r"<\|(?:start|end|return|channel|message)\|>")
+
+
+def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return messages for a chat template, with the reasoning under each name by which a template may know it."""
+    return [
+        {**message, **dict.fromkeys(REASONING_KEYS, message["reasoning_content"])}
+        if "reasoning_content" in message
+        else {**message}
+        for message in messages
+    ]
 
 
 def visible_answer(reply: str) -> str | None:

@@ -93,5 +93,8 @@ def first_line(error: BaseException) -> str:
 
 def shown(value: object) -> str:
     """Return a value's `repr` for a message, cut after 60 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:60]}..."

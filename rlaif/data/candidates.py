@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.chat import Messages
 from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.question import Question
@@ -15,7 +16,7 @@ from rlaif.errors import shown
 from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file, with_unique_ids
 
-Text = str | list[dict[str, str]]
+Text = str | Messages
 """Text, or the messages of a chat."""
 
 _RENAMED = {"reference": Renamed("gold_answer")}
