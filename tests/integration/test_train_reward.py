@@ -91,6 +91,14 @@ def test_labels_become_pairs_and_ties_are_counted(tmp_path: Path) -> None:
         read_pairs(write(tmp_path, [label(2, "tie")]), ANSWER)
 
 
+def test_a_preferred_answer_that_is_thinking_without_an_end_is_left_out_by_name(tmp_path: Path) -> None:
+    unfinished = label(1, "b", answer_b="<think>eight or")
+    read = read_pairs(write(tmp_path, [label(0), unfinished]), ANSWER)
+    assert ([pair.id for pair in read.pairs], read.unfinished) == (["l0"], ("l1",))
+    with pytest.raises(UserError, match="every preferred answer is thinking without an end"):
+        read_pairs(write(tmp_path, [unfinished]), ANSWER)
+
+
 def test_a_runs_pairs_and_text_preferences_are_read(tmp_path: Path) -> None:
     chat = ANSWER.render(question="question w1", context="w2 w3")
     row = {

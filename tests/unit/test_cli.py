@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,14 @@ def test_files_that_the_cluster_could_not_find_are_refused(
     override = make(project)
     with pytest.raises(UserError, match=says):
         make_bundle(_recipe(override), _folder(tmp_path))
+
+
+@pytest.mark.parametrize(("value", "refused"), [("secret", True), ("Bearer ${TEAM_KEY}", False)])
+def test_a_job_takes_headers_of_variables_alone(project: Path, tmp_path: Path, value: str, refused: bool) -> None:
+    backend = f"{{type: openai, model: m, headers: {{X-Team: '{value}'}}}}"
+    recipe = _recipe("judge.name=finance-grounded", f"judge.backend={backend}")
+    with pytest.raises(UserError, match=r"judge.backend.headers.X-Team: .*--env NAME") if refused else nullcontext():
+        make_bundle(recipe, _folder(tmp_path))
 
 
 def _folder(tmp_path: Path) -> Path:

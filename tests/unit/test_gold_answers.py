@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def test_parquet_has_lists_too(tmp_path: Path) -> None:
     path = str(tmp_path / "rows.parquet")
     pq.write_table(pa.Table.from_pylist(row_of("questions", ["7", "seven"])), path)
     assert READERS["questions"](path) == ("7", "seven")
+
+
+def test_a_date_is_read_as_its_text(tmp_path: Path) -> None:
+    path = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.Table.from_pylist(row_of("questions", date(2022, 3, 31))), path)
+    assert READERS["questions"](path) == "2022-03-31"
 
 
 def test_a_label_with_several_is_written_and_read_back(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ def test_a_reply_without_thinking_is_unchanged(reply: str) -> None:
     assert visible_answer(reply) == reply
 
 
+@pytest.mark.parametrize("reply", ["<reason why > 5% matters>", "the <thought of 7", "<analysis of revenue> is 7"])
+def test_angle_brackets_around_words_are_no_thinking(reply: str) -> None:
+    assert visible_answer(reply) == reply
+
+
 @given(tags, st.sampled_from(["$5 million", "No", "Alder & Finch", "March 31, 2022"]), st.booleans())
 def test_thinking_neither_helps_nor_harms_an_answer(tag: str, gold: str, right: bool) -> None:
     thought, answer = ("$6 million. Yes. Other & Co", gold) if right else (gold, "I do not know.")

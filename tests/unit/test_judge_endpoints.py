@@ -214,3 +214,4 @@ def test_an_endpoint_is_asked_alone_with_check(serve: Serve) -> None:
     assert f"m at {server.url}: answers" in run("judge", "check", judge, "--ask")[0]
     assert len(server.requests) == 1
     assert "asks no endpoint" in run("judge", "check", "reference", "--ask")[0]
+    assert "--ask expects a judge file" in run("judge", "check", "answer", "--ask", code=2)[1]

@@ -111,6 +111,21 @@ def test_each_fault_has_one_message_with_its_line_and_key(tmp_path: Path, text: 
     assert fault(tmp_path, text).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "headers: sk-secret",
+        "headers: [sk-secret]",
+        "headers: {X-Key: [sk-secret]}",
+        'headers: {X-Key: "sk-secret\\n"}',
+        "base_url: https://me:sk-secret@host/v1",
+        "base_url: https://host/v1?key=sk-secret",
+    ],
+)
+def test_no_message_quotes_what_may_be_a_secret(tmp_path: Path, backend: str) -> None:
+    assert "secret" not in fault(tmp_path, f"{OPENAI}\n  {backend}")
+
+
 def test_a_prompt_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert fault(tmp_path, "kind: llm\nprompt: answer").endswith("is of kind answer; expected pairwise or pointwise")
 

@@ -149,6 +149,12 @@ def test_the_page_needs_no_network_and_no_script(page: str) -> None:
     assert not re.search(r"https?://", page)
 
 
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: str) -> None:
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        head, *rows = [len(re.findall(r"<t[hd]\b", row)) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+        assert rows == [head] * len(rows), table[:300]
+
+
 def test_a_models_text_is_shown_and_never_run(page: str) -> None:
     assert "<script>" not in page
     assert HOSTILE in "".join(Page(page).words)
