@@ -13,7 +13,7 @@ result.
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,29 +56,28 @@ class Asked:
     change: bool = False
 
 
-def deciding_claims(answer: str, kinds: Sequence[Kind], asked: Asked = Asked()) -> list[list[Claim]]:
-    """Return the claims of the deciding sentence for each kind, in text order.
+def deciding_claims(answer: str, kinds: Sequence[Kind], asked: Asked = Asked()) -> Iterator[list[Claim]]:
+    """Yield the claims of the deciding sentence for each kind, in text order.
 
     Args:
         answer: any text.
         kinds: predicates, each true for the quantities of one kind.
         asked: figures of another year or basis do not count.
 
-    Returns:
+    Yields:
         One list for each kind; it is empty if the answer claims no quantity of that kind.
     """
     quantities = parse_quantities(answer)
     if not quantities:
-        return [[] for _ in kinds]
+        yield from ([] for _ in kinds)
+        return
     ends = [match.end() for match in _SENTENCE_END.finditer(answer)]
     sentences = [bisect_right(ends, quantity.start) for quantity in quantities]
     mentions = Mentions(answer, quantities, sentences)
-    found = []
     for of_kind in kinds:
         chosen = _chosen(mentions, [index for index, quantity in enumerate(quantities) if of_kind(quantity)], asked)
         deciding = _deciding_sentence(answer, ends, [sentences[index] for index in chosen]) if chosen else 0
-        found.append([read_claim(answer, quantities[index]) for index in chosen if sentences[index] == deciding])
-    return found
+        yield [read_claim(answer, quantities[index]) for index in chosen if sentences[index] == deciding]
 
 
 def read_claim(text: str, quantity: Quantity) -> Claim:

@@ -13,6 +13,7 @@ compared with $398 million in 2022" claims only one.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -104,17 +105,23 @@ def states(answer: str, wanted: Claim, question: str = "", tolerance: float = TO
         gold: the gold answer, which may say what its figure is of, such as "revenue".
     """
     wanted = _as_asked(wanted, question)
-    asked = replace(_asked(question, gold), change=wanted.role == "change" or bool(_ASKS_CHANGE.search(question)))
+    asked = _asked(question, gold, change=wanted.role == "change")
     base = _base_of(gold, wanted.quantity) or _asked_base(question)
     kinds = kinds_of(wanted.quantity)
-    for read in (str, with_digits):
-        text = read(answer)
+    for text in _readings(answer):
         for claims in deciding_claims(text, kinds, asked):
             if claims and _agree(claims, wanted, tolerance):
                 return not any(_is_another_base(_base_of(text, claim.quantity), base) for claim in claims)
             if claims and has_explicit_kind(wanted.quantity):
                 return False
     return False
+
+
+def _readings(answer: str) -> Iterator[str]:
+    """Yield an answer, and then, if it has number words, the answer with digits for them."""
+    yield answer
+    if (other := with_digits(answer)) != answer:
+        yield other
 
 
 def figure_share(answer: str, gold: str, question: str, tolerance: float) -> float | None:
@@ -152,10 +159,14 @@ def _as_asked(wanted: Claim, question: str) -> Claim:
 
 
 @lru_cache(maxsize=4096)
-def _asked(question: str, gold: str) -> Asked:
+def _asked(question: str, gold: str, *, change: bool) -> Asked:
     years = {quantity.number for quantity in parse_quantities(question) if quantity.year}
     bases = {word.lower() for word in _ASKED_BASIS.findall(gold) or _ASKED_BASIS.findall(question)}
-    return Asked(years.pop() if len(years) == 1 else None, bases.pop() if len(bases) == 1 else "")
+    return Asked(
+        years.pop() if len(years) == 1 else None,
+        bases.pop() if len(bases) == 1 else "",
+        change or bool(_ASKS_CHANGE.search(question)),
+    )
 
 
 def _agree(claims: list[Claim], wanted: Claim, tolerance: float) -> bool:

@@ -19,6 +19,10 @@ _LABEL = r"""
   | \b\d{1,2}-[A-Z]\b
   | \b(?:10|8|6|20)[KQF]\b
 """
+# The beginnings in small letters: of a label, of a fiscal year, and of a sign in words.
+_FIRST_WORDS = (
+    "notes?|item|section|form|pages?|table|figure|topic|exhibit|rule|step|level|fiscal|calendar|minus|negative"
+)
 # An ordinary, a no-break, a figure, a thin and a narrow no-break space.
 _SPACE = "[ \u00a0\u2007\u2009\u202f]"
 # Each line: thousands grouped by comma, by apostrophe, as in India, by space, by point with a decimal comma, by several
@@ -41,8 +45,8 @@ _NOT_DIGITS = re.compile(rf"{_SPACE}|['’]")
 @cache
 def quantity_pattern() -> re.Pattern[str]:
     """Return the pattern of a date (group `date`), a label (group `label`), or a quantity (the other groups)."""
-    # Every alternative starts with one of these characters; looking for them first saves time.
-    first = rf"(?<![A-Za-z])(?=[\d.¢{_signs()}(+−–A-Zcefilmnprst\n-])"
+    # Every alternative starts with one of these characters or words; looking for them first saves time.
+    first = rf"(?<![A-Za-z])(?=[\d.¢{_signs()}(+−–A-Z\n-]|(?i:{_FIRST_WORDS}))"
     return re.compile(rf"{first}(?:(?P<date>{DATE})|(?P<label>{_LABEL})|{_quantity()})", re.VERBOSE)
 
 

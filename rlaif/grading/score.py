@@ -98,6 +98,8 @@ def score_answer(
     visible = without_markup(visible_answer(answer) or "")
     golds = [gold_answers] if isinstance(gold_answers, str) else list(gold_answers)
     scores = [_score(visible, gold, tolerance, question) for gold in golds]
+    if len(scores) == 1:
+        return scores[0]
     best = max(scores, key=lambda score: (_ORDER.index(score.outcome), score.grade, score.exact, score.f1))
     return replace(best, f1=max(score.f1 for score in scores))
 
@@ -123,7 +125,7 @@ def _contains(answer: str, gold_answer: str, tolerance: float) -> bool:
 def _score(answer: str, gold: str, tolerance: float, question: str) -> AnswerScore:
     given = normalized_tokens(answer)
     exact = bool(given) and tuple(given) == gold_tokens(gold)
-    f1 = token_f1(answer, gold)
+    f1 = token_f1(given, gold_tokens(gold))
     wanted = numeric_gold_answer(gold)
     if wanted is not None:
         right = states(answer, wanted, question, tolerance, gold=gold)

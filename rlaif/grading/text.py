@@ -4,6 +4,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -47,12 +48,19 @@ def gold_tokens(gold_answer: str) -> tuple[str, ...]:
     return tuple(normalized_tokens(gold_answer))
 
 
-def token_f1(answer: str, gold_answer: str) -> float:
-    """Return the token F1 of Rajpurkar et al. (2016, arXiv:1606.05250), in [0, 1]; 0 if either text has no tokens."""
-    given, gold = normalized_tokens(answer), gold_tokens(gold_answer)
+def token_f1(given: Sequence[str], gold: Sequence[str]) -> float:
+    """Return the token F1 of Rajpurkar et al. (2016, arXiv:1606.05250) of two texts' normalized tokens, in [0, 1].
+
+    It is 0 if either text has no tokens.
+    """
     if not given or not gold:
         return 0.0
-    return 2.0 * sum((Counter(given) & Counter(gold)).values()) / (len(given) + len(gold))
+    left, common = Counter(gold), 0
+    for token in given:
+        if left[token] > 0:
+            left[token] -= 1
+            common += 1
+    return 2.0 * common / (len(given) + len(gold))
 
 
 @lru_cache(maxsize=16384)
@@ -67,17 +75,24 @@ def stems(words: str) -> frozenset[str]:
     return frozenset(map(stem, words.split()))
 
 
-def content_stems(text: str) -> set[str]:
+# The texts of one question, and the sentences of its candidates, are asked for several times each.
+@lru_cache(maxsize=1024)
+def content_stems(text: str) -> frozenset[str]:
     """Return the stems of a text's words, without accents, function words, numbers and legal forms of companies."""
-    return {stem(word) for word in content_words(text)}
+    return frozenset(map(stem, content_words(text)))
 
 
 def content_words(text: str) -> list[str]:
     """Return the words whose stems are `content_stems`, in order and lower case."""
-    plain = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    plain = text if text.isascii() else _without_accents(text)
     skipped = _skipped_words()
-    words = (_POSSESSIVE_OR_POINT.sub("", match[0].lower()) for match in _WORD.finditer(plain))
+    words = (word.lower() for word in _WORD.findall(plain))
+    words = (word if word.isalpha() else _POSSESSIVE_OR_POINT.sub("", word) for word in words)
     return [word for word in words if word not in skipped]
+
+
+def _without_accents(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
 
 
 @cache
