@@ -17,7 +17,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Read {"id", "question", "candidates", "gold_answer", "context"}, and send {"preferences": [[...], ...]}."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        gold = set(str(asked["gold_answer"] or "").lower().split())
+        gold_answers = asked["gold_answer"] or ""  # One, or a list of several of which each is right.
+        gold = set(" ".join(gold_answers if isinstance(gold_answers, list) else [gold_answers]).lower().split())
         shared = [len(gold & set(candidate.lower().split())) for candidate in asked["candidates"]]
         rows = [[None if i == j else (1 + a) / (2 + a + b) for j, b in enumerate(shared)] for i, a in enumerate(shared)]
         body = json.dumps({"preferences": rows}).encode()

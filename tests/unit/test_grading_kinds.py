@@ -1,4 +1,4 @@
-"""Answers as people would mark them, by the kind of what makes them hard: 1,200 of ours, and the shared ones."""
+"""Answers as people would mark them, by the kind of what makes them hard: 1,199 of ours, and the shared ones."""
 
 import json
 from collections.abc import Iterator, Mapping
