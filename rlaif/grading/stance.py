@@ -93,7 +93,7 @@ def stance(text: str, question: str) -> bool | None:
     return _affirms(best, question, asked)
 
 
-def _affirms(sentence: str, question: str, asked: set[str]) -> bool | None:
+def _affirms(sentence: str, question: str, asked: frozenset[str]) -> bool | None:
     """Return whether a sentence affirms what a question with some stems asks; None if that cannot be told."""
     if refusals(sentence) or _LEAVES_OPEN.search(sentence) or sentence.rstrip().endswith((":", "?")):
         return None
