@@ -18,7 +18,7 @@ class Fault:
     Attributes:
         path: the file, dataset or option, or "" where there is none.
         problem: what is wrong, where `expected` alone does not say it.
-        line, row: of a file, or of a Parquet file or a dataset; both from 1.
+        line, row: of a file; of a Parquet file, a JSON array or a dataset. Both from 1.
         field: dotted key or column.
         found: what is there instead of what is expected, as `shown` returns it; "" leaves it out.
     """
@@ -33,9 +33,8 @@ class Fault:
 
     @property
     def location(self) -> str:
-        if self.row is not None:
-            return f"{self.path}: row {self.row}"
-        return self.path if self.line is None else f"{self.path}:{self.line}"
+        line = "" if self.line is None else f":{self.line}"
+        return f"{self.path}{line}" if self.row is None else f"{self.path}{line}: row {self.row}"
 
     @property
     def message(self) -> str:

@@ -26,12 +26,12 @@ class Columns(Section):
 
 
 class FileQuestions(Section):
-    """Questions from a JSONL, CSV or Parquet file, told apart by the file's ending."""
+    """Questions from a file of JSON, CSV or Parquet, told apart by the file's ending."""
 
     type: Literal["file"] = "file"
     path: str = Field(min_length=1)
-    """Path or fsspec URL (`s3://...`) of a `.jsonl`, `.csv` or `.parquet` file; a relative path starts at the working
-    directory."""
+    """Path or fsspec URL (`s3://...`) of a `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet` file, also compressed
+    (`.csv.gz`); a relative path starts at the working directory."""
     columns: Columns = Columns()
     """Names of the columns that hold each part of a question."""
     limit: int | None = Field(default=None, ge=1)
