@@ -1,6 +1,6 @@
 """`rlaif judge`: lists, shows, checks and tries judges, and measures them against people.
 
-Invariant: only `try`, `report`, `compare` and `check --ask` ask a judge; the other commands only read files.
+Invariant: only `try`, `report`, `compare`, `route` and `check --ask` ask a judge; the other commands only read files.
 """
 
 import json
@@ -185,6 +185,37 @@ def compare(
     print_result(facts, comparison_view((one.name, other.name), found), json_)
 
 
+def route(
+    name: _Name,
+    labels: _Labels,
+    share: Annotated[
+        list[float] | None, typer.Option(min=0, max=1, help="Share of the labels that people decide; may be repeated.")
+    ] = None,
+    *,
+    limit: _Limit = None,
+    model: JudgedModel = BUILTIN,
+    set_: _Set = None,
+    seed: _Seed = 0,
+    max_cost: MaxCost = None,
+    address: RayIfNeeded = None,
+    json_: JudgeJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Replay on labels which comparisons to ask people about, and what their answers add, beside asking at random."""
+    from rlaif.data.labels import load_labels
+    from rlaif.judge_evals.evaluate import route_judge
+    from rlaif.judge_evals.routing import SHARES, routing_json
+    from rlaif.judges.judge_file import load_judge_file
+    from rlaif.judges.serving import Serving, serving_settings
+    from rlaif.reporting.judge.terminal import routing_view
+
+    spec, read = load_judge_file(name), load_labels(labels, limit)
+    serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
+    with working(f"judge route: {_STOPPED}", stderr=json_) as progress:
+        found = route_judge(spec, read, serving, progress, shares=sorted(share or SHARES), seed=seed)
+    print_result(routing_json(spec.describe(), found), routing_view(spec.name, found), json_)
+
+
 def labels(
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="JSONL, CSV or Parquet file of pairs or marked answers.")
@@ -226,5 +257,6 @@ def labels(
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "list": list_, "show": show, "check": check, "try": try_, "report": report, "compare": compare, "labels": labels,
+    "list": list_, "show": show, "check": check, "try": try_, "report": report, "compare": compare, "route": route,
+    "labels": labels,
 }  # fmt: skip

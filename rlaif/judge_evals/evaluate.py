@@ -12,6 +12,7 @@ from rlaif.judge_evals.attacks import ATTACKS, measure_attacks
 from rlaif.judge_evals.comparison import JudgeComparison, compare
 from rlaif.judge_evals.judge_report import JudgeReport, measure
 from rlaif.judge_evals.judging import JudgedLabel, judge_label, judge_labels
+from rlaif.judge_evals.routing import Routing, route
 from rlaif.judges.endpoints import Trial, smallest
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
@@ -90,6 +91,27 @@ def compare_judges(
         ):
             judged = [await _judge_labels(judge, labels, progress) for judge in (one, other)]
         return compare(judged[0], judged[1], seed=seed)
+
+    return asyncio.run(work())
+
+
+def route_judge(
+    spec: JudgeSpec,
+    labels: Sequence[Label],
+    serving: Serving,
+    progress: Progress,
+    *,
+    shares: Sequence[float],
+    seed: int = 0,
+) -> Routing:
+    """Ask a judge about all labels, and measure what people's own labels on a share of them add; see `route`."""
+
+    async def work() -> Routing:
+        async with (
+            _session([spec], labels, serving, progress) as session,
+            session.open_judge(spec, free=False, trial=_trial([spec], labels)) as judge,
+        ):
+            return route(await _judge_labels(judge, labels, progress), shares, seed)
 
     return asyncio.run(work())
 

@@ -16,7 +16,9 @@ from rlaif.judge_evals.comparison import JudgeComparison
 from rlaif.judge_evals.figures import Part
 from rlaif.judge_evals.judge_report import JudgeReport, Measurement
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel
+from rlaif.judge_evals.routing import Routing
 from rlaif.judges.judge import Verdict
+from rlaif.judges.uncertainty import REASONS
 from rlaif.reporting.figure_text import DASH, marks_text
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
 from rlaif.reporting.terminal import plain, plain_table
@@ -114,6 +116,20 @@ def comparison_view(names: tuple[str, str], found: JudgeComparison) -> Renderabl
         *(f"{name}: {errors.note}" for name, errors in zip(names, found.errors, strict=True) if errors.note),
     ]
     return Group(table, *map(plain, lines), *_flips(names, found))
+
+
+def routing_view(name: str, found: Routing) -> RenderableType:
+    """Return the agreement with people by the share of comparisons that they decide, beside asking at random."""
+    table = plain_table(("asked", "by worth", _level(0.95), "at random", *REASONS), range(4 + len(REASONS)))
+    for point in found.points:
+        asked = [f"{point.asked.get(reason, 0):,}" for reason in REASONS]
+        random = format_value(point.at_random.value, "share")
+        table.add_row(f"{100 * point.share:.3g}%", *_share(point.by_worth), random, *asked)
+    line = (
+        f"{name}: agreement with people on {found.preferred:,} labels of {found.questions:,} questions, where people "
+        "decide the comparisons that their answer is worth most on, and where as many are drawn at random."
+    )
+    return Group(table, plain(line))
 
 
 def _flips(names: tuple[str, str], found: JudgeComparison) -> Iterator[RenderableType]:
