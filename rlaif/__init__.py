@@ -13,15 +13,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlaif.api import compare, label, load_judge, measure, predict, read_labels, read_questions, run, serving, train
+    from rlaif.api import (
+        compare,
+        label,
+        load_judge,
+        measure,
+        merge,
+        predict,
+        read_labels,
+        read_questions,
+        run,
+        serving,
+        train,
+    )
     from rlaif.data.labels import Label
     from rlaif.data.question import Question
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Label", "Question", "compare", "label", "load_judge", "measure", "predict", "read_labels", "read_questions", "run",
-    "serving", "train",
+    "Label", "Question", "compare", "label", "load_judge", "measure", "merge", "predict", "read_labels",
+    "read_questions", "run", "serving", "train",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from rlaif.data.sources import load_questions
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.serving import Serving, serving_settings
 from rlaif.judges.spec import JudgeSpec
-from rlaif.models.resolve import BUILTIN
+from rlaif.models.builtin import BUILTIN
 from rlaif.progress import Progress, Silent
 from rlaif.recipe import Columns, FileQuestions, load_recipe
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rlaif.judge_evals.judging import JudgedLabel
     from rlaif.preferences.labelling import LabelOutcome
     from rlaif.rounds.run import RunOutcome
+    from rlaif.store.records.merge_record import MergeRecord
     from rlaif.training.dpo.standalone import DpoOutcome
 
 P = ParamSpec("P")
@@ -247,6 +248,22 @@ def predict(
     if policy is not None and run is None:
         return predict_with_model(policy, questions, output, **how)
     raise ValueError("predict: give one of run and policy")
+
+
+def merge(policy: str, output: str, *, runs: str = "runs") -> "MergeRecord":
+    """Write the plain weights of a policy that is an adapter, which transformers and vLLM load: `rlaif merge`.
+
+    Args:
+        policy: a run, whose current policy is taken, by its name in `runs` or its path; or an adapter's folder or hub
+            id.
+        output: folder to make.
+
+    Returns:
+        What was merged, with the sha256 of the result; also in the folder's `merge.json`.
+    """
+    from rlaif.store.merged_policy import merge_policy
+
+    return merge_policy(policy, output, runs=runs)
 
 
 @_outside_loop

@@ -57,6 +57,7 @@ def ray_here() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def model_folder() -> str:
     """The embedded model as safetensors."""
-    from rlaif.models.resolve import BUILTIN, resolve_model
+    from rlaif.models.builtin import BUILTIN
+    from rlaif.models.resolve import resolve_model
 
     return resolve_model(BUILTIN)

@@ -25,7 +25,7 @@ app = typer.Typer(
 judge_app = typer.Typer(name="judge", help="List, show, check and try judges; measure them against people.", **_HELP)
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Runs": [runs.run, runs.plan, runs.predict, runs.trace, runs.report, runs.runs],
+    "Runs": [runs.run, runs.plan, runs.predict, runs.merge, runs.trace, runs.report, runs.runs],
     "Parts of a run alone": [preferences.label, preferences.train, preferences.train_reward],
     "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, jobs.manifest],
 }

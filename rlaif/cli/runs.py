@@ -1,4 +1,4 @@
-"""The commands on runs: `rlaif run`, `plan`, `predict`, `trace`, `report` and `runs`.
+"""The commands on runs: `rlaif run`, `plan`, `predict`, `merge`, `trace`, `report` and `runs`.
 
 Invariant: the last three show runs in progress or finished, and write nothing but `report.html`.
 """
@@ -127,6 +127,25 @@ def predict(
     with working("predict: stopped; nothing was written", stderr=True) as progress:
         count = answer(questions, output, overrides=set_ or [], address=address, progress=progress)
     progress.console.print(f"{count} answers in {output}")
+
+
+def merge(
+    policy: Annotated[
+        str,
+        typer.Argument(
+            metavar="POLICY", help="A run, whose current policy is taken, or an adapter's folder or hub id."
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the weights.")],
+    runs: Runs = "runs",
+    json_: Json = False,
+) -> None:
+    """Write the plain weights of a policy that is an adapter: its base with the adapter merged into it."""
+    from rlaif.store.merged_policy import merge_policy
+
+    record = merge_policy(policy, output, runs=runs)
+    text = f"{output}: {record.base.model} with {record.adapter} merged into it, sha256 {record.id[:12]}"
+    typer.echo(json.dumps({"policy": output, **record.model_dump()}) if json_ else text)
 
 
 def trace(

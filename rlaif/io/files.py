@@ -123,6 +123,30 @@ def names(path: str, suffix: str = "") -> list[str]:
     return sorted(name for name in found if name.endswith(suffix) and not name.startswith("."))
 
 
+@contextmanager
+def new_folder(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside a path; when the block ends without an error, the whole folder is at the path.
+
+    Args:
+        shared: several processes may make the same folder, and the first one's stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    work.chmod(0o755)
+    try:
+        yield work
+        for file in work.iterdir():
+            _sync(file)
+        try:
+            work.rename(path)
+        except OSError:
+            if not (shared and path.is_dir()):
+                raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def put_folder(source: str, path: str) -> None:
     """Copy a local folder's files to `path`; the caller then writes the manifest that makes them count."""
     if is_url(path):
@@ -149,16 +173,10 @@ def local_folder(path: str, key: str) -> str:
     target = cache_folder() / "fetched" / key
     if target.is_dir():
         return str(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = tempfile.mkdtemp(prefix=".fetching-", dir=target.parent)
-    os.chmod(work, 0o755)
     system, inner = filesystem(path)
-    for name in names(path):
-        system.get_file(f"{inner}/{name}", os.path.join(work, name))
-    try:
-        os.rename(work, target)
-    except OSError:
-        shutil.rmtree(work, ignore_errors=True)  # Another process was first.
+    with new_folder(target, shared=True) as work:
+        for name in names(path):
+            system.get_file(f"{inner}/{name}", str(work / name))
     return str(target)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rlaif.models.resolve import BUILTIN
+from rlaif.models.builtin import BUILTIN
 from rlaif.recipe import ClusterSection, PairsSection, PolicySection, SamplingSection, parse_overrides
 from rlaif.recipe.base import Section
 

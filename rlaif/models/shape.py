@@ -15,7 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from rlaif.errors import UserError, first_line
-from rlaif.models.resolve import BUILTIN, check_model, hub_answers, is_path
+from rlaif.models.adapter import is_adapter, read_adapter
+from rlaif.models.builtin import BUILTIN
+from rlaif.models.resolve import check_model, find_adapter, hub_answers, is_path
 
 _PUBLISHED = Path(__file__).with_name("published_configs.json")
 _BUILTIN_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -107,6 +109,8 @@ def model_context(model: str) -> int | None:
     """Return the longest sequence that a model takes, in tokens; None for a hub model, whose config is not here."""
     if model == BUILTIN:
         return 8192
+    if Path(model).is_dir() and is_adapter(model):
+        return model_context(read_adapter(model, model).base)
     config = Path(model) / "config.json"
     if not config.is_file():
         return None
@@ -125,6 +129,8 @@ def model_shape(model: str, revision: str | None = None) -> ModelShape:
     Raises:
         UserError: the model does not exist, its config cannot be read, or it is not a dense decoder.
     """
+    if (adapter := find_adapter(model, revision)) is not None:
+        return model_shape(adapter.base, adapter.base_revision)
     if model == BUILTIN:
         return _published(_BUILTIN_HUB_ID, "built in")
     if model.startswith("builtin:") or is_path(model):

@@ -9,7 +9,7 @@ from rlaif.errors import UserError
 from rlaif.evaluation.predict import PredictSettings
 from rlaif.inference.pools import RunPools, judge_context
 from rlaif.judges.serving import serving_settings
-from rlaif.models.resolve import BUILTIN
+from rlaif.models.builtin import BUILTIN
 from rlaif.recipe import (
     ClusterSection,
     EnginesSection,
