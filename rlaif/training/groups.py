@@ -3,8 +3,9 @@
 Invariant: the token ids are those that were sampled; nothing here decodes or encodes text. Every row of `pairs.parquet`
 is one pair of exactly one group. In every epoch each group is in exactly one pack, and every optimizer step has the
 same number of packs for each worker, so that no worker waits for a gradient exchange in vain. Workers get equal tokens
-as far as whole groups allow. Each pack knows the weight of its whole step: a step's loss is the weighted mean over its
-pairs, however they were spread.
+as far as whole groups allow. Each pack knows its whole step: a step's loss is the mean of its pairs' losses, each times
+its weight over the mean weight of all pairs, however they were spread. So a pair that weighs little counts little, also
+where it is alone in its step.
 """
 
 import math
@@ -21,7 +22,7 @@ class Pair:
     Attributes:
         ref_chosen_logp, ref_rejected_logp: summed log-probability of each under the reference policy, in nats; NaN
             until it is computed.
-        weight: of its loss among the pairs of its step.
+        weight: of its loss, relative to the mean weight of all pairs of the training.
     """
 
     id: str
@@ -91,7 +92,8 @@ class Pack:
 
     Attributes:
         groups: indices of groups; empty where a worker has nothing to do.
-        step_weight: summed weight of the pairs of the whole optimizer step, over all packs and workers.
+        step_weight: what a pair's weight is divided by: the pairs of the whole optimizer step, over all packs and
+            workers, times the mean weight of all pairs of the training.
     """
 
     groups: tuple[int, ...]
@@ -130,9 +132,11 @@ def plan_training(
         steps += [indices[start : start + groups_per_step] for start in range(0, len(indices), groups_per_step)]
     needed = max((_packs_needed(groups, step, max_tokens) for step in steps), default=1)
     accumulation = math.ceil(needed / workers)
+    weights = [pair.weight for group in groups for pair in group.pairs]
+    mean = math.fsum(weights) / max(1, len(weights))
     packs: list[Pack] = []
     for step in steps:
-        weight = sum(pair.weight for index in step for pair in groups[index].pairs)
+        weight = mean * sum(len(groups[index].pairs) for index in step)
         packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, accumulation * workers)]
     return PackPlan(tuple(packs), len(steps), accumulation, workers)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlaif.training.dpo.trainer import make_batch
 from rlaif.training.groups import Group, PackPlan, Pair, group_pairs, pack_in_order, plan_training, with_reference
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=3)
@@ -124,7 +125,8 @@ def test_every_group_occurs_once_in_each_epoch(
     for number, step in enumerate(steps):
         indices = [index for pack in step for index in pack]
         assert len(indices) <= per_step
-        weight = sum(pair.weight for index in indices for pair in groups[index].pairs)
+        weights = [pair.weight for group in groups for pair in group.pairs]
+        weight = sum(weights) / len(weights) * sum(len(groups[index].pairs) for index in indices)
         packs = plan.packs[number * len(step) : (number + 1) * len(step)]
         assert [pack.step_weight for pack in packs] == pytest.approx([weight] * len(step))
         for pack in step:
@@ -170,6 +172,24 @@ def test_a_worker_without_work_has_an_empty_pack_that_knows_its_step() -> None:
     )  # fmt: skip
     assert sorted(pack.groups for pack in plan.packs) == [(), (), (), (0,)]
     assert {pack.step_weight for pack in plan.packs} == {1.5}
+
+
+def test_a_pair_that_is_alone_in_its_step_keeps_its_weight() -> None:
+    """By hand: weights 0.01, 1 and 1 have the mean 0.67, so alone in a step they count 0.0149, 1.4925 and 1.4925."""
+    groups = [group_of(10, weight=0.01), group_of(10, weight=1.0), group_of(10, weight=1.0)]
+    plan = plan_training(groups, epochs=1, groups_per_step=1, max_tokens=64, workers=1, seed=0)
+    counts = {pack.groups[0]: float(make_batch([groups[pack.groups[0]]], pack.step_weight).weights) for pack in plan.packs}
+    assert counts == pytest.approx({0: 0.01 / 0.67, 1: 1 / 0.67, 2: 1 / 0.67})
+
+
+@given(sizes, st.integers(1, 9))
+def test_equal_weights_are_the_mean_over_a_steps_pairs_to_the_digit(lengths: list[int], per_step: int) -> None:
+    groups = [group_of(length, pairs=1 + length % 3) for length in lengths]
+    plan = plan_training(groups, epochs=1, groups_per_step=per_step, max_tokens=64, workers=2, seed=0)
+    for step in range(plan.steps):
+        packs = plan.packs[step * plan.accumulation * 2 : (step + 1) * plan.accumulation * 2]
+        pairs = sum(len(groups[index].pairs) for pack in packs for index in pack.groups)
+        assert {pack.step_weight for pack in packs} == {pairs}
 
 
 def test_nothing_to_train_on_is_a_plan_without_steps() -> None:

@@ -106,7 +106,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
 
 
 def _weight(training: TrainingSection, row: Mapping[str, Any]) -> float:
-    """Return the weight of a pair among those of its step.
+    """Return the weight of a pair, relative to the other pairs of the training.
 
     With `weights: margin` it is the pair's margin, at most 1: |2p - 1| for a judge's preference p, the difference of
     the probabilities that it gives the two answers, or a difference of scores. A pair that a judge is unsure of so

@@ -40,7 +40,7 @@ class Batch:
         pairs: for messages.
         chosen, rejected: [P] int64, indices of candidates in the row.
         ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference policy, in nats.
-        weights: [P] float32, each pair's share of the whole optimizer step's weight.
+        weights: [P] float32, each pair's weight over `Pack.step_weight`.
     """
 
     row: PackedRow
@@ -53,7 +53,7 @@ class Batch:
 
 
 def make_batch(groups: Sequence[Group], step_weight: float) -> Batch:
-    """Turn the groups of one pack into tensors; `step_weight` is that of all pairs of its step."""
+    """Turn the groups of one pack into tensors; `step_weight` is `Pack.step_weight`."""
     pairs: list[Pair] = []
     chosen: list[int] = []
     rejected: list[int] = []
