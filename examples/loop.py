@@ -37,14 +37,14 @@ async def align(recipe: Recipe, runs: str) -> list[float]:
     async with TrainingWorkers(recipe.cluster.training, gpu=False) as workers, open_judge(setup.judge, pools) as judge:
         evaluation = PolicyEvaluation(setup, pools, judge, initial=run.path("initial"), progress=Silent())
 
-        async def measure(policy: PolicyWeights, folder: str, before: str | None) -> EvaluationRecord | None:
+        async def measure(policy: PolicyWeights, folder: str, earlier: list[str]) -> EvaluationRecord | None:
             await pools.policy.update(policy)  # A probe proves that the engines have the trainer's weights.
-            await evaluation.evaluate(folder, "evaluate", before)
+            await evaluation.evaluate(folder, "evaluate", earlier)
             return EvaluationRecord.read(f"{folder}/evaluation.json")
 
         await pools.start()
-        current, folder = pools.policy.base, run.path("initial")
-        scores = [(await measure(current, folder, None)).metrics["score"].value]
+        current, promoted = pools.policy.base, [run.path("initial")]
+        scores = [(await measure(current, promoted[0], [])).metrics["score"].value]
         for number in range(recipe.rounds.count):
             directory = run.round(number)
             await pools.policy.update(current)
@@ -55,9 +55,10 @@ async def align(recipe: Recipe, runs: str) -> list[float]:
                 continue
             await train_policy(directory, recipe, current, pools=pools, workers=workers, **QUIET)
             trained = directory.trained_policy()
-            measured = await measure(trained, directory.root, folder)
+            measured = await measure(trained, directory.root, promoted)
             if measured.promoted:  # The gate.
-                current, folder, scores[-1] = trained, directory.root, measured.metrics["score"].value
+                current, scores[-1] = trained, measured.metrics["score"].value
+                promoted.append(directory.root)
         await pools.release()
     return scores
 

@@ -92,6 +92,12 @@ def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -
     return {name: mean_interval(each, confidence, seed) for name, each in values.items()}
 
 
+def unseen_metrics(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -> dict[str, Estimate]:
+    """Return the score on the test questions, which no gate has seen; nothing where none has a gold answer."""
+    scores = [answer.score for answer in answers if answer.score is not None]
+    return {"test_score": mean_interval(scores, confidence, seed)} if scores else {}
+
+
 def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
     """Return `id, answer, passage` as CSV; the passage is the part of the context that supports the answer best."""
     text = io.StringIO()
@@ -102,6 +108,25 @@ def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
     return text.getvalue().encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One policy's answers compared with another's to the same questions.
+
+    Attributes:
+        difference: of the scores, paired; None where the judge decides.
+        wins: the win rate, ties counting half.
+        errors: questions on which the judge failed; they are left out everywhere else.
+        differences: of the scores, question by question; where the judge decides, wins less one half.
+        least: the lowest value that a difference can have.
+    """
+
+    difference: Estimate | None
+    wins: Estimate
+    errors: int
+    differences: tuple[float, ...]
+    least: float
+
+
 async def compare_answers(
     answers: Sequence[HeldoutAnswer],
     others: Sequence[HeldoutAnswer],
@@ -110,23 +135,21 @@ async def compare_answers(
     *,
     confidence: float,
     seed: int,
-) -> tuple[Estimate | None, Estimate, int]:
-    """Compare one policy's answers with another's to the same questions, by gold answers or else by the judge.
-
-    Returns:
-        The paired difference of the scores, None where the judge decides; the win rate; and the number of questions on
-        which the judge failed, which are left out of the win rate.
-    """
+) -> Comparison:
+    """Compare one policy's answers with another's to the same questions, by gold answers or else by the judge."""
     if all(answer.score is not None for answer in answers):
         new = [float(answer.score or 0.0) for answer in answers]
         old = [float(answer.score or 0.0) for answer in others]
-        return paired_difference(new, old, confidence, seed), win_rate(new, old, confidence, seed), 0
+        differences = tuple(a - b for a, b in zip(new, old, strict=True))
+        difference, wins = paired_difference(new, old, confidence, seed), win_rate(new, old, confidence, seed)
+        return Comparison(difference, wins, 0, differences, least=-1.0)
     asked = [
         await _judged_win(judge, question, [answer.answer, other.answer])
         for question, answer, other in zip(questions, answers, others, strict=True)
     ]
-    wins = [win for win in asked if win is not None]
-    return None, mean_interval(wins, confidence, seed), len(asked) - len(wins)
+    won = [win for win in asked if win is not None]
+    wins = mean_interval(won, confidence, seed)
+    return Comparison(None, wins, len(asked) - len(won), tuple(win - 0.5 for win in won), least=-0.5)
 
 
 async def _judged_win(judge: Judge, question: Question, answers: list[str]) -> float | None:

@@ -1,12 +1,12 @@
 """Preference pairs of one question, from verdicts.
 
 Invariant: only a decision of status `ok` becomes a pair. Ties, unreadable verdicts and errors are counted, and none is
-read as a preference or a score.
+read as a preference or a score. So are the decisions that `pairs.truncated` leaves out.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -25,6 +25,8 @@ class PairCounts:
     Attributes:
         prompts: questions with at least one pair.
         below_margin: decided comparisons that `pairs.min_margin` left out.
+        truncated: decided comparisons, none below the margin, that `pairs.truncated` left out.
+        candidates, cut: candidates of all questions, and those that were cut at the longest length.
         by_status: comparisons by the status of their decision; `silent` without one, if the judge could not tell.
         by_judge: pairs by the judge that decided.
     """
@@ -32,6 +34,9 @@ class PairCounts:
     prompts: int = 0
     pairs: int = 0
     below_margin: int = 0
+    truncated: int = 0
+    candidates: int = 0
+    cut: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     by_judge: Counter[str] = field(default_factory=Counter)
 
@@ -41,7 +46,17 @@ class PairCounts:
         counts = [f"{count:,} {status}" for status, count in sorted(self.by_status.items())]
         if self.by_status["error"]:
             counts.append(f"errors on {100 * error_share(self.by_status):.1f}% of the comparisons, which make no pairs")
+        if self.truncated:
+            counts.append(f"{self.truncated:,} left out by pairs.truncated, of answers cut by length")
         return ", ".join(counts)
+
+    @property
+    def advice(self) -> str | None:
+        """What to do where most candidates were cut and decisions were left out for it; else None."""
+        if not self.truncated or 2 * self.cut < self.candidates:
+            return None
+        share = f"{self.cut:,} of {self.candidates:,} candidates were cut by length"
+        return f"{share}: raise sampling.max_tokens, ask for shorter answers, or set pairs.truncated: allow"
 
 
 def pair_id(*parts: object) -> str:
@@ -49,16 +64,38 @@ def pair_id(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def choose(decisions: Sequence[Decision], section: PairsSection) -> list[Decision]:
-    """Return the decisions on one question that become pairs, widest margins first."""
-    usable = [
-        decision
-        for decision in decisions
-        if decision.status == "ok" and decision.margin is not None and decision.margin >= section.min_margin
-    ]
+def choose(
+    decisions: Sequence[Decision], section: PairsSection, *, cut: Collection[int] = (), counts: PairCounts | None = None
+) -> list[Decision]:
+    """Return the decisions on one question that become pairs, widest margins first.
+
+    Args:
+        cut: the candidates that were cut at the longest length.
+        counts: added to for what the section leaves out.
+    """
+    counts = counts or PairCounts()
+    decided = [decision for decision in decisions if decision.status == "ok" and decision.margin is not None]
+    wide = [decision for decision in decided if (decision.margin or 0.0) >= section.min_margin]
+    usable = [decision for decision in wide if not _is_truncated(decision, section, cut)]
+    counts.below_margin += len(decided) - len(wide)
+    counts.truncated += len(wide) - len(usable)
     usable.sort(key=lambda decision: (-(decision.margin or 0.0), decision.first, decision.second))
     limit = 1 if section.per_question == "best-worst" else section.max_per_question
     return usable[:limit]
+
+
+def _is_truncated(decision: Decision, section: PairsSection, cut: Collection[int]) -> bool:
+    """Return whether `pairs.truncated` leaves a decision out."""
+    if section.truncated == "allow":
+        return False
+    chosen, rejected = _sides(decision)
+    return chosen in cut or (section.truncated == "leave_out" and rejected in cut)
+
+
+def _sides(decision: Decision) -> tuple[int, int]:
+    """Return the candidate that a decision prefers, and the other one."""
+    first_wins = (decision.preference or 0.0) > 0.5
+    return (decision.first, decision.second) if first_wins else (decision.second, decision.first)
 
 
 def pair_rows(
@@ -71,6 +108,7 @@ def pair_rows(
     section: PairsSection,
     source_columns: Callable[[int, int], dict[str, Any]],
     counts: PairCounts,
+    cut: Collection[int] = (),
 ) -> list[dict[str, Any]]:
     """Return the rows of `pairs.parquet` for one question.
 
@@ -81,18 +119,17 @@ def pair_rows(
         source_columns: given the indices of the chosen and the rejected candidate, returns `pair_id` and the columns
             that depend on where the candidates come from.
         counts: added to.
+        cut: indices of the candidates that were cut at the longest length.
     """
+    counts.candidates += len(answers)
+    counts.cut += len(cut)
     decisions = judge.decide(question.id, len(answers), verdicts)
     counts.by_status.update(decision.status for decision in decisions)
     if silent := _undecided(answers, verdicts, decisions):
         counts.by_status["silent"] += silent
-    counts.below_margin += sum(
-        decision.status == "ok" and (decision.margin or 0.0) < section.min_margin for decision in decisions
-    )
     rows = []
-    for decision in choose(decisions, section):
-        first_wins = (decision.preference or 0.0) > 0.5
-        chosen, rejected = (decision.first, decision.second) if first_wins else (decision.second, decision.first)
+    for decision in choose(decisions, section, cut=cut, counts=counts):
+        chosen, rejected = _sides(decision)
         scores = {decision.first: decision.score_first, decision.second: decision.score_second}
         counts.by_judge[decision.judge] += 1
         rows.append(

@@ -60,6 +60,7 @@ def write_pairs(
                 section=section,
                 source_columns=sampled_columns(directory.number, sampled),
                 counts=counts,
+                cut={row["candidate"] for row in sampled if row["finish_reason"] == "length"},
             )
 
     starts = sorted(candidates.prompt_ids())[::_QUESTIONS_PER_RANGE]

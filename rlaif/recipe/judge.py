@@ -249,3 +249,7 @@ class PairsSection(Section):
     difference of two ratings on the judge's scale."""
     max_per_question: int | None = Field(default=None, ge=1)
     """With `all`, the most pairs of one question, widest margins first; null keeps all."""
+    truncated: Literal["never_chosen", "allow", "leave_out"] = "never_chosen"
+    """Candidates of a run that `sampling.max_tokens` cut: `never_chosen` makes no pair in which one is preferred, since
+    the policy would learn not to end; `leave_out` makes none with one on either side; `allow` treats them as any
+    other."""

@@ -88,8 +88,8 @@ class TrainingSection(OptimizerSection):
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of the preferences assumed to be wrong: makes `sigmoid` conservative, and `robust` needs it."""
     weights: Literal["equal", "margin"] = "equal"
-    """`margin` weighs each pair by its margin, at most 1, over the mean of the round, so that a pair the judge was unsure
-    of counts less."""
+    """`margin` weighs each pair by its margin, at most 1, relative to the round's mean, so that a pair the judge was
+    unsure of counts less."""
     human_weight: float = Field(default=1.0, gt=0)
     """Weight of a pair that a person decided."""
     sft_weight: float = Field(default=0.0, ge=0)

@@ -33,8 +33,12 @@ class GateSection(Section):
     """What a trained policy must pass on the held-out questions before it is promoted."""
 
     max_drop: float = Field(default=0.0, ge=0, le=1)
-    """How far the held-out score may fall below the current policy's. Where not every held-out question has a gold
-    answer, how far the win rate against the current policy may fall below one half."""
+    """How far the held-out score may be below that of the current policy, and of the best one so far. Where not every
+    held-out question has a gold answer, how far the win rate against them may be below one half. 0 asks for a gain."""
+    confidence: float | None = Field(default=0.9, gt=0.5, lt=1)
+    """How sure that must be: the lower end of the change's one-sided interval decides, paired by question. An unchanged
+    policy then passes at most one time in ten where `max_drop` is 0, and more often the larger it is. null compares the
+    means alone, which an unchanged policy passes every other time."""
     on_fail: Literal["continue", "stop"] = "continue"
     """`continue` samples the next round from the policy that is current; `stop` ends the run."""
 

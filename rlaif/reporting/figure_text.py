@@ -118,7 +118,7 @@ def _nothing_promoted(summary: RunSummary, questions: str) -> str:
     if not refused:
         return f"The initial policy {score} on {questions}; no trained policy has been promoted yet."
     gate = refused[-1].gate
-    against = f": {gate.metric} {figure(gate.before)} → {figure(gate.after)}" if gate else ""
+    against = f": {gate.change}" if gate else ""
     stays = f"The initial policy stays; it {score} on {questions}."
     return f"Policy {refused[-1].number} did not pass the gate{against}. {stays}"
 

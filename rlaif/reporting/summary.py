@@ -29,7 +29,8 @@ class PolicyState(RecordPart):
         questions: held-out questions that it was measured on; None before that.
         failed: those of them without an answer.
         judge_errors: those on which the judge failed; they are left out of `win_rate`.
-        metrics: means over the held-out questions by name: score, exact, f1, win_rate, length, kl.
+        metrics: means over the held-out questions by name: score, exact, f1, win_rate, length, kl; test_score over the
+            test questions.
         difference: its score minus the initial policy's, question by question.
         promoted: None while undecided.
         note: why there is no such policy, or "".
@@ -234,5 +235,7 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "pairs": pairs.pairs if pairs else None,
         "comparisons": pairs.by_status if pairs else {},
         "error_share": error_share(pairs.by_status) if pairs else None,
+        "below_margin": pairs.below_margin if pairs else None,
+        "truncated": pairs.truncated if pairs else None,
         "pairs_by_judge": pairs.by_judge if pairs else {},
     }

@@ -181,8 +181,8 @@ def _training(training: lineage.TracedTraining) -> list[RenderableType]:
     promoted = {None: "not decided yet", True: "yes", False: "no"}[training.promoted]
     facts: Facts = [("in round", training.round), ("policy", training.policy or "none yet")]
     facts += [("steps", training.steps), ("promoted", promoted)] if training.policy else []
-    if training.metric is not None:
-        facts += [("gate", f"{training.metric} {figure(training.before)} → {figure(training.after)}")]
+    if training.gate is not None:
+        facts += [("gate", training.gate)]
     return _section("trained", facts)
 
 

@@ -3,6 +3,7 @@
 Invariant: `evaluation.json` is written last, so where it is, the answers and predictions are too.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from rlaif.data.question import Question
 from rlaif.evaluation.heldout import (
+    Comparison,
     HeldoutAnswer,
     PolicySample,
     answer_questions,
@@ -18,12 +20,13 @@ from rlaif.evaluation.heldout import (
     metrics_of,
     predictions_csv,
     sample_policy,
+    unseen_metrics,
 )
 from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, write_bytes
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
-from rlaif.rounds.gate import compare_policies
+from rlaif.rounds.gate import Opponent, best_of, decide
 from rlaif.rounds.setup import Setup
 from rlaif.stats.bootstrap import Estimate, mean_interval
 from rlaif.store.records.round_records import EvaluationRecord, GateResult
@@ -42,24 +45,28 @@ class PolicyEvaluation:
         self._initial, self._progress = initial, progress
         self._max_tokens = setup.recipe.evaluation.max_tokens or setup.recipe.sampling.max_tokens
 
-    async def evaluate(self, folder: str, title: str, current: str | None = None) -> None:
+    async def evaluate(self, folder: str, title: str, earlier: Sequence[str] = ()) -> None:
         """Measure the policy that the pool answers with.
 
         Args:
             folder: takes `predictions.csv`, `answers.parquet` and `evaluation.json`.
-            current: folder of the current policy's evaluation, for the gate; None measures the initial policy.
+            earlier: folders of the initial policy's evaluation and of those that were promoted, the current one last;
+                for the gate. None of them measures the initial policy.
         """
         setup, recipe = self._setup, self._setup.recipe
         self._progress.stage(title, len(setup.heldout) + len(setup.test))
         answers = await self._answer(setup.heldout)
         predictions = await self._answer(setup.test) if setup.test else answers
         metrics = metrics_of(answers, recipe.evaluation.confidence, recipe.seed)
-        difference, gate, errors = None, None, 0
-        if current is not None:
-            difference, metrics["win_rate"], errors = await self._compare(answers, self._initial, title)
+        if setup.test:
+            metrics |= unseen_metrics(predictions, recipe.evaluation.confidence, recipe.seed)
+        against_initial, gate = None, None
+        if earlier:
+            against_initial = await self._compare(answers, self._initial, title)
+            metrics["win_rate"] = against_initial.wins
             if recipe.evaluation.kl_questions:
                 metrics["kl"] = await self._kl()
-            gate = await self._gate(answers, metrics, current, title)
+            gate = await self._gate(answers, against_initial, earlier, title)
         write_bytes(join(folder, "predictions.csv"), predictions_csv(predictions))
         write_table(join(folder, "answers.parquet"), pa.Table.from_pylist([asdict(answer) for answer in answers]))
         EvaluationRecord(
@@ -68,8 +75,8 @@ class PolicyEvaluation:
             questions=len(answers),
             failed=sum(answer.failure is not None for answer in answers),
             metrics=metrics,
-            judge_errors=errors,
-            difference=difference,
+            judge_errors=against_initial.errors if against_initial else 0,
+            difference=against_initial.difference if against_initial else None,
             gate=gate,
         ).write(join(folder, "evaluation.json"))
 
@@ -78,9 +85,7 @@ class PolicyEvaluation:
             self._pools.policy, questions, self._setup.render, max_tokens=self._max_tokens, progress=self._progress
         )
 
-    async def _compare(
-        self, answers: list[HeldoutAnswer], folder: str, title: str
-    ) -> tuple[Estimate | None, Estimate, int]:
+    async def _compare(self, answers: list[HeldoutAnswer], folder: str, title: str) -> Comparison:
         """Compare answers with those of an earlier evaluation, and say on how many the judge failed."""
         others = [HeldoutAnswer(**row) for row in read_table(join(folder, "answers.parquet")).to_pylist()]
         recipe = self._setup.recipe
@@ -88,7 +93,7 @@ class PolicyEvaluation:
             answers, others, self._setup.heldout, self._judge,
             confidence=recipe.evaluation.confidence, seed=recipe.seed,
         )  # fmt: skip
-        if errors := compared[2]:
+        if errors := compared.errors:
             share = f"{errors:,} of {len(answers):,} questions ({100 * errors / len(answers):.1f}%)"
             self._progress.say(f"{title}: the judge failed on {share}, which are left out of the win rate")
         return compared
@@ -114,14 +119,35 @@ class PolicyEvaluation:
         return [logps[0] for logps in scored]
 
     async def _gate(
-        self, answers: list[HeldoutAnswer], metrics: dict[str, Estimate], current: str, title: str
+        self, answers: list[HeldoutAnswer], against_initial: Comparison, earlier: Sequence[str], title: str
     ) -> GateResult:
-        max_drop = self._setup.recipe.rounds.gate.max_drop
-        if "score" in metrics and metrics["score"].n == len(answers):
-            earlier = EvaluationRecord.read(join(current, "evaluation.json"))
-            before = earlier.metrics["score"].value if earlier else None
-            return compare_policies("score", before, metrics["score"].value, max_drop)
-        # Until a policy is promoted the current one is the initial one, against which the judge has been asked.
-        against_initial = current == self._initial
-        wins = metrics["win_rate"] if against_initial else (await self._compare(answers, current, title))[1]
-        return compare_policies("win_rate_against_current", 0.5, wins.value, max_drop)
+        """Compare the answers with those of the current policy and of the best one so far."""
+        section, seed = self._setup.recipe.rounds.gate, self._setup.recipe.seed
+        scored = all(answer.score is not None for answer in answers)
+        found = [EvaluationRecord.read(join(folder, "evaluation.json")) for folder in earlier]
+        records = dict(zip(earlier, found, strict=True))
+        best = best_of(earlier, [_rank(record, scored) for record in found])
+
+        async def opponent(folder: str) -> Opponent:
+            record = records[folder]
+            mean = (_rank(record, scored) if scored else 0.5) if record else None
+            same = folder == self._initial
+            compared = against_initial if same else await self._compare(answers, folder, title)
+            return Opponent(record.policy if record else "", mean, compared)
+
+        current = await opponent(earlier[-1])
+        other = None if best == earlier[-1] or section.confidence is None else await opponent(best)
+        if scored:
+            after = mean_interval([float(answer.score or 0.0) for answer in answers]).value
+            return decide("score", after, current, other, section=section, seed=seed)
+        return decide(
+            "win_rate_against_current", current.comparison.wins.value, current, other, section=section, seed=seed
+        )
+
+
+def _rank(record: EvaluationRecord | None, scored: bool) -> float | None:
+    """Return an earlier policy's score, or its win rate against the initial one; that one's own is one half."""
+    if record is None:
+        return None
+    found = record.metrics.get("score" if scored else "win_rate")
+    return found.value if found else None if scored else 0.5

@@ -14,7 +14,8 @@ from rlaif import __version__
 from rlaif.data.sources import questions_sha
 from rlaif.errors import UserError
 from rlaif.grading.score import READING
-from rlaif.recipe import dump_recipe, stored_recipe, stored_tree
+from rlaif.recipe import dump_recipe
+from rlaif.rounds.former_defaults import begun_recipe
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
 from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
@@ -82,7 +83,7 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     begun, text = run.record(), run.recipe_text()
     if begun is None or text is None:
         return False
-    differs = differing_keys(_resolved(text, run), setup.recipe.model_dump(mode="json"))
+    differs = differing_keys(begun_recipe(text, run.path("recipe.yaml")), setup.recipe.model_dump(mode="json"))
     fresh = new_run_record(setup, begun.policy.id)
     for label, before, after in (
         ("the judge or one of its prompts", begun.judge.sha, fresh.judge.sha),
@@ -99,14 +100,6 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
             f"{'; '.join(differs)}. Use another name (--set name=...) or put it back"
         )
     return True
-
-
-def _resolved(text: str, run: RunDir) -> dict[str, Any]:
-    """Return a run's recipe, with defaults for keys that the version that wrote it did not know."""
-    try:
-        return stored_recipe(text, run.path("recipe.yaml")).model_dump(mode="json")
-    except UserError:
-        return stored_tree(text, run.path("recipe.yaml"))
 
 
 def begin(run: RunDir, setup: Setup, policy_id: str) -> None:

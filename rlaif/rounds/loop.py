@@ -70,7 +70,7 @@ class RoundLoop:
         return None
 
     async def _round(self, directory: RoundDir) -> None:
-        current, trained_in = self._run.current_policy(self._pools.policy.base.id, directory.number)
+        current, _ = self._run.current_policy(self._pools.policy.base.id, directory.number)
         if not directory.done("judge"):
             if section := self._recipe.judge.gold_set:
                 # A judge that is known to disagree ends the round before engines start.
@@ -86,7 +86,7 @@ class RoundLoop:
             directory.mark(PromoteStage(promoted=False, reason="no pairs"))
             return
         if not directory.done("evaluate"):
-            await self._evaluate(directory, trained, trained_in.root if trained_in else self._initial)
+            await self._evaluate(directory, trained)
         self._promote(directory)
 
     async def _measure_initial_policy(self) -> None:
@@ -111,12 +111,15 @@ class RoundLoop:
                     questions=counts.prompts,
                     pairs=counts.pairs,
                     below_margin=counts.below_margin,
+                    truncated=counts.truncated,
                     by_status=counts.by_status,
                     by_judge=counts.by_judge,
                 )
             )
         found = counts.statuses or "no verdicts"
         self._progress.say(f"round {directory.number}: {counts.pairs} pairs on {counts.prompts} prompts ({found})")
+        if counts.advice:
+            self._progress.say(f"round {directory.number}: {counts.advice}")
 
     async def _train(self, directory: RoundDir, current: PolicyWeights) -> None:
         """Train the round's policy; with `rounds.staleness`, sample the next round meanwhile."""
@@ -142,11 +145,12 @@ class RoundLoop:
         await self._sample(directory, current, Ahead(self._progress))
         self._progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
 
-    async def _evaluate(self, directory: RoundDir, trained: PolicyWeights, current: str) -> None:
+    async def _evaluate(self, directory: RoundDir, trained: PolicyWeights) -> None:
+        earlier = [self._initial, *(entry.root for entry in self._run.promoted_rounds(directory.number))]
         # Where a held-out question has no gold answer, the judge says which policy answers better.
         await self._load(trained, judges=any(question.gold_answer is None for question in self._setup.heldout))
         with self._timed("evaluate", directory.number):
-            await self._evaluation.evaluate(directory.root, f"round {directory.number}: evaluate", current)
+            await self._evaluation.evaluate(directory.root, f"round {directory.number}: evaluate", earlier)
         directory.mark(EvaluateStage(questions=len(self._setup.heldout)))
 
     def _promote(self, directory: RoundDir) -> None:
@@ -155,9 +159,8 @@ class RoundLoop:
             assert measured is not None
             directory.mark(PromoteStage(promoted=measured.promoted))
         if gate := measured.gate:
-            change = " -> ".join("undefined" if mean is None else f"{mean:.3f}" for mean in (gate.before, gate.after))
             outcome = "promoted" if gate.passed else "not promoted"
-            self._progress.say(f"round {directory.number}: {gate.metric} {change}: {outcome}")
+            self._progress.say(f"round {directory.number}: {gate.change}: {outcome}")
 
     async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
         """Have the engines run and answer with a policy."""

@@ -22,6 +22,7 @@ from rlaif.judges.endpoints import Trial
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
+from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
 from rlaif.rounds.setup import Setup
@@ -60,6 +61,7 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
     """
     run = RunDir(setup.path)
     with run.lock():
+        setup = as_begun(run, setup)
         resumed = check_same_run(run, setup)
         if resumed:
             progress.say(f"resuming {run.root}")

@@ -127,6 +127,7 @@ class TracedTraining:
         policy: id of the policy that was trained on the pair; None before that.
         promoted: whether that policy became the current one; None while undecided.
         metric, before, after: the metric that the gate compared, of the current policy and of the trained one.
+        gate: the same in words, with the interval that decided.
     """
 
     round: int
@@ -136,6 +137,7 @@ class TracedTraining:
     metric: str | None
     before: float | None
     after: float | None
+    gate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

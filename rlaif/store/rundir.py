@@ -71,10 +71,14 @@ class RunDir:
 
     def current_policy(self, base_id: str, before: int) -> tuple[PolicyWeights, RoundDir | None]:
         """Return the policy that round `before` samples from, and the round that trained it (None: the initial one)."""
-        for directory in reversed([entry for entry in self.rounds() if entry.number < before]):
-            if directory.record().promoted and (policy := directory.trained_policy()) is not None:
+        for directory in reversed(self.promoted_rounds(before)):
+            if (policy := directory.trained_policy()) is not None:
                 return policy, directory
         return PolicyWeights(base_id, "base"), None
+
+    def promoted_rounds(self, before: int) -> list[RoundDir]:
+        """Return the rounds before one whose policies were promoted, in order."""
+        return [entry for entry in self.rounds() if entry.number < before and entry.record().promoted]
 
     def record(self) -> RunRecord | None:
         """Return `run.json`, or None if the run has not begun."""

@@ -187,4 +187,5 @@ def _training(directory: RoundDir) -> lineage.TracedTraining:
         metric=gate.metric if gate else None,
         before=gate.before if gate else None,
         after=gate.after if gate else None,
+        gate=gate.change if gate else None,
     )

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from rlaif.data.question import Question
-from rlaif.evaluation.heldout import HeldoutAnswer, compare_answers
+from rlaif.evaluation.heldout import Comparison, HeldoutAnswer, compare_answers
 from rlaif.judges.build import open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.recipe.recipe import GateSection, RoundsSection
-from rlaif.rounds.gate import compare_policies
+from rlaif.rounds.gate import Opponent, decide
 from rlaif.rounds.loop import rounds_left
-from rlaif.stats.bootstrap import Estimate
 from tests.unit.small_run import SmallRun
 
 JUDGE = """
@@ -23,7 +22,7 @@ def judge(question, candidates, gold_answer, context):
 """
 
 
-def compared(folder: Path, *asked: tuple[str, str, str]) -> tuple[Estimate | None, Estimate, int]:
+def compared(folder: Path, *asked: tuple[str, str, str]) -> Comparison:
     """Compare answers to questions without gold answers, by a judge that prefers the longer one."""
     (folder / "mine.py").write_text(JUDGE, encoding="utf-8")
     (folder / "mine.yaml").write_text("kind: python\nfile: mine.py\n", encoding="utf-8")
@@ -33,7 +32,7 @@ def compared(folder: Path, *asked: tuple[str, str, str]) -> tuple[Estimate | Non
         for side, rows in ((1, list(enumerate(asked))), (2, list(enumerate(asked))))
     )
 
-    async def compare() -> tuple[Estimate | None, Estimate, int]:
+    async def compare() -> Comparison:
         async with open_judge(load_judge_file(str(folder / "mine.yaml")), None) as judge:  # type: ignore[arg-type]
             return await compare_answers(new, old, questions, judge, confidence=0.95, seed=0)
 
@@ -42,14 +41,19 @@ def compared(folder: Path, *asked: tuple[str, str, str]) -> tuple[Estimate | Non
 
 def test_a_question_on_which_the_judge_fails_is_no_half_win(tmp_path: Path) -> None:
     won, tied, failed = ("q", "longer", "short"), ("q", "same", "same"), ("fails", "longer", "short")
-    _, wins, errors = compared(tmp_path, won, tied, failed, failed)
-    assert (wins.value, wins.n, errors) == (0.75, 2, 2)
+    found = compared(tmp_path, won, tied, failed, failed)
+    assert (found.wins.value, found.wins.n, found.errors) == (0.75, 2, 2)
+    assert (found.differences, found.least) == ((0.5, 0.0), -0.5)
 
 
 def test_a_policy_that_no_judgment_speaks_for_does_not_pass(tmp_path: Path) -> None:
-    _, wins, errors = compared(tmp_path, ("fails", "longer", "short"))
-    assert (wins.n, errors) == (0, 1)
-    assert not compare_policies("win_rate_against_current", 0.5, wins.value, max_drop=1.0).passed
+    found = compared(tmp_path, ("fails", "longer", "short"))
+    assert (found.wins.n, found.errors) == (0, 1)
+    current = Opponent("p", 0.5, found)
+    for confidence in (None, 0.9):
+        section = GateSection(max_drop=1.0, confidence=confidence)
+        gate = decide("win_rate_against_current", found.wins.value, current, None, section=section, seed=0)
+        assert not gate.passed
 
 
 @pytest.mark.parametrize(("on_fail", "left"), [("stop", []), ("continue", [2])])

@@ -178,7 +178,9 @@ def test_a_pair_that_is_alone_in_its_step_keeps_its_weight() -> None:
     """By hand: weights 0.01, 1 and 1 have the mean 0.67, so alone in a step they count 0.0149, 1.4925 and 1.4925."""
     groups = [group_of(10, weight=0.01), group_of(10, weight=1.0), group_of(10, weight=1.0)]
     plan = plan_training(groups, epochs=1, groups_per_step=1, max_tokens=64, workers=1, seed=0)
-    counts = {pack.groups[0]: float(make_batch([groups[pack.groups[0]]], pack.step_weight).weights) for pack in plan.packs}
+    counts = {
+        pack.groups[0]: float(make_batch([groups[pack.groups[0]]], pack.step_weight).weights) for pack in plan.packs
+    }
     assert counts == pytest.approx({0: 0.01 / 0.67, 1: 1 / 0.67, 2: 1 / 0.67})
 
 

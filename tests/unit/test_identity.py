@@ -11,6 +11,7 @@ import yaml
 from rlaif import __version__
 from rlaif.errors import UserError
 from rlaif.recipe import Recipe, dump_recipe, parse_recipe
+from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run, differing_keys
 from rlaif.rounds.setup import Setup, prepare
 from rlaif.store.rundir import RunDir
@@ -248,3 +249,32 @@ def test_the_resolved_recipe_differs_from_itself_in_nothing() -> None:
     tree = recipe_of().model_dump(mode="json")
     assert differing_keys(tree, json.loads(json.dumps(tree))) == []
     assert differing_keys(tree, yaml.safe_load(dump_recipe(recipe_of()))) == []
+
+
+def begun_before_the_defaults_changed() -> tuple[RunDir, Setup]:
+    """A run whose `recipe.yaml` has neither `pairs.truncated` nor `rounds.gate.confidence`."""
+    run, setup = begun()
+    tree = yaml.safe_load(run.recipe_text() or "")
+    del tree["pairs"]["truncated"], tree["rounds"]["gate"]["confidence"]
+    run.write_recipe(yaml.safe_dump(tree))
+    return run, setup
+
+
+def test_a_run_keeps_the_defaults_that_it_began_with(here: Path) -> None:
+    run, setup = begun_before_the_defaults_changed()
+    for _ in range(2):  # The first start writes them down; the second reads them.
+        resumed = as_begun(run, setup)
+        assert (resumed.recipe.pairs.truncated, resumed.recipe.rounds.gate.confidence) == ("allow", None)
+        assert check_same_run(run, resumed)
+        begin(run, resumed, WEIGHTS)
+    assert as_begun(RunDir(str(here / "none")), setup) == setup
+    assert (setup.recipe.pairs.truncated, setup.recipe.rounds.gate.confidence) == ("never_chosen", 0.9)
+
+
+def test_a_changed_default_that_the_recipe_sets_is_a_change(here: Path) -> None:
+    run, _ = begun_before_the_defaults_changed()
+    asked = as_begun(run, setup_of("pairs.truncated=leave_out", "rounds.gate.confidence=0.95"))
+    assert refusal(run, asked) == "pairs.truncated ('allow' -> 'leave_out')"
+    gate = as_begun(run, setup_of("rounds.gate.confidence=0.95"))
+    assert check_same_run(run, gate)  # When a policy is promoted may change.
+    assert gate.recipe.rounds.gate.confidence == 0.95

@@ -1,6 +1,6 @@
 """From verdicts to pairs: only an `ok` decision becomes one, and its winner is chosen; the rest is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, get_args
@@ -86,6 +86,7 @@ def pairs_of(
     judge: BothOrders | None = None,
     count: int = 4,
     counts: PairCounts | None = None,
+    cut: Collection[int] = (),
 ) -> list[dict[str, Any]]:
     sampled = candidates(count)
     return pair_rows(
@@ -96,6 +97,7 @@ def pairs_of(
         judge=judge or BothOrders(),
         section=section or PairsSection(),
         source_columns=sampled_columns(2, sampled),
+        cut=cut,
         counts=counts if counts is not None else PairCounts(),
     )
 
@@ -184,6 +186,9 @@ def test_decisions_without_a_pair_are_counted() -> None:
         "prompts": 1,
         "pairs": 1,
         "below_margin": 1,
+        "truncated": 0,
+        "candidates": 8,
+        "cut": 0,
         "by_status": {"ok": 2, "tie": 1, "unparsed": 1, "error": 1},
         "by_judge": {"compares": 1},
     }
@@ -277,3 +282,46 @@ def test_choosing_does_not_change_its_input(values: list[tuple[float | Status, f
     assert [decision.margin for decision in chosen] == sorted(
         (decision.margin for decision in decisions if decision.margin is not None), reverse=True
     )
+
+
+# Candidate 0 is better than 1, 1 than 2, and 0 than 2; 1 was cut at the longest length.
+ORDERED = [*compared(0, 1, 0.9, 0.9), *compared(1, 2, 0.9, 0.9), *compared(0, 2, 0.9, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("truncated", "expected", "left_out"),
+    [("never_chosen", [(0, 1), (0, 2)], 1), ("leave_out", [(0, 2)], 2), ("allow", [(0, 1), (0, 2), (1, 2)], 0)],
+)
+def test_an_answer_that_was_cut_is_preferred_only_where_the_recipe_allows_it(
+    truncated: Any, expected: list[tuple[int, int]], left_out: int
+) -> None:
+    counts = PairCounts()
+    rows = pairs_of(ORDERED, PairsSection(truncated=truncated), count=3, counts=counts, cut={1})
+    assert winners(rows) == expected
+    assert (counts.truncated, counts.pairs, counts.by_status["ok"]) == (left_out, len(expected), 3)
+    assert ("left out by pairs.truncated" in counts.statuses) == bool(left_out)
+
+
+def test_by_default_a_cut_answer_is_never_chosen_nor_takes_the_place_of_another() -> None:
+    assert winners(pairs_of(ORDERED, count=3, cut={0})) == [(1, 2)]
+    # The widest margin among the pairs that are left, not that of a cut answer.
+    best = [*compared(0, 1, 0.95, 0.95), *compared(1, 2, 0.8, 0.8)]
+    assert winners(pairs_of(best, PairsSection(per_question="best-worst"), count=3, cut={0})) == [(1, 2)]
+
+
+def test_a_round_whose_answers_are_all_cut_gets_one_line_of_advice() -> None:
+    counts = PairCounts()
+    assert pairs_of(ORDERED, count=3, counts=counts, cut={0, 1, 2}) == []
+    assert counts.advice == (
+        "3 of 3 candidates were cut by length: raise sampling.max_tokens, ask for shorter answers, or set "
+        "pairs.truncated: allow"
+    )
+    few = PairCounts()
+    pairs_of(ORDERED, count=3, counts=few, cut={0})
+    assert few.advice is None
+
+
+def test_a_comparison_below_the_margin_is_counted_once() -> None:
+    counts = PairCounts()
+    pairs_of(ORDERED, PairsSection(min_margin=0.9), count=3, counts=counts, cut={0, 1})
+    assert (counts.below_margin, counts.truncated) == (3, 0)

@@ -51,6 +51,8 @@ class PairsStage(StageRecord):
     pairs: int
     below_margin: int
     """Decided comparisons that `pairs.min_margin` left out."""
+    truncated: int = 0
+    """Decided comparisons, none below the margin, that `pairs.truncated` left out."""
     by_status: dict[str, int]
     """Comparisons by the status of their decision; `silent` where the judge could not tell."""
     by_judge: dict[str, int]
@@ -159,6 +161,17 @@ Mean = Annotated[Estimate, BeforeValidator(_named_value), PlainSerializer(interv
 """An estimate, in the file as mean, low, high and n."""
 
 
+class GateBest(RecordPart):
+    """A trained policy compared with the best one so far, where that is an earlier one than the current."""
+
+    policy: str
+    """Id of the best policy."""
+    before: float | None
+    """Its mean."""
+    low: float | None
+    """See `GateResult.low`."""
+
+
 class GateResult(RecordPart):
     """A trained policy compared with the current one: `before` and `after` are their means, None where undefined."""
 
@@ -169,6 +182,23 @@ class GateResult(RecordPart):
     """How far the metric may fall."""
     passed: bool
     """Whether the trained policy may become the current one."""
+    confidence: float | None = None
+    """Level of the intervals that decided; None where the means alone did."""
+    low: float | None = None
+    """Lower end of the change's one-sided interval, question by question."""
+    best: GateBest | None = None
+    """None where the best policy so far is the current one."""
+
+    @property
+    def change(self) -> str:
+        """What was compared and what decided, in a few words."""
+        means = " → ".join("undefined" if mean is None else f"{mean:.3f}" for mean in (self.before, self.after))
+        text = f"{self.metric.replace('_', ' ')} {means}"
+        if self.confidence is None:
+            return text
+        lows = [(self.low, "")] + ([] if self.best is None else [(self.best.low, " against the best policy so far")])
+        shown = " and ".join(f"{'undefined' if low is None else f'{low:+.3f}'}{other}" for low, other in lows)
+        return f"{text}, at least {shown} at {100 * self.confidence:g}%"
 
 
 class EvaluationRecord(Record):
@@ -182,7 +212,8 @@ class EvaluationRecord(Record):
     failed: int
     """Questions without an answer; they count as wrong."""
     metrics: dict[str, Mean]
-    """Means by name: score, exact, f1, win_rate, length (tokens), kl (nats per answer)."""
+    """Means by name: score, exact, f1, win_rate, length (tokens), kl (nats per answer); test_score over the test
+    questions."""
     judge_errors: int = 0
     """Questions on which the judge failed; they are left out of `win_rate`."""
     difference: Mean | None
