@@ -80,3 +80,20 @@ def visible_answer(reply: str) -> str | None:
         return None
     kept.append(reply[position:])
     return _SOLUTION.sub("", "".join(kept)).strip() if position else reply
+
+
+def open_thinking(text: str) -> str:
+    """Return the thinking that a text leaves open, from its opening tag on; "" if it leaves none open.
+
+    Example:
+        >>> open_thinking("<|im_start|>assistant\\n<think>\\n")
+        '<think>\\n'
+    """
+    depth, start = 0, 0
+    for tag in _TAG.finditer(text):
+        if tag["open"]:
+            start = start if depth else tag.start()
+            depth += 1
+        elif depth:
+            depth -= 1
+    return text[start:] if depth else ""

@@ -13,6 +13,7 @@ from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, prediction
 from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.files import write_bytes
 from rlaif.models.resolve import check_model, resolve_model, weights_id
+from rlaif.models.template_source import check_chat_template
 from rlaif.progress import Progress
 from rlaif.prompts.template import load_template
 from rlaif.recipe import (
@@ -109,6 +110,8 @@ def _predict(
     progress: Progress,
 ) -> int:
     template = load_template(settings.policy.prompt)
+    policy = settings.policy
+    check_chat_template(policy.model, policy.revision, policy.chat_template_kwargs, key="policy.chat_template_kwargs")
     with ray_cluster(address):
         base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
         current = run.current_policy(base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")

@@ -160,4 +160,5 @@ def policy_spec(
         gpu=gpu,
         lora_rank=training.lora.rank if training.lora else None,
         probe_tolerance=training.probe_tolerance,
+        chat_template_kwargs=policy.chat_template_kwargs,
     )

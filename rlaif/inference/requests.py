@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rlaif.chat import Messages
 
@@ -33,7 +33,7 @@ class Candidate:
     """One sampled answer.
 
     Attributes:
-        text: decoded without special tokens.
+        text: decoded without special tokens; the tag that opens thinking comes first where the prompt ended with it.
         token_ids: as sampled; includes the end token where the model ended the answer.
         logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
         finish_reason: `stop`, or `length` where `max_tokens` cut it.
@@ -70,11 +70,13 @@ class ChoiceRequest:
     Attributes:
         choices: their texts, such as ("A", "B"); the first token of each decides.
         prefix: text that begins the answer, before the choice; "" for none.
+        chat_template_kwargs: arguments of the chat template of an engine of ours, or None.
     """
 
     messages: Messages
     choices: tuple[str, ...]
     prefix: str = ""
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class ChatRequest:
     Attributes:
         temperature: 0 is greedy and ignores the seed; None is the server's own, for endpoints that take no other.
         schema: JSON schema that constrains the answer, as JSON; None leaves it free.
+        chat_template_kwargs: see `ChoiceRequest`.
     """
 
     messages: Messages
@@ -112,6 +115,7 @@ class ChatRequest:
     temperature: float | None = 0.0
     seed: int = 0
     schema: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,5 +170,8 @@ def reply_key(identity: str, request: ChatRequest | ChoiceRequest) -> str:
     """Return the key of a reply: the sha256 of the backend's identity and of all of the request."""
     asked = type(request).__name__
     fields = {_KEYED_AS.get(name, name): value for name, value in asdict(request).items()}
+    if fields["chat_template_kwargs"] is None:
+        # Caches from before there was such a field stay valid.
+        del fields["chat_template_kwargs"]
     tree = {"answers": identity, "asked": _KEYED_AS.get(asked, asked), **fields}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

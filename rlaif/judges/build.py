@@ -22,6 +22,8 @@ from rlaif.judges.rating import PointwiseJudge, ReferenceJudge, ReferenceSpec, R
 from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec
 from rlaif.judges.visible_answers import VisibleAnswers
+from rlaif.models.template_source import check_chat_template
+from rlaif.recipe import PolicySection
 from rlaif.recipe.judge import OpenAIBackend
 
 
@@ -132,6 +134,24 @@ def check_environment(spec: JudgeSpec) -> None:
     for leaf in spec.leaves:
         if isinstance(leaf, HttpSpec):
             leaf.credentials()
+
+
+def check_judge_templates(spec: JudgeSpec, policy: PolicySection) -> None:
+    """Check that each model that the judges ask on this side has a chat template, which uses what it is given.
+
+    Args:
+        policy: the model behind the name `policy` of a judge file.
+
+    Raises:
+        UserError: there is no such model, it has no chat template, or the template does not use an argument.
+    """
+    for leaf in spec.leaves:
+        if isinstance(leaf, RewardModelSpec):
+            check_chat_template(leaf.model, key=str(leaf.path))
+        elif isinstance(leaf, LlmSpec) and leaf.models:
+            name, revision = (policy.model, policy.revision) if leaf.model == "policy" else (leaf.model, None)
+            key = f"{leaf.path}: backend.chat_template_kwargs"
+            check_chat_template(name, revision, leaf.chat_template_kwargs, key=key)
 
 
 def is_cached_in_runs(spec: JudgeSpec) -> bool:

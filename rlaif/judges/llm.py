@@ -142,6 +142,11 @@ class LlmSpec(JudgeSpec):
         return self.backend.model
 
     @property
+    def chat_template_kwargs(self) -> dict[str, Any] | None:
+        """Arguments of the chat template of a model on engines of ours; None for none, and for endpoints."""
+        return (self.backend.chat_template_kwargs or None) if isinstance(self.backend, VllmBackend) else None
+
+    @property
     def pairwise(self) -> bool:
         """Whether it compares two answers rather than rates one."""
         return self._front_matter.kind == "pairwise"

@@ -7,6 +7,7 @@ front matter says. A failure of the backend is an `error`; a text that its limit
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.data.criteria import Criterion, Mark
@@ -48,6 +49,7 @@ class LogprobClient:
 
     front_matter: LogprobFrontMatter
     backend: ModelBackend = field(repr=False)
+    chat_template_kwargs: dict[str, Any] | None = None
 
     async def ask(self, prompts: Sequence[Messages]) -> list[list[ReadReply]]:
         """Return the replies to each prompt, in order."""
@@ -56,7 +58,7 @@ class LogprobClient:
 
     def request(self, messages: Messages) -> ChoiceRequest:
         """Return what is asked of the backend for a prompt."""
-        return ChoiceRequest(messages, self.front_matter.choices, self.front_matter.prefix)
+        return ChoiceRequest(messages, self.front_matter.choices, self.front_matter.prefix, self.chat_template_kwargs)
 
     def _read(self, reply: ChoiceReply) -> ReadReply:
         cost = (reply.prompt_tokens, reply.completion_tokens, reply.seconds)
@@ -102,6 +104,7 @@ class TextClient:
             self.spec.temperature,
             0 if self.spec.temperature == 0 else self.spec.seed + sample,
             self.front_matter.answer_schema,
+            self.spec.chat_template_kwargs,
         )
 
     def _read(self, reply: ChatReply) -> ReadReply:
@@ -120,7 +123,7 @@ ModelClient = LogprobClient | TextClient
 def model_client(spec: LlmSpec, backend: ModelBackend, criteria: tuple[Criterion, ...] = ()) -> ModelClient:
     """Return the client that asks and reads as a spec's template says; criteria are for a template that reads marks."""
     if isinstance(spec.front_matter, LogprobFrontMatter):
-        return LogprobClient(spec.front_matter, backend)
+        return LogprobClient(spec.front_matter, backend, spec.chat_template_kwargs)
     if isinstance(spec.front_matter, PointwiseMarks):
         return TextClient(spec.front_matter.reader(criteria), spec, backend)
     return TextClient(spec.front_matter, spec, backend)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.errors import UserError
-from rlaif.prompts.quoting import conversation_ids
+from rlaif.models.chat_template import ChatTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class RewardModel:
         if self._loaded is None:
             self._loaded = _load(self._name, self._wanted)
         model, tokenizer, device, longest = self._loaded
-        encoded = [conversation_ids(tokenizer, chat) for chat in chats]
+        chat_template = ChatTemplate(tokenizer)
+        encoded = [chat_template.conversation_ids(chat) for chat in chats]
         fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
         scores: dict[int, float] = {}
         if fitting:

@@ -19,7 +19,7 @@ from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, Choice
 from rlaif.inference.response_cache import ResponseCache
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
-from rlaif.judges.build import limited_spending, open_judge
+from rlaif.judges.build import check_judge_templates, limited_spending, open_judge
 from rlaif.judges.endpoints import Trial
 from rlaif.judges.judge import Judge
 from rlaif.judges.serving import Serving
@@ -68,6 +68,8 @@ class JudgeSession:
         }
         for model in self.served.values():
             check_model(model)
+        for spec in specs:
+            check_judge_templates(spec, policy)
         self._sources = {name: _find_source(model, self._revision(name)) for name, model in self.served.items()}
         asking = (leaf for spec in specs for leaf in spec.leaves if leaf.models)
         tokens = longest + max(map(_own_tokens, asking), default=0)

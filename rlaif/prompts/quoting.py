@@ -1,11 +1,10 @@
 """Puts texts of others into a chat: none can close its own quotation or begin another role's turn.
 
 Invariant: whatever a text holds, every line of its quotation begins with the quotation's mark, and nothing in it is
-encoded by a tokenizer as the token that ends a turn. Training and judging encode conversations with the same functions.
+encoded by a tokenizer as the token that ends a turn.
 """
 
 import re
-from typing import Any
 
 from rlaif.chat import Messages
 
@@ -46,8 +45,3 @@ def without_role_markers(text: str) -> str:
 def conversation(chat: Messages, answer: str) -> Messages:
     """Return a chat with its answer as the last turn, as a reward model scores it."""
     return [*chat, {"role": "assistant", "content": without_role_markers(answer)}]
-
-
-def conversation_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    """Return a conversation's token ids by the tokenizer's chat template."""
-    return list(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))

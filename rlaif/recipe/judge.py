@@ -66,11 +66,15 @@ class VllmBackend(Section):
     type: Literal["vllm"]
     model: str = Field(default="policy", min_length=1)
     """`policy` is the initial policy (outside a run, the command's `--model`); else a hub id or a local directory."""
+    chat_template_kwargs: dict[str, JsonValue] = Field(default={})
+    """Arguments of the model's chat template, such as `{enable_thinking: false}`. One that the template does not use is
+    refused."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides who answers."""
-        return {"type": self.type, "model": self.model}
+        identity: dict[str, Any] = {"type": self.type, "model": self.model}
+        return identity | ({"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {})
 
 
 class Prices(Section):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from rlaif.recipe.base import Section
 
@@ -11,9 +11,14 @@ class PolicySection(Section):
     """The model being aligned and the prompt file that puts a question to it."""
 
     model: str = Field(min_length=1)
-    """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no hub. It needs a chat template."""
+    """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no hub. It needs a chat template: of the
+    tokenizer, or a `chat_template.jinja` in the folder. A template that takes no system turn, or leaves its text out,
+    gets that text at the beginning of the first turn of the user."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; null is its default branch."""
+    chat_template_kwargs: dict[str, JsonValue] = Field(default={})
+    """Arguments of the model's chat template, such as `{enable_thinking: false}`, wherever the policy's prompt is
+    rendered. One that the template does not use is refused."""
     prompt: str = "answer"
     """Template that puts the question to the policy: a name in `prompts/`, or a path; of kind `answer`."""
     max_length: int = Field(default=2048, ge=16)

@@ -16,12 +16,13 @@ from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.io.files import is_url
 from rlaif.judge_evals.gold_set import load_gold_set
-from rlaif.judges.build import check_environment, limited_spending
+from rlaif.judges.build import check_environment, check_judge_templates, limited_spending
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import check_model
 from rlaif.models.shape import model_context
+from rlaif.models.template_source import check_chat_template
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 
@@ -70,6 +71,11 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
     for model in sorted((judge.models | own) - {"policy"}):
         check_model(model)
+    check_chat_template(
+        recipe.policy.model, recipe.policy.revision, recipe.policy.chat_template_kwargs,
+        key="policy.chat_template_kwargs",
+    )  # fmt: skip
+    check_judge_templates(judge, recipe.policy)
     limited_spending(judge, recipe.judge.max_cost)
     check_environment(judge)
     # The model's config may not be on this machine.

@@ -19,9 +19,10 @@ from rlaif.evaluation.heldout_pairs import score_chats, tally
 from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.reward_scores import Reward, RewardModel
+from rlaif.models.chat_template import ChatTemplate
 from rlaif.models.resolve import weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
-from rlaif.prompts.quoting import conversation, conversation_ids
+from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.schemas import PAIRS
@@ -164,8 +165,9 @@ def test_a_context_loses_its_beginning_and_no_more_than_necessary(
     pair = RewardPair(
         "x", "q", context, lambda text: ANSWER.render(question="w1", context=text), chosen, rejected, "human"
     )
-    whole = [conversation_ids(tokenizer, chat) for chat in pair.conversations()]
-    bare = [conversation_ids(tokenizer, chat) for chat in pair.conversations("")]
+    template = ChatTemplate(tokenizer)
+    whole = [template.conversation_ids(chat) for chat in pair.conversations()]
+    bare = [template.conversation_ids(chat) for chat in pair.conversations("")]
     encoded = encode_pairs([pair], tokenizer, limit)
     if max(map(len, whole)) <= limit:
         assert (encoded.cut, encoded.too_long) == ([], [])

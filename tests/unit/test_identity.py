@@ -15,6 +15,7 @@ from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run, differing_keys
 from rlaif.rounds.setup import Setup, prepare
 from rlaif.store.rundir import RunDir
+from tests.chat_templates import QWEN3, byte_tokenizer
 
 WEIGHTS = "a" * 64
 
@@ -52,8 +53,16 @@ def setup_of(*overrides: str) -> Setup:
     return prepare(recipe_of(*overrides), "runs")
 
 
-def begun() -> tuple[RunDir, Setup]:
-    setup = setup_of()
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A model with a template that can think, without weights."""
+    byte_tokenizer(QWEN3).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{}")
+    return str(tmp_path / "model")
+
+
+def begun(*overrides: str) -> tuple[RunDir, Setup]:
+    setup = setup_of(*overrides)
     run = RunDir(setup.path)
     begin(run, setup, WEIGHTS)
     return run, setup
@@ -74,6 +83,21 @@ def test_a_new_run_has_not_begun_and_a_begun_one_continues(here: Path) -> None:
     assert not check_same_run(run, setup)
     begin(run, setup, WEIGHTS)
     assert check_same_run(run, setup_of())
+
+
+def test_other_arguments_of_the_chat_template_are_another_run(here: Path, model: str) -> None:
+    run, _ = begun(f"policy.model={model}")
+    thinks = setup_of(f"policy.model={model}", "policy.chat_template_kwargs={enable_thinking: false}")
+    assert refusal(run, thinks) == "policy.chat_template_kwargs.enable_thinking (None -> False)"
+
+
+def test_a_run_from_before_there_were_such_arguments_continues(here: Path) -> None:
+    run, setup = begun()
+    path = Path(run.path("recipe.yaml"))
+    tree = yaml.safe_load(path.read_text())
+    del tree["policy"]["chat_template_kwargs"]
+    path.write_text(yaml.safe_dump(tree))
+    assert check_same_run(run, setup)
 
 
 def test_the_identity_that_a_run_records(here: Path) -> None:

@@ -9,7 +9,7 @@ Invariant: an actor whose engine has failed exits, so that the pool sees every l
 import asyncio
 import os
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rlaif.inference.requests import (
@@ -45,6 +45,7 @@ class EngineSpec:
         max_length: longest prompt and answer together when the policy samples; at most `context`.
         lora_rank: of the adapters to come; None for an engine without adapters.
         probe_tolerance: largest difference in a probe's log-probabilities; None takes one that fits the dtype.
+        chat_template_kwargs: arguments of the chat template when the policy samples.
     """
 
     role: EngineRole
@@ -58,6 +59,7 @@ class EngineSpec:
     gpu: bool
     lora_rank: int | None = None
     probe_tolerance: float | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 class EngineActor:
@@ -84,6 +86,7 @@ class EngineActor:
             PolicyWeights(spec.base_id, "base"),
             probe_tolerance=tolerance,
             max_length=spec.max_length,
+            chat_template_kwargs=spec.chat_template_kwargs,
         )
 
     async def ready(self) -> int:

@@ -4,14 +4,15 @@ vLLM's in-process engine starts in a fifth of the time of its subprocess form. R
 alone touches vLLM.
 """
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.chat import Messages
-from rlaif.errors import WorkError
+from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import (
     Candidate,
     ChatReply,
@@ -23,6 +24,7 @@ from rlaif.inference.requests import (
     ScoreRequest,
 )
 from rlaif.inference.vllm.stepper import Stepper, StepRequest
+from rlaif.models.chat_template import ChatTemplate
 from rlaif.store.policy_weights import PolicyWeights, Probe
 
 
@@ -48,13 +50,21 @@ class VllmEngine:
         policy: the weights it starts with, of kind `base`.
         probe_tolerance: largest difference in a probe's log-probabilities after an update, in nats.
         max_length: longest prompt and answer together when sampling, in tokens.
+        chat_template_kwargs: arguments of the chat template when sampling; a judge's requests have their own.
 
     Attributes:
         prefill: written by the stepping thread alone.
     """
 
     def __init__(
-        self, model: str, options: dict[str, Any], policy: PolicyWeights, *, probe_tolerance: float, max_length: int
+        self,
+        model: str,
+        options: dict[str, Any],
+        policy: PolicyWeights,
+        *,
+        probe_tolerance: float,
+        max_length: int,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm import LLM
@@ -71,6 +81,8 @@ class VllmEngine:
         structured = {"backend": "xgrammar", "disable_any_whitespace": True}
         llm = LLM(model=model, seed=0, disable_log_stats=True, structured_outputs_config=structured, **options)
         self._tokenizer = llm.get_tokenizer()
+        self._chat_template = ChatTemplate(self._tokenizer, chat_template_kwargs)
+        self._judges_templates: dict[str, ChatTemplate] = {}
         self._context, self._max_length = int(options["max_model_len"]), max_length
         self._weights = WeightLoader(llm, policy, probe_tolerance)
         self.prefill = PrefillCounts()
@@ -78,8 +90,11 @@ class VllmEngine:
 
     def sample(self, request: SampleRequest) -> "Future[SampleReply]":
         """Queue a prompt; its reply has `n` candidates or a failure."""
-        prompt = self._encode(request.messages)
         weights_id = self._weights.policy.id
+        try:
+            prompt = self._chat_template.prompt_ids(request.messages)
+        except UserError as error:
+            return _done(SampleReply(request.id, [], [], weights_id, failure=str(error)))
         if len(prompt) + request.max_tokens > self._max_length:
             failure = _too_long(len(prompt), request.max_tokens, self._max_length)
             return _done(SampleReply(request.id, prompt, [], weights_id, failure=failure))
@@ -92,9 +107,11 @@ class VllmEngine:
             logprobs=0,
         )
 
+        opened = self._chat_template.opened_thinking
+
         def finish(output: Any) -> SampleReply:
             parts = sorted(output.outputs, key=lambda part: part.index)
-            samples = [_sample(part, request.seed) for part in parts]
+            samples = [_sample(part, request.seed, opened) for part in parts]
             return SampleReply(request.id, prompt, samples, weights_id)
 
         lora = self._weights.lora if request.adapter else None
@@ -103,7 +120,10 @@ class VllmEngine:
     def choose(self, request: ChoiceRequest) -> "Future[ChoiceReply]":
         """Queue a question whose answer is one of a few choices; always answered by the base model."""
         started = time.monotonic()
-        prompt = self._encode(request.messages) + self._plain_tokens(request.prefix)
+        try:
+            prompt = self._judges_prompt(request) + self._plain_tokens(request.prefix)
+        except UserError as error:
+            return _done(ChoiceReply([], 0, 0, 0.0, failure=str(error)))
         if len(prompt) + 1 > self._context:
             failure = f"prompt of {len(prompt)} tokens exceeds the context of {self._context}"
             return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=failure))
@@ -133,7 +153,10 @@ class VllmEngine:
         from vllm.sampling_params import StructuredOutputsParams
 
         started = time.monotonic()
-        prompt = self._encode(request.messages)
+        try:
+            prompt = self._judges_prompt(request)
+        except UserError as error:
+            return _done(ChatReply("", "", 0, 0, 0.0, failure=str(error)))
         if len(prompt) + request.max_tokens > self._context:
             failure = _too_long(len(prompt), request.max_tokens, self._context)
             return _done(ChatReply("", "", len(prompt), 0, 0.0, failure=failure))
@@ -183,11 +206,10 @@ class VllmEngine:
         """Stop the engine; requests in flight fail."""
         self._stepper.close()
 
-    def _encode(self, messages: Messages) -> list[int]:
-        encoded = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return list(encoded)
+    def _judges_prompt(self, request: ChoiceRequest | ChatRequest) -> list[int]:
+        kwargs = request.chat_template_kwargs
+        template = self._judges_templates.setdefault(json.dumps(kwargs), ChatTemplate(self._tokenizer, kwargs))
+        return template.prompt_ids(request.messages)
 
     def _plain_tokens(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
@@ -271,9 +293,10 @@ def _params(**options: Any) -> Any:
     return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **options)
 
 
-def _sample(part: Any, seed: int) -> Candidate:
+def _sample(part: Any, seed: int, opened_thinking: str) -> Candidate:
+    """Return a candidate; its text begins with the tag where the prompt has opened the thinking that it continues."""
     return Candidate(
-        text=part.text.strip(),
+        text=(opened_thinking + part.text).strip(),
         token_ids=list(part.token_ids),
         logprobs=[step[token].logprob for token, step in zip(part.token_ids, part.logprobs, strict=True)],
         finish_reason=str(part.finish_reason),

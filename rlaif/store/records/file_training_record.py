@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from rlaif.recipe import TrainingSection
 from rlaif.store.records.record import Record, RecordPart
@@ -34,6 +34,8 @@ class StartingPolicy(RecordPart):
     """Folder of the adapter that was trained further."""
     id: str
     """sha256 of the weights."""
+    chat_template_kwargs: dict[str, JsonValue] = Field(default={})
+    """Arguments of the chat template that rendered the preferences."""
 
 
 class DpoFileRecord(FileTrainingRecord):

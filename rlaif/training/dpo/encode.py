@@ -3,13 +3,15 @@
 Invariant: no answer is cut. A pair longer than the model's context is left out and reported by its id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
+from rlaif.chat import Messages
 from rlaif.data.candidates import Preference, Text
 from rlaif.errors import UserError
+from rlaif.models.chat_template import ChatTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,12 @@ class EncodedPreferences:
 
 
 def encode_preferences(
-    preferences: Sequence[Preference], tokenizer: Any, context: int | None, policy_id: str
+    preferences: Sequence[Preference],
+    tokenizer: Any,
+    context: int | None,
+    policy_id: str,
+    *,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> EncodedPreferences:
     """Encode preferences with a policy's tokenizer.
 
@@ -33,13 +40,19 @@ def encode_preferences(
     Args:
         context: the policy's longest sequence, in tokens; None is unlimited.
         policy_id: id of the policy's weights.
+        chat_template_kwargs: arguments of the chat template.
 
     Raises:
-        UserError: all tokens of a prompt merge with the answers', so that nothing predicts their first token.
+        UserError: the chat template does not take a chat, or all tokens of a prompt merge with the answers', so that
+            nothing predicts their first token.
     """
     rows, too_long = [], []
+    encoder = _Encoder(tokenizer, ChatTemplate(tokenizer, chat_template_kwargs))
     for preference in preferences:
-        tokens = _as_sampled(preference, tokenizer, policy_id) or _as_text(preference, tokenizer)
+        try:
+            tokens = encoder.as_sampled(preference, policy_id) or encoder.as_text(preference)
+        except UserError as error:
+            raise UserError(f"{preference.id}: {error}") from None
         if not tokens["prompt_token_ids"]:
             raise UserError(
                 f"{preference.id}: prompt: all of its tokens merge with those of the answers; "
@@ -53,46 +66,42 @@ def encode_preferences(
     return EncodedPreferences(rows, too_long)
 
 
-def _as_sampled(preference: Preference, tokenizer: Any, policy_id: str) -> dict[str, Any] | None:
-    if preference.sampled is None or _prompt_ids(preference.prompt, tokenizer) != list(
-        preference.sampled["prompt_token_ids"]
-    ):
-        return None
-    if preference.policy == policy_id:
-        return {**preference.sampled, "policy": policy_id}
-    return {**preference.sampled, "ref_chosen_logp": None, "ref_rejected_logp": None}
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    tokenizer: Any
+    chat_template: ChatTemplate
 
+    def as_sampled(self, preference: Preference, policy_id: str) -> dict[str, Any] | None:
+        """Return the ids that a run sampled; None where there are none or the tokenizer writes the prompt otherwise."""
+        if preference.sampled is None or self._prompt_ids(preference.prompt) != list(
+            preference.sampled["prompt_token_ids"]
+        ):
+            return None
+        if preference.policy == policy_id:
+            return {**preference.sampled, "policy": policy_id}
+        return {**preference.sampled, "ref_chosen_logp": None, "ref_rejected_logp": None}
 
-def _as_text(preference: Preference, tokenizer: Any) -> dict[str, Any]:
-    prompt = _prompt_ids(preference.prompt, tokenizer)
-    whole = [_whole_ids(preference.prompt, answer, tokenizer) for answer in (preference.chosen, preference.rejected)]
-    same = takewhile(lambda ids: len(set(ids)) == 1, zip(prompt, *whole, strict=False))
-    shared = len(list(same))
-    return {
-        "prompt_token_ids": prompt[:shared],
-        "chosen_token_ids": whole[0][shared:],
-        "rejected_token_ids": whole[1][shared:],
-        "ref_chosen_logp": None,
-        "ref_rejected_logp": None,
-    }
+    def as_text(self, preference: Preference) -> dict[str, Any]:
+        prompt = self._prompt_ids(preference.prompt)
+        whole = [self._whole_ids(preference.prompt, answer) for answer in (preference.chosen, preference.rejected)]
+        same = takewhile(lambda ids: len(set(ids)) == 1, zip(prompt, *whole, strict=False))
+        shared = len(list(same))
+        return {
+            "prompt_token_ids": prompt[:shared],
+            "chosen_token_ids": whole[0][shared:],
+            "rejected_token_ids": whole[1][shared:],
+            "ref_chosen_logp": None,
+            "ref_rejected_logp": None,
+        }
 
+    def _prompt_ids(self, prompt: Text) -> list[int]:
+        if isinstance(prompt, str):
+            return list(self.tokenizer(prompt)["input_ids"])
+        return self.chat_template.prompt_ids(prompt)
 
-def _prompt_ids(prompt: Text, tokenizer: Any) -> list[int]:
-    if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    return _chat_ids(tokenizer, prompt, add_generation_prompt=True)
-
-
-def _whole_ids(prompt: Text, answer: Text, tokenizer: Any) -> list[int]:
-    if isinstance(prompt, str):
-        text = str(answer)
-        end = tokenizer.eos_token or ""
-        return list(tokenizer(prompt + (text if text.endswith(end) else text + end))["input_ids"])
-    return _chat_ids(tokenizer, [*prompt, *answer], add_generation_prompt=False)
-
-
-def _chat_ids(tokenizer: Any, messages: Sequence[Any], *, add_generation_prompt: bool) -> list[int]:
-    ids = tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
-    )
-    return list(ids)
+    def _whole_ids(self, prompt: Text, answer: Text) -> list[int]:
+        if isinstance(prompt, str):
+            text = str(answer)
+            end = self.tokenizer.eos_token or ""
+            return list(self.tokenizer(prompt + (text if text.endswith(end) else text + end))["input_ids"])
+        return self.chat_template.conversation_ids([*prompt, *cast(Messages, answer)])

@@ -19,6 +19,7 @@ from pydantic import Field
 from rlaif.data.candidates import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.models.resolve import check_model, resolve_model, weights_id
+from rlaif.models.template_source import check_chat_template
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
 from rlaif.recipe.base import Section
 from rlaif.store.records.file_training_record import DpoFileRecord, StartingPolicy
@@ -74,6 +75,12 @@ def train_file(
     settings, adapter = parse_settings(policy, overrides)
     check_model(settings.policy.model)
     preferences = read_preferences(file)
+    if settings.policy.chat_template_kwargs or any(not isinstance(each.prompt, str) for each in preferences):
+        policy_section = settings.policy
+        check_chat_template(
+            policy_section.model, policy_section.revision, policy_section.chat_template_kwargs,
+            key="policy.chat_template_kwargs",
+        )  # fmt: skip
     with ray_cluster(address):
         gpu = uses_gpus(settings.cluster.device)
         prepare = partial(_prepare, settings, adapter, preferences, work, gpu=gpu)
@@ -82,7 +89,12 @@ def train_file(
     record = DpoFileRecord(
         file=file,
         sha256=_sha(preferences),
-        policy=StartingPolicy(model=settings.policy.model, adapter=adapter or None, id=job.start.id),
+        policy=StartingPolicy(
+            model=settings.policy.model,
+            adapter=adapter or None,
+            id=job.start.id,
+            chat_template_kwargs=settings.policy.chat_template_kwargs,
+        ),
         too_long=too_long,
         training=settings.training,
         **{name: value for name, value in asdict(result).items() if name != "probe"},
@@ -134,11 +146,17 @@ def _prepare(
     base = resolve_model(policy.model, policy.revision)
     policy_id = weights_id(adapter or base)
     context = getattr(AutoConfig.from_pretrained(base).get_text_config(), "max_position_embeddings", None)
-    encoded = encode_preferences(preferences, AutoTokenizer.from_pretrained(base), context, policy_id)
+    encoded = encode_preferences(
+        preferences, AutoTokenizer.from_pretrained(base), context, policy_id,
+        chat_template_kwargs=policy.chat_template_kwargs,
+    )  # fmt: skip
     if not encoded.rows:
         raise UserError(f"no pair fits the model's context of {context} tokens; expected at least one")
     # With another file, model or setting the work folder's checkpoints belong to another training.
-    key = hashlib.sha256(f"{_sha(preferences)}\0{policy_id}\0{training.model_dump_json()}".encode()).hexdigest()
+    parts = [_sha(preferences), policy_id, training.model_dump_json()]
+    if policy.chat_template_kwargs:
+        parts.append(json.dumps(policy.chat_template_kwargs, sort_keys=True))
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     stamp = work / "key"
     if not stamp.is_file() or stamp.read_text() != key:
         shutil.rmtree(work, ignore_errors=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.errors import UserError
+from rlaif.models.chat_template import ChatTemplate
 from rlaif.preferences.reward_pairs import RewardPair
-from rlaif.prompts.quoting import conversation_ids
 
 Ids = tuple[list[int], list[int]]
 
@@ -56,10 +56,11 @@ def encode_pairs(pairs: Sequence[RewardPair], tokenizer: Any, max_length: int) -
     rows: list[dict[str, Any]] = []
     cut: list[str] = []
     too_long: list[str] = []
+    chat_template = ChatTemplate(tokenizer)
     for pair in pairs:
-        ids = _ids(pair, tokenizer, pair.context)
+        ids = _ids(pair, chat_template, pair.context)
         if _longest(ids) > max_length:
-            shorter = _shortened(pair, tokenizer, ids, max_length)
+            shorter = _shortened(pair, tokenizer, chat_template, ids, max_length=max_length)
             if shorter is None:
                 too_long.append(pair.id)
                 continue
@@ -69,7 +70,9 @@ def encode_pairs(pairs: Sequence[RewardPair], tokenizer: Any, max_length: int) -
     return EncodedPairs(rows, cut, too_long)
 
 
-def _shortened(pair: RewardPair, tokenizer: Any, ids: Ids, max_length: int) -> Ids | None:
+def _shortened(
+    pair: RewardPair, tokenizer: Any, chat_template: ChatTemplate, ids: Ids, *, max_length: int
+) -> Ids | None:
     """Cut as little of the context's beginning as makes both conversations fit; None if nothing does."""
     if not pair.context:
         return None
@@ -80,15 +83,18 @@ def _shortened(pair: RewardPair, tokenizer: Any, ids: Ids, max_length: int) -> I
         # A cut can change how neighbouring characters are encoded, so one step may not be enough.
         drop += excess
         if drop >= len(starts):
-            ids = _ids(pair, tokenizer, "")
+            ids = _ids(pair, chat_template, "")
             return ids if _longest(ids) <= max_length else None
-        ids = _ids(pair, tokenizer, pair.context[starts[drop] :])
+        ids = _ids(pair, chat_template, pair.context[starts[drop] :])
     return ids
 
 
-def _ids(pair: RewardPair, tokenizer: Any, context: str) -> Ids:
+def _ids(pair: RewardPair, chat_template: ChatTemplate, context: str) -> Ids:
     chosen, rejected = pair.conversations(context)
-    return conversation_ids(tokenizer, chosen), conversation_ids(tokenizer, rejected)
+    try:
+        return chat_template.conversation_ids(chosen), chat_template.conversation_ids(rejected)
+    except UserError as error:
+        raise UserError(f"{pair.id}: {error}") from None
 
 
 def _longest(ids: Ids) -> int:
