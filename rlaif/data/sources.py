@@ -9,26 +9,35 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.demo.questions import demo_questions
 from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.data.question import Question
+from rlaif.documents.tables import with_heads
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file, with_new_names, with_unique_ids
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, QuestionSource
 
 
-def load_questions(source: QuestionSource) -> list[Question]:
-    """Read the questions of a source, in order.
+def load_questions(source: QuestionSource, tables: Literal["plain", "heads"] = "plain") -> list[Question]:
+    """Read the questions of a source, in order; `tables` says how those in contexts are shown.
 
     A question without an id gets one derived from its content. A context may be a list of texts or of objects with a
     `text`; blank lines join its parts. A gold answer may be a number, or a list of several of which each is right.
     """
+    questions = _load(source)
+    if tables == "plain":
+        return questions
+    return [replace(question, context=with_heads(question.context)) for question in questions]
+
+
+def _load(source: QuestionSource) -> list[Question]:
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
     columns = list(dict.fromkeys(source.columns.model_dump(exclude_none=True).values()))

@@ -86,7 +86,7 @@ def predict_with_run(
         evaluation=recipe.evaluation,
         cluster=recipe.cluster,
     )
-    asked = load_questions(FileQuestions(path=questions, columns=columns))
+    asked = load_questions(FileQuestions(path=questions, columns=columns), settings.policy.tables)
     return _predict(settings, directory, asked, output, address=address, progress=progress)
 
 
@@ -96,7 +96,8 @@ def predict_with_model(
     """Answer a file of questions with a model as it is; see `predict_with_run`."""
     check_model(model)
     settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}})
-    asked = load_questions(FileQuestions(path=questions, columns=settings.questions.heldout.columns))
+    source = FileQuestions(path=questions, columns=settings.questions.heldout.columns)
+    asked = load_questions(source, settings.policy.tables)
     return _predict(settings, None, asked, output, address=address, progress=progress)
 
 

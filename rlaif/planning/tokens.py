@@ -124,7 +124,7 @@ def measure_questions(
     longest = recipe.policy.max_length - recipe.sampling.max_tokens
     reachable = isinstance(source, DatasetQuestions) and hub_answers()
     try:
-        questions = load_questions(source)
+        questions = load_questions(source, recipe.policy.tables)
     except UserError as error:
         if not isinstance(source, DatasetQuestions) or reachable:
             raise

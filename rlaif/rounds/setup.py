@@ -85,9 +85,10 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
             f"policy.max_length: {recipe.policy.max_length} tokens, but {recipe.policy.model} takes {longest}; "
             "expected at most that"
         )
-    train = load_questions(recipe.questions.train)
-    heldout = load_questions(recipe.questions.heldout)
-    test = load_questions(recipe.questions.test) if recipe.questions.test else []
+    tables = recipe.policy.tables
+    train = load_questions(recipe.questions.train, tables)
+    heldout = load_questions(recipe.questions.heldout, tables)
+    test = load_questions(recipe.questions.test, tables) if recipe.questions.test else []
     if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
     return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
