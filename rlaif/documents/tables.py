@@ -92,7 +92,7 @@ def _heads(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
 
 
 def _spread(cells: Row) -> Row:
-    """Return the head of each column where heads span several: centred over equal parts, or at the left of each span."""
+    """Return the head of each column where heads span several: centred over equal parts, or at the left of spans."""
     given = [cell for cell in cells if cell]
     if len(given) in (0, len(cells)):
         return cells
