@@ -100,7 +100,11 @@ def _spread(cells: Row) -> Row:
     parts = [cells[start : start + span] for start in range(0, len(cells), span)]
     if not cells[0] and len(parts) == len(given) and all(any(part) for part in parts):
         return [cell for cell in given for _ in range(span)]
-    return list(accumulate(cells, lambda last, cell: cell or last))
+    return list(accumulate(cells, _or_last))
+
+
+def _or_last(last: str, cell: str) -> str:
+    return cell or last
 
 
 def _shown(row: Row, heads: Sequence[str]) -> str:
