@@ -4,23 +4,38 @@ Invariant: every row becomes candidates or a preference, or an error with the fi
 skipped, and no two questions or preferences share an id.
 """
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rlaif.chat import Messages
+from rlaif.data.context import read_context
 from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import shown
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.fields import Fields
 from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file, with_unique_ids
+from rlaif.io.values import is_missing
 
 Text = str | Messages
 """Text, or the messages of a chat."""
 
 _RENAMED = {"reference": Renamed("gold_answer")}
-_SAMPLED_COLUMNS = ("id", "question", "context", "gold_answer", "answers", "answer", "criteria")
+CANDIDATE_FIELDS: Mapping[str, str] = {
+    "question": "the question's text; required",
+    "answers": "list of the answers: texts, or objects with a `text`, `response` or `content`",
+    "answer": "one answer, where each row has one",
+    "id": "of the question; its number by default",
+    "context": "text that the answers must follow from, in any form that question files have",
+    "gold_answer": "the right answer, or a list of several of which each is right",
+    "criteria": "what judges with criteria mark the answers by: an object by name",
+}
+"""The fields of a file of candidates: `answers` or `answer`, and what is known of the question."""
 _TOKENS = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
 _REFERENCE = ("ref_chosen_logp", "ref_rejected_logp")
 _PREFERENCE_COLUMNS = (
@@ -36,21 +51,22 @@ class Candidates:
     answers: tuple[str, ...]
 
 
-def read_candidates(path: str) -> list[Candidates]:
-    """Read a file of candidates.
+def read_candidates(path: str, columns: ColumnNames = ANY_NAMES) -> list[Candidates]:
+    """Read a file of candidates: the fields of `CANDIDATE_FIELDS`.
+
+    Rows with the same question and context are merged into one question with the id of the first row. A question
+    without an id gets its number as its id.
 
     Args:
-        path: JSONL, CSV or Parquet. A row has `question`, either `answers` (a list of texts) or `answer` (one text),
-            and optionally `id`, `context`, `criteria` and `gold_answer`: a text, a number, or a list of several, each
-            of them right. Rows with the same question and context are merged into one question with the id of the
-            first row. A question without an id gets its number as its id. Other columns are ignored.
+        path: local path or fsspec URL of any of `CONTAINERS`.
+        columns: the file's own names.
     """
     groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
-    for row in read_file(path, _SAMPLED_COLUMNS, _RENAMED):
-        text, context = row.text("question"), row.optional("context") or ""
+    for row in read_file(path, Fields(tuple(CANDIDATE_FIELDS), _RENAMED, columns)):
+        text, context = row.text("question"), row.read("context", read_context)
         gold_answer = row.read("gold_answer", read_gold_answer)
         criteria = row.read("criteria", read_criteria)
-        question = Question(_id(row) or str(len(groups) + 1), text, context, gold_answer, criteria=criteria)
+        question = Question(row.id() or str(len(groups) + 1), text, context, gold_answer, criteria=criteria)
         first, merged, answers = groups.setdefault((text, context), (row, question, []))
         if gold_answer != merged.gold_answer:
             raise row.error("gold_answer", f"differs from the one at {first.location} for the same question")
@@ -62,21 +78,32 @@ def read_candidates(path: str) -> list[Candidates]:
 
 
 def _answers(row: Row) -> list[str]:
-    several, one = row.values.get("answers"), row.values.get("answer")
-    if several is not None and one is not None:
-        raise row.error("", "has both answers and answer", expected="one of the two")
-    if one is not None:
-        return [row.checked("answer", one)]
+    one = row.values.get("answer")
+    several = row.read("answers", _several)
+    if several is None and not ("answer" in row.values and (one == "" or not is_missing(one))):
+        raise row.error("", "no answers", expected=f"answers (a list) or answer; columns here: {row.shown_columns}")
     if several is None:
-        raise row.error("", "no answers", expected=f"answers (a list) or answer; fields here: {row.shown_columns}")
-    if not isinstance(several, list) or not several:
-        raise row.error("answers", expected="a list of texts", found=shown(several))
+        return [row.checked("answer", one)]
+    if not is_missing(one):
+        raise row.error("", "has both answers and answer", expected="one of the two")
     return [row.checked(f"answers.{index}", answer) for index, answer in enumerate(several)]
 
 
-def _id(row: Row) -> str | None:
-    value = row.values.get("id")
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else row.optional("id")
+def _several(value: object) -> list[object] | None:
+    """Return the answers of a list, or of its JSON: texts and numbers, or objects with the answer as text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = json.loads(value)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list of texts")
+    return [_object_text(item) if isinstance(item, Mapping) else item for item in value]
+
+
+def _object_text(item: Mapping[str, object]) -> object:
+    """Return the answer of an object; UltraFeedback calls it `response`."""
+    return next((item[key] for key in ("text", "response", "content") if key in item), item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ Invariant: a gold answer is text, never blank. A number or a date is read as its
 is that text.
 """
 
-import math
-from collections.abc import Sequence
-from datetime import date
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+
+from rlaif.io.values import is_missing, plain_text
 
 GoldAnswer = str | tuple[str, ...]
 """One gold answer, or several of which each is right."""
@@ -16,9 +15,16 @@ GoldAnswer = str | tuple[str, ...]
 def read_gold_answer(value: object) -> GoldAnswer | None:
     """Return the gold answer that a value of a file or dataset holds; None for null, NaN, "" and an empty list.
 
+    An object with a list `text` holds several, as in SQuAD, where people often gave the same one.
+
     Raises:
         ValueError: the value is of another type, or a list has a blank text.
+
+    >>> read_gold_answer({"text": ["1886", "1886", "in 1886"], "answer_start": [5, 5, 2]})
+    ('1886', 'in 1886')
     """
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list):
+        value = list(dict.fromkeys(map(_text, value["text"])))
     if not isinstance(value, (list, tuple)):
         return _text(value) or None
     texts = [_text(item) for item in value]
@@ -33,14 +39,11 @@ def shown_gold_answer(gold_answer: str | Sequence[str] | None) -> str:
 
 
 def _text(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return ""
-    # Parquet files and datasets have dates.
-    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal, date)):
-        raise ValueError("expected a text, a number, or a list of them")
-    text = str(value).strip()
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair; expected valid Unicode text") from None
-    return text
+        return plain_text(value).strip()
+    except ValueError as error:
+        raise ValueError(
+            str(error) if isinstance(value, str) else "expected a text, a number, or a list of them"
+        ) from None

@@ -10,26 +10,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rlaif.data.context import read_context
 from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.labels import Label
 from rlaif.data.question import Question
 from rlaif.data.seeded_random import SeededRandom
 from rlaif.errors import Fault, UserError, shown
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.fields import Fields
 from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file
 
 Format = Literal["llmbar", "marks"]
 
-_COLUMNS = (
-    "id", "instruction", "output_1", "output_2", "question", "context", "gold_answer", "answer", "label", "criteria",
-)  # fmt: skip
+CONVERTED_FIELDS: Mapping[str, str] = {
+    "instruction": "llmbar: what was asked",
+    "output_1": "llmbar: one answer",
+    "output_2": "llmbar: the other answer",
+    "question": "marks: the question's text",
+    "answer": "marks: an answer to it",
+    "label": "llmbar: the better output, 1 or 2; marks: `Correct Answer`, `Incorrect Answer` or `Refusal`, 1 or 0, or "
+    "true or false",
+    "id": "of the pair, or of the question of a mark",
+    "context": "text that the answers should follow from",
+    "gold_answer": "the right answer, or a list of several",
+    "criteria": "what judges with criteria mark the answers by",
+}
+"""The fields of files that become labels."""
+DETAIL_FIELDS: Mapping[str, str] = {
+    "id": "of a question of the marks; required",
+    "context": "text that its answers should follow from",
+    "gold_answer": "the right answer, or a list of several",
+    "criteria": "what judges with criteria mark its answers by",
+}
+"""The fields of a file with more about the questions of marks."""
 _NEEDED: Mapping[Format, tuple[str, ...]] = {
     "llmbar": ("instruction", "output_1", "output_2", "label"),
     "marks": ("question", "answer", "label"),
 }
-# The marks of FinanceBench (Islam et al. 2023), with and without the word "answer".
-_MARKS = {"correct answer": True, "correct": True, "incorrect answer": False, "incorrect": False, "refusal": False}
+# The marks of FinanceBench (Islam et al. 2023), with and without the word "answer", and the truth values of tables.
+_MARKS = {
+    "correct answer": "correct", "correct": "correct", "1": "correct", "1.0": "correct", "true": "correct",
+    "incorrect answer": "incorrect", "incorrect": "incorrect", "0": "incorrect", "0.0": "incorrect",
+    "false": "incorrect", "refusal": "refusal",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +104,21 @@ def convert_labels(
     part: Part | None = None,
     max_pairs_per_question: int | None = None,
     seed: int = 0,
+    columns: ColumnNames = ANY_NAMES,
+    question_columns: ColumnNames = ANY_NAMES,
 ) -> Conversion:
     """Convert a file of pairs or of marked answers to labels.
 
     Args:
-        path: JSONL, CSV or Parquet.
-        form: a row of `llmbar` has an instruction, two outputs and a label of 1 or 2. A row of `marks` has a question,
-            an answer and a label of `Correct Answer`, `Incorrect Answer` or `Refusal`. None goes by the columns.
-        questions: for marks, a file with `id`, `context`, `gold_answer` and `criteria` of each question, joined by id.
+        path: local path or fsspec URL of any of `CONTAINERS`, with `CONVERTED_FIELDS`.
+        form: `llmbar` or `marks`; None goes by the columns.
+        questions: for marks, a file with `DETAIL_FIELDS` of each question, joined by id.
         part: the questions to convert; None converts all.
         max_pairs_per_question: for marks; None keeps all.
         seed: selects which pairs are sampled and which answer comes first.
+        columns, question_columns: the names of both files' columns.
     """
-    rows = list(read_file(path, _COLUMNS))
+    rows = list(read_file(path, Fields(tuple(CONVERTED_FIELDS), columns=columns)))
     if not rows:
         raise UserError(Fault(path, "no rows", expected="at least one"))
     form = form or _format(rows[0])
@@ -102,7 +129,8 @@ def convert_labels(
         labels = [label for label in map(_llmbar, rows) if part is None or part.holds(label.question)]
         counts = {"labels": len(labels)}
     else:
-        marked, marks = _marked_questions(rows, questions, part)
+        details = {} if questions is None else _details(questions, question_columns)
+        marked, marks = _marked_questions(rows, questions, details, part)
         pairs = [
             (question, *pair)
             for question in marked
@@ -123,22 +151,24 @@ def convert_labels(
 
 def _format(row: Row) -> Format:
     for form, needed in _NEEDED.items():
-        if set(needed) <= set(row.columns):
+        if set(needed) <= set(row.values):
             return form
     forms = "; ".join(f"{form} has {', '.join(needed)}" for form, needed in _NEEDED.items())
-    raise row.error("", f"neither format: {forms}. Columns here: {row.shown_columns}")
+    raise row.error("", f"neither format: {forms}; columns here: {row.shown_columns}; {row.names.names('question')}")
 
 
 def _llmbar(row: Row) -> Label:
-    better = str(row.values.get("label"))
+    better = row.id("label")
     if better not in ("1", "2"):
         raise row.error("label", expected="1 or 2, the better output", found=shown(row.values.get("label")))
     return Label(
-        id=str(row.values.get("id") or row.location.rpartition(":")[2].strip()),
+        id=row.id() or row.location.removeprefix(f"{row.path}:").strip(),
         question=row.text("instruction"),
         answer_a=row.text("output_1", blank=True),
         answer_b=row.text("output_2", blank=True),
         human="a" if better == "1" else "b",
+        context=row.read("context", read_context),
+        gold_answer=row.read("gold_answer", read_gold_answer),
         criteria=row.read("criteria", read_criteria),
     )
 
@@ -157,49 +187,56 @@ class _Marked:
 
 
 def _marked_questions(
-    rows: Sequence[Row], questions: str | None, part: Part | None
+    rows: Sequence[Row], questions: str | None, details: Mapping[str, Row], part: Part | None
 ) -> tuple[list[_Marked], Counter[str]]:
     """Return the questions of a part with their answers, and the number of rows with each mark."""
-    details = _details(questions) if questions is not None else {}
     marked: dict[str, _Marked] = {}
     marks: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
         question = row.text("question")
         if part is not None and not part.holds(question):
             continue
-        mark = row.text("label").strip().lower()
-        if mark not in _MARKS:
-            expected = "Correct Answer, Incorrect Answer or Refusal"
-            raise row.error("label", expected=expected, found=shown(row.values["label"]))
-        marks[mark.removesuffix(" answer")] += 1
-        name = str(row.values.get("id") or hashlib.sha256(question.encode()).hexdigest()[:16])
+        mark = _mark(row)
+        marks[mark] += 1
+        name = row.id() or hashlib.sha256(question.encode()).hexdigest()[:16]
         if name not in marked:
             if details and name not in details:
                 raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
             marked[name] = _Marked(_question(name, question, row, details.get(name)))
         elif marked[name].about.question != question:
             raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
-        answers = marked[name].right if _MARKS[mark] else marked[name].wrong
+        answers = marked[name].right if mark == "correct" else marked[name].wrong
         answers.append((number, row.text("answer", blank=True)))
     return list(marked.values()), marks
 
 
+def _mark(row: Row) -> str:
+    """Return the mark of an answer: `correct`, `incorrect` or `refusal`."""
+    value = row.values.get("label")
+    mark = _MARKS.get((str(value) if isinstance(value, bool) else row.text("label")).strip().lower())
+    if mark is None:
+        expected = "Correct Answer, Incorrect Answer or Refusal, or 1 or 0, true or false"
+        raise row.error("label", expected=expected, found=shown(value))
+    return mark
+
+
 def _question(name: str, question: str, row: Row, details: Row | None) -> Question:
     """Return a question with what its row says of it, or the file of questions, which goes before."""
-    context, gold_answer = row.values.get("context"), row.read("gold_answer", read_gold_answer)
+    context, gold_answer = row.read("context", read_context), row.read("gold_answer", read_gold_answer)
     criteria = row.read("criteria", read_criteria)
     if details is not None:
-        context = details.values.get("context")
+        context = details.read("context", read_context)
         gold_answer = details.read("gold_answer", read_gold_answer) or gold_answer
         criteria = details.read("criteria", read_criteria) or criteria
-    return Question(name, question, context or "", gold_answer, criteria=criteria)
+    return Question(name, question, context, gold_answer, criteria=criteria)
 
 
-def _details(path: str) -> dict[str, Row]:
+def _details(path: str, columns: ColumnNames) -> dict[str, Row]:
     found: dict[str, Row] = {}
-    for row in read_file(path, ("id", "context", "gold_answer", "criteria"), {"answer": Renamed("gold_answer")}):
-        name = row.text("id")
-        row.optional("context")
+    for row in read_file(path, Fields(tuple(DETAIL_FIELDS), {"answer": Renamed("gold_answer")}, columns)):
+        name = row.id() or row.text("id")
+        if name in found:
+            raise row.error("id", f"{name!r} is also that of {found[name].location}", expected="ids that differ")
         found[name] = row
     return found
 

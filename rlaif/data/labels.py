@@ -4,17 +4,19 @@ Invariant: every row becomes one validated label or an error with the file, the 
 and no two labels share an id.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
+from rlaif.data.context import read_context
 from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.fields import Fields
 from rlaif.io.renamed import Renamed
 from rlaif.io.rows import Row, read_file, with_unique_ids
 from rlaif.io.yaml_file import pydantic_fault
@@ -72,14 +74,22 @@ class Label(BaseModel):
         return self.answer_a, self.answer_b
 
 
-_FIELDS = tuple(Label.model_fields)
-_OPTIONAL = tuple(name for name, field in Label.model_fields.items() if not field.is_required())
+LABEL_FIELDS: Mapping[str, str] = {
+    name: f"{field.description}{' Required.' if field.is_required() else ''}"
+    for name, field in Label.model_fields.items()
+}
+"""The fields of a label file, with what they hold."""
 _RENAMED = {"reference": Renamed("gold_answer")}
 
 
-def load_labels(path: str, limit: int | None = None) -> list[Label]:
-    """Read a label file (JSONL, or CSV or Parquet with the same columns), up to `limit` labels of it."""
-    rows = islice(read_file(path, _FIELDS, _RENAMED), limit)
+def load_labels(path: str, limit: int | None = None, columns: ColumnNames = ANY_NAMES) -> list[Label]:
+    """Read a label file, up to `limit` labels of it; other columns are ignored.
+
+    Args:
+        path: local path or fsspec URL of any of `CONTAINERS`.
+        columns: the file's own names of `LABEL_FIELDS`.
+    """
+    rows = read_file(path, Fields(tuple(LABEL_FIELDS), _RENAMED, columns), limit=limit)
     return with_unique_ids(((row, _label(row)) for row in rows), path, "labels")
 
 
@@ -89,20 +99,30 @@ def labels_jsonl(labels: Iterable[Label]) -> bytes:
 
 
 def _label(row: Row) -> Label:
-    # CSV has no null and a Parquet row no missing field, so an empty optional field counts as missing.
-    values = {name: value for name, value in row.values.items() if value not in ("", None) or name not in _OPTIONAL}
+    try:
+        values = {
+            "id": row.id() or row.text("id"),
+            "question": row.text("question"),
+            "context": row.read("context", read_context),
+            "gold_answer": row.read("gold_answer", read_gold_answer),
+            "answer_a": row.text("answer_a", blank=True),
+            "answer_b": row.text("answer_b", blank=True),
+            "human": row.text("human").strip().lower(),
+            "criteria": row.read("criteria", read_criteria),
+        }
+    except UserError as error:
+        if any(columns <= set(row.columns) for columns in ({"output_1", "output_2"}, {"answer", "label"})):
+            raise UserError(
+                *error.faults, "`rlaif judge labels FROM -o FILE` converts this file to a label file"
+            ) from None
+        raise
     try:
         return Label.model_validate(values)
     except ValidationError as error:
-        faults: list[Fault | str] = [_fault(row, item) for item in error.errors()]
-        if any(columns <= set(row.columns) for columns in ({"output_1", "output_2"}, {"answer", "label"})):
-            faults.append("`rlaif judge labels FROM -o FILE` converts this file to a label file")
-        raise UserError(*faults) from None
+        raise UserError(*(_fault(row, item) for item in error.errors())) from None
 
 
 def _fault(row: Row, item: Any) -> Fault:
-    fault = replace(pydantic_fault(item), path=row.path, line=row.line, row=row.number, field=str(item["loc"][0]))
-    if item["type"] == "extra_forbidden":
-        return replace(fault, problem=f"unknown field; a label has {', '.join(_FIELDS)}", found="")
-    # Half of a surrogate pair cannot be printed, so the message leaves out the value.
-    return replace(fault, found="") if "surrogate" in fault.problem else fault
+    name = str(item["loc"][0])
+    column = row.by_field.get(name, name)
+    return replace(pydantic_fault(item), path=row.path, line=row.line, row=row.number, field=column)

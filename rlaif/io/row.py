@@ -3,11 +3,14 @@
 Invariant: a value is returned as its file holds it, or a `UserError` names the file, the row and the column.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from rlaif.errors import Fault, UserError, shown
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.values import decoded_cell, is_missing, plain_text
 
 T = TypeVar("T")
 
@@ -18,12 +21,14 @@ class Row:
 
     Attributes:
         path: the file or dataset.
-        values: by column.
+        values: by field, which is a column where no reader says otherwise.
         columns: those of the file, or of this row of a JSONL file.
         line: of the file, from 1; None for Parquet and datasets.
         number: of the row, from 1, where the line alone does not say which it is.
         ragged: the row has columns of its own (JSON), so a missing one is a fault of the row, not of the file.
         all_text: the file holds only text (CSV), so a list or an object in it is JSON.
+        by_field: the column of each field.
+        names: the columns that a person names.
     """
 
     path: str
@@ -33,6 +38,8 @@ class Row:
     number: int | None = None
     ragged: bool = False
     all_text: bool = False
+    by_field: Mapping[str, str] = field(default_factory=dict)
+    names: ColumnNames = ANY_NAMES
 
     @property
     def location(self) -> str:
@@ -45,44 +52,63 @@ class Row:
         return ", ".join(self.columns) or "none"
 
     def error(self, field: str, problem: str = "", expected: str = "", found: str = "") -> UserError:
-        """Return the error of a field, or of the row if `field` is ""."""
-        return UserError(Fault(self.path, problem, self.line, self.number, field, expected, found))
+        """Return the error of a field, named by its column, or of the row if `field` is ""."""
+        column = self.by_field.get(field, field)
+        return UserError(Fault(self.path, problem, self.line, self.number, column, expected, found))
 
-    def text(self, column: str, *, blank: bool = False) -> str:
-        """Return the text in a column; raise UserError if it is missing, not a text or, without `blank`, blank."""
-        if column not in self.values:
-            raise self.error(column, f"missing; fields here: {self.shown_columns}")
-        text = self.checked(column, self.values[column])
+    def missing(self, field: str) -> UserError:
+        """Return the error of a field that has no column."""
+        column = self.names.by_field.get(field) or field
+        problem = f"no column {column!r}; columns here: {self.shown_columns}; {self.names.names(field)}"
+        return UserError(Fault(self.path, problem, self.line if self.ragged else None))
+
+    def text(self, field: str, *, blank: bool = False) -> str:
+        """Return a field as text; raise UserError if it is missing, another value or, without `blank`, blank."""
+        if field not in self.values:
+            raise self.missing(field)
+        text = self.checked(field, self.values[field])
         if not (blank or text.strip()):
-            raise self.error(column, "empty", expected="a text")
+            raise self.error(field, "empty", expected="a text")
         return text
 
-    def optional(self, column: str) -> str | None:
-        """Return the text in a column, or None where it is missing, null or "": CSV has no null."""
-        value = self.values.get(column)
-        return None if value in (None, "") else self.checked(column, value)
+    def optional(self, field: str) -> str | None:
+        """Return a field as text, or None where it is missing, null, NaN or "": CSV has no null."""
+        value = self.values.get(field)
+        return None if is_missing(value) else self.checked(field, value)
 
-    def read(self, column: str, reader: Callable[[object], T]) -> T:
-        """Return what a reader makes of the value in a column, None if it is missing.
+    def id(self, field: str = "id") -> str | None:
+        """Return an id as text, without spaces around it, or None; 12.0 is 12, as a column with a null holds it."""
+        value = self.values.get(field)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return (None if is_missing(value) else self.checked(field, value).strip()) or None
+
+    def read(self, field: str, reader: Callable[[object], T]) -> T:
+        """Return what a reader makes of a field, which may be a list or an object; None stands for a missing one.
+
+        In a file that holds only text, a cell with a list or an object as JSON is decoded if the reader takes it so.
 
         Raises:
             UserError: the reader raised ValueError; the error names the file, the row, the column and the value.
         """
-        value = self.values.get(column)
+        value = self.values.get(field)
+        if is_missing(value):
+            value = None
         try:
+            decoded = decoded_cell(value) if self.all_text and isinstance(value, str) else value
+            if decoded is not value:
+                with suppress(ValueError):
+                    return reader(decoded)
             return reader(value)
         except ValueError as error:
-            raise self.error(column, str(error), found=shown(value)) from None
+            raise self.error(field, str(error), found=shown(value)) from None
 
     def checked(self, field: str, value: object) -> str:
-        """Return a value of a field if it is valid text, else raise UserError."""
-        if not isinstance(value, str):
-            raise self.error(field, expected="a text", found=shown(value))
+        """Return a value of a field as text, else raise UserError: a number or a date is what `plain_text` says."""
         try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise self.error(field, "half of a surrogate pair", expected="valid Unicode text") from None
-        return value
+            return plain_text(value)
+        except ValueError as error:
+            raise self.error(field, str(error), found="" if isinstance(value, str) else shown(value)) from None
 
 
 class _HasId(Protocol):

@@ -4,21 +4,22 @@ Invariant: the same rows are read from every container; a file whose content doe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import IO
 
 from rlaif.errors import Fault, UserError
 from rlaif.io.content import COMPRESSED, opened
 from rlaif.io.delimited_rows import delimited_rows
+from rlaif.io.fields import Fields, rows_of_fields
 from rlaif.io.files import is_url
 from rlaif.io.json_rows import json_rows, jsonl_rows
 from rlaif.io.parquet_rows import parquet_rows
-from rlaif.io.renamed import Renames, warn_renamed
+from rlaif.io.renamed import Renames
 from rlaif.io.row import Row, with_unique_ids
 
-__all__ = ["CONTAINERS", "Row", "read_file", "with_new_names", "with_unique_ids"]
+__all__ = ["CONTAINERS", "Fields", "Row", "read_file", "with_unique_ids"]
 
 Reader = Callable[[str, IO[bytes], Sequence[str]], Iterator[Row]]
 
@@ -38,16 +39,23 @@ CONTAINERS: Mapping[str, tuple[str, Reader]] = {
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
-def read_file(path: str, columns: Sequence[str], renames: Renames | None = None) -> Iterator[Row]:
+def read_file(
+    path: str,
+    fields: Fields | Sequence[str],
+    renames: Renames | None = None,
+    limit: int | None = None,
+) -> Iterator[Row]:
     """Read the rows of a file, by its ending.
 
     Args:
         path: local path or fsspec URL.
-        columns: those wanted; Parquet leaves the others unread.
-        renames: old names of columns that are still accepted.
+        fields: those wanted; Parquet leaves the others unread.
+        renames: old names of columns that are still accepted, if `fields` are only names.
+        limit: rows to read; None reads all.
     """
-    rows = _rows(path, [*columns, *(renames or ())])
-    return with_new_names(rows, renames or {})
+    if not isinstance(fields, Fields):
+        fields = Fields(fields, renames or {})
+    return rows_of_fields(islice(_rows(path, fields.wanted), limit), fields)
 
 
 def _rows(path: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -61,19 +69,3 @@ def _rows(path: str, columns: Sequence[str]) -> Iterator[Row]:
         raise UserError(Fault(path, f"unknown ending {ending + compression!r}", expected=expected))
     with opened(path, compression) as file:
         yield from CONTAINERS[ending][1](path, file, columns)
-
-
-def with_new_names(rows: Iterator[Row], renames: Renames) -> Iterator[Row]:
-    """Yield the rows with the values of old columns under their new names; warn once of each old column."""
-    known: set[str] = set()
-    for row in rows:
-        for old in row.columns:
-            if old not in renames:
-                continue
-            renames[old].refuse_both(row.columns, Fault(row.path, line=row.line, row=row.number, field=old))
-            new = renames[old].name
-            if old not in known:
-                known.add(old)
-                warn_renamed(row.location, old, new)
-            row = replace(row, values={new if name == old else name: value for name, value in row.values.items()})
-        yield row

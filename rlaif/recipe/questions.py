@@ -8,21 +8,22 @@ from rlaif.recipe.base import Section
 
 
 class Columns(Section):
-    """Which column of a file holds what, for files that do not use our own names."""
+    """Which column of a file holds what, for files that do not use our own names; null reads no column."""
 
     question: str = "question"
     """Column of the question's text. An empty question is refused."""
-    id: str = "id"
+    id: str | None = "id"
     """Column of the id, which no two rows share. A row without one gets an id made from its question and context."""
-    context: str = "context"
-    """Column of the text that the answer must follow from: a text, or a list of texts or of objects with a `text`."""
-    gold_answer: str = "gold_answer"
-    """Column of the gold answer, where one is known: a text, a number, or a list of several of which each is right."""
-    doc_link: str = "doc_link"
+    context: str | None = "context"
+    """Column of the text that the answer must follow from: a text, or a list of texts, of objects with a `text`, or of
+    titles with their sentences."""
+    gold_answer: str | None = "gold_answer"
+    """Column of the gold answer, where one is known: a text, a number, a list of several of which each is right, or an
+    object with such a list as `text`."""
+    doc_link: str | None = "doc_link"
     """Column of a link to the document that the question is about."""
     criteria: str | None = "criteria"
-    """Column of the question's own criteria: an object of criteria by name, or its JSON as text. null reads none, for
-    files whose column of that name holds something else."""
+    """Column of the question's own criteria: an object of criteria by name, or its JSON as text."""
 
 
 class FileQuestions(Section):

@@ -38,13 +38,13 @@ def test_csv_has_one_answer_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"answer": "x"}, "question: missing; fields here: answer"),
+        ({"answer": "x"}, "no column 'question'; columns here: answer; --columns question=COLUMN names"),
         ({"question": " ", "answer": "x"}, "question: empty; expected a text"),
-        ({"question": "q"}, "no answers; expected answers (a list) or answer; fields here: question"),
+        ({"question": "q"}, "no answers; expected answers (a list) or answer; columns here: question"),
         ({"question": "q", "answer": "x", "answers": ["y"]}, "has both answers and answer; expected one of the two"),
         ({"question": "q", "answers": []}, "answers: expected a list of texts (got [])"),
         ({"question": "q", "answers": "x"}, "answers: expected a list of texts (got 'x')"),
-        ({"question": "q", "answers": ["x", None]}, "answers.1: expected a text (got None)"),
+        ({"question": "q", "answers": ["x", None]}, "answers.1: expected a text or a number (got None)"),
         ({"question": "q", "answer": "\ud800"}, "answer: half of a surrogate pair; expected valid Unicode text"),
         ({"question": "first", "answer": "x", "gold_answer": "2"}, "gold_answer: differs from the one at "),
         ({"question": "q", "answer": "x", "id": "1"}, "id: '1' is also that of "),

@@ -42,12 +42,14 @@ def test_csv_and_parquet_have_the_same_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({k: v for k, v in GOOD.items() if k != "human"}, "human: missing; expected a value"),
-        (GOOD | {"human": "A"}, "human: expected 'a', 'b' or 'tie' (got 'A')"),
-        (GOOD | {"refernce": "7"}, "refernce: unknown field; a label has id, question, context, gold_answer"),
-        (GOOD | {"question": " "}, "question: empty; expected a text (got ' ')"),
-        (GOOD | {"answer_a": None}, "answer_a: expected a valid string (got None)"),
-        (GOOD | {"id": 7}, "id: expected text; put it in quotes (got 7)"),
+        ({k: v for k, v in GOOD.items() if k != "human"}, "no column 'human'; columns here: id, question, "),
+        (GOOD | {"human": "c"}, "human: expected 'a', 'b' or 'tie' (got 'c')"),
+        (GOOD | {"refernce": "7"}, "column 'refernce' looks like gold_answer; expected --columns gold_answer=refernce"),
+        (GOOD | {"question": " "}, "question: empty; expected a text"),
+        (GOOD | {"answer_a": None}, "answer_a: expected a text or a number (got None)"),
+        (GOOD | {"answer_a": True}, "answer_a: expected a text or a number (got True)"),
+        (GOOD | {"id": None}, "id: expected a text or a number (got None)"),
+        (GOOD | {"id": " "}, "id: empty; expected a text"),
         (GOOD | {"answer_b": "\ud800"}, "answer_b: half of a surrogate pair; expected valid Unicode text"),
         (["a"], "expected a JSON object"),
         ("{", "not JSON"),
@@ -149,7 +151,11 @@ def test_questions_give_the_context_and_the_gold_answer(tmp_path: Path) -> None:
     ("row", "said"),
     [
         ({"question": "q", "answer": "a", "label": "wrong"}, "label: expected Correct Answer, Incorrect Answer or"),
-        ({"question": "q", "answer": 7, "label": "correct"}, "answer: expected a text (got 7)"),
+        ({"question": "q", "answer": True, "label": "correct"}, "answer: expected a text or a number (got True)"),
+        (
+            {"question": "q", "answer": "a", "label": 2},
+            "label: expected Correct Answer, Incorrect Answer or Refusal, or 1",
+        ),
         ({"question": "q", "answer": "a"}, "neither format: llmbar has instruction"),
     ],
 )

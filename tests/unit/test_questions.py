@@ -136,7 +136,7 @@ def test_values_that_are_not_plain_text(write: Write) -> None:
         ("q.jsonl", '{"question": "A?"}\n{"question": " "}\n', "q.jsonl:2: empty question"),
         ("q.jsonl", '{"question": "A?"}\n{"question": null}\n', "q.jsonl:2: empty question"),
         ("q.jsonl", '{"question": "A?"}\n{"text": "A?"}\n', "q.jsonl:2: no column 'question'; columns here: text; "),
-        ("q.jsonl", '{"question": ["A?"]}\n', "q.jsonl:1: question: expected text (got a list)"),
+        ("q.jsonl", '{"question": ["A?"]}\n', "q.jsonl:1: question: expected a text or a number (got ['A?'])"),
         ("q.jsonl", '{"question": "A?", "context": [1]}\n', "q.jsonl:1: context: expected text, or a list"),
         ("q.jsonl", '{"question": "\\ud800"}\n', "q.jsonl:1: question: half of a surrogate pair"),
         ("q.jsonl", b'{"question": "A?"}\n{"question": "\xff"}\n', "q.jsonl:2: not UTF-8"),
