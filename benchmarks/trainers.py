@@ -211,9 +211,11 @@ def measure_ours(case: Case) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         args = arguments(folder, case, 1, plan.accumulation)
         # The plan contains all steps.
-        args.num_train_epochs, args.precompute_ref_log_probs, args.remove_unused_columns = 1, True, False
+        args.num_train_epochs, args.remove_unused_columns = 1, False
         seconds, loss = time_steps(
-            GroupDPOTrainer(model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid"),
+            GroupDPOTrainer(
+                model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid", beta=args.beta
+            ),
             case.steps,
         )
     tokens = sum(group.tokens for group in groups)

@@ -47,8 +47,11 @@ def tiny_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<1>", pad_token="<2>")
 
 
-def save_chat_model(folder: Path | str, words: Sequence[str]) -> str:
-    """Write a two-layer language model with a tokenizer of whole words and a chat template, and return its folder."""
+def save_chat_model(folder: Path | str, words: Sequence[str], **changes: Any) -> str:
+    """Write a two-layer language model with a tokenizer of whole words and a chat template, and return its folder.
+
+    `changes` are of its configuration.
+    """
     from tokenizers import pre_tokenizers
 
     names = ["<pad>", "<unk>", "<end>", "user", "assistant", "system", *words]
@@ -58,11 +61,12 @@ def save_chat_model(folder: Path | str, words: Sequence[str]) -> str:
     tokenizer.chat_template = "{% for message in messages %}{{ message.role }} {{ message.content }} <end> {% endfor %}"
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(names), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=LONGEST, pad_token_id=None, bos_token_id=None, eos_token_id=2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    settings: dict[str, Any] = {
+        "vocab_size": len(names), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": LONGEST, "pad_token_id": None, "bos_token_id": None,
+        "eos_token_id": 2,
+    }  # fmt: skip
+    LlamaForCausalLM(LlamaConfig(**settings | changes)).save_pretrained(folder)
     return str(folder)
 
 

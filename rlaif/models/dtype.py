@@ -20,3 +20,8 @@ def weights_dtype(wanted: str, gpu: bool) -> str:
     if wanted != "auto":
         return wanted
     return "bfloat16" if gpu or has_cpu_bf16() else "float32"
+
+
+def bfloat16_passes(wanted: str, gpu: bool) -> bool:
+    """Whether a training's matrices multiply in bfloat16 whatever its weights' precision."""
+    return gpu and wanted in ("auto", "bfloat16")

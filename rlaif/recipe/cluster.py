@@ -32,7 +32,8 @@ class TrainersSection(Section):
     workers: int = Field(default=1, ge=1, le=8192)
     """Training processes, each with a CPU and, on GPUs, one of those."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """`ddp` keeps a copy of the model on each worker, `fsdp` shards weights, gradients and optimizer over them."""
+    """`ddp` keeps a copy of the model on each worker, `fsdp` shards weights, gradients and optimizer over them. With
+    `fsdp` only the first worker ever holds a whole model, in its node's memory, to hand it out and to save it."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of a worker on a CPU; null shares the node's cores out."""
 
@@ -59,8 +60,6 @@ class ClusterSection(Section):
 
     @model_validator(mode="after")
     def _fits_the_device(self) -> "ClusterSection":
-        if self.device == "cpu" and self.training.strategy == "fsdp":
-            raise ValueError("training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
         if self.device == "cpu" and max(self.policy.tensor_parallel, self.judge.tensor_parallel) > 1:
             raise ValueError("tensor_parallel above 1 needs GPUs, but cluster.device is cpu; expected 1")
         return self

@@ -51,6 +51,11 @@ class TrainingJob(Generic[S]):
     workers: TrainersSection
     checkpoints: str | None = None
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the workers share one model among them."""
+        return self.workers.strategy == "fsdp"
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

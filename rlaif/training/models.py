@@ -6,71 +6,126 @@ from typing import Any, Literal
 
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
-from rlaif.models.dtype import weights_dtype
+from rlaif.models.dtype import bfloat16_passes, weights_dtype
 from rlaif.models.resolve import file_sha256, resolve_model, weights_id
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
 
 
-def load_policy(start: StartingWeights, base: str, lora: LoraSection | None, *, gpu: bool) -> Any:
+def load_policy(
+    start: StartingWeights, base: str, lora: LoraSection | None, *, gpu: bool, sharded: bool = False
+) -> Any:
     """Return the model to train: full weights in float32, or frozen weights with an adapter in float32.
 
     Args:
         base: local folder of `start.base`.
         lora: the adapter to train; None trains all weights.
+        sharded: shard it over the workers, each of which calls.
     """
     folder = local_folder(start.path, start.id) if start.path else ""
     # The optimizer needs all trained weights in float32; on a GPU the passes run in bfloat16 all the same.
     dtype = weights_dtype(start.dtype, gpu) if lora else "float32"
-    model = load_model(base if lora else folder or base, dtype, gpu)
-    if lora is None:
-        return model
-    from peft import PeftModel, get_peft_model
+    model = _load(base if lora else folder or base, dtype, gpu=gpu, sharded=sharded)
+    if lora:
+        model = _with_adapter(model, start, base, lora, folder=folder)
+    return shard_over_workers(model, start.dtype, gpu) if sharded else model
 
-    if folder:
+
+def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSection, *, folder: str) -> Any:
+    """Return a model with the adapter of a folder, or with a new one."""
+    from peft import PeftConfig, PeftModel, get_peft_model
+
+    if folder and model.device.type != "meta":
         return PeftModel.from_pretrained(model, folder, is_trainable=True)
-    adapted = get_peft_model(model, lora_config(lora, "CAUSAL_LM"))
+    config = PeftConfig.from_pretrained(folder) if folder else lora_config(lora, "CAUSAL_LM")
+    config.inference_mode = False
+    adapted = get_peft_model(model, config)
     # Readers of the adapter find its base by this name: a hub id where it has one.
     adapted.peft_config["default"].base_model_name_or_path = base if start.base.startswith("builtin:") else start.base
     return adapted
 
 
-def load_model(folder: str, dtype: str, on_gpu: bool = False) -> Any:
+def load_model(folder: str, dtype: str, gpu: bool = False) -> Any:
     """Return a causal language model that scores packed groups.
 
     Raises:
         WorkError: its layers cannot separate the candidates of a prompt.
     """
+    return _load(folder, dtype, gpu=gpu, sharded=False)
+
+
+def load_initial(start: StartingWeights, base: str, *, gpu: bool, sharded: bool) -> Any:
+    """Return the initial policy of a training of full weights, as `load_policy` returns the one to train."""
+    model = _load(base, "float32", gpu=gpu, sharded=sharded)
+    return shard_over_workers(model, start.dtype, gpu) if sharded else model
+
+
+def _load(folder: str, dtype: str, *, gpu: bool, sharded: bool) -> Any:
+    """Return a bare model; one that will be sharded has weights in the first worker alone."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     from rlaif.training.kernels.answer_head import add_answer_head
     from rlaif.training.kernels.attention import longest_context, set_attention
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    if sharded:
+        from rlaif.training.sharding import from_first, is_first
+
+    options = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    if sharded and not is_first():
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), **options)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder, **options)
     try:
         longest_context(model.config)
     except ValueError as error:
         raise WorkError(f"{folder}: cannot train on groups of candidates: {error}") from None
-    set_attention(model, on_gpu)
-    add_answer_head(model)
+    set_attention(model, gpu)
+    if not sharded:
+        add_answer_head(model)
+    else:
+        # Whether the last MLP may be narrow takes weights to try.
+        narrow = from_first(lambda: add_answer_head(model))
+        if not is_first():
+            add_answer_head(model, narrow)
     return model
 
 
-def load_classifier(folder: str, dtype: str, tokenizer: Any) -> Any:
+def shard_over_workers(model: Any, dtype: str, gpu: bool) -> Any:
+    """Shard a model in place, as `shard_model` takes it; a recipe's dtype decides whether passes are in bfloat16."""
+    import torch
+
+    from rlaif.training.sharding import BFLOAT16_PASSES, shard_model
+
+    device = torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")
+    shard_model(model, device, BFLOAT16_PASSES if bfloat16_passes(dtype, gpu) else None)
+    return model
+
+
+def load_classifier(folder: str, dtype: str, tokenizer: Any, *, sharded: bool = False) -> Any:
     """Return a sequence classifier with one output; a language model gets a new output, drawn by torch's seed.
 
-    The tokenizer names the padding token; the classifier reads its score at the last other token.
+    The tokenizer names the padding token; the classifier reads its score at the last other token. One that will be
+    sharded has weights in the first worker alone.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
+
+    from rlaif.training.sharding import is_first
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # It warns of a new output and of an unused head, both of which are intended.
+    kept = getattr(torch, dtype)
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=getattr(torch, dtype), num_labels=1)
+        if sharded and not is_first():
+            with torch.device("meta"):
+                config = AutoConfig.from_pretrained(folder, num_labels=1)
+                model = AutoModelForSequenceClassification.from_config(config, dtype=kept)
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=kept, num_labels=1)
     finally:
         logging.set_verbosity(verbosity)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -101,24 +156,31 @@ def check_lengths(groups: Sequence[Group], model: Any) -> None:
         )
 
 
-def score_groups(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[list[float]]:
+def score_groups(
+    model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool, *, passes: int = 0
+) -> list[list[float]]:
     """Return each candidate's summed log-probability, in nats, for each group; without gradients.
 
     Args:
-        model: of `load_model`, with or without an adapter.
+        model: of `load_model` or `load_policy`.
         max_tokens: token budget of a forward pass.
         gpu: whether to run on this process's GPU.
+        passes: forward passes to run at least: the workers of a sharded model gather its weights together.
     """
     import torch
 
     from rlaif.training.kernels.attention import attention_of
+    from rlaif.training.sharding import is_sharded
     from rlaif.training.shared_prompt import candidate_logps, pack_row
 
     device = torch.device("cuda" if gpu else "cpu")
-    model.to(device).eval()
+    if not is_sharded(model):
+        model.to(device)
+    model.eval()
     scores: list[list[float]] = []
+    packs = pack_in_order(groups, max_tokens)
     with torch.no_grad():
-        for indices in pack_in_order(groups, max_tokens):
+        for indices in [*packs, *[[]] * (passes - len(packs))]:
             part = [groups[index] for index in indices]
             flat = iter(candidate_logps(model, pack_row(part).to(device), attention_of(model)).tolist())
             scores += [[next(flat) for _ in group.candidates] for group in part]

@@ -1,4 +1,4 @@
-"""What all trainers on top of TRL's share: their arguments, their steps' log, and a run from the last checkpoint."""
+"""What all trainers share: their arguments, their steps' log, and a run from the last checkpoint."""
 
 import time
 from pathlib import Path
@@ -9,9 +9,10 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
+from rlaif.models.dtype import bfloat16_passes
 from rlaif.training.job import TrainingJob, Worker
 
-# The names in a step's log entry, and where TRL's trainers log them.
+# The names in a step's log entry, and where the trainers log them.
 _LOGGED = {
     "step": ("step",),
     "loss": ("loss",),
@@ -25,16 +26,15 @@ KEPT_CHECKPOINTS = 2
 
 
 def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: int, **own: Any) -> Any:
-    """Return the arguments of a TRL trainer.
+    """Return the arguments of a trainer.
 
     Args:
-        kind: TRL's class, such as `DPOConfig`.
+        kind: their class, such as `TrainingArguments`.
         folder: where the trainer writes.
         steps: optimizer steps in all.
         own: arguments of the objective.
     """
     settings = job.settings
-    sharded = {"fsdp": True, "fsdp_config": {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}}
     return kind(
         output_dir=folder,
         seed=job.seed,
@@ -45,7 +45,8 @@ def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: 
         max_grad_norm=settings.max_grad_norm,
         weight_decay=settings.weight_decay,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=job.gpu and job.start.dtype in ("auto", "bfloat16"),
+        # A sharded model brings its own precision.
+        bf16=bfloat16_passes(job.start.dtype, job.gpu) and not job.sharded,
         use_cpu=not job.gpu,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=job.gpu,
@@ -53,7 +54,6 @@ def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: 
         save_strategy="steps" if job.checkpoints else "no",
         report_to=[],
         disable_tqdm=True,
-        **(sharded if job.workers.strategy == "fsdp" else {}),
         **own,
     )
 

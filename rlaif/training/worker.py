@@ -8,16 +8,15 @@ an outcome; every other exception ends the worker, and Ray Train starts another.
 """
 
 import asyncio
-import ctypes
 import gc
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rlaif.errors import RlaifError, is_disk_full
+from rlaif.training.host_memory import trim
 from rlaif.training.job import TrainingJob, Worker
 
 R = TypeVar("R")
@@ -119,7 +118,7 @@ def serve(config: dict[str, Any]) -> None:
     mailbox = config["mailbox"]
     # Every training needs these; imported before there is one.
     import peft  # noqa: F401
-    from trl import DPOTrainer  # noqa: F401
+    from transformers import Trainer  # noqa: F401
 
     # A worker that replaces a lost one starts with the task that was lost.
     done = ray.get(mailbox.done.remote())
@@ -173,7 +172,4 @@ def _release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        # `rlaif.cluster.ray_cluster.ENVIRONMENT` has the allocator keep freed memory unless asked.
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    trim()

@@ -66,16 +66,17 @@ def our_step(
     smoothing = 0.1 if loss == "robust" else 0.0
     trainer = GroupDPOTrainer(
         model_with(adapter),
-        args=arguments(folder, beta=0.3, gradient_accumulation_steps=plan.accumulation),
+        args=arguments(folder, gradient_accumulation_steps=plan.accumulation),
         processing_class=tiny_tokenizer(),
         groups=groups,
         plan=plan,
         loss=loss,
+        beta=0.3,
         **{"label_smoothing": smoothing, **changes},
     )
     total = 0.0
     for pack in range(len(plan.packs)):
-        value = trainer._compute_loss(trainer.model, trainer.data_collator([{"pack": pack}])) / plan.accumulation
+        value = trainer.compute_loss(trainer.model, trainer.data_collator([{"pack": pack}])) / plan.accumulation
         value.backward()
         total += value.item()
     return total, gradients(trainer.model)

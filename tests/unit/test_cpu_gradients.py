@@ -108,6 +108,7 @@ def test_a_step_of_several_packs_equals_a_step_of_one(tmp_path: Path) -> None:
             tiny_llama(),
             args=arguments(tmp_path, gradient_accumulation_steps=plan.accumulation, remove_unused_columns=False),
             processing_class=tiny_tokenizer(), groups=groups, plan=plan, loss="sigmoid",
+            beta=0.1,
         )  # fmt: skip
         trainer.train()
         return plan.accumulation, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from rlaif.io.files import join, names
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import TrainingSection
-from rlaif.training.groups import Group, with_reference
+from rlaif.training.groups import Group, pack_in_order, with_reference
 from rlaif.training.job import TrainingJob
-from rlaif.training.models import load_model, score_groups
+from rlaif.training.models import load_initial, score_groups
 
 Origin = Literal["engine", "trainer", "stored"]
 
@@ -74,7 +74,8 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
                 return Reference(list(groups), "engine", mismatch)
         scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
     elif job.settings.lora is None:
-        scored, context, name = load_model(base, "float32", job.gpu), nullcontext(), f"initial {start.base}"
+        scored = load_initial(start, base, gpu=job.gpu, sharded=job.sharded)
+        context, name = nullcontext(), f"initial {start.base}"
     else:
         scored, context, name = model, model.disable_adapter(), f"initial {start.base}"
     origin: Origin = "stored"
@@ -111,9 +112,10 @@ def _score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: b
 
     workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
-    mine = order[rank::workers]
-    scores = score_groups(model, [groups[index] for index in mine], max_tokens, gpu)
-    own = list(zip(mine, scores, strict=True))
+    shares = [[groups[index] for index in order[worker::workers]] for worker in range(workers)]
+    passes = max(len(pack_in_order(share, max_tokens)) for share in shares)
+    scores = score_groups(model, shares[rank], max_tokens, gpu, passes=passes)
+    own = list(zip(order[rank::workers], scores, strict=True))
     parts: list[Any] = [own]
     if workers > 1:
         parts = [None] * workers

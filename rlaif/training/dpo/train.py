@@ -62,7 +62,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     set_seed(job.seed)
     base = resolve_model(job.start.base, job.start.revision)
     groups = group_pairs(read_table(job.rows, columns=_COLUMNS).to_pylist(), partial(_weight, settings))
-    model = load_policy(job.start, base, settings.lora, gpu=job.gpu)
+    model = load_policy(job.start, base, settings.lora, gpu=job.gpu, sharded=job.sharded)
     check_lengths(groups, model)
     reference = settle_reference(groups, model, base, job)
     groups = reference.groups
@@ -79,8 +79,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank)
         trainer = GroupDPOTrainer(
             model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
-            loss=settings.loss, label_smoothing=settings.label_smoothing, sft_weight=settings.sft_weight,
-            callbacks=[StepLog(worker), checkpoints],
+            loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
+            sft_weight=settings.sft_weight, callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
         seconds = fit(trainer, checkpoints.last())
         probe = _probe(trainer, [*groups[0].prompt_token_ids, *groups[0].candidates[groups[0].pairs[0].chosen]])
@@ -120,20 +120,18 @@ def _weight(training: TrainingSection, row: Mapping[str, Any]) -> float:
 
 
 def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -> Any:
-    from trl import DPOConfig
+    from transformers import TrainingArguments
 
     from rlaif.training.trainer import KEPT_CHECKPOINTS, trainer_arguments
 
     return trainer_arguments(
-        DPOConfig,
+        TrainingArguments,
         job,
         folder,
         steps=plan.steps,
-        beta=job.settings.beta,
         num_train_epochs=1,  # The plan holds all epochs.
         per_device_train_batch_size=1,  # A row is a pack.
         gradient_accumulation_steps=plan.accumulation,
-        precompute_ref_log_probs=True,  # The pairs bring their reference.
         remove_unused_columns=False,
         save_steps=job.settings.checkpoint_steps or 500,
         save_total_limit=KEPT_CHECKPOINTS,

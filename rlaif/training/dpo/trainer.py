@@ -1,8 +1,8 @@
-"""TRL's `DPOTrainer` on packs of groups instead of rows.
+"""DPO on packs of groups: the loss and its figures, on transformers' `Trainer`.
 
-TRL encodes prompt+chosen and prompt+rejected as two rows for every pair, from text. Here a row is a pack of groups, as
-sampled token ids with their log-probabilities under the reference policy. Optimizer, schedule, callbacks, checkpoints
-and logging remain TRL's.
+TRL's `DPOTrainer` encodes prompt+chosen and prompt+rejected as two rows for every pair, from text, loads a reference
+model and hashes all weights. Here a row is a pack of groups, as sampled token ids with their log-probabilities under
+the reference policy. Optimizer, schedule, callbacks, checkpoints and logging are `Trainer`'s, as they are in TRL.
 
 Each loss is TRL's of the same name, formula for formula; `sigmoid` also takes a label smoothing, which TRL's ignores.
 
@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
-from trl import DPOTrainer
 
 from rlaif.errors import WorkError
 from rlaif.training.groups import Group, PackPlan, Pair
 from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
+from rlaif.training.sharded_trainer import ShardedTrainer
 from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
 
 LossName = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]
@@ -122,15 +122,23 @@ def pair_losses(
     return right_P
 
 
-class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's DPO over packs of groups.
+def disable_dropout(model: torch.nn.Module) -> None:
+    """Turn a model's dropout layers off: the reference log-probabilities are without it."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+class GroupDPOTrainer(ShardedTrainer):
+    """DPO over packs of groups.
 
     Args:
         groups: all groups of the training, with their references.
         plan: which groups are in which pack.
         loss, label_smoothing: as of `pair_losses`.
         sft_weight: weight of the chosen answer's mean negative log-likelihood, added to the loss.
-        rest, named: of `DPOTrainer`, without collator and data sets; `args.precompute_ref_log_probs` must be set.
+        beta: of `pair_losses`.
+        rest, named: of `Trainer`, without collator and data sets; `args.remove_unused_columns` must be off.
     """
 
     def __init__(
@@ -139,20 +147,22 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         groups: Sequence[Group],
         plan: PackPlan,
         loss: LossName,
+        beta: float,
         label_smoothing: float = 0.0,
         sft_weight: float = 0.0,
         **named: Any,
     ) -> None:
         self._groups, self._plan = groups, plan
+        self.beta = beta
         self._loss, self._label_smoothing, self._sft_weight = loss, label_smoothing, sft_weight
         self._sums = [0.0] * _SUMS
         rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
         super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
-        # TRL copies the adapter to compute the reference with; here the pairs bring it.
-        if "ref" in getattr(self.model, "peft_config", {}):
-            self.model.delete_adapter("ref")
+        # The weights of the pairs average over a step; `Trainer` must not divide by a number of tokens.
+        self.model_accepts_loss_kwargs = False
+        disable_dropout(self.model)
         self._attention = attention_of(self.model)
-        if self.args.device.type == "cpu" and not self.is_fsdp_enabled:
+        if self.args.device.type == "cpu" and not self.sharded:
             use_cpu_layers(self.model)
             # A step of one pack sums nothing; data parallelism needs the gradients of autograd.
             if plan.accumulation > 1 and plan.workers == 1:
@@ -163,12 +173,6 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
         pack = self._plan.packs[row["pack"]]
         return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_weight)}
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset
-
-    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset
-
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
         # The plan has shuffled already; each worker takes every `workers`-th pack.
         return SequentialSampler(self.train_dataset)
@@ -176,9 +180,10 @@ class GroupDPOTrainer(DPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
         return {"batch": moved(inputs["batch"], self.args.device)}
 
-    def _compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False, **_: Any
     ) -> torch.Tensor:
+        """Return a pack's share of its step's loss, times the packs and workers that it will be divided by."""
         batch = inputs["batch"]
         logps_C = candidate_logps(model, batch.row, self._attention)
         chosen_P, rejected_P = logps_C[batch.chosen], logps_C[batch.rejected]

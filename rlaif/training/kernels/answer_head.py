@@ -28,14 +28,20 @@ class AnswerLogps(ModelOutput):  # type: ignore[misc]
     logps: torch.Tensor | None = None
 
 
-def add_answer_head(model: Any) -> None:
+def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
     """Make a bare model return `AnswerLogps` for `model(..., logits_to_keep=positions_A, answer_targets=targets_A)`.
 
     The head is inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism)
     handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged.
+
+    Args:
+        narrow: whether to narrow the last MLP; None tries whether that changes nothing, which takes weights.
+
+    Returns:
+        Whether the last MLP is narrow.
     """
     plain = model.forward
-    last = _last_mlp(model)
+    last = None if narrow is False else _last_mlp(model, tried=narrow is True)
 
     @functools.wraps(type(model).forward)
     def forward(self: Any, *args: Any, answer_targets: torch.Tensor | None = None, **named: Any) -> Any:
@@ -46,6 +52,7 @@ def add_answer_head(model: Any) -> None:
         return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
 
     model.forward = types.MethodType(forward, model)
+    return last is not None
 
 
 class NarrowMlp:
@@ -68,7 +75,7 @@ class NarrowMlp:
         return found.new_zeros(*hidden_1TD.shape[:-1], found.shape[-1]).index_copy(1, self.positions, found)
 
 
-def _last_mlp(model: Any) -> NarrowMlp | None:
+def _last_mlp(model: Any, tried: bool) -> NarrowMlp | None:
     """Replace the last layer's MLP by a narrow one; None where it has no MLP that treats each position by itself."""
     layers = getattr(getattr(model, model.base_model_prefix, None), "layers", None)
     mlp = getattr(layers[-1], "mlp", None) if isinstance(layers, torch.nn.ModuleList) else None
@@ -77,7 +84,7 @@ def _last_mlp(model: Any) -> NarrowMlp | None:
     plain = mlp.forward
     narrow = NarrowMlp(plain)
     try:
-        if not _agree(plain, narrow, model):
+        if not tried and not _agree(plain, narrow, model):
             return None
     except (AttributeError, TypeError, ValueError, RuntimeError):
         # It takes more than a tensor, or returns something else.

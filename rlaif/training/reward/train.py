@@ -71,8 +71,6 @@ class RewardSettings(Section):
                 f"training.pairs_per_step ({step}) is not a multiple of training.pairs_per_pass "
                 f"({self.training.pairs_per_pass}) times cluster.training.workers ({workers}); expected a multiple"
             )
-        if self.cluster.training.strategy == "fsdp" and self.cluster.device == "cpu":
-            raise ValueError("cluster.training.strategy: fsdp needs GPUs, but cluster.device is cpu; expected ddp")
         return self
 
 
@@ -87,9 +85,9 @@ def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) 
     """Train and save a reward model; every worker calls, the first writes."""
     from datasets import Dataset
     from transformers import AutoTokenizer, set_seed
-    from trl import RewardTrainer
 
-    from rlaif.training.models import load_classifier, lora_config, save_model
+    from rlaif.training.models import save_model
+    from rlaif.training.reward.trainer import ShardedRewardTrainer
     from rlaif.training.trainer import StepLog, fit, step_entries
 
     lora = job.settings.lora
@@ -101,12 +99,11 @@ def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) 
     rows = read_table(job.rows, columns=["chosen_ids", "rejected_ids"]).to_pylist()
     dtype = weights_dtype(job.start.dtype, job.gpu) if lora else "float32"
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = RewardTrainer(
-            load_classifier(base, dtype, tokenizer),
+        trainer = ShardedRewardTrainer(
+            _load(job, base, dtype, tokenizer),
             args=_arguments(job, len(rows), worker.count, scratch),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
-            peft_config=lora_config(lora, "SEQ_CLS") if lora else None,
             callbacks=[StepLog(worker)],
         )
         seconds = fit(trainer)
@@ -126,6 +123,19 @@ def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) 
         seconds=seconds,
         log=step_entries(trainer),
     )
+
+
+def _load(job: TrainingJob[RewardTrainingSection], base: str, dtype: str, tokenizer: Any) -> Any:
+    from peft import get_peft_model
+    from transformers import set_seed
+
+    from rlaif.training.models import load_classifier, lora_config, shard_over_workers
+
+    model = load_classifier(base, dtype, tokenizer, sharded=job.sharded)
+    if lora := job.settings.lora:
+        set_seed(job.seed)  # A new adapter does not depend on whether an output was drawn.
+        model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
+    return shard_over_workers(model, job.start.dtype, job.gpu) if job.sharded else model
 
 
 def _merged(adapter: Path, base: str, dtype: str, tokenizer: Any) -> Path:
