@@ -97,3 +97,8 @@ def open_thinking(text: str) -> str:
         elif depth:
             depth -= 1
     return text[start:] if depth else ""
+
+
+def visible_text(reply: str) -> str:
+    """Return the visible answer of a reply without white space around it; "" where there is none."""
+    return (visible_answer(reply) or "").strip()

@@ -5,7 +5,11 @@ a traceback. Any other exception is a defect and keeps its traceback.
 """
 
 import errno
+import re
 from dataclasses import dataclass
+
+_CREDENTIAL = re.compile(r"""(?<=://)[^\s/'"@]+@|(?<![\w:@])[^\s/'"@:]+:[^\s/'"@]+@""")
+_QUERY = re.compile(r"""(://[^\s'"?#]*[?#])[^\s'"]+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,23 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def storable(text: str) -> str:
+    """Return a text that UTF-8 can hold: half of a surrogate pair, which JSON may bring, as its escape.
+
+    >>> storable("half \\ud83d")
+    'half \\\\ud83d'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def shown(value: object) -> str:
-    """Return a value's `repr` for a message, cut after 60 characters."""
+    """Return a value's `repr` for a message, cut after 60 characters, without the credential or query of a URL.
+
+    >>> shown("https://me:secret@host/v1?key=1")
+    "'https://***@host/v1?***'"
+    """
     try:
-        text = repr(value)
+        text = _CREDENTIAL.sub("***@", _QUERY.sub(r"\1***", repr(value)))
     except RecursionError:
         return f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -60,7 +60,9 @@ def show(name: _Name, json_: JudgeJson = False) -> None:
 
 def check(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A judge or prompt file: its path or name.")],
-    ask: Annotated[bool, typer.Option("--ask", help="Also ask each endpoint of the judge one small question.")] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Also ask each endpoint, function and URL of the judge one small question.")
+    ] = False,
     json_: JudgeJson = False,
 ) -> None:
     """Check a judge file with all that it names, or a prompt file; every fault has its file and line."""
@@ -78,7 +80,7 @@ def check(
     lines = [str(fault) for fault in faults] or [f"{path}: no fault found"]
     if ask and not faults:
         asked = asyncio.run(ask_endpoints(load_judge_file(path)))
-        lines += [f"{name}: answers" for name in asked] or [f"{path}: asks no endpoint"]
+        lines += [f"{name}: answers" for name in asked] or [f"{path}: asks no endpoint, function or URL"]
     typer.echo(json.dumps(facts) if json_ else "\n".join(lines))
     if faults:
         raise typer.Exit(WRONG_USE)

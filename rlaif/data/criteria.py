@@ -123,6 +123,12 @@ def describe_criteria(criteria: Sequence[Criterion], scale: Scale) -> str:
     return "\n".join(lines)
 
 
+def criteria_bytes(criteria: Sequence[Criterion]) -> int:
+    """Return the most bytes of `describe_criteria`, whatever the scale."""
+    # The two ends of a scale with six digits each, such as -1.23457e-100.
+    return sum(len(line.encode()) + 1 + 2 * 13 for line in describe_criteria(criteria, (0.0, 1.0)).split("\n") if line)
+
+
 def rating_of(marks: Mapping[str, float], criteria: Sequence[Criterion], scale: Scale) -> float:
     """Return the weighted mean of marks, each brought to a scale from its criterion's own.
 

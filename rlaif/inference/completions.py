@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rlaif.chat import visible_answer
+from rlaif.chat import visible_text
+from rlaif.errors import storable
 from rlaif.inference.refusals import ProviderError, read_error
 
-FailureKind = Literal["content", "answer", "server", "connection"]
+FailureKind = Literal["content", "answer", "server", "protocol", "connection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Failure:
 
     Attributes:
         kind: `content` lies in what this one request asks, such as a text that a filter stops; `answer` in what the
-            model said; `server` in an error that the endpoint sent; `connection` in no word from it.
+            model said; `server` in an error that the endpoint sent; `protocol` in a response of another form than was
+            asked for; `connection` in no word from it.
         reason: one line.
         may_pass: whether the same request may succeed in a moment.
     """
@@ -38,7 +40,8 @@ class Completion:
         text: of the answer, without the model's reasoning; a refusal is its text.
         finish_reason: `stop` or `length`; "" on a failure.
         tokens: of the prompt and of the answer with its reasoning, or None where the endpoint does not say.
-        alternatives: log-probability of each likeliest first token; empty where the endpoint gives none.
+        alternatives: log-probability of each likeliest first token, NaN for one that cannot be read ("" if its text
+            cannot be); empty where the endpoint gives none.
         error: the provider's own error in the place of an answer.
         failure: why there is no answer, or None.
     """
@@ -60,7 +63,7 @@ _TOOLS = ("tool_calls", "function_call", "tool_use")
 def read_completion(body: object) -> Completion:
     """Return what the body of a response says."""
     if not isinstance(body, dict):
-        return Completion(failure=Failure("server", "malformed response: not a chat completion", may_pass=True))
+        return _malformed("protocol", "not a chat completion")
     tokens = _tokens(body.get("usage"))
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -70,12 +73,12 @@ def read_completion(body: object) -> Completion:
             return Completion(tokens=tokens, error=read_error(None, holder))
     message = choice.get("message")
     if not isinstance(message, dict):
-        return replace(_malformed("not a chat completion"), tokens=tokens)
+        return replace(_malformed("protocol", "not a chat completion"), tokens=tokens)
     text = _text(message.get("content"))
     if text is None:
-        return replace(_malformed("the content of the message is no text"), tokens=tokens)
+        return replace(_malformed("answer", "the content of the message is no text"), tokens=tokens)
     refusal = message.get("refusal")
-    text = text or (refusal if isinstance(refusal, str) else "")
+    text = storable(text or (refusal if isinstance(refusal, str) else ""))
     reason = str(choice.get("finish_reason") or "").lower()
     if reason in _FILTERED:
         failure = Failure("content", "the endpoint's content filter stopped the answer")
@@ -92,14 +95,14 @@ def read_completion(body: object) -> Completion:
 def without_text(completion: Completion, max_tokens: int) -> Failure | None:
     """Return why an answer holds no text to read, or None where it does."""
     text = completion.text.strip()
-    if completion.finish_reason == "length" and not (visible_answer(text) or "").strip():
+    if completion.finish_reason == "length" and not visible_text(text):
         return Failure("answer", f"the answer was cut in its reasoning at {max_tokens} tokens; raise max_tokens of the "
             "judge file")  # fmt: skip
     return None if text else Failure("answer", "the answer is empty")
 
 
-def _malformed(problem: str) -> Completion:
-    return Completion(failure=Failure("answer", f"malformed response: {problem}", may_pass=True))
+def _malformed(kind: FailureKind, problem: str) -> Completion:
+    return Completion(failure=Failure(kind, f"malformed response: {problem}", may_pass=True))
 
 
 def _text(content: object) -> str | None:
@@ -141,25 +144,34 @@ def _tokens(usage: object) -> tuple[int, int] | None:
 
 
 def _count(value: object) -> int | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    return int(value) if number else None  # type: ignore[call-overload]
+    number = _number(value)
+    return int(number) if math.isfinite(number) and number >= 0 else None
+
+
+def _number(value: object) -> float:
+    """Return a number of JSON; NaN of anything else, and of one that no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _alternatives(logprobs: object) -> dict[str, float]:
-    """Return the log-probabilities of the likeliest first tokens of an answer."""
+    """Return the log-probabilities of the likeliest first tokens of an answer; see `Completion`."""
     steps: Any = logprobs.get("content") if isinstance(logprobs, dict) else None
     step = steps[0] if isinstance(steps, list) and steps else None
     entries = step.get("top_logprobs") if isinstance(step, dict) else None
-    given = dict(filter(None, map(_entry, entries if isinstance(entries, list) else [])))
-    if given and (own := _entry(step)):
+    given = dict(map(_entry, entries if isinstance(entries, list) else []))
+    if given and (own := _entry(step))[0]:
         given.setdefault(*own)
-    return given
+    return {} if all(map(math.isnan, given.values())) else given
 
 
-def _entry(entry: object) -> tuple[str, float] | None:
-    if not isinstance(entry, dict):
-        return None
-    token, logprob = entry.get("token"), entry.get("logprob")
-    if not isinstance(token, str) or not isinstance(logprob, int | float) or isinstance(logprob, bool):
-        return None
-    return None if math.isnan(logprob) or logprob == math.inf else (token, float(logprob))
+def _entry(entry: object) -> tuple[str, float]:
+    token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(token, str):
+        return "", math.nan
+    number = _number(logprob)
+    return storable(token), math.nan if number == math.inf else number

@@ -1,6 +1,6 @@
 """Sends requests to an endpoint through OpenAI's client, and returns what comes back.
 
-Invariant: no response raises; the key and the headers of the judge file are sent, and shown nowhere.
+Invariant: no response raises; the key and the headers of the judge file are sent to no other URL, and shown nowhere.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rlaif.inference.completions import Completion, Failure, read_completion
 from rlaif.inference.credentials import Credentials
 from rlaif.inference.limits import Spending
-from rlaif.inference.refusals import NO_MONEY, read_error
+from rlaif.inference.per_loop import PerLoop
+from rlaif.inference.refusals import NO_MONEY, ProviderError, read_error
+from rlaif.inference.retrying import redirection
 from rlaif.recipe.judge import OpenAIBackend
 
 if TYPE_CHECKING:
@@ -44,26 +46,22 @@ class EndpointClient:
 
     def __init__(self, backend: OpenAIBackend, credentials: Credentials, spending: Spending) -> None:
         self._backend, self._credentials, self._spending = backend, credentials, spending
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: AsyncOpenAI | None = None
-        self._slots = asyncio.Semaphore(backend.concurrency)
+        self._connections = PerLoop(self._connect, owner=f"{backend.model} at {backend.base_url}")
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = self._loop = None
+        """Close the connections; nothing is sent any more."""
+        if (opened := self._connections.close()) is not None:
+            await opened[0].close()
 
     def in_turn(self) -> asyncio.Semaphore:
         """Return what to enter for as long as a request is on its way or waits to be repeated."""
-        self._connect()
-        return self._slots
+        return self._connections.get()[1]
 
     async def send(self, body: Mapping[str, Any], retries: int) -> Response:
         """Send a request; the client repeats what may pass, as `OpenAIBackend.retries` says."""
         import openai
 
-        client = self._connect().with_options(max_retries=retries)
+        client = self._connections.get()[0].with_options(max_retries=retries)
         headers: Any = None if self._credentials.key else {"Authorization": openai.Omit()}
         more = {key: value for key, value in body.items() if key != "messages"}
         try:
@@ -83,6 +81,8 @@ class EndpointClient:
         import openai
 
         if isinstance(error, openai.APIStatusError):
+            if elsewhere := redirection(error.status_code, error.response.headers.get("Location", "")):
+                return Completion(error=ProviderError(error.status_code, "", "", elsewhere))
             return Completion(error=read_error(error.status_code, _json(error.response)))
         if isinstance(error, UnicodeEncodeError):
             reason = "the question holds half of a surrogate pair, which is no text that can be sent"
@@ -92,23 +92,20 @@ class EndpointClient:
         reason = self._credentials.line(f"no connection: {error.__cause__ or error}")
         return Completion(failure=Failure("connection", reason))
 
-    def _connect(self) -> "AsyncOpenAI":
-        # Connections and semaphores belong to the event loop in which they were first used.
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    def _connect(self) -> "tuple[AsyncOpenAI, asyncio.Semaphore]":
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-            self._client = AsyncOpenAI(
-                api_key=self._credentials.key or "none",
-                base_url=self._backend.base_url,
-                timeout=self._backend.timeout,
-                max_retries=self._backend.retries,
-                http_client=DefaultAsyncHttpxClient(
-                    event_hooks={"request": [self._before_sending], "response": [_do_not_repeat_in_vain]}
-                ),
-            )
-            self._slots, self._loop = asyncio.Semaphore(self._backend.concurrency), loop
-        return self._client
+        client = AsyncOpenAI(
+            api_key=self._credentials.key or "none",
+            base_url=self._backend.base_url,
+            timeout=self._backend.timeout,
+            max_retries=self._backend.retries,
+            http_client=DefaultAsyncHttpxClient(
+                follow_redirects=False,
+                event_hooks={"request": [self._before_sending], "response": [_do_not_repeat_in_vain]},
+            ),
+        )
+        return client, asyncio.Semaphore(self._backend.concurrency)
 
     async def _before_sending(self, request: Any) -> None:
         self._spending.check()

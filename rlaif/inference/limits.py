@@ -49,11 +49,13 @@ class ErrorShare:
 
     Attributes:
         most: share above which the work stops.
-        name: of the endpoint, for the message.
+        name: of the endpoint or judge, for the message.
+        unit: what is counted, in the plural.
     """
 
     most: float
     name: str
+    unit: str = "requests"
     _failed: deque[bool] = field(default_factory=lambda: deque(maxlen=_LAST))
 
     def count(self, failure: Failure | None) -> None:
@@ -67,6 +69,6 @@ class ErrorShare:
         failed, total = sum(self._failed), len(self._failed)
         if failure is not None and total >= _LEAST and failed > self.most * total:
             raise WorkError(
-                f"{self.name}: {failed} of the last {total} requests failed, more than max_error_share of the judge "
+                f"{self.name}: {failed} of the last {total} {self.unit} failed, more than max_error_share of the judge "
                 f"file ({self.most:g}); what is judged is kept. The last one: {failure.reason}"
             )

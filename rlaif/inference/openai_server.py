@@ -6,6 +6,7 @@ on their way or wait to be repeated; and no key or header's value appears in a r
 
 import asyncio
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from rlaif.inference.endpoint_client import EndpointClient
 from rlaif.inference.limits import ErrorShare, Spending
 from rlaif.inference.refusals import NO_MONEY, Accepted, ProviderError, change_for, refuses_logprobs
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
+from rlaif.inference.retrying import pause_after
 from rlaif.recipe.judge import OpenAIBackend
 
 Reply = TypeVar("Reply", ChatReply, ChoiceReply)
@@ -30,9 +32,7 @@ Check = Callable[[Completion], Failure | None]
 
 _TOP_LOGPROBS = 20
 """The protocol's limit on a token's alternatives."""
-_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
-"""Seconds before a request is repeated of which the response, with status 200, is malformed or an error."""
-_ALWAYS = (404, 405, 410)
+_ALWAYS = (301, 302, 303, 307, 308, 404, 405, 410)
 
 
 class OpenAIServer:
@@ -82,7 +82,7 @@ class OpenAIServer:
         else:
             answer, cost = await self._ask_choice(request)
         if failure := answer.failure:
-            in_vain = failure.kind == "connection" or (failure.kind == "server" and engines)
+            in_vain = failure.kind in ("connection", "protocol") or (failure.kind == "server" and engines)
             if in_vain or (failure.kind == "answer" and isinstance(request, ChoiceRequest)):
                 raise WorkError(f"{self._name} cannot be asked: {failure.reason}")
             warnings.warn(f"{self._name} failed on its first request: {failure.reason}", Notice, stacklevel=2)
@@ -171,12 +171,12 @@ class OpenAIServer:
             if answer.tokens is not None or answer.failure is None:
                 paid = self._paid(answer)
                 prompt_tokens, completion_tokens = prompt_tokens + paid[0], completion_tokens + paid[1]
-            broken = answer.failure is not None and answer.failure.kind == "server"
+            broken = answer.failure is not None and answer.failure.kind in ("server", "protocol")
             self._accepted.answered |= got.arrived and answer.error is None and not broken
             if answer.failure is None or not answer.failure.may_pass or tries > self._backend.retries:
                 return answer, (prompt_tokens, completion_tokens), tries
             sent.clear()
-            await asyncio.sleep(min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE))
+            await asyncio.sleep(pause_after(tries))
 
     def _adapts(self, body: Mapping[str, Any], error: ProviderError) -> bool:
         """Learn what the model refuses of a request, with a notice; returns whether it may be sent otherwise."""
@@ -235,7 +235,7 @@ def _choice_reply(request: ChoiceRequest, answer: Completion, cost: Cost) -> Cho
     if answer.failure is not None:
         return ChoiceReply([], *cost, failure=answer.failure.reason)
     given = answer.alternatives
-    begun = max(given, key=given.__getitem__)
+    begun = max((token for token in given if not math.isnan(given[token])), key=given.__getitem__)
     logprobs = [_logprob(text, given) for text in request.choices]
     return ChoiceReply(logprobs, *cost, text=begun, text_logprob=given[begun])
 
@@ -255,5 +255,10 @@ async def _all(replies: Iterable[Coroutine[Any, Any, Reply]]) -> list[Reply]:
 
 
 def _logprob(choice: str, given: Mapping[str, float]) -> float:
-    """Return a choice's log-probability: that of all tokens together that equal it after stripping."""
-    return float(np.logaddexp.reduce([logprob for token, logprob in given.items() if token.strip() == choice.strip()]))
+    """Return a choice's log-probability: that of all tokens together that equal it after stripping.
+
+    -inf of one that is not among them; NaN if one of them could not be read, which may be this one or likelier.
+    """
+    own = [logprob for token, logprob in given.items() if token.strip() == choice.strip()]
+    unreadable = any(map(math.isnan, own or given.values()))
+    return math.nan if unreadable else float(np.logaddexp.reduce(own))

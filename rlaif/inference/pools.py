@@ -80,6 +80,7 @@ class RunPools(Pools):
         base_id: id of the initial policy's weights.
         judge_models: models that the judge asks; `policy` is the initial policy.
         judge_tokens: longest answer of a judge, in tokens.
+        criteria_tokens: most tokens of a question's own criteria, where the judge is shown them.
 
     Attributes:
         policy: the pool that answers with the policy.
@@ -95,12 +96,13 @@ class RunPools(Pools):
         base_id: str,
         judge_models: Iterable[str],
         judge_tokens: int,
+        criteria_tokens: int = 0,
         gpu: bool,
         emit: Emit,
     ) -> None:
         models = sorted(judge_models)
         own = [model for model in models if model != "policy" or training.lora is None]
-        context = judge_context(policy, sampling, judge_tokens)
+        context = judge_context(policy, sampling, judge_tokens) + criteria_tokens
         shared = context if len(own) < len(models) else 0
         specs = [policy_spec(policy, training, cluster, base_id=base_id, gpu=gpu, context=shared)]
         for model in own:

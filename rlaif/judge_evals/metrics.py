@@ -17,7 +17,7 @@ from typing import get_args
 
 import numpy as np
 
-from rlaif.chat import visible_answer
+from rlaif.chat import visible_text
 from rlaif.data.labels import Side
 from rlaif.judge_evals.judging import OUTCOMES, JudgedLabel, MemberVerdicts
 from rlaif.judges.judge import Order
@@ -180,7 +180,7 @@ def confusion(judged: Sequence[JudgedLabel]) -> dict[Side, dict[str, int]]:
 
 def _lengths(judged: Sequence[JudgedLabel]) -> Floats:
     """Return the visible answers' lengths in characters, without the white space around them: (labels, 2)."""
-    lengths = [[len((visible_answer(answer) or "").strip()) for answer in item.label.answers] for item in judged]
+    lengths = [[len(visible_text(answer)) for answer in item.label.answers] for item in judged]
     return np.array(lengths, np.float64).reshape(-1, 2)
 
 

@@ -57,10 +57,10 @@ async def open_judge(
     """Open the judge of a spec for a block, and close its connections at the end; see `build_judge`.
 
     Args:
-        trial: what each of its endpoints is asked first; None asks nothing.
+        trial: what each of its endpoints and of the user's functions and URLs is asked first; None asks nothing.
 
     Raises:
-        WorkError: an endpoint cannot answer.
+        WorkError: one of them cannot answer.
     """
     endpoints = Endpoints(spending or Spending(), cache)
     async with aclosing(endpoints):
@@ -87,10 +87,14 @@ def _single_judge(spec: JudgeSpec, backends: Backends, cache: ResponseCache | No
             backend = _backend(spec, backends, cache, endpoints)
             return PairwiseJudge(spec, model_client(spec, backend)) if spec.pairwise else PointwiseJudge(spec, backend)
         case PythonSpec() | HttpSpec():
-            asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
-            endpoints.close_also(asker.close)
-            return OwnJudge(spec, asker, cache, ErrorShare(spec.max_error_share, f"judge {spec.name}"))
+            return _own_judge(spec, cache, endpoints)
     raise TypeError(f"{spec.name}: no judge for a {type(spec).__name__}")
+
+
+def _own_judge(spec: PythonSpec | HttpSpec, cache: ResponseCache | None, endpoints: Endpoints) -> OwnJudge:
+    asker = PythonProcesses(spec) if isinstance(spec, PythonSpec) else HttpClient(spec)
+    errors = ErrorShare(spec.max_error_share, f"judge {spec.name}", unit="questions")
+    return endpoints.add_own(OwnJudge(spec, asker, cache, errors))
 
 
 def _backend(spec: LlmSpec, backends: Backends, cache: ResponseCache | None, endpoints: Endpoints) -> ModelBackend:
@@ -104,18 +108,23 @@ def _backend(spec: LlmSpec, backends: Backends, cache: ResponseCache | None, end
 
 
 async def ask_endpoints(spec: JudgeSpec) -> list[str]:
-    """Ask each endpoint of a judge one small question, and return their names.
+    """Ask each endpoint and each function or URL of a judge one small question, and return their names.
 
     Raises:
         UserError: an endpoint's key is not in the environment.
-        WorkError: an endpoint cannot answer.
+        WorkError: one cannot answer.
     """
-    remote = remote_judges(spec)
+    asked = []
     async with aclosing(Endpoints(Spending(), None)) as endpoints:
-        for leaf, backend in remote:
-            endpoints.open(leaf, backend)
+        for leaf in spec.leaves:
+            if isinstance(leaf, LlmSpec) and isinstance(leaf.backend, OpenAIBackend):
+                endpoints.open(leaf, leaf.backend)
+                asked.append(f"{leaf.backend.model} at {leaf.backend.base_url}")
+            elif isinstance(leaf, PythonSpec | HttpSpec):
+                _own_judge(leaf, None, endpoints)
+                asked.append(leaf.asks)
         await endpoints.try_out(Trial(engines=True))
-    return list(dict.fromkeys(f"{backend.model} at {backend.base_url}" for _, backend in remote))
+    return list(dict.fromkeys(asked))
 
 
 def remote_judges(spec: JudgeSpec) -> list[tuple[LlmSpec, OpenAIBackend]]:

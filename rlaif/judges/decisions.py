@@ -12,7 +12,7 @@ from rlaif.judges.judge import Comparison, Decision, Judge, Order, Status, Verdi
 from rlaif.prompts.reading import preference_of
 
 # A comparison takes the worst status of its verdicts; the worst comes first.
-_NOT_OK: tuple[Status, ...] = ("error", "unparsed", "silent", "tie")
+_NOT_OK: tuple[Status, ...] = ("error", "unparsed", "tie")
 
 
 def all_comparisons(count: int) -> list[Comparison]:

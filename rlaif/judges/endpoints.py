@@ -1,14 +1,15 @@
-"""The endpoints of a judge, and the small question that each is asked before the work.
+"""The endpoints and the user's own code behind a judge, and the small question that each is asked before the work.
 
-Invariant: an endpoint that cannot answer ends the work before engines start. The question is sent whatever the response
-cache holds, and counts against the limit on money; its reply is kept there, so that the work does not ask it again.
+Invariant: what cannot answer ends the work before engines start. The question is sent whatever the response cache
+holds, and counts against the limit on money; its reply is kept there, so that the work does not ask it again.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
-from rlaif.chat import visible_answer
+from rlaif.chat import visible_answer, visible_text
 from rlaif.data.criteria import Criterion
 from rlaif.data.question import Question
 from rlaif.inference.limits import Spending
@@ -18,39 +19,60 @@ from rlaif.inference.requests import ModelBackend
 from rlaif.inference.response_cache import CachedBackend, ResponseCache, reply_key
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import model_client
+from rlaif.judges.own_judge import OwnJudge
 from rlaif.judges.pairwise import principle_for
 from rlaif.recipe.judge import OpenAIBackend
 
+T = TypeVar("T")
+
 SMALL_QUESTION = Question("small", "Which number is greater, 1 or 2?", "", "2")
 """What a judge is asked that has nothing to judge yet."""
+SMALL_ANSWERS = ("2", "1")
+_OWN_QUESTIONS = 3
+"""Questions that the user's own code may fail on before the work ends: it may be made to fail on some."""
+
+Asked = tuple[Question, tuple[str, str]]
+"""A question with two answers to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is asked, and whether engines start once it is answered."""
+    """What is asked, and whether engines start once it is answered.
+
+    Attributes:
+        own: questions of the work that the user's own code is asked, which may read what a made-up one lacks, until it
+            answers one; () asks the same as endpoints.
+    """
 
     question: Question = SMALL_QUESTION
-    answers: tuple[str, str] = ("2", "1")
+    answers: tuple[str, str] = SMALL_ANSWERS
     engines: bool = False
+    own: tuple[Asked, ...] = ()
 
 
 def smallest(asked: Sequence[tuple[Question, Sequence[str]]], *, engines: bool) -> Trial:
     """Return the trial that takes the fewest tokens of some questions with their answers."""
-    sized = [(len(question.question) + len(question.context) + sum(map(len, answers[:2])), index)
-        for index, (question, answers) in enumerate(asked) if len(set(answers[:2])) == 2]  # fmt: skip
-    if not sized:
+    told_apart = [(question, (answers[0], answers[1])) for question, answers in asked if len(set(answers[:2])) == 2]
+    if not told_apart:
         return Trial(engines=engines)
-    question, answers = asked[min(sized)[1]]
-    return Trial(question, (answers[0], answers[1]), engines)
+    sizes = [len(question.question) + len(question.context) + sum(map(len, both)) for question, both in told_apart]
+    question, answers = least = told_apart[sizes.index(min(sizes))]
+    return Trial(question, answers, engines, (least, *spread(told_apart)[1:]))
+
+
+def spread(asked: Sequence[T]) -> tuple[T, ...]:
+    """Return the few of all that is to be asked that the user's own code is tried on."""
+    return tuple(asked[:: max(1, len(asked) // _OWN_QUESTIONS)][:_OWN_QUESTIONS])
 
 
 class Endpoints:
-    """The endpoints of one judge with all its members, opened and closed together."""
+    """What one judge with all its members asks beyond our engines, opened and closed together."""
 
     def __init__(self, spending: Spending, cache: ResponseCache | None) -> None:
         self._spending, self._cache = spending, cache
         self._opened = AsyncExitStack()
         self._servers: list[tuple[LlmSpec, OpenAIServer]] = []
+        self._own: list[OwnJudge] = []
         self._accepted: dict[tuple[str, str], Accepted] = {}
 
     def open(self, spec: LlmSpec, backend: OpenAIBackend) -> ModelBackend:
@@ -70,17 +92,25 @@ class Endpoints:
         return cached
 
     async def try_out(self, trial: Trial) -> None:
-        """Ask each endpoint once; judges that are answered alike by one model share the question.
+        """Ask each endpoint and each judge of the user's own once.
+
+        Judges that are answered alike by one model share the question.
 
         Raises:
-            WorkError: an endpoint cannot answer, with its words.
+            WorkError: one cannot answer, with its words.
         """
+        own = [
+            (question, [visible_answer(answer) or "" for answer in answers])
+            for question, answers in trial.own or ((trial.question, trial.answers),)
+        ]
+        for judge in self._own:
+            await judge.try_out(own, engines=trial.engines)
         tried = set()
         for spec, server in self._servers:
             if (key := (server.identity, spec.pairwise, type(spec.front_matter))) in tried:
                 continue
             tried.add(key)
-            first, second = ((visible_answer(answer) or "").strip() for answer in trial.answers)
+            first, second = map(visible_text, trial.answers)
             shown = {"answer_a": first, "answer_b": second} if spec.pairwise else {"answer": first}
             if spec.all_principles:
                 shown["principle"] = principle_for(spec, trial.question.id, first, second)
@@ -92,9 +122,11 @@ class Endpoints:
             if self._cache is not None and reply.failure is None:
                 self._cache.put(reply_key(server.identity, request), asdict(reply))
 
-    def close_also(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Close something else at the end."""
-        self._opened.push_async_callback(close)
+    def add_own(self, judge: OwnJudge) -> OwnJudge:
+        """Try a judge of the user's own with the endpoints, and close it with them."""
+        self._own.append(judge)
+        self._opened.push_async_callback(judge.asker.close)
+        return judge
 
     async def aclose(self) -> None:
         """Close all connections."""

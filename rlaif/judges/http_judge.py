@@ -7,13 +7,17 @@ on their way or wait to be repeated; and no header's value is shown, stored, or 
 import asyncio
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from rlaif.inference.credentials import Credentials, read_headers
-from rlaif.judges.own_answer import LARGEST_ANSWER, OwnRequest, read_answer
+from rlaif.inference.completions import Failure
+from rlaif.inference.credentials import Credentials, header_credentials
+from rlaif.inference.per_loop import PerLoop
+from rlaif.inference.retrying import pause_after, redirection, retry_after
+from rlaif.judges.own_answer import LARGEST_ANSWER, OwnRequest, judgment_of, read_answer
 from rlaif.judges.own_judge import OwnReply, OwnSpec
 from rlaif.recipe.judge import check_headers, check_url
 
@@ -22,10 +26,6 @@ if TYPE_CHECKING:
 
 _PASSING = (408, 409, 425, 429)
 """Statuses below 500 after which a request is repeated."""
-_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
-"""Seconds before the first repetition, doubled for each other, and the most; a server may ask for more."""
-_LONGEST_WAIT = 60.0
-"""Most seconds of a server's `Retry-After` that are waited."""
 
 
 class HttpSpec(OwnSpec):
@@ -60,7 +60,11 @@ class HttpSpec(OwnSpec):
 
     def credentials(self) -> Credentials:
         """Return the headers with the environment's values; raises UserError where a variable is not set."""
-        return Credentials(None, read_headers(self.headers, str(self.path), "headers"))
+        return header_credentials(self.headers, str(self.path), "headers")
+
+    @property
+    def asks(self) -> str:
+        return self.url
 
 
 class HttpClient:
@@ -69,34 +73,30 @@ class HttpClient:
     def __init__(self, spec: HttpSpec) -> None:
         self._spec = spec
         self._credentials = spec.credentials()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: AsyncClient | None = None
-        self._slots = asyncio.Semaphore(spec.concurrency)
+        self._connections = PerLoop(self._connect, owner=f"judge {spec.name}")
 
     async def ask(self, request: OwnRequest) -> OwnReply:
         """See `Asker`."""
-        client = self._connect()
+        client, slots = self._connections.get()
         body = json.dumps(asdict(request)).encode()
         started = time.monotonic()
-        async with self._slots:
-            for tries in range(1, self._spec.retries + 2):
+        async with slots:
+            for tries in count(1):
                 answer, failure, pause = await self._send(client, body, len(request.candidates))
-                if failure is None:
-                    return OwnReply(answer, time.monotonic() - started)
-                if pause is None or tries > self._spec.retries:
+                if failure is None or not failure.may_pass or tries > self._spec.retries:
                     break
-                await asyncio.sleep(max(pause, min(_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)))
-        tried = f" ({tries} tries)" if tries > 1 else ""
-        return OwnReply(None, time.monotonic() - started, f"{self._credentials.hidden(failure or '')}{tried}")
+                await asyncio.sleep(max(pause, pause_after(tries)))
+        if failure is not None and tries > 1:
+            failure = replace(failure, reason=f"{failure.reason} ({tries} tries)")
+        return OwnReply(answer, time.monotonic() - started, failure)
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = self._loop = None
+        """Close the connections; nothing is sent any more."""
+        if (opened := self._connections.close()) is not None:
+            await opened[0].aclose()
 
-    async def _send(self, client: "AsyncClient", body: bytes, count: int) -> tuple[Any, str | None, float | None]:
-        """Return the answer to one try, why there is none, and the least pause before another; None if none helps."""
+    async def _send(self, client: "AsyncClient", body: bytes, candidates: int) -> tuple[Any, Failure | None, float]:
+        """Return the answer to one try, why there is none, and the least pause before another."""
         import httpx
 
         try:
@@ -106,35 +106,40 @@ class HttpClient:
             ):
                 data = await _read(response)
         except TimeoutError:
-            return None, f"no answer in {self._spec.timeout:g} seconds", 0.0
+            return None, Failure("connection", f"no answer in {self._spec.timeout:g} seconds", may_pass=True), 0.0
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            return None, f"no connection: {error or type(error).__name__}", 0.0
+            reason = self._credentials.hidden(str(error) or type(error).__name__)
+            return None, Failure("connection", f"no connection: {reason}", may_pass=True), 0.0
         if response.status_code != 200:
-            passing = response.status_code in _PASSING or response.status_code >= 500
-            reason = f"HTTP {response.status_code}: {data[:1000].decode('utf-8', 'replace') or response.reason_phrase}"
-            return None, reason, _retry_after(response) if passing else None
-        if len(data) > LARGEST_ANSWER:
-            return None, f"malformed answer: more than {LARGEST_ANSWER:,} bytes", 0.0
+            return None, self._refusal(response, data), retry_after(response.headers.get("Retry-After", ""))
         try:
+            if len(data) > LARGEST_ANSWER:
+                raise ValueError(f"more than {LARGEST_ANSWER:,} bytes")
             answer = json.loads(data)
-            read_answer(answer, count)
-        except RecursionError:
-            return None, "malformed answer: nested too deep", 0.0
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deep" if isinstance(error, RecursionError) else self._credentials.hidden(str(error))
+            return None, Failure("protocol", f"malformed answer: {reason}", may_pass=True), 0.0
+        try:
+            read_answer(answer, candidates)
         except ValueError as error:
-            return None, f"malformed answer: {error}", 0.0
-        return answer, None, 0.0
+            reason = self._credentials.hidden(str(error))
+            return None, Failure("answer", f"malformed answer: {reason}", may_pass=True), 0.0
+        return judgment_of(answer), None, 0.0
 
-    def _connect(self) -> "AsyncClient":
-        # Connections and semaphores belong to the event loop in which they were first used.
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            import httpx
+    def _refusal(self, response: "Response", data: bytes) -> Failure:
+        status = response.status_code
+        words = redirection(status, response.headers.get("Location", ""))
+        words = words or data[:1000].decode("utf-8", "replace") or response.reason_phrase
+        passing = status in _PASSING or status >= 500
+        return Failure("server", f"HTTP {status}: {self._credentials.hidden(words)}", may_pass=passing)
 
-            headers = {"Content-Type": "application/json", "Accept": "application/json", **self._credentials.headers}
-            limits = httpx.Limits(max_connections=self._spec.concurrency)
-            self._client = httpx.AsyncClient(headers=headers, timeout=self._spec.timeout, limits=limits)
-            self._slots, self._loop = asyncio.Semaphore(self._spec.concurrency), loop
-        return self._client
+    def _connect(self) -> "tuple[AsyncClient, asyncio.Semaphore]":
+        import httpx
+
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._credentials.headers}
+        limits = httpx.Limits(max_connections=self._spec.concurrency)
+        client = httpx.AsyncClient(headers=headers, timeout=self._spec.timeout, limits=limits, follow_redirects=False)
+        return client, asyncio.Semaphore(self._spec.concurrency)
 
 
 async def _read(response: "Response") -> bytes:
@@ -145,9 +150,3 @@ async def _read(response: "Response") -> bytes:
         if len(data) > LARGEST_ANSWER:
             break
     return bytes(data)
-
-
-def _retry_after(response: "Response") -> float:
-    """Return the seconds that a server asks for before another try; 0 if it does not say."""
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), _LONGEST_WAIT) if text.isascii() and text.isdecimal() else 0.0

@@ -57,6 +57,18 @@ def read_answer(answer: Any, count: int) -> OwnAnswer:
     Raises:
         ValueError: the answer is something else; one line says what.
     """
+    try:
+        return _read_answer(answer, count)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def judgment_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is read of an answer, without its other keys."""
+    return {key: answer[key] for key in ("scores", "preferences") if key in answer}
+
+
+def _read_answer(answer: Any, count: int) -> OwnAnswer:
     if not isinstance(answer, Mapping) or ("scores" in answer) == ("preferences" in answer):
         raise ValueError(f"expected either scores or preferences, found {shown(answer)}")
     if "scores" in answer:

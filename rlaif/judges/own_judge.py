@@ -6,6 +6,7 @@ error for each candidate if the answer is missing or cannot be read. Equal texts
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from rlaif.data.question import Question
+from rlaif.errors import Notice, WorkError, storable
 from rlaif.inference.completions import Failure
 from rlaif.inference.limits import ErrorShare
 from rlaif.inference.response_cache import ResponseCache
@@ -31,12 +33,12 @@ class OwnReply:
 
     Attributes:
         answer: as JSON values; None on a failure.
-        failure: one line that says why there is no answer, or None.
+        failure: why there is no answer, or None.
     """
 
     answer: Any
     seconds: float
-    failure: str | None = None
+    failure: Failure | None = None
 
 
 class Asker(Protocol):
@@ -60,6 +62,11 @@ class OwnSpec(JudgeSpec):
     max_error_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the last 100 questions that may fail, counted from 20 on; above it the work stops. 1 never stops."""
 
+    @property
+    def asks(self) -> str:
+        """The function or URL, for messages."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True)
 class OwnJudge(SpecJudge):
@@ -70,19 +77,43 @@ class OwnJudge(SpecJudge):
     cache: ResponseCache | None = field(repr=False)
     errors: ErrorShare = field(repr=False)
 
+    async def try_out(self, questions: Sequence[tuple[Question, Sequence[str]]], *, engines: bool) -> None:
+        """Ask one question after another until one is answered, whatever the cache holds, and keep the answer.
+
+        Args:
+            questions: with their answers; at least one.
+            engines: whether engines would start after it, so that it ends the work as well if none is answered, unless
+                `max_error_share` is 1.
+
+        Raises:
+            WorkError: the judge cannot answer.
+        """
+        for question, answers in questions:
+            asked = _request(question, answers)
+            reply = await self.asker.ask(asked)
+            if (failure := reply.failure) is None:
+                self._keep(asked, reply)
+                return
+            reason = one_line(failure.reason)
+            if failure.kind in ("connection", "protocol") or (failure.kind == "server" and not failure.may_pass):
+                raise WorkError(f"judge {self.name} cannot be asked: {reason}")
+        if engines and self.spec.max_error_share < 1:
+            raise WorkError(f"judge {self.name} fails before engines start: {reason}")
+        warnings.warn(f"judge {self.name} failed before the work began: {reason}", Notice, stacklevel=2)
+
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
         pairs = all_comparisons(len(answers)) if comparisons is None else sorted(comparisons)
         if not pairs:
             return []
-        asked = OwnRequest(question.id, question.question, tuple(answers), question.gold_answer, question.context)
+        asked = _request(question, answers)
         reply = await self._ask(asked)
         if reply.failure is None:
             answer = read_answer(reply.answer, len(answers))
             found = [*self._scored(asked, answer, pairs), *self._compared(asked, answer, pairs)]
         else:
-            text = one_line(reply.failure)
+            text = one_line(reply.failure.reason)
             found = [
                 Verdict(question.id, index, None, "error", None, None, text, self.name, self.sha)
                 for index in candidates_of(pairs, len(answers))
@@ -99,20 +130,24 @@ class OwnJudge(SpecJudge):
         """Return the answer kept for the same question and candidates, or ask; only what can be read is kept."""
         if self.cache is None:
             return await self._ask_uncached(asked)
-        key = _cache_key(self.sha, asked)
-        if kept := self.cache.get(key):
+        if kept := self.cache.get(_cache_key(self.sha, asked)):
             reply = OwnReply(kept["answer"], 0.0 if self.cache.free else kept["seconds"])
             with suppress(ValueError):
                 read_answer(reply.answer, len(asked.candidates))
                 return reply
         reply = await self._ask_uncached(asked)
         if reply.failure is None:
-            self.cache.put(key, {"answer": reply.answer, "seconds": reply.seconds})
+            self._keep(asked, reply)
         return reply
+
+    def _keep(self, asked: OwnRequest, reply: OwnReply) -> None:
+        if self.cache is not None:
+            self.cache.put(_cache_key(self.sha, asked), {"answer": reply.answer, "seconds": reply.seconds})
 
     async def _ask_uncached(self, asked: OwnRequest) -> OwnReply:
         reply = await self.asker.ask(asked)
-        self.errors.count(None if reply.failure is None else Failure("server", one_line(reply.failure)))
+        failure = reply.failure
+        self.errors.count(failure and replace(failure, reason=one_line(failure.reason)))
         return reply
 
     def _scored(self, asked: OwnRequest, answer: OwnAnswer, pairs: Sequence[Comparison]) -> Iterator[Verdict]:
@@ -144,8 +179,12 @@ class OwnJudge(SpecJudge):
 
 def one_line(text: str) -> str:
     """Return the words of another program as one line of bounded length, of text that can be stored."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    line = " ".join(storable(text).split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+
+
+def _request(question: Question, answers: Sequence[str]) -> OwnRequest:
+    return OwnRequest(question.id, question.question, tuple(answers), question.gold_answer, question.context)
 
 
 def _cache_key(judge_sha: str, asked: OwnRequest) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from rlaif.data.question import Question
+from rlaif.errors import RlaifError
 from rlaif.judges.decisions import all_comparisons, margin_of, mean_preference, worst_status
 from rlaif.judges.judge import Comparison, Decision, Judge, SpecJudge, Status, Verdict
 from rlaif.judges.spec import JudgeSpec, KeyFault
@@ -135,8 +136,13 @@ class Vote(SpecJudge):
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        given = await asyncio.gather(*(member.verdicts(question, answers, comparisons) for member in self.members))
-        return [verdict for verdicts in given for verdict in verdicts]
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(member.verdicts(question, answers, comparisons)) for member in self.members]
+        except* RlaifError as errors:
+            # No member is asked any more where one ends the work.
+            raise errors.exceptions[0] from None
+        return [verdict for task in asked for verdict in task.result()]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         found: dict[Comparison, list[Decision]] = {}

@@ -63,14 +63,17 @@ class PythonSpec(OwnSpec):
             if self.function not in _bound(module):
                 raise KeyFault("function", f"{self._file} has no function {self.function}")
             return
+        if found.decorator_list:
+            # What is called is what the decorators return.
+            return
         where = Fault(str(self._file), line=found.lineno, field=self.function)
         if isinstance(found, ast.AsyncFunctionDef):
             raise UserError(replace(where, expected="a plain function", found="an async one"))
         positional = [*found.args.posonlyargs, *found.args.args]
         required = len(positional) - len(found.args.defaults)
         fits = required <= len(_ARGUMENTS) and (found.args.vararg is not None or len(positional) >= len(_ARGUMENTS))
-        if not fits:
-            raise UserError(replace(where, expected=f"the arguments {', '.join(_ARGUMENTS)}"))
+        if not fits or any(default is None for default in found.args.kw_defaults):
+            raise UserError(replace(where, expected=f"the arguments {', '.join(_ARGUMENTS)}, by position"))
 
     def _deciding(self) -> dict[str, Any]:
         return {
@@ -83,6 +86,10 @@ class PythonSpec(OwnSpec):
     def describe(self) -> dict[str, Any]:
         facts = super().describe()
         return {**facts, "file": self.file, "file_sha": facts["file"]}
+
+    @property
+    def asks(self) -> str:
+        return f"{self.function} of {self._file}"
 
     @property
     def source(self) -> str:

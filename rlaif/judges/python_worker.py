@@ -32,9 +32,9 @@ def main() -> None:
     try:
         function = _load(path, setting["source"], setting["function"])
     except BaseException as error:
-        _say(answers, {"failure": _reason(error, path)})
+        _say(answers, json.dumps({"failure": _reason(error, path)}))
         return
-    _say(answers, {})
+    _say(answers, "{}")
     while True:
         request = json.loads(lines.get())
         _say(answers, _answer(function, request, path, largest))
@@ -47,8 +47,8 @@ def _read(requests: TextIO, lines: "queue.SimpleQueue[str]") -> None:
     os._exit(0)
 
 
-def _say(answers: TextIO, answer: Mapping[str, Any]) -> None:
-    answers.write(json.dumps(answer) + "\n")
+def _say(answers: TextIO, answer: str) -> None:
+    answers.write(answer + "\n")
     answers.flush()
 
 
@@ -64,15 +64,16 @@ def _load(path: str, source: str, name: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _answer(function: Callable[..., Any], request: Mapping[str, Any], path: str, largest: int) -> dict[str, Any]:
-    """Return the function's answer in the form that a URL answers, or why there is none."""
+def _answer(function: Callable[..., Any], request: Mapping[str, Any], path: str, largest: int) -> str:
+    """Return the JSON of the function's answer in the form that a URL answers, or of why there is none."""
     asked = (request["question"], request["candidates"], request["gold_answer"], request["context"])
     try:
-        found = {"answer": _plain_answer(function(*asked))}
-        size = len(json.dumps(found))
+        answer = json.dumps({"answer": _plain_answer(function(*asked))})
+        if len(answer) > largest:
+            raise ValueError(f"an answer of {len(answer):,} bytes; expected at most {largest:,}")
     except BaseException as error:
-        return {"failure": _reason(error, path)}
-    return found if size <= largest else {"failure": f"an answer of {size:,} bytes; expected at most {largest:,}"}
+        return json.dumps({"failure": _reason(error, path)})
+    return answer
 
 
 def _plain_answer(value: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from rlaif.data.criteria import criteria_bytes
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.errors import UserError, first_line
@@ -43,7 +44,8 @@ def shown_bytes(question: Question, answers: Sequence[str]) -> int:
     """
     longest = sorted(answers, key=lambda answer: len(answer.encode()), reverse=True)[:2]
     texts = [question.question, question.context, shown_gold_answer(question.gold_answer), *longest]
-    return sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
+    quoted = sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
+    return quoted + criteria_bytes(question.criteria)
 
 
 class JudgeSession:
@@ -104,12 +106,12 @@ class JudgeSession:
 
         Args:
             free: see `ResponseCache`.
-            trial: what each of its endpoints is asked first; None asks nothing.
+            trial: see `rlaif.judges.build.open_judge`.
 
         Raises:
             UserError: an endpoint's key is not in the environment, or a judge file lacks the prices that the cost limit
                 needs.
-            WorkError: an endpoint cannot answer.
+            WorkError: what the judge asks cannot answer.
         """
         spending = limited_spending(spec, self._serving.max_cost, name="--max-cost")
         with closing(ResponseCache(free=free)) as cache:

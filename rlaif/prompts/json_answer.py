@@ -6,7 +6,7 @@ text is read through all of these. Two objects, or a key that occurs twice, are 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -70,7 +70,8 @@ def _score_type(low: float, high: float) -> Any:
     return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
 
 
-def marks_schema(criteria: Sequence[Criterion], scale: Scale, reason: bool) -> str:
+@lru_cache
+def marks_schema(criteria: tuple[Criterion, ...], scale: Scale, reason: bool) -> str:
     """Return the JSON schema of an answer with a mark by each criterion, after a `reason` where one is asked for."""
     fields: dict[str, Any] = {
         f"mark_{index}": (_score_type(*(criterion.scale or scale)), Field(alias=criterion.name))

@@ -52,10 +52,15 @@ def check_url(url: str, *, such_as: str, secret: str) -> str:
         ValueError: it is no URL.
         SecretError: it holds a credential or a query.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # What cannot be taken apart may hold a credential anywhere.
+        raise SecretError(f"expected a URL such as {such_as}, with a port of 1 to 65535 if any") from None
+    if not plain:
         raise ValueError(f"expected a URL such as {such_as}")
-    if parts.username or parts.password or parts.query:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise SecretError(f"holds a credential or a query; expected the plain URL, and {secret}")
     return url
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
+from rlaif.data.criteria import criteria_bytes
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.inference.limits import Spending
 from rlaif.inference.pools import RunPools
@@ -18,7 +19,8 @@ from rlaif.inference.response_cache import ResponseCache
 from rlaif.io.files import names
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
-from rlaif.judges.endpoints import Trial
+from rlaif.judges.endpoints import SMALL_ANSWERS, Trial, spread
+from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
@@ -98,7 +100,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
     pools = RunPools(
         recipe.policy, recipe.sampling, recipe.training, cluster,
         base_id=base_id, judge_models=setup.judge.models, judge_tokens=max(1, setup.judge.answer_tokens),
-        gpu=gpu, emit=emit,
+        criteria_tokens=_criteria_tokens(setup), gpu=gpu, emit=emit,
     )  # fmt: skip
     spending = run_spending(run, setup.judge, recipe.judge.max_cost)
     async with AsyncExitStack() as stack:
@@ -107,7 +109,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
         stack.callback(record_spending, run, setup.judge, spending)
         cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
         left = rounds_left(run, recipe.rounds)
-        trial = Trial(engines=True) if left and _judge_is_asked(left, setup) else None
+        trial = _trial(setup) if left and _judge_is_asked(left, setup) else None
         judge = await stack.enter_async_context(
             open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
         )
@@ -126,6 +128,19 @@ def _judge_is_asked(left: Sequence[RoundDir], setup: Setup) -> bool:
     """Return whether the judge is asked in some rounds: about candidates, or held-out answers without gold answers."""
     judges_heldout = any(question.gold_answer is None for question in setup.heldout)
     return judges_heldout or not all(directory.done("judge") for directory in left)
+
+
+def _trial(setup: Setup) -> Trial:
+    """Return what the judge is asked before engines start; see `Trial`."""
+    questions = spread((*setup.train, *setup.heldout))
+    return Trial(engines=True, own=tuple((question, SMALL_ANSWERS) for question in questions))
+
+
+def _criteria_tokens(setup: Setup) -> int:
+    """Return the most tokens that the questions' own criteria take in a judge's prompt; a token is at least a byte."""
+    if not any(isinstance(leaf, LlmSpec) and leaf.reads_marks for leaf in setup.judge.leaves):
+        return 0
+    return max(criteria_bytes(question.criteria) for question in (*setup.train, *setup.heldout))
 
 
 def _write_questions(run: RunDir, setup: Setup) -> None:

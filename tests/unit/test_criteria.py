@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.data.candidates import read_candidates
-from rlaif.data.criteria import Criterion, Mark, criteria_tree, rating_of, read_criteria
+from rlaif.data.criteria import (
+    Criterion,
+    Mark,
+    criteria_bytes,
+    criteria_tree,
+    describe_criteria,
+    rating_of,
+    read_criteria,
+)
 from rlaif.data.labels import labels_jsonl, load_labels
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions, questions_sha
@@ -26,6 +35,7 @@ from rlaif.judges.build import build_judge
 from rlaif.judges.check import check_judge
 from rlaif.judges.judge import Verdict, stored_verdict
 from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.session import shown_bytes
 from rlaif.prompts.front_matter import PointwiseMarks
 from rlaif.recipe import FileQuestions
 from rlaif.reporting.judge.terminal import verdict_text
@@ -122,8 +132,24 @@ def test_a_missing_or_unreadable_mark_leaves_the_verdict_unparsed(text: str) -> 
 
 def test_the_rating_is_exact_so_that_no_rounding_prefers_an_answer() -> None:
     criteria = (Criterion("a", 0.1), Criterion("b", 0.2))
-    # 0.1 * 5 + 0.2 * 3 and 0.1 * 3 + 0.2 * 4 differ in floating point.
-    assert rating_of({"a": 5, "b": 3}, criteria, (1, 5)) == rating_of({"a": 3, "b": 4}, criteria, (1, 5))
+    # Both are 0.9 / 0.3, which floating point rounds to two numbers.
+    assert (0.1 * 1 + 0.2 * 4) / (0.1 + 0.2) != (0.1 * 3 + 0.2 * 3) / (0.1 + 0.2)
+    assert rating_of({"a": 1, "b": 4}, criteria, (1, 5)) == rating_of({"a": 3, "b": 3}, criteria, (1, 5)) == 3.0
+
+
+def test_the_schema_of_the_same_criteria_is_made_once() -> None:
+    assert MARKS.reader(TWO).answer_schema is MARKS.reader(list(TWO)).answer_schema
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.floats(-1e9, 1e9) | st.none()), max_size=4))
+def test_the_room_for_a_questions_own_criteria_holds_them(drawn: list[tuple[str, str, float | None]]) -> None:
+    criteria = tuple(
+        Criterion(name, 1.0, what, None if low is None else (low, low + 1e10)) for name, what, low in drawn
+    )
+    bytes_shown = len(describe_criteria(criteria, (-12345.6, 1e-20)).encode(errors="surrogatepass"))
+    assert bytes_shown <= criteria_bytes(criteria)
+    asked = Question("q", "Sales?", criteria=criteria)
+    assert shown_bytes(asked, ["x"]) - shown_bytes(replace(asked, criteria=()), ["x"]) >= bytes_shown
 
 
 @given(

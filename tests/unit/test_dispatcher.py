@@ -26,7 +26,9 @@ from rlaif.rounds.dispatcher import Dispatcher, RoundCounts, question_seed
 from rlaif.rounds.sink import RoundSink
 from rlaif.store import shards
 from rlaif.store.rundir import RunDir
+from tests.endpoint import Exchange, endpoint
 from tests.full_disk import full_disk
+from tests.own_judges import http_judge
 
 CANDIDATES = 3
 TOO_LONG = "prompt of 9000 tokens and an answer of up to 256 exceed the context of 2048"
@@ -265,6 +267,26 @@ def test_questions_on_which_the_judge_failed_are_asked_again_if_the_work_stopped
     dispatch(tmp_path, todo, Engines(), judge)
     assert judge.asked == Counter(["q1", "q3", "q6", "q7"])
     assert sink_of(tmp_path).verdicts.prompt_ids() == {question.id for question in todo}
+
+
+def test_a_share_of_errors_ends_a_round_and_what_is_judged_is_kept(tmp_path: Path) -> None:
+    todo, healed = numbered(40), list[bool]()
+
+    def answer(exchange: Exchange, number: int) -> None:
+        well = int(exchange.server.requests[number - 1]["id"][1:]) < 6 or healed
+        exchange.send(200, b'{"scores": [1, 2, 3]}') if well else exchange.send(500, b"down")
+
+    with endpoint(answer) as server:
+        path = http_judge(tmp_path, server, "concurrency: 1")
+        judge: Any = build_judge(load_judge_file(str(path)), cast("Backends", None))
+        with pytest.raises(WorkError, match=r"judge url: 14 of the last 20 questions failed.*HTTP 500: down"):
+            dispatch(tmp_path, todo, Engines(), judge, in_flight=1)
+        assert sink_of(tmp_path).verdicts.prompt_ids() == {f"q{number}" for number in range(6)}
+        healed.append(True)
+        judge = build_judge(load_judge_file(str(path)), cast("Backends", None))
+        dispatch(tmp_path, todo, Engines(), judge, in_flight=1)
+    assert_once(tmp_path, todo)
+    assert len(server.requests) == 20 + 34
 
 
 def test_errors_of_work_that_ends_are_kept_and_not_asked_again(tmp_path: Path) -> None:

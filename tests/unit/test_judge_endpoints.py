@@ -22,7 +22,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Starts an endpoint, and returns the judge file that asks it and the endpoint."""
     monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("rlaif.inference.openai_server._PAUSE", 0.01)
+    monkeypatch.setattr("rlaif.inference.retrying.FIRST_PAUSE", 0.01)
     (tmp_path / "p.md").write_text(
         "---\nkind: pairwise\nverdict: label\npattern: '\\[\\[([AB])\\]\\]'\nchoices: [A, B]\n---\n{% block user %}\n"
         "{{ question }}\n{{ answer_a | quoted }}\n{{ answer_b | quoted }}\n{% endblock %}\n",
@@ -162,9 +162,10 @@ def test_a_share_of_errors_ends_the_work_and_what_is_judged_is_kept(serve: Serve
          str(tmp_path / "p.parquet")),
     ):  # fmt: skip
         _, told = run(*arguments, code=1)
-        assert "of the last 2" in told
-        assert "HTTP 503: the engine is dead" in told
-        assert len(told.strip().splitlines()[-1].splitlines()) == 1
+        line = told.strip().splitlines()[-1]
+        assert line.startswith(f"rlaif: m at {server.url}: ")
+        assert "of the last 2" in line
+        assert "HTTP 503: the engine is dead" in line
     broken.clear()
     before = len(server.requests)
     found = json.loads(run("judge", "report", judge, "--labels", labels, "--json")[0])

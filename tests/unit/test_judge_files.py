@@ -12,7 +12,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
-from rlaif.recipe import JudgeSection
+from rlaif.recipe import JudgeSection, parse_overrides
 from rlaif.recipe.judge import JudgeOverrides, OpenAIBackend
 
 LLM = "kind: llm\nprompt: finance-grounded\n"
@@ -138,6 +138,42 @@ def test_a_rubric_that_the_prompt_never_shows_is_refused(tmp_path: Path) -> None
     )
     judge(tmp_path, "kind: llm\nprompt: ./plain.md")
     assert fault(tmp_path, "kind: llm\nprompt: ./plain.md\nrubric: Be fair.").startswith("mine.yaml:3: rubric: ")
+
+
+_SECRETS = (
+    "http://me:sesame@host/v1",
+    "http://me:sesame@host:99999/v1",
+    "http://sesame@host/v1",
+    "http://host/v1?key=sesame",
+    "http://host:0/v1?key=sesame",
+    "http://host/v1#sesame",
+    "http://[::1/?key=sesame",
+    "me:sesame@host",
+)
+
+
+@pytest.mark.parametrize("url", _SECRETS)
+def test_a_secret_in_a_url_is_refused_and_in_no_message(url: str, tmp_path: Path) -> None:
+    for value in (f"'{url}'", f"['{url}']", f"{{a: '{url}'}}"):
+        for text in (
+            f"kind: http\nurl: {value}",
+            f"kind: http\nurl: http://host\nversion: [{value}]",
+            f"{OPENAI}\n  base_url: {value}",
+            f"{LLM}backend:\n  type: opnai\n  model: m\n  base_url: {value}",
+            f"{LLM}backend:\n  base_url: {value}",
+            f"{LLM}backend: {value}",
+        ):
+            assert "sesame" not in fault(tmp_path, text)
+    overrides = {"name": "finance-grounded", "backend": {"type": "openai", "model": "m", "base_url": url}}
+    with pytest.raises(UserError) as refused:
+        parse_overrides(JudgeSection, [], overrides)
+    assert "sesame" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://host:99999", "http://host:port", "http://host:0", "http://[::1", "host:8000"])
+def test_a_url_that_cannot_be_asked_has_one_message(url: str, tmp_path: Path) -> None:
+    assert fault(tmp_path, f"kind: http\nurl: '{url}'").startswith("mine.yaml:2: url: expected a URL such as http://")
+    assert "mine.yaml:6: backend.base_url: expected a URL" in fault(tmp_path, f"{OPENAI}\n  base_url: '{url}'")
 
 
 def test_panels_nest_and_a_circle_of_them_is_refused(tmp_path: Path) -> None:

@@ -176,7 +176,8 @@ def test_a_judge_of_ones_own_is_listed_checked_tried_measured_and_attacked(
         found = json.loads(run(*arguments))
         asked = len(server.requests)
         assert json.loads(run(*arguments))["figures"] == found["figures"]
-    assert len(server.requests) == asked
+    # The question before the work is asked whatever is kept.
+    assert len(server.requests) == asked + (kind == "http")
     assert found["figures"]["accuracy"]["value"] == 0.25
     assert found["figures"]["tie"]["value"] == 0.5
     assert {(attack["flipped"]["value"], attack["failed"]) for attack in found["attacks"]} == {(0.0, 0)}
@@ -206,7 +207,7 @@ def test_a_judge_of_ones_own_that_mostly_fails_stops_the_work(tmp_path: Path, mo
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     arguments = ("report", str(tmp_path / "mine.yaml"), "--labels", str(tmp_path / "labels.jsonl"))
     stopped = run(*arguments, code=1)
-    assert "judge mine: 20 of the last 20 requests failed" in " ".join(stopped.split())
+    assert "judge mine: 20 of the last 20 questions failed" in " ".join(stopped.split())
     assert "ValueError: no figure" in stopped
     (tmp_path / "mine.yaml").write_text("kind: python\nfile: mine.py\nmax_error_share: 1\n", encoding="utf-8")
     assert json.loads(run(*arguments, "--json"))["figures"]["error"]["value"] == 1.0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.data.question import Question
-from rlaif.errors import UserError
+from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
 from rlaif.judges.build import build_judge
 from rlaif.judges.decisions import all_comparisons
@@ -336,6 +336,37 @@ def test_a_voting_panel_decides_by_its_readable_verdicts(
         assert decision.preference == (None if preference is None else pytest.approx(preference))
         assert (decision.judge, decision.judge_sha) == (panel.name, panel.sha)
         assert {verdict.judge for verdict in verdicts} == {judge.name for judge in judges if judge._status is not None}
+
+
+def test_an_error_that_ends_the_work_ends_the_other_votes(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    class Slow(Deciding):
+        async def verdicts(self, prompt: Question, answers: Sequence[str], comparisons: object = None) -> list[Verdict]:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                ended.append(self.name)
+                raise
+            return []
+
+    class Stopped(Deciding):
+        async def verdicts(self, prompt: Question, answers: Sequence[str], comparisons: object = None) -> list[Verdict]:
+            await asyncio.sleep(0)
+            raise WorkError("the account is used up")
+
+    (tmp_path / "panel.yaml").write_text("kind: panel\nmode: mean\njudges: [reference]\n", encoding="utf-8")
+    spec = load_judge_file(str(tmp_path / "panel.yaml"))
+    assert isinstance(spec, PanelSpec)
+    panel = Vote(spec, (Slow("one", OK), Vote(spec, (Stopped("two", OK), Slow("three", OK)))))
+
+    async def work() -> None:
+        with pytest.raises(WorkError, match=r"^the account is used up$"):
+            await panel.verdicts(Question("q", "Sales?"), ["x", "y"])
+        # While the event loop runs on, and not only once it is closed.
+        assert sorted(ended) == ["one", "three"]
+
+    asyncio.run(work())
 
 
 def test_a_voting_panel_is_built_of_its_files(tmp_path: Path) -> None:

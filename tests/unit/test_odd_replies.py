@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from rlaif.inference.limits import Spending
 from rlaif.inference.openai_server import OpenAIServer
 from rlaif.inference.refusals import read_error
 from rlaif.inference.requests import ChatReply, ChatRequest, ChoiceReply, ChoiceRequest
+from rlaif.prompts.front_matter import PairwiseLogprob
 from rlaif.recipe.judge import OpenAIBackend
 from tests.endpoint import Endpoint, Exchange, endpoint
 from tests.odd_replies import (
@@ -42,7 +44,7 @@ Answer = Callable[[Exchange, int], None]
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("rlaif.inference.openai_server._PAUSE", 0.01)
+    monkeypatch.setattr("rlaif.inference.retrying.FIRST_PAUSE", 0.01)
 
 
 def ask(
@@ -106,12 +108,27 @@ def test_without_alternatives_there_is_no_verdict(logprobs: Any) -> None:
     assert (reply.failure or "").startswith("m gives no log-probabilities; choose a prompt with another verdict")
 
 
-def test_an_unreadable_alternative_takes_no_other_along() -> None:
-    entries = [{"token": "A", "logprob": -0.5}, {"token": "B", "logprob": None}, {"token": None, "logprob": -1}]
-    step = {"token": "A", "logprob": -0.5, "top_logprobs": entries}
+@pytest.mark.parametrize(
+    ("entry", "known"),
+    [
+        ({"token": "B", "logprob": None}, False),
+        ({"token": "B", "logprob": "-1"}, False),
+        ({"token": "B", "logprob": -(10**400)}, False),
+        ({"token": None, "logprob": -1}, False),
+        (None, False),
+        ({"token": "The", "logprob": None}, False),
+        ({"token": "The", "logprob": -1}, True),
+    ],
+)
+def test_a_choice_that_an_unreadable_alternative_may_be_has_no_log_probability(entry: Any, known: bool) -> None:
+    step = {"token": "A", "logprob": -0.5, "top_logprobs": [{"token": "A", "logprob": -0.5}, entry]}
     (reply,), _ = ask(lambda exchange, number: exchange.say(None, logprobs={"content": [step]}), [CHOICES])
     assert isinstance(reply, ChoiceReply)
-    assert (reply.logprobs, reply.failure) == ([-0.5, -math.inf], None)
+    first, second = reply.logprobs
+    assert (first, second == -math.inf, math.isnan(second)) == (-0.5, known, not known)
+    assert (reply.text, reply.failure) == ("A", None)
+    reading = PairwiseLogprob(kind="pairwise", verdict="logprob", choices=("A", "B")).of_logprobs(reply.logprobs)
+    assert reading.status == ("ok" if known else "unparsed")
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
@@ -306,6 +323,54 @@ def test_no_record_or_message_shows_a_headers_value(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match=r"backend\.headers\.A .*: expected a text of printable ASCII") as refused:
         OpenAIServer(backend, Spending())
     assert "schlüssel" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines", "bell\a"])
+def test_a_key_that_cannot_be_sent_is_refused_before_anything_is_asked(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(
+        UserError, match="environment variable OPENAI_API_KEY, of printable ASCII characters"
+    ) as refused:
+        OpenAIServer(OpenAIBackend(type="openai", model="m"), Spending())
+    assert key not in str(refused.value)
+
+
+def test_variables_within_a_headers_words_are_hidden_and_ordinary_words_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOKEN", "hunter")
+    headers = {"X-Key": "team-${TOKEN}", "X-Note": "please research S3cret-word", "X-Sent": "Bearer lowercase"}
+    said = "please wait: Bearer hunter, research S3cret-word lowercase"
+    (reply,), _ = ask(lambda exchange, number: exchange.refuse(500, said), [REQUEST], headers=headers, retries=0)
+    assert reply.failure == "HTTP 500: please wait: Bearer ***, research *** ***"
+
+
+def test_a_redirect_is_refused_and_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other server would be sent the headers, and with them what is secret."""
+    monkeypatch.setenv("TOKEN", "tok-4711-secret")
+    with endpoint(lambda exchange, number: exchange.say("[[A]]")) as other:
+        where = f"{other.url.replace('http://', 'http://user:word@')}/chat?token=1"
+        expected = f"refuses every request: HTTP 307: redirects to {other.url}/chat; expected the URL that answers"
+        with pytest.raises(WorkError, match=re.escape(expected)):
+            ask(lambda exchange, number: exchange.send(307, b"", Location=where), [REQUEST],
+                headers={"X-Key": "${TOKEN}"})  # fmt: skip
+    assert other.requests == []
+
+
+def test_half_a_surrogate_pair_of_a_provider_can_be_stored() -> None:
+    step = {"token": "\ud83d", "logprob": -0.5, "top_logprobs": [{"token": "\ud83d", "logprob": -0.5}]}
+
+    def answer(exchange: Exchange, number: int) -> None:
+        (
+            exchange.refuse(400, "no \ud83d")
+            if number == 3
+            else exchange.say("[[A]] \ud83d", logprobs={"content": [step]})
+        )
+
+    (text, choices, refused), _ = ask(answer, [REQUEST, CHOICES, REQUEST])
+    assert [text.text, choices.text, refused.failure] == ["[[A]] \\ud83d", "\\ud83d", "HTTP 400: no \\ud83d"]
 
 
 def test_what_decides_answers_is_in_the_identity_and_a_default_is_not() -> None:

@@ -1,13 +1,18 @@
 """The engine pools of a run, the resources of pools and training, and the settings of commands without a run."""
 
 from collections.abc import Collection
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rlaif.cluster.resources import ClusterDemand, Resources
+from rlaif.data.criteria import Criterion
+from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.evaluation.predict import PredictSettings
 from rlaif.inference.pools import RunPools, judge_context
+from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.serving import serving_settings
 from rlaif.models.builtin import BUILTIN
 from rlaif.recipe import (
@@ -20,17 +25,18 @@ from rlaif.recipe import (
     TrainingSection,
     parse_overrides,
 )
+from rlaif.rounds.run import _criteria_tokens
 from rlaif.store.events import ignore_event
 
 POLICY = PolicySection(model=BUILTIN, max_length=1024)
 SAMPLING = SamplingSection(max_tokens=100)
 
 
-def run_pools(judges: Collection[str], lora: LoraSection | None = None) -> RunPools:
+def run_pools(judges: Collection[str], lora: LoraSection | None = None, criteria_tokens: int = 0) -> RunPools:
     training = TrainingSection(lora=lora)
     return RunPools(
-        POLICY, SAMPLING, training, ClusterSection(), base_id="initial", judge_models=judges, judge_tokens=1, gpu=False,
-        emit=ignore_event,
+        POLICY, SAMPLING, training, ClusterSection(), base_id="initial", judge_models=judges, judge_tokens=1,
+        criteria_tokens=criteria_tokens, gpu=False, emit=ignore_event,
     )  # fmt: skip
 
 
@@ -44,6 +50,21 @@ def test_a_judge_of_the_initial_policy_shares_its_engines_only_with_an_adapter()
     assert len(own.pools) == 2
     assert own.vllm("policy") is own.pools[1]
     assert (own.vllm("policy").identity, own.policy._spec.context) == ("initial", POLICY.max_length)
+
+
+def test_the_room_for_criteria_is_that_of_the_questions_if_the_judge_is_shown_them() -> None:
+    own = (Criterion("Unit", description="Is the unit given?" * 50),)
+    setup: Any = SimpleNamespace(
+        train=[Question("q", "Sales?")],
+        heldout=[Question("h", "Sales?", criteria=own)],
+        judge=load_judge_file("criteria"),
+    )
+    tokens = _criteria_tokens(setup)
+    assert tokens >= len("Is the unit given?") * 50
+    with_room = run_pools({"policy"}, LoraSection(rank=4), tokens).policy._spec.context
+    assert with_room == judge_context(POLICY, SAMPLING) + tokens
+    setup.judge = load_judge_file("finance-grounded")
+    assert _criteria_tokens(setup) == 0
 
 
 def test_each_other_model_of_a_judge_has_engines_of_its_own() -> None:
