@@ -198,7 +198,7 @@ def measure(options: argparse.Namespace) -> list[Measured]:
                 folder,
                 base | {"block_size": block},
                 PolicyWeights("base", "base"),
-                probe_tolerance=0.02,
+                max_probe_difference=0.002,
                 max_length=context,
             )
         except (ValueError, RuntimeError) as error:

@@ -192,7 +192,7 @@ async def sample_policy(
     return [entry for entry in sampled if entry is not None]
 
 
-async def base_logps(pool: EnginePool, samples: Sequence[PolicySample]) -> list[float]:
-    """Return each answer's log-probability under the base model of a pool that serves adapters, in nats."""
-    requests = [ScoreRequest(each.prompt + each.answer, start=len(each.prompt), adapter=False) for each in samples]
-    return [sum(logprobs) for logprobs in await asyncio.gather(*(pool.score(request) for request in requests))]
+async def initial_logps(pool: EnginePool, samples: Sequence[PolicySample]) -> list[float]:
+    """Return each answer's log-probability under the initial policy, in nats, from a pool's engines."""
+    requests = [ScoreRequest(each.prompt + each.answer, start=len(each.prompt)) for each in samples]
+    return [sum(logprobs) for logprobs in await pool.score_initial(requests)]

@@ -161,6 +161,6 @@ def policy_spec(
         max_length=policy.max_length,
         gpu=gpu,
         lora_rank=training.lora.rank if training.lora else None,
-        probe_tolerance=training.probe_tolerance,
+        max_probe_difference=training.max_probe_difference,
         chat_template_kwargs=policy.chat_template_kwargs,
     )

@@ -106,8 +106,9 @@ class TrainingSection(OptimizerSection):
     """`previous`: the policy that sampled the round, by vLLM's own log-probabilities; `initial`: the initial policy, by
     one more pass."""
     max_mismatch: float | None = Field(default=None, gt=0)
-    """Largest distance (99th percentile, nats a token) of vLLM's log-probabilities from the trainer's; past it the
-    trainer computes the reference itself. Null is 0.02 in float32, 0.25 in bfloat16, 0.1 in float16."""
+    """How far vLLM's log-probabilities may move a pair's margin, beta times the difference of chosen and rejected, from
+    what the trainer's give (99th percentile over pairs); past it, or where all tokens share an error, the trainer
+    computes the reference itself. Null is 0.1."""
     questions_per_step: int = Field(default=8, ge=1)
     """Questions, with all their pairs, in one optimizer step over all workers."""
     max_tokens_per_pack: int = Field(default=2048, ge=64)
@@ -116,9 +117,9 @@ class TrainingSection(OptimizerSection):
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints of a training, kept with the run. Null writes none, and a training that is killed
     begins again."""
-    probe_tolerance: float | None = Field(default=None, gt=0)
-    """Largest difference in a probe's log-probabilities between engine and trainer, in nats; null is 0.02 in float32,
-    else 0.25."""
+    max_probe_difference: float | None = Field(default=None, gt=0)
+    """Largest mean difference of an engine's log-probabilities from the trainer's on a probe, in nats a token; past it
+    the run stops. Null is 0.002 in float32, 0.03 in bfloat16, 0.01 in float16."""
 
     @model_validator(mode="after")
     def _smoothing_acts(self) -> "TrainingSection":

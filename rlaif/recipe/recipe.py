@@ -25,6 +25,7 @@ RENAMED: Renames = {
     "questions.*.columns.answer": Renamed("gold_answer", {"answer": "gold_answer"}, others=True),
     "training.max_drift": Renamed("max_mismatch"),
     "training.nll": Renamed("sft_weight"),
+    "training.probe_tolerance": Renamed("max_probe_difference"),
 }
 """Old keys that are still accepted."""
 

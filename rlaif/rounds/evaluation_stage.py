@@ -5,7 +5,6 @@ Invariant: `evaluation.json` is written last, so where it is, the answers and pr
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 
 import pyarrow as pa
 
@@ -13,10 +12,9 @@ from rlaif.data.question import Question
 from rlaif.evaluation.heldout import (
     Comparison,
     HeldoutAnswer,
-    PolicySample,
     answer_questions,
-    base_logps,
     compare_answers,
+    initial_logps,
     metrics_of,
     predictions_csv,
     sample_policy,
@@ -31,10 +29,6 @@ from rlaif.rounds.setup import Setup
 from rlaif.stats.bootstrap import Estimate, mean_interval
 from rlaif.store.records.round_records import EvaluationRecord, GateResult
 from rlaif.store.shards import read_table, write_table
-from rlaif.training.groups import Group
-from rlaif.training.job import StartingWeights
-from rlaif.training.models import score_with_base
-from rlaif.training.worker import run_once
 
 
 class PolicyEvaluation:
@@ -105,18 +99,9 @@ class PolicyEvaluation:
         samples = await sample_policy(
             pool, questions, self._setup.render, max_tokens=self._max_tokens, seed=recipe.seed
         )
-        logps = await base_logps(pool, samples) if recipe.training.lora else await self._initial_logps(samples)
+        logps = await initial_logps(pool, samples)
         differences = [each.logp - initial for each, initial in zip(samples, logps, strict=True)]
         return mean_interval(differences, recipe.evaluation.confidence, recipe.seed)
-
-    async def _initial_logps(self, samples: list[PolicySample]) -> list[float]:
-        """Return the answers' log-probabilities under the initial policy, which no engine holds any more."""
-        policy, gpu = self._setup.recipe.policy, self._pools.demand.gpu
-        max_tokens = self._setup.recipe.training.max_tokens_per_pack
-        groups = [Group(tuple(each.prompt), (tuple(each.answer),), ()) for each in samples]
-        base = StartingWeights(policy.model, policy.revision, policy.dtype)
-        scored = await run_once(partial(score_with_base, base, groups, max_tokens, gpu), gpu=gpu)
-        return [logps[0] for logps in scored]
 
     async def _gate(
         self, answers: list[HeldoutAnswer], against_initial: Comparison, earlier: Sequence[str], title: str

@@ -30,7 +30,7 @@ _FREE = (
     "judge.backend.max_error_share", "judge.backend.prices", "judge.backend.retries", "judge.backend.timeout",
     "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "rounds.count", "rounds.gate",
     "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "training.checkpoint_steps",
-    "training.max_tokens_per_pack", "training.gradient_checkpointing", "training.probe_tolerance",
+    "training.max_tokens_per_pack", "training.gradient_checkpointing", "training.max_probe_difference",
 )  # fmt: skip
 
 

@@ -169,9 +169,17 @@ class RoundLoop:
         if not pool.running:
             (progress or self._progress).stage("start engines", 1)
         await self._pools.start(None if judges else [pool])
-        difference = await pool.update(policy)
-        seconds = time.monotonic() - started
-        self._emit(WeightsLoaded(policy=policy.id, kind=policy.kind, probe_difference=difference, seconds=seconds))
+        probed = await pool.update(policy)
+        self._emit(
+            WeightsLoaded(
+                policy=policy.id,
+                kind=policy.kind,
+                probe_difference=probed.difference if probed else 0.0,
+                probe_moved=probed.moved if probed else None,
+                told_apart=probed is not None and probed.told_apart,
+                seconds=time.monotonic() - started,
+            )
+        )
 
     @contextmanager
     def _timed(self, stage: str, number: int | None) -> Iterator[None]:

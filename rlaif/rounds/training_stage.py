@@ -66,7 +66,8 @@ def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: s
         loss=result.loss,
         reference_logps=result.reference,
         mismatch=result.mismatch,
-        mismatch_p99=result.mismatch_p99,
+        mismatch_bias=result.mismatch_bias,
+        mismatch_margin=result.mismatch_margin,
         log=result.log,
     ).write(directory.path("training.json"))
     PolicyRecord(

@@ -111,8 +111,21 @@ class WeightsLoaded(Event):
     policy: str
     kind: Literal["base", "lora", "full"]
     probe_difference: float
-    """Largest difference between an engine's log-probabilities and the trainer's on the probe, in nats."""
+    """Mean difference of an engine's log-probabilities from the trainer's on the probe, in nats a token."""
+    probe_moved: float | None = None
+    """Mean distance over which the training moved them; None where no probe was checked or it is unknown."""
+    told_apart: bool = False
+    """Whether the engines showed that they no longer have the weights before the training."""
     seconds: float
+
+    @property
+    def notice(self) -> str | None:
+        if self.probe_moved is None or self.told_apart:
+            return None
+        return (
+            f"policy {self.policy[:12]}: the training moved a probe's log-probabilities by {self.probe_moved:.1e} nats "
+            "a token, too little to tell whether the engines have the new weights or those before"
+        )
 
 
 class GoldSetJudged(Event):

@@ -5,14 +5,26 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """A token sequence with the trainer's log-probabilities, by which an engine proves that it has the right weights.
+class ProbeSequence:
+    """A token sequence with the trainer's log-probabilities, in nats, of its tokens from `start` on.
 
-    `logprobs` are in float32, of each token but the first, given the tokens before it.
+    Attributes:
+        start: at least 1.
+        after: under the trained weights.
+        before: under those that the training started from; None in runs of before they were kept.
     """
 
     token_ids: list[int]
-    logprobs: list[float]
+    start: int
+    after: list[float]
+    before: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Sequences by which an engine proves that it has the right weights."""
+
+    sequences: list[ProbeSequence]
 
 
 @dataclass(frozen=True, slots=True)

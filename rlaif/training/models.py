@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
 from rlaif.models.dtype import bfloat16_passes, weights_dtype
-from rlaif.models.resolve import file_sha256, resolve_model, weights_id
+from rlaif.models.resolve import file_sha256, weights_id
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
@@ -186,16 +186,6 @@ def score_groups(
             scores += [[next(flat) for _ in group.candidates] for group in part]
     model.train()
     return scores
-
-
-def score_with_base(start: StartingWeights, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[list[float]]:
-    """Load the base of some weights and return `score_groups` under it; for a process of its own."""
-    from rlaif.training.worker import set_threads
-
-    if not gpu:
-        set_threads(None)
-    model = load_model(resolve_model(start.base, start.revision), weights_dtype(start.dtype, gpu), gpu)
-    return score_groups(model, groups, max_tokens, gpu)
 
 
 def save_model(folder: Path, tokenizer: Any, out: str) -> tuple[dict[str, str], str]:

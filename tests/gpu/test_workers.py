@@ -9,6 +9,7 @@ import pytest
 from rlaif.cluster.resources import ClusterDemand
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
+from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.recipe import ClusterSection, EnginesSection, TrainersSection
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.training.dpo.train import DpoResult, train_dpo
@@ -44,10 +45,13 @@ def test_trains_under_nccl(folder: Path, strategy: str, full: bool) -> None:
     result = asyncio.run(work())
     assert result.steps == 2
     assert abs(result.log[0]["margin"]) < 0.5
-    assert asyncio.run(probe_difference(base.out, result, full)) < 0.25
+    probed = asyncio.run(probe_result(base.out, result, full))
+    assert probed is not None
+    assert probed.told_apart
+    assert probed.difference < 0.03
 
 
-async def probe_difference(out: str, result: DpoResult, full: bool) -> float:
+async def probe_result(out: str, result: DpoResult, full: bool) -> ProbeResult | None:
     """Give the policy to an engine, which compares its own log-probabilities with the trainer's."""
     section = EnginesSection(gpu_memory=0.4)
     spec = EngineSpec(

@@ -12,10 +12,10 @@ from rlaif.inference.vllm.actor import engine_options, lora_options
 from rlaif.inference.vllm.engine import VllmEngine
 from rlaif.prompts.front_matter import PairwiseJson
 from rlaif.recipe import EnginesSection
-from rlaif.store.policy_weights import PolicyWeights, Probe
+from rlaif.store.policy_weights import PolicyWeights, Probe, ProbeSequence
 from rlaif.training.models import load_model
 
-LIMITS = {"probe_tolerance": 0.02, "max_length": 400}
+LIMITS = {"max_probe_difference": 0.002, "max_length": 400}
 MESSAGES = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 
 
@@ -41,6 +41,10 @@ def logps(model: torch.nn.Module, tokens: list[int]) -> list[float]:
     with torch.no_grad():
         logits = model(input_ids=ids).logits[0, :-1].log_softmax(-1)
     return logits.gather(1, ids[0, 1:, None])[:, 0].tolist()
+
+
+def probe_of(tokens: list[int], after: list[float], before: list[float] | None = None) -> Probe:
+    return Probe([ProbeSequence(tokens, 1, after, before)])
 
 
 def test_greedy_answer_is_right(engine: VllmEngine) -> None:
@@ -147,9 +151,10 @@ def test_adapter_answers_after_the_update_and_the_base_beside_it(
     adapted.save_pretrained(tmp_path / "adapter")
     tokens = list(range(1000, 1030))
     base, trained = logps(load_model(model_folder, "float32").eval(), tokens), logps(adapted, tokens)
-    policy = PolicyWeights("adapter-1", "lora", "", Probe(tokens, trained), serial=1)
-    difference = engine.update(policy, str(tmp_path / "adapter")).result(60)
-    assert difference < 0.02
+    policy = PolicyWeights("adapter-1", "lora", "", probe_of(tokens, trained, base), serial=1)
+    probed = engine.update(policy, str(tmp_path / "adapter")).result(60)
+    assert probed is not None
+    assert (probed.difference < 1e-3, probed.told_apart) == (True, True)
     assert engine.score(ScoreRequest(tokens, 1, adapter=True)).result(60) == pytest.approx(trained, abs=0.02)
     assert engine.score(ScoreRequest(tokens, 1, adapter=False)).result(60) == pytest.approx(base, abs=0.02)
     engine.update(PolicyWeights("base", "base"), "").result(60)
@@ -160,14 +165,14 @@ def test_wrong_weights_are_refused(engine: VllmEngine, tmp_path: Path, model_fol
 
     config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
     get_peft_model(load_model(model_folder, "float32"), config).save_pretrained(tmp_path / "untrained")
-    probe = Probe(list(range(1000, 1010)), [-1.0] * 9)
+    probe = probe_of(list(range(1000, 1010)), [-1.0] * 9)
     with pytest.raises(WorkError, match="does not answer with the trained weights"):
         engine.update(PolicyWeights("wrong", "lora", "", probe, serial=2), str(tmp_path / "untrained")).result(60)
     engine.update(PolicyWeights("base", "base"), "").result(60)
 
 
 def test_full_weights_reload_with_their_tied_head(
-    model_folder: str, options: dict[str, object], tmp_path: Path
+    model_folder: str, options: dict[str, object], tmp_path: Path, model: torch.nn.Module
 ) -> None:
     engine = VllmEngine(model_folder, dict(options), PolicyWeights("base", "base"), **LIMITS)
     try:
@@ -180,15 +185,24 @@ def test_full_weights_reload_with_their_tied_head(
         tokens = list(range(1000, 1030))
         # The prefix cache of the old weights must not serve the new ones.
         engine.score(ScoreRequest(tokens, 1)).result(60)
-        probe = Probe(tokens, logps(changed, tokens))
-        assert (
-            engine.update(PolicyWeights("full-1", "full", "", probe, serial=1), str(tmp_path / "full")).result(120)
-            < 0.02
-        )
+        started = logps(model, tokens)
+        probe = probe_of(tokens, logps(changed, tokens), started)
+        policy = PolicyWeights("full-1", "full", "", probe, serial=1)
+        probed = engine.update(policy, str(tmp_path / "full")).result(120)
+        assert probed is not None
+        assert probed.told_apart
         again = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=6)).result(60)
         expected = logps(changed, again.prompt_token_ids + again.candidates[0].token_ids)
         assert again.candidates[0].logprobs == pytest.approx(expected[len(again.prompt_token_ids) - 1 :], abs=2e-3)
         assert again.policy == "full-1"
+        # The initial weights come and go in between, and leave nothing behind.
+        (initial,) = engine.score_initial([ScoreRequest(tokens, 1)]).result(120)
+        assert initial == pytest.approx(started, abs=2e-3)
+        assert engine.score(ScoreRequest(tokens, 1)).result(60) == pytest.approx(logps(changed, tokens), abs=2e-3)
+        # A checkpoint that vLLM left as it was is found out.
+        stale = PolicyWeights("full-2", "full", "", probe_of(tokens, started, logps(changed, tokens)), serial=2)
+        with pytest.raises(WorkError, match="does not answer with the trained weights"):
+            engine.update(stale, str(tmp_path / "full")).result(120)
     finally:
         engine.close()
 

@@ -3,17 +3,21 @@
 import asyncio
 import os
 import signal
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlaif.cluster.resources import ClusterDemand
 from rlaif.errors import WorkError
-from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest
-from rlaif.inference.vllm.actor import EngineSpec
+from rlaif.evaluation.heldout import PolicySample, initial_logps
+from rlaif.inference.requests import ChoiceRequest, SampleReply, SampleRequest, ScoreRequest
+from rlaif.inference.vllm.actor import EngineActor, EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.recipe import ClusterSection, EnginesSection
 from rlaif.store.events import AnyEvent, EngineLost
+from rlaif.store.policy_weights import PolicyWeights
 
 
 def make_pool(events: list[AnyEvent], model: str = "builtin:smollm2-135m") -> EnginePool:
@@ -129,3 +133,70 @@ def test_a_prompt_that_kills_its_engine_fails_and_the_others_succeed(monkeypatch
         assert attempts <= 3
     # Two die together twice, and then each alone.
     assert sum(isinstance(event, EngineLost) for event in events) == 4
+
+
+class OnceBroken:
+    """An engine whose first change to the initial weights fails, in whichever process it runs; `marker` remembers."""
+
+    alive = True
+
+    def __init__(self, marker: str) -> None:
+        self._marker, self.policy = Path(marker), ""
+
+    def update(self, policy: PolicyWeights, folder: str) -> "Future[None]":
+        self.policy = policy.id
+        return done(None)
+
+    def score_initial(self, requests: list[ScoreRequest]) -> "Future[list[list[float]]]":
+        if not self._marker.exists():
+            self._marker.touch()
+            failed: Future[list[list[float]]] = Future()
+            failed.set_exception(RuntimeError("the disk is gone"))
+            return failed
+        assert self.policy == "full-1", "an engine that replaces another has the current weights first"
+        return done([[-1.0] * (len(request.token_ids) - request.start) for request in requests])
+
+
+def done(value: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
+class BrokenActor(EngineActor):
+    """The real actor around it; the model's name is the marker."""
+
+    def __init__(self, spec: EngineSpec, engines_on_node: int) -> None:
+        self._engine: Any = OnceBroken(spec.model)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_the_initial_policy_is_scored_by_the_runs_engines_where_nothing_else_is_free(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With every CPU held and no GPU there, anything more that is asked for would wait for ever."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    monkeypatch.setattr(
+        "rlaif.inference.vllm.slot.remote_engine",
+        lambda options: ray.remote(BrokenActor).options(max_concurrency=64, max_restarts=0, **options),
+    )
+    events: list[AnyEvent] = []
+
+    async def work() -> list[float]:
+        pool = make_pool(events, model=str(tmp_path / "marker"))
+        held = placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+        try:
+            await pool.start()
+            await pool.update(PolicyWeights("full-1", "full", serial=1))
+            await asyncio.wait_for(asyncio.wrap_future(held.ready().future()), 60)
+            samples = [PolicySample([1, 2, 3], [4, 5], -0.5), PolicySample([1], [2, 3, 4], -0.5)]
+            return await asyncio.wait_for(initial_logps(pool, samples), 120)
+        finally:
+            await pool.release()
+            remove_placement_group(held)
+
+    assert asyncio.run(work()) == [-2.0, -3.0]
+    # Nobody knows which weights the first one was left with, so another took its place.
+    assert sum(isinstance(event, EngineLost) for event in events) == 1

@@ -17,7 +17,7 @@ import pyarrow as pa
 from rlaif.io.files import write_bytes
 from rlaif.preferences.pairs import pair_id
 from rlaif.stats.bootstrap import mean_interval, paired_difference, win_rate
-from rlaif.store.policy_weights import Probe
+from rlaif.store.policy_weights import Probe, ProbeSequence
 from rlaif.store.records.round_records import (
     STAGES,
     BaseModelRecord,
@@ -280,7 +280,8 @@ class SmallRun:
         files = {"adapter_model.safetensors": "c" * 64, "adapter_config.json": "d" * 64}
         PolicyRecord(
             id=policy_id(number + 1), kind="lora", base=BaseModelRecord(model="builtin:smollm2-135m", id=BASE),
-            parent=policy_id(number), round=number, files=files, probe=Probe([1, 2], [-0.5]),
+            parent=policy_id(number), round=number, files=files,
+            probe=Probe([ProbeSequence([1, 2], 1, [-0.5], [-0.7])]),
         ).write(directory.path("policy.json"))  # fmt: skip
         log = [
             {
@@ -292,7 +293,7 @@ class SmallRun:
         ]  # fmt: skip
         TrainingRecord(
             policy_id=policy_id(number + 1), steps=11, pairs=pairs, groups=18, tokens=51_234, seconds=128.4, loss=0.4,
-            reference_logps="engine", mismatch=3.1e-5, mismatch_p99=None, log=log,
+            reference_logps="engine", mismatch=3.1e-5, mismatch_bias=-2e-6, mismatch_margin=4e-5, log=log,
         ).write(directory.path("training.json"))  # fmt: skip
         directory.mark(TrainStage(steps=11, pairs=pairs, seconds=128.4))
 

@@ -74,7 +74,7 @@ TRAINED = {
 TRAINED_POLICY = {
     **TRAINED, "policy": {"model": "builtin:smollm2-135m", "adapter": None, "id": "2" * 64}, "too_long": ["p4"],
     "training": {"lora": {"rank": 4}}, "policy_id": "3" * 64, "groups": 3, "loss": 0.69, "reference": "trainer",
-    "mismatch": None, "mismatch_p99": None,
+    "mismatch": None, "mismatch_bias": None, "mismatch_margin": None, "mismatch_p99": None,
 }  # fmt: skip
 TRAINED_REWARDS = {
     **TRAINED, "form": "labels", "prompt": {"name": "answer", "sha256": "2" * 64}, "ties": 1, "unfinished": [],
@@ -94,6 +94,14 @@ def test_the_record_of_a_training_from_a_file_reads_back(
     read.write(str(tmp_path / "copy.json"))
     assert record.read(str(tmp_path / "copy.json")) == read
     assert json.loads((tmp_path / "copy.json").read_text()).keys() == value.keys()
+
+
+def test_the_record_of_an_older_training_is_read(tmp_path: Path) -> None:
+    older = {name: value for name, value in TRAINED_POLICY.items() if name not in ("mismatch_bias", "mismatch_margin")}
+    overwrite(str(tmp_path / "training.json"), {**older, "mismatch_p99": 0.1, "training": {"probe_tolerance": 0.25}})
+    read = DpoFileRecord.read(str(tmp_path / "training.json"))
+    assert read is not None
+    assert (read.mismatch_margin, read.mismatch_p99, read.training.max_probe_difference) == (None, 0.1, 0.25)
 
 
 def test_a_missing_record_is_none(tmp_path: Path) -> None:
@@ -166,7 +174,7 @@ def test_the_current_policy_is_the_last_that_was_promoted(small: SmallRun) -> No
         assert directory is not None
         assert (directory.number, policy.folder) == (0, directory.path("policy"))
         assert policy.probe is not None
-        assert policy.probe.token_ids == [1, 2]
+        assert policy.probe.sequences[0].token_ids == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ questions: {train: {type: demo}, heldout: {type: demo, split: heldout}}
 judge: {name: reference}
 """
 OLD = BASE.replace("name: reference", "name: reference, canaries: {path: gold.jsonl}") + (
-    "training:\n  nll: 0.1\n  max_drift: 0.3\n"
+    "training:\n  nll: 0.1\n  max_drift: 0.3\n  probe_tolerance: 0.4\n"
 )
 
 
 def test_a_recipe_with_old_keys_is_the_recipe_with_the_new_ones() -> None:
     new = OLD.replace("canaries", "gold_set").replace("nll", "sft_weight").replace("max_drift", "max_mismatch")
+    new = new.replace("probe_tolerance", "max_probe_difference")
     with pytest.warns(RenamedWarning) as caught:
         recipe = parse_recipe(OLD, "mine.yaml")
     assert recipe == parse_recipe(new, "mine.yaml")
@@ -38,6 +39,7 @@ def test_a_recipe_with_old_keys_is_the_recipe_with_the_new_ones() -> None:
         "mine.yaml:3: judge.canaries is now called judge.gold_set; the old name still works",
         "mine.yaml:5: training.nll is now called training.sft_weight; the old name still works",
         "mine.yaml:6: training.max_drift is now called training.max_mismatch; the old name still works",
+        "mine.yaml:7: training.probe_tolerance is now called training.max_probe_difference; the old name still works",
     ]
 
 

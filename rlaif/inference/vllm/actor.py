@@ -8,6 +8,7 @@ Invariant: an actor whose engine has failed exits, so that the pool sees every l
 
 import asyncio
 import os
+import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from rlaif.inference.requests import (
     SampleRequest,
     ScoreRequest,
 )
+from rlaif.inference.vllm.probe import DEFAULT_LIMITS, ProbeResult
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import EnginesSection
 from rlaif.store.events import EngineRole
@@ -44,7 +46,7 @@ class EngineSpec:
         context: longest sequence that the engine takes, in tokens.
         max_length: longest prompt and answer together when the policy samples; at most `context`.
         lora_rank: of the adapters to come; None for an engine without adapters.
-        probe_tolerance: largest difference in a probe's log-probabilities; None takes one that fits the dtype.
+        max_probe_difference: see `check_probe`; None takes one that fits the dtype.
         chat_template_kwargs: arguments of the chat template when the policy samples.
     """
 
@@ -58,7 +60,7 @@ class EngineSpec:
     max_length: int
     gpu: bool
     lora_rank: int | None = None
-    probe_tolerance: float | None = None
+    max_probe_difference: float | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,14 +79,14 @@ class EngineActor:
             options |= lora_options(spec.lora_rank)
         if spec.gpu and spec.section.tensor_parallel > 1:
             options["distributed_executor_backend"] = "ray"
-        tolerance = spec.probe_tolerance
-        if tolerance is None:
-            tolerance = 0.02 if weights_dtype(spec.dtype, spec.gpu) == "float32" else 0.25
+        limit = spec.max_probe_difference
+        if limit is None:
+            limit = DEFAULT_LIMITS[weights_dtype(spec.dtype, spec.gpu)]
         self._engine = VllmEngine(
             resolve_model(spec.model, spec.revision),
             options,
             PolicyWeights(spec.base_id, "base"),
-            probe_tolerance=tolerance,
+            max_probe_difference=limit,
             max_length=spec.max_length,
             chat_template_kwargs=spec.chat_template_kwargs,
         )
@@ -114,7 +116,16 @@ class EngineActor:
         """See `VllmEngine.score`."""
         return await self._answer(self._engine.score(request))
 
-    async def update(self, policy: PolicyWeights) -> float:
+    async def score_initial(self, requests: list[ScoreRequest]) -> list[list[float]]:
+        """See `VllmEngine.score_initial`. After an error nobody knows which weights the engine has, so it exits."""
+        future = self._engine.score_initial(requests)
+        try:
+            return await self._answer(future)
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
+
+    async def update(self, policy: PolicyWeights) -> ProbeResult | None:
         """Load new weights, fetching them to this node first; see `WeightLoader.load`."""
         from rlaif.io.files import local_folder
 

@@ -7,7 +7,7 @@ alone touches vLLM.
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,11 @@ from rlaif.inference.requests import (
     SampleRequest,
     ScoreRequest,
 )
+from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.inference.vllm.stepper import Stepper, StepRequest
+from rlaif.inference.vllm.weights import WeightLoader
 from rlaif.models.chat_template import ChatTemplate
-from rlaif.store.policy_weights import PolicyWeights, Probe
+from rlaif.store.policy_weights import PolicyWeights
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class VllmEngine:
         model: local directory of the weights.
         options: further arguments of `vllm.LLM`.
         policy: the weights it starts with, of kind `base`.
-        probe_tolerance: largest difference in a probe's log-probabilities after an update, in nats.
+        max_probe_difference: see `check_probe`.
         max_length: longest prompt and answer together when sampling, in tokens.
         chat_template_kwargs: arguments of the chat template when sampling; a judge's requests have their own.
 
@@ -62,7 +64,7 @@ class VllmEngine:
         options: dict[str, Any],
         policy: PolicyWeights,
         *,
-        probe_tolerance: float,
+        max_probe_difference: float,
         max_length: int,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class VllmEngine:
         self._chat_template = ChatTemplate(self._tokenizer, chat_template_kwargs)
         self._judges_templates: dict[str, ChatTemplate] = {}
         self._context, self._max_length = int(options["max_model_len"]), max_length
-        self._weights = WeightLoader(llm, policy, probe_tolerance)
+        self._weights = WeightLoader(llm, policy, model, max_probe_difference)
         self.prefill = PrefillCounts()
         self._stepper = Stepper(llm.llm_engine)
 
@@ -180,9 +182,8 @@ class VllmEngine:
 
     def score(self, request: ScoreRequest) -> "Future[list[float]]":
         """Queue a token sequence; its reply is the log-probability of each token from `start` on."""
+        self._check_length(request)
         tokens, start = request.token_ids, request.start
-        if len(tokens) + 1 > self._context or start < 1:
-            raise WorkError(f"cannot score {len(tokens)} tokens from {start} on in a context of {self._context}")
 
         def finish(output: Any) -> list[float]:
             return [output.prompt_logprobs[i][tokens[i]].logprob for i in range(start, len(tokens))]
@@ -193,8 +194,22 @@ class VllmEngine:
         lora = self._weights.lora if request.adapter else None
         return self._stepper.submit(StepRequest(list(tokens), params, lora, finish, alone=True))
 
-    def update(self, policy: PolicyWeights, folder: str) -> "Future[float]":
-        """Queue new weights, to be loaded when nothing runs; replies with the probe's largest difference."""
+    def score_initial(self, requests: Sequence[ScoreRequest]) -> "Future[list[list[float]]]":
+        """Queue token sequences to be scored by the weights that the engine started with, when nothing else runs.
+
+        Only a new engine may be used after an error; see `WeightLoader.score_initial`.
+        """
+        for request in requests:
+            self._check_length(request)
+        return self._stepper.call(lambda: self._weights.score_initial(requests))
+
+    def _check_length(self, request: ScoreRequest) -> None:
+        count, start = len(request.token_ids), request.start
+        if count + 1 > self._context or start < 1:
+            raise WorkError(f"cannot score {count} tokens from {start} on in a context of {self._context}")
+
+    def update(self, policy: PolicyWeights, folder: str) -> "Future[ProbeResult | None]":
+        """Queue new weights, to be loaded when nothing runs; see `WeightLoader.load`."""
         return self._stepper.call(lambda: self._weights.load(policy, folder))
 
     @property
@@ -217,72 +232,6 @@ class VllmEngine:
     def _choice_token(self, choice: str, prefix: str) -> int:
         # Encoded as it follows the prefix: many tokenizers give " A" and "A" different tokens.
         return self._plain_tokens(prefix + choice)[len(self._plain_tokens(prefix)) :][0]
-
-
-class WeightLoader:
-    """Loads adapters or full weights into one `vllm.LLM` while nothing runs in it, and verifies that they answer.
-
-    Invariant: after `load` returns, the engine answers with the wanted weights, its prefix cache holds nothing of the
-    old ones, and a probe's log-probabilities equal the trainer's. Otherwise `load` raises and the run stops, so that no
-    run records another policy than the one that it samples from.
-
-    Attributes:
-        policy: what the engine answers with.
-        lora: vLLM's request for the current adapter; None while the base model answers.
-    """
-
-    def __init__(self, llm: Any, policy: PolicyWeights, tolerance: float) -> None:
-        self._llm, self._tolerance = llm, tolerance
-        self.policy = policy
-        self.lora: Any = None
-
-    def load(self, policy: PolicyWeights, folder: str) -> float:
-        """Load a policy from a local folder and return the probe's largest absolute difference, in nats."""
-        if policy.id == self.policy.id:
-            return 0.0
-        if policy.kind == "lora":
-            from vllm.lora.request import LoRARequest
-
-            # With an id, name or path that was used before, vLLM silently serves the old adapter.
-            if self.lora is not None:
-                self._llm.llm_engine.remove_lora(self.lora.lora_int_id)
-            self.lora = LoRARequest(f"policy-{policy.serial}-{policy.id[:12]}", policy.serial, folder)
-        elif policy.kind == "full":
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
-            self._llm.apply_model(_repack_tied_head)
-        elif self.policy.kind == "full":
-            raise WorkError("an engine with full weights cannot go back to the base model; start a new one")
-        else:
-            self.lora = None
-        # vLLM never resets it itself, and would reuse keys and values of the old weights.
-        self._llm.reset_prefix_cache()
-        self.policy = policy
-        return self._check(policy.probe) if policy.probe else 0.0
-
-    def _check(self, probe: Probe) -> float:
-        from vllm import SamplingParams
-
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        prompt = {"prompt_token_ids": probe.token_ids}
-        output = self._llm.generate([prompt], params, lora_request=self.lora, use_tqdm=False)[0]
-        found = [output.prompt_logprobs[i][token].logprob for i, token in enumerate(probe.token_ids) if i > 0]
-        worst = max(abs(mine - theirs) for mine, theirs in zip(found, probe.logprobs, strict=True))
-        if not worst <= self._tolerance:
-            raise WorkError(
-                "the engine does not answer with the trained weights: a probe's log-probabilities differ by "
-                f"{worst:.4f} from the trainer's, more than training.probe_tolerance allows ({self._tolerance})"
-            )
-        return float(worst)
-
-
-def _repack_tied_head(model: Any) -> None:
-    """Pack a tied LM head again: on a CPU vLLM keeps a packed copy that reloading does not update."""
-    head = getattr(model, "lm_head", None)
-    embeddings = getattr(getattr(model, "model", None), "embed_tokens", None)
-    method = getattr(head, "quant_method", None)
-    tied = embeddings is not None and getattr(head, "weight", None) is embeddings.weight
-    if tied and method is not None:
-        method.process_weights_after_loading(head)
 
 
 def _params(**options: Any) -> Any:

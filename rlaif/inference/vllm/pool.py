@@ -24,6 +24,7 @@ from rlaif.inference.requests import (
     ScoreRequest,
 )
 from rlaif.inference.vllm.actor import EngineSpec
+from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.inference.vllm.slot import EngineDied, EngineSlot
 from rlaif.store.events import Emit, Retry
 from rlaif.store.policy_weights import PolicyWeights
@@ -75,8 +76,8 @@ class EnginePool:
         for slot in self._slots:
             slot.release()
 
-    async def update(self, policy: PolicyWeights) -> float:
-        """Give every engine new weights; returns the largest difference of a probe, in nats."""
+    async def update(self, policy: PolicyWeights) -> ProbeResult | None:
+        """Give every engine new weights; returns what the probe says of all, None where none was checked."""
         back_to_base = policy.kind == "base" and self.policy.kind == "full" and self.running
         self.policy = policy
         if back_to_base:
@@ -84,7 +85,8 @@ class EnginePool:
             await self.release()
             await self.start()
         occupied = [slot for slot in self._slots if slot.occupied]
-        return max(await asyncio.gather(*(slot.update() for slot in occupied)), default=0.0)
+        results = await asyncio.gather(*(slot.update() for slot in occupied))
+        return ProbeResult.worst([result for result in results if result is not None])
 
     async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
         """Return the candidates of a prompt, or a failure, and how often it was tried."""
@@ -110,6 +112,20 @@ class EnginePool:
             return logprobs
         except EngineDied as lost:
             raise WorkError(f"a sequence could not be scored: {lost}") from None
+
+    async def score_initial(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Return log-probabilities of sequences under the model that the engines started with, in order.
+
+        With adapters, that model is still there. Full weights have replaced it: one engine loads it for the time that
+        it takes, and then the current weights again. No other resource is asked for.
+        """
+        if self._spec.lora_rank is not None:
+            return list(await asyncio.gather(*(self.score(replace(each, adapter=False)) for each in requests)))
+        try:
+            scores: list[list[float]] = (await self._try(lambda actor: actor.score_initial.remote(list(requests))))[0]
+            return scores
+        except EngineDied as lost:
+            raise WorkError(f"the initial policy could not be scored: {lost}") from None
 
     async def _ask_together(self, call: Callable[[Any], Any], count: int, failed: Reply) -> list[Reply]:
         """Return the replies to `count` requests that go to one engine, or as many failures."""

@@ -10,6 +10,7 @@ from typing import Any
 from rlaif.cluster.resources import ClusterDemand, ResourceWait
 from rlaif.errors import WorkError, first_line
 from rlaif.inference.vllm.actor import EngineSpec, remote_engine
+from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.store.events import Emit, EngineLost
 from rlaif.store.policy_weights import PolicyWeights
 
@@ -80,13 +81,15 @@ class EngineSlot:
         finally:
             self.in_flight -= 1
 
-    async def update(self) -> float:
-        """Give the engine the current weights; returns the probe's largest difference, in nats."""
+    async def update(self) -> ProbeResult | None:
+        """Give the engine the current weights; see `WeightLoader.load`."""
         try:
-            return float(await self._call(self._load))
+            result: ProbeResult | None = await self._call(self._load)
+            return result
         except EngineDied:
+            # The engine that replaces it has loaded and checked them.
             await self.wait_ready()
-            return 0.0
+            return None
 
     async def _call(self, call: Callable[[Any], Any]) -> Any:
         from ray.exceptions import RayActorError

@@ -1,8 +1,8 @@
 """`training.json` of a training from a file, without a run."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from rlaif.recipe import TrainingSection
 from rlaif.store.records.record import Record, RecordPart
@@ -38,13 +38,21 @@ class StartingPolicy(RecordPart):
     """Arguments of the chat template that rendered the preferences."""
 
 
+def _current_names(training: Any) -> Any:
+    """Read the settings of an older training."""
+    if not isinstance(training, dict) or "probe_tolerance" not in training:
+        return training
+    kept = {name: value for name, value in training.items() if name != "probe_tolerance"}
+    return {**kept, "max_probe_difference": training["probe_tolerance"]}
+
+
 class DpoFileRecord(FileTrainingRecord):
     """What `rlaif train` writes."""
 
     policy: StartingPolicy
     too_long: list[str]
     """Ids of pairs longer than the model's context; left out."""
-    training: TrainingSection
+    training: Annotated[TrainingSection, BeforeValidator(_current_names)]
     policy_id: str
     groups: int
     """Prompts with their candidates and pairs."""
@@ -55,8 +63,12 @@ class DpoFileRecord(FileTrainingRecord):
     mismatch: float | None
     """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
     None where there was nothing to compare."""
-    mismatch_p99: float | None
-    """99th percentile of the mismatch over candidates."""
+    mismatch_bias: float | None = None
+    """Its mean with its sign, over all tokens."""
+    mismatch_margin: float | None = None
+    """99th percentile over pairs of what it moves their margins by: beta times the difference of their errors."""
+    mismatch_p99: float | None = None
+    """Of older trainings: the 99th percentile of `mismatch` over candidates."""
 
 
 class TemplateRecord(RecordPart):

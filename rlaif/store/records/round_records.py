@@ -135,6 +135,13 @@ class BaseModelRecord(RecordPart):
     """sha256 of the weights."""
 
 
+def _sequences(probe: Any) -> Any:
+    """Read a probe of former versions: one sequence, without the log-probabilities before the training."""
+    if not isinstance(probe, dict) or "sequences" in probe:
+        return probe
+    return {"sequences": [{"token_ids": probe.get("token_ids"), "start": 1, "after": probe.get("logprobs")}]}
+
+
 class PolicyRecord(Record):
     """`policy.json`: the policy that the round has trained."""
 
@@ -148,7 +155,7 @@ class PolicyRecord(Record):
     round: int
     files: dict[str, str]
     """sha256 of each file in `policy/`."""
-    probe: Probe
+    probe: Annotated[Probe, BeforeValidator(_sequences)]
 
 
 def _named_value(found: Any) -> Any:

@@ -24,7 +24,11 @@ class TrainingRecord(Record):
     mismatch: float | None
     """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
     None where there was nothing to compare."""
-    mismatch_p99: float | None
-    """99th percentile of the mismatch over candidates."""
+    mismatch_bias: float | None = None
+    """Its mean with its sign, over all tokens."""
+    mismatch_margin: float | None = None
+    """99th percentile over pairs of what it moves their margins by: beta times the difference of their errors."""
+    mismatch_p99: float | None = None
+    """Of older trainings: the 99th percentile of `mismatch` over candidates."""
     log: list[dict[str, float]]
     """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""

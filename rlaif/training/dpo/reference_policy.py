@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rlaif.io.files import join, names
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import TrainingSection
+from rlaif.training.dpo.mismatch import Mismatch, mismatch
 from rlaif.training.groups import Group, pack_in_order, with_reference
 from rlaif.training.job import TrainingJob
 from rlaif.training.models import load_initial, score_groups
@@ -22,20 +23,6 @@ Origin = Literal["engine", "trainer", "stored"]
 _STORED = "reference.parquet"
 # Compares a tenth of the groups, within these bounds. On a CPU, scoring one costs a third of training on it.
 _FEWEST_GROUPS, _MOST_GROUPS = 4, 16
-# Limits of the mismatch's 99th percentile, in nats a token, by the engine's dtype.
-_DEFAULT_LIMITS = {"float32": 0.02, "bfloat16": 0.25, "float16": 0.1}
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """The distance of the engine's log-probabilities from the trainer's, for the same weights.
-
-    Attributes:
-        mean, p99: of |trainer - engine| / tokens over candidates, in nats a token.
-    """
-
-    mean: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +32,7 @@ class Reference:
     Attributes:
         groups: with a reference for every pair.
         origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training.
-        mismatch: of the engine's, where there were any to compare.
+        mismatch: of the engine's log-probabilities, where there were any to compare.
     """
 
     groups: list[Group]
@@ -62,16 +49,16 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         base: local folder of the initial policy.
     """
     start, max_tokens = job.start, job.settings.max_tokens_per_pack
-    mismatch, wanted = None, list(groups)
+    found_mismatch, wanted = None, list(groups)
     if job.settings.reference == "previous":
         if _complete(groups):
             # For candidates of an earlier policy only the engine has its log-probabilities.
             wanted = [group for group in groups if group.policy in ("", start.id)]
             if wanted:
-                mismatch = _measure_mismatch(wanted, model, max_tokens, job.gpu)
-            limit = job.settings.max_mismatch or _DEFAULT_LIMITS[weights_dtype(start.dtype, job.gpu)]
-            if mismatch is None or mismatch.p99 <= limit:
-                return Reference(list(groups), "engine", mismatch)
+                found_mismatch = _measure_mismatch(wanted, model, job)
+            dtype = weights_dtype(start.dtype, job.gpu)
+            if found_mismatch is None or found_mismatch.is_small(job.settings, dtype):
+                return Reference(list(groups), "engine", found_mismatch)
         scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
     elif job.settings.lora is None:
         scored = load_initial(start, base, gpu=job.gpu, sharded=job.sharded)
@@ -86,24 +73,17 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         _write(found, folder, name)
     # A prompt and a policy identify a group.
     own = {(group.prompt_token_ids, group.policy): group for group in found}
-    return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, mismatch)
+    return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, found_mismatch)
 
 
 def _complete(groups: Sequence[Group]) -> bool:
     return not any(math.isnan(p.ref_chosen_logp) or math.isnan(p.ref_rejected_logp) for g in groups for p in g.pairs)
 
 
-def _measure_mismatch(groups: Sequence[Group], model: Any, max_tokens: int, gpu: bool) -> Mismatch:
-    import numpy as np
-
+def _measure_mismatch(groups: Sequence[Group], model: Any, job: TrainingJob[TrainingSection]) -> Mismatch:
     count = min(_MOST_GROUPS, max(_FEWEST_GROUPS, len(groups) // 10))
     sample = groups[:: max(1, len(groups) // count)][:count]
-    distances = []
-    for group, logps in zip(sample, score_groups(model, sample, max_tokens, gpu), strict=True):
-        engine = {pair.chosen: pair.ref_chosen_logp for pair in group.pairs}
-        engine |= {pair.rejected: pair.ref_rejected_logp for pair in group.pairs}
-        distances += [abs(logps[i] - logp) / max(1, len(group.candidates[i])) for i, logp in engine.items()]
-    return Mismatch(float(np.mean(distances)), float(np.percentile(distances, 99)))
+    return mismatch(sample, score_groups(model, sample, job.settings.max_tokens_per_pack, job.gpu), job.settings)
 
 
 def _score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[Group]:

@@ -13,10 +13,10 @@ from typing import Any
 
 from rlaif.recipe import TrainingSection
 from rlaif.store.policy_weights import Probe
+from rlaif.training.dpo.probe import ProbeRecorder
 from rlaif.training.groups import PackPlan, group_pairs, plan_training
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
 
-_PROBE_TOKENS = 256
 _COLUMNS = [
     "pair_id", "prompt_token_ids", "chosen_token_ids", "rejected_token_ids", "ref_chosen_logp", "ref_rejected_logp",
     "policy", "margin", "source",
@@ -33,9 +33,8 @@ class DpoResult(TrainingResult):
         groups: prompts, each with all its candidates.
         loss: mean loss of the last step.
         reference: where the reference log-probabilities came from; see `Reference.origin`.
-        mismatch: mean distance of the engine's log-probabilities from the trainer's before the first update, in nats a
-            token; None without any to compare.
-        mismatch_p99: its 99th percentile over candidates.
+        mismatch, mismatch_bias, mismatch_margin: see `Mismatch`, measured before the first update; None without
+            log-probabilities of an engine to compare.
     """
 
     policy_id: str
@@ -44,7 +43,8 @@ class DpoResult(TrainingResult):
     loss: float
     reference: str
     mismatch: float | None
-    mismatch_p99: float | None
+    mismatch_bias: float | None
+    mismatch_margin: float | None
 
 
 def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
@@ -82,8 +82,9 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
             loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
             sft_weight=settings.sft_weight, callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
+        recorder = ProbeRecorder(trainer, groups)
         seconds = fit(trainer, checkpoints.last())
-        probe = _probe(trainer, [*groups[0].prompt_token_ids, *groups[0].candidates[groups[0].pairs[0].chosen]])
+        probe = recorder.probe()
         trained = Path(scratch) / "policy"
         trainer.save_model(str(trained))
         files, policy_id = save_model(trained, tokenizer, job.out) if worker.rank == 0 else ({}, "")
@@ -100,7 +101,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         loss=log[-1]["loss"] if log else 0.0,
         reference=reference.origin,
         mismatch=reference.mismatch.mean if reference.mismatch else None,
-        mismatch_p99=reference.mismatch.p99 if reference.mismatch else None,
+        mismatch_bias=reference.mismatch.bias if reference.mismatch else None,
+        mismatch_margin=reference.mismatch.margin_p99 if reference.mismatch else None,
         log=log,
     )
 
@@ -136,17 +138,3 @@ def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -
         save_steps=job.settings.checkpoint_steps or 500,
         save_total_limit=KEPT_CHECKPOINTS,
     )
-
-
-def _probe(trainer: Any, token_ids: list[int]) -> Probe:
-    """Return the trained policy's log-probabilities of a sequence that it was trained on."""
-    import torch
-
-    token_ids = token_ids[-_PROBE_TOKENS:]
-    ids_1T = torch.tensor([token_ids], device=trainer.args.device)
-    model = trainer.model_wrapped
-    model.eval()
-    with torch.no_grad(), trainer.compute_loss_context_manager():
-        logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
-    logps_T = logits_TV.log_softmax(-1).gather(1, ids_1T[0, 1:, None])[:, 0]
-    return Probe(token_ids, [float(logp) for logp in logps_T])
