@@ -15,7 +15,8 @@ from rlaif.training.groups import Group
 
 MAX_MISMATCH = 0.1
 """Default of `training.max_mismatch`."""
-# Largest shared error, by the engine's dtype: ten times what was measured.
+# Largest shared error, by the engine's dtype. Measured with SmolLM2-135M on a CPU and answers of 23 tokens: 5e-6 in
+# float32 and 1e-3 in bfloat16; margins moved by 1e-5 and 0.06 at beta 0.1.
 _MAX_BIAS = {"float32": 1e-4, "bfloat16": 0.01, "float16": 2e-3}
 
 
