@@ -82,11 +82,29 @@ def lower_end(comparison: Comparison, confidence: float, seed: int) -> float | N
     count = len(comparison.differences)
     if count == 0:
         return None
-    if 0.5**count > 1.0 - confidence:
+    if _chance_of_gains(count) > 1.0 - confidence:
         return comparison.least
     mean = ratio(comparison.differences, np.ones(count))
     level = 1.0 - 2.0 * _expanded_tail(1.0 - confidence, count)
     return estimates([mean], range(count), confidence=level, seed=seed, with_observed=False)[0].low
+
+
+def too_few(section: GateSection, questions: int) -> str | None:
+    """Return a line for a person if no policy can pass because the held-out questions are too few, else None."""
+    if section.confidence is None or section.max_drop == 1.0:
+        return None
+    needed = next(count for count in range(1, 1000) if _chance_of_gains(count) <= 1.0 - section.confidence)
+    if questions >= needed:
+        return None
+    return (
+        f"with {questions} held-out questions a gain on each is still likely by chance: rounds.gate will promote no "
+        f"policy; expected at least {needed}"
+    )
+
+
+def _chance_of_gains(count: int) -> float:
+    """Return how likely so many questions all gain if a gain is as likely as a loss."""
+    return float(0.5**count)
 
 
 def _expanded_tail(tail: float, count: int) -> float:

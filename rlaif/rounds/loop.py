@@ -18,6 +18,7 @@ from rlaif.progress import Ahead, Progress
 from rlaif.recipe import GateSection, RoundsSection
 from rlaif.rounds.dispatcher import sample_and_judge
 from rlaif.rounds.evaluation_stage import PolicyEvaluation
+from rlaif.rounds.gate import too_few
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
@@ -60,6 +61,8 @@ class RoundLoop:
 
     async def run(self) -> RoundDir | None:
         """Do what is left of the run; returns the round whose policy ended it at the gate, or None."""
+        if note := too_few(self._recipe.rounds.gate, len(self._setup.heldout)):
+            self._progress.say(note)
         await self._measure_initial_policy()
         for number in range(self._recipe.rounds.count):
             directory = self._run.round(number)

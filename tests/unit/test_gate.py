@@ -5,7 +5,7 @@ import pytest
 
 from rlaif.evaluation.heldout import Comparison
 from rlaif.recipe import GateSection
-from rlaif.rounds.gate import Opponent, best_of, decide, lower_end
+from rlaif.rounds.gate import Opponent, best_of, decide, lower_end, too_few
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store.records.round_records import GateResult
 
@@ -78,6 +78,17 @@ def test_few_questions_never_pass_by_chance() -> None:
     assert not gate([1.0, 1.0, 0.0, 0.0]).passed
     assert gate([-1.0], max_drop=1.0).passed
     assert lower_end(of([]), 0.9, 0) is None
+
+
+def test_a_run_whose_policies_cannot_pass_says_so() -> None:
+    assert too_few(GateSection(), 3) == (
+        "with 3 held-out questions a gain on each is still likely by chance: rounds.gate will promote no policy; "
+        "expected at least 4"
+    )
+    assert too_few(GateSection(), 4) is None
+    assert "at least 7" in (too_few(GateSection(confidence=0.99, max_drop=0.5), 6) or "")
+    assert too_few(GateSection(max_drop=1.0), 1) is None
+    assert too_few(GateSection(confidence=None), 1) is None
 
 
 def test_drops_do_not_accumulate_over_rounds() -> None:
