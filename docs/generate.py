@@ -19,9 +19,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/recipes.md", "docs/judges.md", "docs/architecture.md")
+PAGES = ("docs/recipes.md", "docs/judges.md", "docs/architecture.md", "docs/data.md")
 _PART = re.compile(
-    r"(<!-- (?P<words>(?:keys|renamed|figures|variables|packages|layers)\b[^>]*?) -->\n).*?(<!-- end -->)", re.S
+    r"(<!-- (?P<words>(?:keys|renamed|figures|variables|packages|layers|reasons)\b[^>]*?) -->\n).*?(<!-- end -->)", re.S
 )
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -113,6 +113,13 @@ def layers() -> str:
     return "\n".join([*lines, "```"])
 
 
+def reasons() -> str:
+    """Return the table of the reasons for which rows of preferences are left out."""
+    from rlaif.data.left_out import REASONS
+
+    return _table(("reason", "rows left out"), [(f"`{name}`", f"those {text}") for name, text in REASONS.items()])
+
+
 def layer_names() -> list[list[str]]:
     """Return the modules of each layer of the import contract, from those that use all others downwards."""
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
@@ -196,7 +203,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 _PARTS: dict[str, Callable[..., str]] = {
-    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers)
+    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers, reasons)
 }  # fmt: skip
 
 

@@ -70,7 +70,10 @@ def label(
 
 def train(
     pairs: Annotated[
-        str, typer.Argument(help="JSONL, CSV or Parquet with prompt, chosen and rejected: texts or chats.")
+        str,
+        typer.Argument(
+            help="Preferences, such as prompt, chosen and rejected as texts or chats; docs/data.md has all forms."
+        ),
     ],
     policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
@@ -87,6 +90,8 @@ def train(
         steps = StepProgress(progress, *_STAGES)
         outcome = train_file(pairs, policy, output, overrides=set_ or [], address=address, on_step=steps)
     console, result = progress.console, outcome.result
+    if outcome.left_out.line:
+        console.print(outcome.left_out.line, markup=False, soft_wrap=True)
     if outcome.too_long:
         console.print(
             f"{len(outcome.too_long)} pairs are longer than the model's context and were left out: "
@@ -99,7 +104,11 @@ def train(
     )
     if json_:
         figures = {name: value for name, value in asdict(result).items() if name not in ("probe", "log", "files")}
-        typer.echo(json.dumps({"policy": outcome.out, "too_long": outcome.too_long, **figures}))
+        typer.echo(
+            json.dumps(
+                {"policy": outcome.out, "left_out": outcome.left_out.by_reason, "too_long": outcome.too_long, **figures}
+            )
+        )
 
 
 def train_reward(
@@ -140,6 +149,7 @@ def train_reward(
             "judge": outcome.judge,
             "ties": record.ties,
             "unfinished": record.unfinished,
+            "left_out": record.left_out,
             "cut": record.train.cut,
             "too_long": record.train.too_long,
             "heldout": record.heldout and record.heldout.model_dump(exclude={"sha256"}),
@@ -152,6 +162,8 @@ def _reward_lines(outcome: "RewardOutcome") -> Iterator[str]:
     record, train, held_out = outcome.record, outcome.record.train, outcome.record.heldout
     if record.ties:
         yield f"{record.ties} ties were left out"
+    if outcome.left_out.line:
+        yield outcome.left_out.line
     if record.unfinished:
         shown = _first_ids(record.unfinished)
         yield f"{len(record.unfinished)} preferred answers are thinking without an end and were left out: {shown}"

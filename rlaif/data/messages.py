@@ -32,12 +32,13 @@ _REFUSED = {
     "videos": "text only",
 }
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_JSON_CHAT = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"')
+_JSON_CHAT = re.compile(r'\s*\[?\s*\{\s*"(?:role|from|content|value|tool_calls)"')
+_ROLE = re.compile(r'"(?:role|from)"\s*:')
 _PYTHON_CHAT = re.compile(r"\s*(?:array\()?\[\s*\{\s*'(?:role|from|content|value)'")
 
 
 def chat_in(row: Row, field: str, value: object) -> object:
-    """Return the list that JSON text of a chat holds, as in a cell of a CSV file; any other value as it is.
+    """Return the messages or message that JSON text holds, as in a cell of a CSV file; any other value as it is.
 
     Raises:
         UserError: the text begins as a chat does and is no JSON: cut, or written by Python.
@@ -47,7 +48,13 @@ def chat_in(row: Row, field: str, value: object) -> object:
     if _PYTHON_CHAT.match(value):
         expected = "JSON, as json.dumps writes it"
         raise row.error(field, "a chat in Python's notation", expected, found=shown(value))
-    return _parsed(row, field, value) if _JSON_CHAT.match(value) else value
+    # An answer may be JSON too, such as `{"value": 3}`, which has no role.
+    if not (_JSON_CHAT.match(value) and _ROLE.search(value)):
+        return value
+    parsed = _parsed(row, field, value)
+    each = parsed if isinstance(parsed, list) else [parsed]
+    is_chat = all(isinstance(item, dict) and {"role", "from"} & item.keys() for item in each)
+    return parsed if is_chat else value
 
 
 def _parsed(row: Row, field: str, text: str) -> object:

@@ -57,7 +57,8 @@ def checked_json(row: Row, field: str, value: object) -> Any:
         except (ValueError, RecursionError) as error:
             raise row.error(field, f"not JSON: {first_line(error)}", found=shown(value)) from None
     try:
-        plain = _plain(value, row.line is None, _DEEPEST)
+        structs = row.line is None and not row.ragged
+        plain = _plain(value, structs, _DEEPEST)
         json.dumps(plain, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise row.error(field, "half of a surrogate pair", expected="valid Unicode text") from None

@@ -1,7 +1,7 @@
 """The pairs that a reward model learns from: of label files, preference files and a run's `pairs.parquet`.
 
-Invariant: every row becomes one pair, a counted tie, a pair without an answer that is named, or an error with its file
-and line; no row is skipped.
+Invariant: every row becomes one pair, a counted tie, is left out for a named reason, or is an error with its file and
+line; no row is skipped.
 """
 
 import json
@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlaif.chat import Messages, visible_answer
-from rlaif.data.candidates import Preference, read_preferences
 from rlaif.data.labels import Label, load_labels
+from rlaif.data.left_out import LeftOut
+from rlaif.data.preference_forms import is_preference
+from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
-from rlaif.io.rows import read_file
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.rows import Fields, read_file
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
@@ -50,8 +53,9 @@ class RewardPairs:
 
     Attributes:
         ties: labels without a better answer; no pair comes from them.
-        unfinished: ids of rows whose preferred answer is thinking without an end; no pair comes from them.
+        unfinished: ids of labels whose preferred answer is thinking without an end; no pair comes from them.
         labels: all of a label file, with ties; else empty.
+        left_out: rows of a preference file that are no preference.
     """
 
     form: Literal["labels", "preferences"]
@@ -59,23 +63,26 @@ class RewardPairs:
     ties: int
     unfinished: tuple[str, ...]
     labels: tuple[Label, ...]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def read_pairs(path: str, template: PromptTemplate) -> RewardPairs:
+def read_pairs(path: str, template: PromptTemplate, columns: ColumnNames = ANY_NAMES) -> RewardPairs:
     """Read a file of labels or of preferences, distinguished by its columns; see `load_labels`, `read_preferences`.
 
     Args:
         template: renders the question of a label, or of a preference whose prompt is a text; of kind `answer`. A
             prompt that is a chat is used as it is.
+        columns: the file's own names.
 
     Raises:
         UserError: with the file, the line or row, and what was expected.
     """
-    first = next(read_file(path, ["chosen", "rejected", "answer_a"]), None)
-    if first is not None and {"chosen", "rejected"} & set(first.columns):
-        pairs, unfinished = _finished(path, (_of_preference(row, template) for row in read_preferences(path)))
-        return RewardPairs("preferences", pairs, 0, unfinished, ())
-    labels = tuple(load_labels(path))
+    first = next(read_file(path, Fields(("chosen", "rejected", "preferred_output"), asked=()), limit=1), None)
+    if first is not None and is_preference([*first.columns, *columns.by_field]):
+        read = read_preferences(path, columns)
+        of_preferences = tuple(_of_preference(row, template) for row in read.rows)
+        return RewardPairs("preferences", of_preferences, 0, (), (), read.left_out)
+    labels = tuple(load_labels(path, columns=columns))
     decided = [label for label in labels if label.human != "tie"]
     if not decided:
         raise UserError(f"{path}: people see a tie in every label; expected some with a preferred answer")
@@ -134,4 +141,7 @@ def _answer(preference: Preference, side: Literal["chosen", "rejected"]) -> str:
             f"pair {preference.id}: {side}: {len(answer)} messages of {', '.join(m['role'] for m in answer) or 'none'};"
             " a reward model scores one answer: expected one message of the assistant"
         )
+    if "tool_calls" in answer[0] or preference.tools:
+        what = f"{side}: tool_calls" if "tool_calls" in answer[0] else "tools"
+        raise UserError(f"pair {preference.id}: {what}: a reward model scores a text; expected an answer without tools")
     return answer[0]["content"]

@@ -13,18 +13,22 @@ ROWS = [
     ("Was the margin 12%?", "Yes.", "No, it was 11%."),
     ("Wie hoch war der Gewinn?", "3 Mio. €", "3 €"),
     ("x " * 9000, "a", "b"),
+    ("What was revenue in 2023?", "The same.", "The same."),
 ]
 
 
 def row(number: int) -> dict[str, Any]:
+    """Return a preference in one of the forms of published data sets, by turns."""
     question, *answers = ROWS[number]
+    prompt = [{"role": "user", "content": question}]
     chosen, rejected = ([{"role": "assistant", "content": answer}] for answer in answers)
-    return {
-        "id": f"pair-{number}",
-        "prompt": [{"role": "user", "content": question}],
-        "chosen": chosen,
-        "rejected": rejected,
-    }
+    forms: list[dict[str, Any]] = [
+        {"prompt": question, "chosen": prompt + chosen, "rejected": prompt + rejected, "source": "evol_instruct"},
+        {"input": {"messages": prompt}, "preferred_output": chosen, "non_preferred_output": rejected},
+        {"conversations": prompt, "chosen": chosen[0], "rejected": rejected[0]},
+        {"prompt": prompt, "chosen": chosen, "rejected": rejected},
+    ]
+    return {"id": f"pair-{number}", **forms[number % len(forms)]}
 
 
 def test_trains_and_continues_its_own_adapter(tmp_path: Path) -> None:
@@ -36,10 +40,13 @@ def test_trains_and_continues_its_own_adapter(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout.splitlines()[-1])
     assert printed["too_long"] == ["pair-3"]
+    assert printed["left_out"] == {"equal": [f"{pairs}:5"]}
+    assert f"1 of 5 rows were left out: 1 with equal answers ({pairs}:5)" in done.stderr
     assert (printed["pairs"], printed["groups"], printed["reference"]) == (3, 3, "trainer")
     assert printed["policy_id"] == weights_id(str(out))
     record = DpoFileRecord.read(str(out / "training.json"))
     assert record is not None
+    assert record.left_out == printed["left_out"]
     assert record.training.lora is not None
     assert record.training.lora.rank == 4
     assert not (tmp_path / "policy.work").exists()

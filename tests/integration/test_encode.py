@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from rlaif.data.candidates import Preference, Text
+from rlaif.data.preferences import Preference, Text
 from rlaif.errors import UserError
 from rlaif.training.dpo.encode import encode_preferences
 from tests.tiny import NoReferenceDPOTrainer, arguments, tiny_llama

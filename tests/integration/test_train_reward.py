@@ -122,10 +122,10 @@ def test_a_runs_pairs_and_text_preferences_are_read(tmp_path: Path) -> None:
 
 def test_an_answer_of_several_turns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "turns.jsonl"
-    turns = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]
+    turns = [{"role": role, "content": role[0]} for role in ("assistant", "user", "assistant")]
     row = {"id": "x", "prompt": [{"role": "user", "content": "q"}], "chosen": turns, "rejected": turns[:1]}
     path.write_text(json.dumps(row) + "\n")
-    with pytest.raises(UserError, match="pair x: chosen: 2 messages of assistant, user"):
+    with pytest.raises(UserError, match="pair x: chosen: 3 messages of assistant, user, assistant"):
         read_pairs(str(path), ANSWER)
 
 

@@ -140,7 +140,7 @@ FAULTS: dict[str, Any] = {
     "messages.0.content: half of a surrogate pair; expected valid Unicode text": [
         {"role": "user", "content": "\ud83d"},
     ],
-    "messages.0.content: expected a text (got None)": [{"role": "user", "content": None}],
+    "messages.0.content: expected a text or a number (got None)": [{"role": "user", "content": None}],
     "messages.0: expected a message with role and content (got 'hello')": ["hello"],
     "messages: expected a list of messages with role and content (got 'hello')": "hello",
     "messages: a chat in Python's notation; expected JSON, as json.dumps writes it (got": "[{'role': 'user'}]",

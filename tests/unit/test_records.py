@@ -69,7 +69,8 @@ def test_a_record_reads_back_as_it_was_written(
 
 TRAINED = {
     "layout": 1, "file": "pairs.jsonl", "sha256": "0" * 64, "files": {"model.safetensors": "1" * 64}, "steps": 1,
-    "pairs": 3, "tokens": 70, "seconds": 1.5, "log": [{"step": 1.0, "loss": 0.69}],
+    "pairs": 3, "tokens": 70, "seconds": 1.5, "left_out": {"equal": ["pairs.jsonl:3"]},
+    "log": [{"step": 1.0, "loss": 0.69}],
 }  # fmt: skip
 TRAINED_POLICY = {
     **TRAINED, "policy": {"model": "builtin:smollm2-135m", "adapter": None, "id": "2" * 64}, "too_long": ["p4"],

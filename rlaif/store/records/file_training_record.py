@@ -22,6 +22,8 @@ class FileTrainingRecord(Record):
     pairs: int
     tokens: int
     seconds: float
+    left_out: dict[str, list[str]] = Field(default_factory=dict)
+    """Places of the rows of the file that are no preference, by the reason."""
     log: list[dict[str, float]]
     """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""
 
@@ -113,7 +115,7 @@ class RewardFileRecord(FileTrainingRecord):
     ties: int
     """Labels without a better answer; left out."""
     unfinished: list[str] = Field(default_factory=list)
-    """Ids of rows whose preferred answer is thinking without an end; left out."""
+    """Ids of labels whose preferred answer is thinking without an end; left out."""
     model: BaseModelRecord
     train: TrainedPairs
     heldout: HeldOutPairs | None

@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any, cast
 
 from rlaif.chat import Messages
-from rlaif.data.candidates import Preference, Text
+from rlaif.data.preferences import Preference, Text
 from rlaif.errors import UserError
 from rlaif.models.chat_template import ChatTemplate
 

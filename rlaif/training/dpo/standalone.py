@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
-from rlaif.data.candidates import Preference, read_preferences
+from rlaif.data.left_out import LeftOut
+from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.models.template_source import check_chat_template
@@ -45,11 +46,13 @@ class DpoOutcome:
 
     Attributes:
         too_long: ids of the pairs that were left out because they are longer than the model's context.
+        left_out: the rows of the file that are no preference.
         out: the policy's folder.
     """
 
     result: DpoResult
     too_long: list[str]
+    left_out: LeftOut
     out: str
 
 
@@ -74,7 +77,8 @@ def train_file(
     work = work_folder(out, "the policy")
     settings, adapter = parse_settings(policy, overrides)
     check_model(settings.policy.model)
-    preferences = read_preferences(file)
+    read = read_preferences(file)
+    preferences = read.rows
     if settings.policy.chat_template_kwargs or any(not isinstance(each.prompt, str) for each in preferences):
         policy_section = settings.policy
         check_chat_template(
@@ -96,11 +100,12 @@ def train_file(
             chat_template_kwargs=settings.policy.chat_template_kwargs,
         ),
         too_long=too_long,
+        left_out=read.left_out.by_reason,
         training=settings.training,
         **{name: value for name, value in asdict(result).items() if name != "probe"},
     )
     publish(Path(job.out), out, record)
-    return DpoOutcome(result, too_long, out)
+    return DpoOutcome(result, too_long, read.left_out, out)
 
 
 def parse_settings(policy: str, overrides: Sequence[str]) -> tuple[DpoSettings, str]:
@@ -179,4 +184,6 @@ def _prepare(
 
 
 def _sha(preferences: Sequence[Preference]) -> str:
-    return sha256_of([p.id, p.prompt, p.chosen, p.rejected, p.margin, p.source] for p in preferences)
+    return sha256_of(
+        [p.id, p.prompt, p.chosen, p.rejected, p.margin, p.source, *([p.tools] if p.tools else [])] for p in preferences
+    )

@@ -1,7 +1,7 @@
 """`rlaif train-reward`: from a file of labels or preferences to the folder of a reward model with its judge file.
 
-Invariant: `training.json` accounts for every row of the file: trained on, held out, a tie, unfinished, or too
-long.
+Invariant: `training.json` accounts for every row of the file: trained on, held out, a tie, unfinished, left
+out, or too long.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from rlaif.data.labels import Label, labels_jsonl
+from rlaif.data.left_out import LeftOut
 from rlaif.errors import UserError
 from rlaif.evaluation.heldout_pairs import score_chats, tally
 from rlaif.io.files import read_bytes
@@ -33,10 +34,11 @@ from rlaif.training.worker import run_once
 
 @dataclass(frozen=True, slots=True)
 class RewardOutcome:
-    """A finished training from a file, with the model's folder `out`."""
+    """A finished training from a file, with the model's folder `out` and the file's rows that are no preference."""
 
     record: RewardFileRecord
     out: str
+    left_out: LeftOut
 
     @property
     def judge(self) -> str:
@@ -93,6 +95,7 @@ def train_reward_file(
         prompt=TemplateRecord(name=template.name, sha256=template.sha),
         ties=read.ties,
         unfinished=list(read.unfinished),
+        left_out=read.left_out.by_reason,
         model=BaseModelRecord(model=model, id=job.start.id),
         train=_trained_pairs(train, encoded),
         heldout=measured,
@@ -103,7 +106,7 @@ def train_reward_file(
     _write_judge(trained, out, prompt, template)
     _write_labels(trained, read.labels, out_of_training)
     publish(trained, out, record)
-    return RewardOutcome(record, out)
+    return RewardOutcome(record, out, read.left_out)
 
 
 def _prepare(

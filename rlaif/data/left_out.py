@@ -1,0 +1,143 @@
+"""Which rows of a preference file prefer nothing, or nothing that can be learned, and how a person is told of them.
+
+Invariant: a row that is left out has one reason and its place; a tie, an empty answer or a contradiction is never a
+preference.
+"""
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlaif.chat import visible_answer
+from rlaif.data.preference_sides import Sides, Text
+
+_SHOWN = 3
+
+REASONS: Mapping[str, str] = {
+    "empty": "with an empty answer",
+    "no_answer": "whose answer does not end with the assistant",
+    "unasked": "whose prompt ends with the assistant",
+    "different_prompts": "whose answers continue different prompts",
+    "equal": "with equal answers",
+    "tied": "whose scores do not prefer the chosen answer",
+    "unfinished": "whose chosen answer is thinking without an end",
+    "repeated": "that repeat another",
+    "contradicting": "that contradict another",
+}
+"""Why rows are left out, as the command line says it; the keys are those of `training.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The rows of a file that are no preference.
+
+    Attributes:
+        rows: how many the file has in all.
+        by_reason: locations of the rows left out, by the keys of `REASONS`; only those that occurred.
+    """
+
+    rows: int = 0
+    by_reason: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """All of it in one line for a person, with the first places of each reason; "" if nothing was left out."""
+        if not self.by_reason:
+            return ""
+        count = sum(map(len, self.by_reason.values()))
+        return f"{count:,} of {self.rows:,} rows were left out: {self.reasons}"
+
+    @property
+    def reasons(self) -> str:
+        parts = []
+        for reason, places in self.by_reason.items():
+            more = ", ..." if len(places) > _SHOWN else ""
+            parts.append(f"{len(places):,} {REASONS[reason]} ({', '.join(places[:_SHOWN])}{more})")
+        return ", ".join(parts)
+
+
+def reason_to_leave_out(sides: Sides, foreign: Mapping[str, Any] | None) -> str | None:
+    """Return the key of `REASONS` for which a row is left out; None if it is a preference.
+
+    Args:
+        foreign: the values of a row that others wrote; None for one of ours, whose judge has seen its answers.
+    """
+    if foreign is not None and (_empty(sides.chosen) or _empty(sides.rejected)):
+        return "empty"
+    if not sides.prompt:
+        return "different_prompts"
+    if reason := _wrong_turns(sides):
+        return reason
+    last = sides.chosen if isinstance(sides.chosen, str) else sides.chosen[-1]["content"]
+    if visible_answer(last) is None:
+        return "unfinished"
+    if foreign is None:
+        return None
+    if _visible(sides.chosen) == _visible(sides.rejected):
+        return "equal"
+    scores = [_number(foreign.get(column)) for column in ("score_chosen", "score_rejected")]
+    return "tied" if scores[0] <= scores[1] else None
+
+
+def _wrong_turns(sides: Sides) -> str | None:
+    if isinstance(sides.prompt, str):
+        return None
+    answers = [side for side in (sides.chosen, sides.rejected) if not isinstance(side, str)]
+    if any(not side or side[0]["role"] != "assistant" for side in answers):
+        return "different_prompts"
+    if sides.prompt[-1]["role"] == "assistant":
+        return "unasked"
+    return "no_answer" if any(side[-1]["role"] != "assistant" for side in answers) else None
+
+
+def _empty(side: Text) -> bool:
+    if isinstance(side, str):
+        return not side.strip()
+    return not side or (
+        side[-1]["role"] == "assistant" and not side[-1]["content"].strip() and "tool_calls" not in side[-1]
+    )
+
+
+def _visible(side: Text) -> object:
+    """Return what a judge would see of an answer."""
+    if isinstance(side, str):
+        return (visible_answer(side) or "").strip()
+    return [
+        (message["role"], (visible_answer(message["content"]) or "").strip(), message.get("tool_calls"))
+        for message in side
+    ]
+
+
+def _number(value: object) -> float:
+    """Return a score, NaN if there is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def repetitions(rows: Sequence[Sides | None]) -> list[str | None]:
+    """Return for each row why it is left out beside the others: it repeats one, or another prefers its other answer.
+
+    Of equal rows the first is kept; of contradicting ones none is. None in place of a row leaves it alone.
+    """
+    reasons: list[str | None] = [None] * len(rows)
+    same: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, sides in enumerate(rows):
+        if sides is not None:
+            chosen, rejected = _digest(sides.chosen), _digest(sides.rejected)
+            both = _digest([sides.prompt, sides.tools, *sorted((chosen, rejected))])
+            same[both][chosen].append(number)
+    for by_chosen in same.values():
+        for numbers in by_chosen.values():
+            for number in numbers if len(by_chosen) > 1 else numbers[1:]:
+                reasons[number] = "contradicting" if len(by_chosen) > 1 else "repeated"
+    return reasons
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

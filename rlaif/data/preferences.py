@@ -1,0 +1,152 @@
+"""Reads files of preferences, as `rlaif` writes them and as data sets are published.
+
+Invariant: every row becomes a preference, is left out for a reason that is counted with its line, or is an error with
+the file, the line and the field. No two preferences share an id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.data.left_out import REASONS, LeftOut, reason_to_leave_out, repetitions
+from rlaif.data.preference_forms import FORM_FIELDS, read_sides
+from rlaif.data.preference_sides import Sides, Text
+from rlaif.errors import Fault, UserError, shown
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.fields import Fields
+from rlaif.io.rows import Row, read_file
+from rlaif.io.values import is_missing
+
+__all__ = ["Preference", "Preferences", "Text", "read_preferences"]
+
+_TOKENS = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
+_REFERENCE = ("ref_chosen_logp", "ref_rejected_logp")
+PREFERENCE_FIELDS: Mapping[str, str] = {
+    **FORM_FIELDS,
+    "id": "of the pair; the file and its line by default",
+    "margin": "by how much the chosen answer is better, a number from 0, for `training.weights: margin`",
+    "source": "`ai` or `human`; another value counts as `ai`",
+    "score_chosen": "a rating; a row is left out unless it is above the other",
+    "score_rejected": "a rating of the other answer",
+}
+"""The fields of a file of preferences."""
+_OWN_FIELDS = ("pair_id", *_TOKENS, *_REFERENCE, "policy")
+_ASKED = ("prompt", "chosen", "rejected", "conversations", "preferred_output", "non_preferred_output")
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One row of a preference file.
+
+    Attributes:
+        id: by default, the file and the number of its line or row.
+        chosen, rejected: the two candidates; as messages, they continue the chat.
+        source: `ai` or `human`.
+        sampled: token ids and log-probabilities under the reference policy, by column, if a run wrote them.
+        policy: id of the policy that sampled the candidates, if known.
+        tools: those that the chat offers.
+    """
+
+    id: str
+    prompt: Text
+    chosen: Text
+    rejected: Text
+    margin: float | None
+    source: str
+    sampled: Mapping[str, Any] | None
+    policy: str | None
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The preferences of a file in its order, and what was left out."""
+
+    rows: list[Preference]
+    left_out: LeftOut
+
+
+def read_preferences(path: str, columns: ColumnNames = ANY_NAMES) -> Preferences:
+    """Read a file of preferences in any form of `rlaif.data.preference_forms`.
+
+    Rows that `rlaif` wrote have a `pair_id`, and each is a preference. Of other rows, those that prefer nothing are
+    left out; a `source` other than `ai` or `human` counts as `ai`; an id that repeats is followed by the place.
+
+    Args:
+        path: local path or fsspec URL of any of `CONTAINERS`.
+        columns: the file's own names.
+
+    Raises:
+        UserError: a row is of no form, or no preference is left.
+    """
+    rows: list[tuple[Row, Sides]] = []
+    left: dict[str, list[str]] = {}
+    count = 0
+    for row in read_file(path, Fields((*PREFERENCE_FIELDS, *_OWN_FIELDS), {}, columns, _ASKED)):
+        count += 1
+        sides = read_sides(row)
+        if reason := reason_to_leave_out(sides, None if _own(row) else row.values):
+            left.setdefault(reason, []).append(row.location)
+        else:
+            rows.append((row, sides))
+    found: dict[str, Preference] = {}
+    again = repetitions([None if _own(row) else sides for row, sides in rows])
+    for (row, sides), reason in zip(rows, again, strict=True):
+        if reason:
+            left.setdefault(reason, []).append(row.location)
+        else:
+            one = _preference(row, sides, found)
+            found[one.id] = one
+    left_out = LeftOut(count, {reason: tuple(left[reason]) for reason in REASONS if reason in left})
+    if not found:
+        problem = f"no preference is left: {left_out.reasons}" if count else "no preferences"
+        raise UserError(Fault(path, problem, expected="at least one"))
+    return Preferences(list(found.values()), left_out)
+
+
+def _own(row: Row) -> bool:
+    return not all(is_missing(row.values.get(name)) for name in ("pair_id", "prompt_token_ids"))
+
+
+def _preference(row: Row, sides: Sides, found: Mapping[str, Preference]) -> Preference:
+    values, own = row.values, _own(row)
+    source = values.get("source")
+    if source not in ("ai", "human"):
+        if own and source:
+            raise row.error("source", expected="ai or human", found=shown(source))
+        source = "ai"
+    sampled = {name: values.get(name) for name in (*_TOKENS, *_REFERENCE)}
+    return Preference(
+        id=_id(row, found),
+        prompt=sides.prompt,
+        chosen=sides.chosen,
+        rejected=sides.rejected,
+        margin=_margin(row),
+        source=source,
+        sampled=None if any(sampled[name] is None for name in _TOKENS) else sampled,
+        policy=values.get("policy") if own else None,
+        tools=sides.tools,
+    )
+
+
+def _id(row: Row, found: Mapping[str, Preference]) -> str:
+    place = row.location.removeprefix("./")
+    name = row.id("pair_id") or row.id() or place
+    if name not in found:
+        return name
+    if _own(row):
+        raise row.error("pair_id", f"{name!r} is also that of an earlier row", expected="ids that differ")
+    return f"{name} ({place})"
+
+
+def _margin(row: Row) -> float | None:
+    value = row.values.get("margin")
+    if value is None or is_missing(value):
+        return None
+    try:
+        margin = float(value)
+    except (TypeError, ValueError):
+        margin = -1.0
+    if not margin >= 0:
+        raise row.error("margin", expected="a number of at least 0", found=shown(value))
+    return margin
