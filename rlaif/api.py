@@ -4,22 +4,21 @@ Invariant: a function calls the same code as its command, raises `rlaif.errors` 
 prints nothing. All of them also work inside a running event loop, such as a notebook's.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from rlaif.background import outside_loop
 from rlaif.data.candidates import read_candidates
 from rlaif.data.labels import Label, load_labels
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
+from rlaif.io.column_names import ARGUMENT, ColumnNames
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.serving import Serving, serving_settings
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.builtin import BUILTIN
 from rlaif.progress import Progress, Silent
-from rlaif.recipe import Columns, FileQuestions, load_recipe
+from rlaif.recipe import FileQuestions, load_recipe
 
 if TYPE_CHECKING:
     from rlaif.judge_evals.judge_report import JudgeReport
@@ -29,23 +28,8 @@ if TYPE_CHECKING:
     from rlaif.store.records.merge_record import MergeRecord
     from rlaif.training.dpo.standalone import DpoOutcome
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _outside_loop(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that starts an event loop of its own be called where a loop already runs in this thread."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return function(*args, **kwargs)
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(function, *args, **kwargs).result()
-
-    return call
+Names = Mapping[str, str | None]
+"""A file's own names of columns, by field."""
 
 
 def load_judge(name: str) -> JudgeSpec:
@@ -60,24 +44,28 @@ def load_judge(name: str) -> JudgeSpec:
     return load_judge_file(name)
 
 
-def read_questions(path: str, columns: dict[str, str] | None = None) -> list[Question]:
-    """Read a JSONL, CSV or Parquet file of questions.
+def read_questions(path: str, columns: Names | None = None) -> list[Question]:
+    """Read a file of questions: JSON, CSV or Parquet; see docs/data.md.
 
     Args:
         path: local path or fsspec URL.
-        columns: the file's own names, such as `{"question": "query"}`; see `questions.train.columns` of a recipe.
+        columns: the file's own names, such as `{"question": "query"}`; None reads no column.
 
     >>> from pathlib import Path
     >>> _ = Path("questions.jsonl").write_text('{"id": "q1", "question": "What were sales?", "answer": "$7 million"}')
     >>> read_questions("questions.jsonl")[0].gold_answer
     '$7 million'
     """
-    return load_questions(FileQuestions(path=path, columns=Columns.model_validate(columns or {})))
+    return load_questions(FileQuestions(path=path), columns=_named(columns))
 
 
-def read_labels(path: str) -> list[Label]:
-    """Read a label file: comparisons of two answers that people decided; see docs/judges.md."""
-    return load_labels(path)
+def read_labels(path: str, columns: Names | None = None) -> list[Label]:
+    """Read a label file: comparisons of two answers that people decided; see `read_questions` and docs/data.md."""
+    return load_labels(path, columns=_named(columns))
+
+
+def _named(columns: Names | None) -> ColumnNames:
+    return ColumnNames(columns or {}, ARGUMENT)
 
 
 def serving(
@@ -94,7 +82,7 @@ def serving(
     return Serving(serving_settings(model, overrides), address, False, max_cost)
 
 
-@_outside_loop
+@outside_loop
 def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Serving | None = None) -> "JudgedLabel":
     """Ask a judge which of the answers `a` and `b` to a question is better.
 
@@ -127,11 +115,12 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
     return try_judge(judge, label, served or serving(), Silent())
 
 
-@_outside_loop
+@outside_loop
 def measure(
     judge: JudgeSpec,
     labels: str,
     *,
+    columns: Names | None = None,
     attacks: int = 0,
     seed: int = 0,
     served: Serving | None = None,
@@ -141,6 +130,7 @@ def measure(
 
     Args:
         labels: path of a label file.
+        columns: see `read_questions`.
         attacks: right verdicts that each known attack is tried on; 0 leaves the attacks out.
         seed: of the intervals.
         served: see `compare`.
@@ -157,16 +147,17 @@ def measure(
     """
     from rlaif.judge_evals.evaluate import measure_judge
 
-    how = served or serving()
-    return measure_judge(judge, load_labels(labels), how, progress or Silent(), path=labels, attacks=attacks, seed=seed)
+    how, read = served or serving(), load_labels(labels, columns=_named(columns))
+    return measure_judge(judge, read, how, progress or Silent(), path=labels, attacks=attacks, seed=seed)
 
 
-@_outside_loop
+@outside_loop
 def label(
     candidates: str,
     judge: JudgeSpec,
     output: str,
     *,
+    columns: Names | None = None,
     prompt: str = "answer",
     served: Serving | None = None,
     progress: Progress | None = None,
@@ -174,7 +165,8 @@ def label(
     """Judge answers that another system sampled, and write preference pairs: `rlaif label`.
 
     Args:
-        candidates: JSONL, CSV or Parquet file with `question` and `answers`; see docs/judges.md.
+        candidates: JSON, CSV or Parquet file with `question` and `answers`; see docs/data.md.
+        columns: see `read_questions`.
         output: Parquet file of pairs to write; the verdicts are written beside it.
         prompt: template of kind `answer` whose chat becomes the pairs' prompt.
         served, progress: see `measure`.
@@ -189,11 +181,11 @@ def label(
     from rlaif.preferences.labelling import label_candidates
     from rlaif.prompts.template import load_template
 
-    template, read = load_template(prompt), read_candidates(candidates)
+    template, read = load_template(prompt), read_candidates(candidates, _named(columns))
     return label_candidates(read, judge, template, output, serving=served or serving(), progress=progress or Silent())
 
 
-@_outside_loop
+@outside_loop
 def train(
     pairs: str,
     policy: str,
@@ -219,7 +211,7 @@ def train(
     return train_file(pairs, policy, output, overrides=overrides, address=address, on_step=step)
 
 
-@_outside_loop
+@outside_loop
 def predict(
     questions: str,
     output: str,
@@ -227,6 +219,7 @@ def predict(
     run: str | None = None,
     policy: str | None = None,
     runs: str = "runs",
+    columns: Names | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     progress: Progress | None = None,
@@ -234,15 +227,18 @@ def predict(
     """Answer a file of questions greedily, write `id, answer, passage` as CSV, and return how many: `rlaif predict`.
 
     Args:
-        questions: JSONL, CSV or Parquet file with a column `question`.
+        questions: JSON, CSV or Parquet file with a column `question`.
         run: run whose current policy answers: its name in `runs`, or its path. Give this or `policy`.
         policy: model that answers.
         runs: folder or URL of the runs.
+        columns: see `read_questions`; None takes those of the run's recipe.
         overrides, address, progress: see `train` and `measure`.
     """
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
-    how: dict[str, Any] = {"overrides": list(overrides), "address": address, "progress": progress or Silent()}
+    named = None if columns is None else _named(columns)
+    how: dict[str, Any] = {"columns": named, "overrides": list(overrides), "address": address}
+    how["progress"] = progress or Silent()
     if run is not None and policy is None:
         return predict_with_run(run, runs, questions, output, **how)
     if policy is not None and run is None:
@@ -266,7 +262,7 @@ def merge(policy: str, output: str, *, runs: str = "runs") -> "MergeRecord":
     return merge_policy(policy, output, runs=runs)
 
 
-@_outside_loop
+@outside_loop
 def run(
     recipe: str,
     *,

@@ -1,12 +1,14 @@
-"""Work in a daemon thread, which does not delay the end of the process."""
+"""Work in another thread: in a daemon thread, which does not delay the end of the process, or outside an event loop."""
 
 import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -31,3 +33,18 @@ def in_background(function: Callable[[], T], name: str) -> "asyncio.Future[T]":
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return asyncio.wrap_future(future)
+
+
+def outside_loop(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that starts an event loop of its own be called where a loop already runs in this thread."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return function(*args, **kwargs)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *args, **kwargs).result()
+
+    return call

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rlaif.cli.errors import WRONG_USE
-from rlaif.cli.options import BUILTIN, JudgedModel, JudgeJson, MaxCost, RayIfNeeded, Verbose
+from rlaif.cli.options import BUILTIN, ColumnsOption, JudgedModel, JudgeJson, MaxCost, RayIfNeeded, Verbose
 from rlaif.cli.terminal import plain_console, print_result, working
 
 _Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="A judge in judges/, or the path of its file; NAME:reasoning, NAME:model=..."),
 ]
-_Labels = Annotated[str, typer.Option(help="Label file: JSONL with id, question, answer_a, answer_b and human.")]
+_Labels = Annotated[str, typer.Option(help="Label file: rows with id, question, answer_a, answer_b and human.")]
 _Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many labels.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the intervals.")]
 _Set = Annotated[
@@ -126,6 +126,7 @@ def report(
     attacks: Annotated[int, typer.Option(metavar="N", min=0, help="Attack N right verdicts in every known way.")] = 0,
     *,
     limit: _Limit = None,
+    columns: ColumnsOption = None,
     model: JudgedModel = BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
@@ -136,6 +137,7 @@ def report(
 ) -> None:
     """Measure a judge against people: its accuracy, its biases, and its cost."""
     from rlaif.data.labels import load_labels
+    from rlaif.io.column_names import parse_columns
     from rlaif.judge_evals.evaluate import measure_judge
     from rlaif.judge_evals.judge_report import report_json
     from rlaif.judges.judge_file import load_judge_file
@@ -143,7 +145,7 @@ def report(
     from rlaif.reporting.judge.html import write_report
     from rlaif.reporting.judge.terminal import report_view
 
-    spec, read = load_judge_file(name), load_labels(labels, limit)
+    spec, read = load_judge_file(name), load_labels(labels, limit, parse_columns(columns))
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     with working(f"judge report: {_STOPPED}", stderr=json_) as progress:
         made = measure_judge(spec, read, serving, progress, path=labels, attacks=attacks, seed=seed)
@@ -163,6 +165,7 @@ def compare(
     labels: _Labels,
     *,
     limit: _Limit = None,
+    columns: ColumnsOption = None,
     model: JudgedModel = BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
@@ -173,13 +176,15 @@ def compare(
 ) -> None:
     """Compare two judges on the same labels: which one is right more often, and whether that may be chance."""
     from rlaif.data.labels import load_labels
+    from rlaif.io.column_names import parse_columns
     from rlaif.judge_evals.comparison import comparison_json
     from rlaif.judge_evals.evaluate import compare_judges
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
     from rlaif.reporting.judge.terminal import comparison_view
 
-    one, other, read = load_judge_file(first), load_judge_file(second), load_labels(labels, limit)
+    one, other = load_judge_file(first), load_judge_file(second)
+    read = load_labels(labels, limit, parse_columns(columns))
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     with working(f"judge compare: {_STOPPED}", stderr=json_) as progress:
         found = compare_judges(one, other, read, serving, progress=progress, seed=seed)
@@ -195,6 +200,7 @@ def route(
     ] = None,
     *,
     limit: _Limit = None,
+    columns: ColumnsOption = None,
     model: JudgedModel = BUILTIN,
     set_: _Set = None,
     seed: _Seed = 0,
@@ -205,13 +211,14 @@ def route(
 ) -> None:
     """Replay on labels which comparisons to ask people about, and what their answers add, beside asking at random."""
     from rlaif.data.labels import load_labels
+    from rlaif.io.column_names import parse_columns
     from rlaif.judge_evals.evaluate import route_judge
     from rlaif.judge_evals.routing import SHARES, routing_json
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
     from rlaif.reporting.judge.terminal import routing_view
 
-    spec, read = load_judge_file(name), load_labels(labels, limit)
+    spec, read = load_judge_file(name), load_labels(labels, limit, parse_columns(columns))
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
     with working(f"judge route: {_STOPPED}", stderr=json_) as progress:
         found = route_judge(spec, read, serving, progress, shares=sorted(share or SHARES), seed=seed)
@@ -220,7 +227,7 @@ def route(
 
 def labels(
     source: Annotated[
-        str, typer.Argument(metavar="FROM", help="JSONL, CSV or Parquet file of pairs or marked answers.")
+        str, typer.Argument(metavar="FROM", help="File of pairs or of marked answers: JSON, CSV or Parquet.")
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Label file to write.")],
     form: Annotated[
@@ -230,6 +237,11 @@ def labels(
         str | None, typer.Option(help="For marks: a file with id, context, gold_answer and criteria of the questions.")
     ] = None,
     *,
+    columns: ColumnsOption = None,
+    question_columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN,...", help="The same for the file of --questions: gold_answer=target."),
+    ] = None,
     part: Annotated[str | None, typer.Option(metavar="K/N", help="Take the k-th of n parts of the questions.")] = None,
     max_pairs_per_question: Annotated[
         int | None, typer.Option(min=1, help="For marks: draw so many pairs of each question.")
@@ -240,6 +252,7 @@ def labels(
     """Make a label file of LLMBar's pairs, or of answers that people marked correct, incorrect or refused."""
     from rlaif.data.label_conversion import convert_labels, parse_part
     from rlaif.data.labels import labels_jsonl
+    from rlaif.io.column_names import parse_columns
     from rlaif.io.files import write_bytes
 
     made = convert_labels(
@@ -249,6 +262,8 @@ def labels(
         part=None if part is None else parse_part(part),
         max_pairs_per_question=max_pairs_per_question,
         seed=seed,
+        columns=parse_columns(columns),
+        question_columns=parse_columns(question_columns, "--question-columns"),
     )
     write_bytes(output, labels_jsonl(made.labels))
     if json_:

@@ -22,6 +22,13 @@ Dashboard = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutcomeJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, progress on standard error.")]
 
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns", metavar="FIELD=COLUMN,...", help="The file's own names: question=query; `context=` reads none."
+    ),
+]
+
 # Of the commands that ask a judge.
 JudgedModel = Annotated[str, typer.Option("--model", help="Model behind the name `policy` of a judge file.")]
 MaxCost = Annotated[

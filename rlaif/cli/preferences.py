@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlaif.cli.options import BUILTIN, JudgedModel, JudgeJson, MaxCost, OutcomeJson, RayAddress, RayIfNeeded, Verbose
+from rlaif.cli.options import (
+    BUILTIN,
+    ColumnsOption,
+    JudgedModel,
+    JudgeJson,
+    MaxCost,
+    OutcomeJson,
+    RayAddress,
+    RayIfNeeded,
+    Verbose,
+)
 from rlaif.cli.terminal import working
 
 if TYPE_CHECKING:
@@ -22,7 +32,7 @@ _STAGES = ("start workers", "train")
 
 def label(
     candidates: Annotated[
-        str, typer.Argument(help="JSONL, CSV or Parquet with question and answers (a list), or answer (one a row).")
+        str, typer.Argument(help="JSON, CSV or Parquet with question and answers (a list), or answer (one a row).")
     ],
     judge: Annotated[str, typer.Option(help="Name of a judge in judges/, or the path of a judge file.")],
     output: Annotated[str, typer.Option("--output", "-o", help="Parquet file of preference pairs to write.")],
@@ -34,6 +44,7 @@ def label(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="pairs.* and how models are served: pairs.min_margin=0.2."),
     ] = None,
+    columns: ColumnsOption = None,
     max_cost: MaxCost = None,
     address: RayIfNeeded = None,
     json_: JudgeJson = False,
@@ -42,6 +53,7 @@ def label(
     """Judge answers that another system sampled, and write preference pairs for `rlaif train`."""
     from rlaif.data.candidates import read_candidates
     from rlaif.errors import UserError
+    from rlaif.io.column_names import parse_columns
     from rlaif.judges.judge_file import load_judge_file
     from rlaif.judges.serving import Serving, serving_settings
     from rlaif.preferences.labelling import label_candidates
@@ -54,7 +66,7 @@ def label(
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; --prompt expects kind answer")
     serving = Serving(serving_settings(model, set_ or []), address, verbose, max_cost)
-    read = read_candidates(candidates)
+    read = read_candidates(candidates, parse_columns(columns))
     stopped = f"{output}: stopped; all answers so far are kept; run the same command to continue"
     with working(stopped, stderr=True) as progress:
         made = label_candidates(read, spec, answer_template, output, serving=serving, progress=progress)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rlaif.cli import errors
-from rlaif.cli.options import Cluster, Json, OutcomeJson, Overrides, RayAddress, Recipe, Runs
+from rlaif.cli.options import Cluster, ColumnsOption, Json, OutcomeJson, Overrides, RayAddress, Recipe, Runs
 from rlaif.cli.terminal import TerminalProgress, plain_console, print_result, stop_signals, working
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
@@ -107,25 +107,28 @@ def plan(
 
 
 def predict(
-    questions: Annotated[str, typer.Option(help="JSONL, CSV or Parquet file with a question column.")],
+    questions: Annotated[str, typer.Option(help="File with a question column: JSON, CSV or Parquet.")],
     output: Annotated[str, typer.Option("--output", "-o", help="CSV to write: id, answer, passage.")],
     run: Annotated[
         str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
     runs: Runs = "runs",
+    columns: ColumnsOption = None,
     address: RayAddress = None,
     set_: Overrides = None,
 ) -> None:
     """Answer questions greedily, each with the passage of its context that best supports the answer."""
     from rlaif.errors import UserError
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
+    from rlaif.io.column_names import parse_columns
 
     if (run is None) == (policy is None):
         raise UserError("predict: expected one of --run and --policy")
     answer = partial(predict_with_model, str(policy)) if run is None else partial(predict_with_run, run, runs)
+    named = parse_columns(columns) if columns else None
     with working("predict: stopped; nothing was written", stderr=True) as progress:
-        count = answer(questions, output, overrides=set_ or [], address=address, progress=progress)
+        count = answer(questions, output, columns=named, overrides=set_ or [], address=address, progress=progress)
     progress.console.print(f"{count} answers in {output}")
 
 

@@ -11,6 +11,7 @@ from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, predictions_csv
 from rlaif.inference.pools import Pools, policy_spec
+from rlaif.io.column_names import ColumnNames
 from rlaif.io.files import write_bytes
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.models.template_source import check_chat_template
@@ -59,13 +60,22 @@ class PredictSettings(Section):
 
 
 def predict_with_run(
-    run: str, runs: str, questions: str, output: str, *, overrides: list[str], address: str | None, progress: Progress
+    run: str,
+    runs: str,
+    questions: str,
+    output: str,
+    *,
+    columns: ColumnNames | None = None,
+    overrides: list[str],
+    address: str | None,
+    progress: Progress,
 ) -> int:
     """Answer a file of questions with the current policy of a run, into a CSV file, and return their number.
 
     Args:
         run: its name or path.
         runs: folder or URL that holds the runs.
+        columns: the file's own names; None takes those of the recipe.
         overrides: `a.b=value` each, of the run's recipe.
         address: of a Ray cluster; None starts one on this machine.
 
@@ -78,7 +88,7 @@ def predict_with_run(
         raise UserError(f"{directory.root}: has no recipe.yaml; expected a run that `rlaif run` has begun")
     recipe = stored_recipe(text, directory.path("recipe.yaml"), overrides)
     source = recipe.questions.test or recipe.questions.heldout
-    columns = source.columns if isinstance(source, FileQuestions) else Columns()
+    recipes = source.columns if isinstance(source, FileQuestions) else Columns()
     settings = PredictSettings(
         policy=recipe.policy,
         sampling=recipe.sampling,
@@ -86,18 +96,25 @@ def predict_with_run(
         evaluation=recipe.evaluation,
         cluster=recipe.cluster,
     )
-    asked = load_questions(FileQuestions(path=questions, columns=columns), settings.policy.tables)
+    asked = load_questions(FileQuestions(path=questions, columns=recipes), settings.policy.tables, columns)
     return _predict(settings, directory, asked, output, address=address, progress=progress)
 
 
 def predict_with_model(
-    model: str, questions: str, output: str, *, overrides: list[str], address: str | None, progress: Progress
+    model: str,
+    questions: str,
+    output: str,
+    *,
+    columns: ColumnNames | None = None,
+    overrides: list[str],
+    address: str | None,
+    progress: Progress,
 ) -> int:
     """Answer a file of questions with a model as it is; see `predict_with_run`."""
     check_model(model)
     settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}})
     source = FileQuestions(path=questions, columns=settings.questions.heldout.columns)
-    asked = load_questions(source, settings.policy.tables)
+    asked = load_questions(source, settings.policy.tables, columns)
     return _predict(settings, None, asked, output, address=address, progress=progress)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from rlaif.errors import UserError
 
 OPTION = "--columns"
+ARGUMENT = "columns="
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class ColumnNames:
 
     Attributes:
         by_field: None reads none.
-        setting: what a person writes them in: an option, or a dotted key of a recipe.
+        setting: what a person writes them in: an option, the argument of a function, or a dotted key of a recipe.
     """
 
     by_field: Mapping[str, str | None] = field(default_factory=dict)
@@ -36,13 +37,19 @@ class ColumnNames:
         """Return what to write to read these columns, by field; "" reads none."""
         if self.setting.startswith("-"):
             return f"{self.setting} {shlex.quote(','.join(f'{name}={column}' for name, column in columns.items()))}"
+        if self.setting == ARGUMENT:
+            return f"{ARGUMENT}{ {name: column or None for name, column in columns.items()} }"
         return ", ".join(f"{self.setting}.{name}: {column or 'null'}" for name, column in columns.items())
 
     def names(self, name: str) -> str:
         """Return which setting names the column of a field."""
         if self.setting.startswith("-"):
-            return f"{self.setting} {name}=COLUMN names the column of the {name.replace('_', ' ')}"
-        return f"{self.setting}.{name} in the recipe names the column of the {name.replace('_', ' ')}"
+            written = f"{self.setting} {name}=COLUMN"
+        elif self.setting == ARGUMENT:
+            written = f"{ARGUMENT}{ {name: 'COLUMN'} }"
+        else:
+            written = f"{self.setting}.{name} in the recipe"
+        return f"{written} names the column of the {name.replace('_', ' ')}"
 
 
 ANY_NAMES = ColumnNames()

@@ -56,18 +56,18 @@ def rows_of_fields(rows: Iterable[Row], fields: Fields) -> Iterator[Row]:
     unseen = {name: column for name, column in fields.columns.by_field.items() if column is not None}
     last: Row | None = None
     for row in rows:
-        last = row
+        last = row = replace(row, names=fields.columns)
         shape = tuple(row.columns)
         if shape not in plans:
-            plans[shape] = plan = _plan(row, fields, warned)
             unseen = {name: column for name, column in unseen.items() if column not in shape}
             if unseen and not row.ragged:
-                raise _no_column(row.path, unseen, row, fields.columns)
+                raise _no_column(row, unseen)
+            plans[shape] = _plan(row, fields, warned)
         plan = plans[shape]
         values = {name: row.values[column] for name, column in plan.items() if column in row.values}
-        yield replace(row, values=values, by_field=plan, names=fields.columns)
+        yield replace(row, values=values, by_field=plan)
     if unseen and last is not None:
-        raise _no_column(last.path, unseen, last, fields.columns)
+        raise _no_column(last, unseen)
 
 
 def _plan(row: Row, fields: Fields, warned: set[str]) -> dict[str, str]:
@@ -123,6 +123,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _no_column(path: str, unseen: Mapping[str, str], row: Row, names: ColumnNames) -> UserError:
+def _no_column(row: Row, unseen: Mapping[str, str]) -> UserError:
     name, column = min(unseen.items())
-    return UserError(Fault(path, f"no column {column!r}; columns here: {row.shown_columns}; {names.names(name)}"))
+    return UserError(
+        Fault(row.path, f"no column {column!r}; columns here: {row.shown_columns}; {row.names.names(name)}")
+    )

@@ -15,6 +15,7 @@ from rlaif.data.criteria import criteria_tree
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.labels import Label, load_labels
 from rlaif.errors import UserError, WorkError
+from rlaif.io.column_names import ColumnNames
 from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
 from rlaif.judges.judge import Judge, stored_verdict
 from rlaif.progress import Progress
@@ -39,7 +40,8 @@ def load_gold_set(section: GoldSetSection | None) -> tuple[Label, ...]:
     """
     if section is None:
         return ()
-    labels = tuple(label for label in load_labels(section.path, section.limit) if label.human != "tie")
+    columns = ColumnNames(section.columns, "judge.gold_set.columns")
+    labels = tuple(label for label in load_labels(section.path, section.limit, columns) if label.human != "tie")
     if not labels:
         raise UserError(f"{section.path}: people see a tie in every label; a gold set needs labels that prefer one")
     return labels

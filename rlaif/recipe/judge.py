@@ -220,6 +220,8 @@ class GoldSetSection(Section):
 
     path: str = Field(min_length=1)
     """A label file; see `rlaif judge labels`. Labels on which people see a tie are left out."""
+    columns: dict[str, str | None] = Field(default_factory=dict)
+    """The file's own names of columns, by field: `{human: better}`; null reads none."""
     min_agreement: float = Field(default=0.7, gt=0, le=1)
     """Share of the labels that the judge must decide as people did; below it the round stops before it samples. Ties,
     unreadable verdicts and errors count as disagreement."""
