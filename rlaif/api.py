@@ -108,6 +108,7 @@ def compare(judge: JudgeSpec, question: Question, a: str, b: str, *, served: Ser
         context=question.context,
         gold_answer=question.gold_answer,
         criteria=question.criteria,
+        messages=question.chat,
         answer_a=a,
         answer_b=b,
         human="tie",

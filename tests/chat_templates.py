@@ -96,3 +96,30 @@ def byte_tokenizer(template: str | None) -> Any:
     )
     tokenizer.chat_template = template
     return tokenizer
+
+
+def save_chatting_model(folder: Any, template: str) -> str:
+    """Write a two-layer model of random weights, whose tokens are bytes, with a chat template; return its folder.
+
+    It ends its thinking and its answers now and then: the logits of these two tokens are raised.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer(template)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=2048, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        # One feature of every state is large, and only these two tokens have it in their row of the head.
+        model.model.embed_tokens.weight[:, 0] = 1.0
+        model.lm_head.weight[:, 0] = 0.0
+        for token in ("</think>", "</s>"):
+            model.lm_head.weight[tokenizer.convert_tokens_to_ids(token), 0] = 0.4
+    model.save_pretrained(folder)
+    return str(folder)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from rlaif.data.context import read_context
 from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import read_gold_answer
-from rlaif.data.question import Question
+from rlaif.data.question import Chat, Question
+from rlaif.data.question_chat import read_question
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.fields import Fields
 from rlaif.io.renamed import Renamed
@@ -21,7 +22,8 @@ from rlaif.io.values import is_missing
 
 _RENAMED = {"reference": Renamed("gold_answer")}
 CANDIDATE_FIELDS: Mapping[str, str] = {
-    "question": "the question's text; required",
+    "question": "the question's text; required, or `messages`",
+    "messages": "the chat of a question that is one; it ends with the user's turn",
     "answers": "list of the answers: texts, or objects with a `text`, `response` or `content`",
     "answer": "one answer, where each row has one",
     "id": "of the question; its number by default",
@@ -50,13 +52,14 @@ def read_candidates(path: str, columns: ColumnNames = ANY_NAMES) -> list[Candida
         path: local path or fsspec URL of any of `CONTAINERS`.
         columns: the file's own names.
     """
-    groups: dict[tuple[str, str], tuple[Row, Question, list[str]]] = {}
+    groups: dict[tuple[str, Chat, str], tuple[Row, Question, list[str]]] = {}
     for row in read_file(path, Fields(tuple(CANDIDATE_FIELDS), _RENAMED, columns)):
-        text, context = row.text("question"), row.read("context", read_context)
+        text, chat = read_question(row)
+        context = row.read("context", read_context)
         gold_answer = row.read("gold_answer", read_gold_answer)
         criteria = row.read("criteria", read_criteria)
-        question = Question(row.id() or str(len(groups) + 1), text, context, gold_answer, criteria=criteria)
-        first, merged, answers = groups.setdefault((text, context), (row, question, []))
+        question = Question(row.id() or str(len(groups) + 1), text, context, gold_answer, criteria=criteria, chat=chat)
+        first, merged, answers = groups.setdefault((text, chat, context), (row, question, []))
         if gold_answer != merged.gold_answer:
             raise row.error("gold_answer", f"differs from the one at {first.location} for the same question")
         if criteria != merged.criteria:

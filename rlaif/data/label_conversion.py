@@ -5,6 +5,7 @@ the labels made from marks, so a judge that always prefers the first answer is r
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from rlaif.data.context import read_context
 from rlaif.data.criteria import read_criteria
 from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.labels import Label
-from rlaif.data.question import Question
+from rlaif.data.question import Chat, Question, chat_tree
+from rlaif.data.question_chat import read_question
 from rlaif.data.seeded_random import SeededRandom
 from rlaif.errors import Fault, UserError, shown
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
@@ -29,6 +31,7 @@ CONVERTED_FIELDS: Mapping[str, str] = {
     "output_1": "llmbar: one answer",
     "output_2": "llmbar: the other answer",
     "question": "marks: the question's text",
+    "messages": "marks: the chat of a question that is one; it ends with the user's turn",
     "answer": "marks: an answer to it",
     "label": "llmbar: the better output, 1 or 2; marks: `Correct Answer`, `Incorrect Answer` or `Refusal`, 1 or 0, or "
     "true or false",
@@ -150,8 +153,10 @@ def convert_labels(
 
 
 def _format(row: Row) -> Format:
+    # The question of a row may be a chat.
+    there = {*row.values, "question"} if "messages" in row.values else set(row.values)
     for form, needed in _NEEDED.items():
-        if set(needed) <= set(row.values):
+        if set(needed) <= there:
             return form
     forms = "; ".join(f"{form} has {', '.join(needed)}" for form, needed in _NEEDED.items())
     raise row.error("", f"neither format: {forms}; columns here: {row.shown_columns}; {row.names.names('question')}")
@@ -193,17 +198,17 @@ def _marked_questions(
     marked: dict[str, _Marked] = {}
     marks: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
-        question = row.text("question")
+        question, chat = read_question(row)
         if part is not None and not part.holds(question):
             continue
         mark = _mark(row)
         marks[mark] += 1
-        name = row.id() or hashlib.sha256(question.encode()).hexdigest()[:16]
+        name = row.id() or _content_id(question, chat)
         if name not in marked:
             if details and name not in details:
                 raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
-            marked[name] = _Marked(_question(name, question, row, details.get(name)))
-        elif marked[name].about.question != question:
+            marked[name] = _Marked(_question(name, question, chat, row, details=details.get(name)))
+        elif (marked[name].about.question, marked[name].about.chat) != (question, chat):
             raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
         answers = marked[name].right if mark == "correct" else marked[name].wrong
         answers.append((number, row.text("answer", blank=True)))
@@ -220,7 +225,12 @@ def _mark(row: Row) -> str:
     return mark
 
 
-def _question(name: str, question: str, row: Row, details: Row | None) -> Question:
+def _content_id(question: str, chat: Chat) -> str:
+    content = question + (json.dumps(chat_tree(chat)) if chat else "")
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _question(name: str, question: str, chat: Chat, row: Row, *, details: Row | None) -> Question:
     """Return a question with what its row says of it, or the file of questions, which goes before."""
     context, gold_answer = row.read("context", read_context), row.read("gold_answer", read_gold_answer)
     criteria = row.read("criteria", read_criteria)
@@ -228,7 +238,7 @@ def _question(name: str, question: str, row: Row, details: Row | None) -> Questi
         context = details.read("context", read_context)
         gold_answer = details.read("gold_answer", read_gold_answer) or gold_answer
         criteria = details.read("criteria", read_criteria) or criteria
-    return Question(name, question, context, gold_answer, criteria=criteria)
+    return Question(name, question, context, gold_answer, criteria=criteria, chat=chat)
 
 
 def _details(path: str, columns: ColumnNames) -> dict[str, Row]:
@@ -277,6 +287,7 @@ def _sided(pairs: Sequence[tuple[_Marked, Answer, Answer]], rng: SeededRandom) -
                 answer_b=second[1],
                 human=side,
                 criteria=marked.about.criteria,
+                messages=marked.about.chat,
             )
         )
     return labels

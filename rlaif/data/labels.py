@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from rlaif.data.context import read_context
 from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
-from rlaif.data.question import Question
+from rlaif.data.question import Chat, Question
+from rlaif.data.question_chat import read_question
 from rlaif.errors import Fault, UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.fields import Fields
@@ -58,6 +59,8 @@ class Label(BaseModel):
     """The first answer. It may be empty, because a model can return an empty text."""
     answer_b: _Text
     """The second answer; it may be empty too."""
+    messages: Chat = ()
+    """The chat of a question that is one: it ends with the user's turn, which is the question."""
     human: Side
     """The answer that people prefer, `a` or `b`, or `tie`."""
     criteria: Annotated[tuple[Criterion, ...], BeforeValidator(read_criteria), PlainSerializer(criteria_tree)] = ()
@@ -66,7 +69,9 @@ class Label(BaseModel):
     @property
     def as_question(self) -> Question:
         """The question in the form that a judge takes."""
-        return Question(self.id, self.question, self.context, self.gold_answer, criteria=self.criteria)
+        return Question(
+            self.id, self.question, self.context, self.gold_answer, criteria=self.criteria, chat=self.messages
+        )
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -100,9 +105,11 @@ def labels_jsonl(labels: Iterable[Label]) -> bytes:
 
 def _label(row: Row) -> Label:
     try:
+        question, chat = read_question(row)
         values = {
             "id": row.id() or row.text("id"),
-            "question": row.text("question"),
+            "question": question,
+            "messages": chat,
             "context": row.read("context", read_context),
             "gold_answer": row.read("gold_answer", read_gold_answer),
             "answer_a": row.text("answer_a", blank=True),

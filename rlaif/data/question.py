@@ -1,9 +1,22 @@
-"""A question with its id, its context and, if known, its gold answer."""
+"""A question with its id, its context and, if known, its gold answer; it may be a chat of several turns."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from rlaif.chat import Messages
 from rlaif.data.criteria import Criterion
 from rlaif.data.gold_answer import GoldAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a question that is a chat; the role is `system`, `developer`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+Chat = tuple[Turn, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +25,13 @@ class Question:
 
     Attributes:
         id: unique within a set of questions.
+        question: its text; of a chat, the text of the last turn.
         context: text that the answer must follow from, or "".
         gold_answer: None if unknown; several texts if each of them is right.
         doc_link: None if unknown.
         evidence: row or sentence of the context that supports the gold answer, if known.
         criteria: what judges with criteria mark its answers by; none takes those of the judge file.
+        chat: all turns, of which the last is the user's; empty where the question is a text.
     """
 
     id: str
@@ -26,3 +41,14 @@ class Question:
     doc_link: str | None = None
     evidence: str | None = None
     criteria: tuple[Criterion, ...] = ()
+    chat: Chat = ()
+
+    @property
+    def messages(self) -> Messages:
+        """The turns of a chat as messages; empty where the question is a text."""
+        return [{"role": turn.role, "content": turn.content} for turn in self.chat]
+
+
+def chat_tree(chat: Chat) -> list[dict[str, Any]]:
+    """Return the turns of a chat as JSON values."""
+    return [asdict(turn) for turn in chat]

@@ -17,7 +17,8 @@ from rlaif.data.context import read_context
 from rlaif.data.criteria import Criterion, criteria_tree, read_criteria
 from rlaif.data.demo.questions import demo_questions
 from rlaif.data.gold_answer import read_gold_answer
-from rlaif.data.question import Question
+from rlaif.data.question import Chat, Question, chat_tree
+from rlaif.data.question_chat import read_chat
 from rlaif.documents.tables import with_heads
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.column_names import ColumnNames
@@ -88,7 +89,7 @@ def _dataset_rows(source: DatasetQuestions, name: str, columns: list[str]) -> It
 
 
 def questions_sha(questions: Iterable[Question]) -> str:
-    """Return the sha256 of the ids, texts, contexts, gold answers, links and criteria of questions, in order."""
+    """Return the sha256 of the ids, texts, chats, contexts, gold answers, links and criteria of questions, in order."""
     digest = hashlib.sha256()
     for question in questions:
         content: list[Any] = [
@@ -96,6 +97,8 @@ def questions_sha(questions: Iterable[Question]) -> str:
         ]  # fmt: skip
         if question.criteria:
             content.append(criteria_tree(question.criteria))
+        if question.chat:
+            content.append({"messages": chat_tree(question.chat)})
         digest.update(json.dumps(content).encode() + b"\n")
     return digest.hexdigest()
 
@@ -103,21 +106,23 @@ def questions_sha(questions: Iterable[Question]) -> str:
 def _questions(rows: Iterable[Row]) -> Iterator[tuple[Row, Question]]:
     id_counts: Counter[str] = Counter()
     for row in rows:
-        if "question" not in row.values:
+        chat = read_chat(row)
+        if not chat and "question" not in row.values:
             raise row.missing("question")
-        text = (row.optional("question") or "").strip()
+        text = chat[-1].content.strip() if chat else (row.optional("question") or "").strip()
         if not text:
             raise row.error("", "empty question")
         context = row.read("context", read_context).strip()
         yield (
             row,
             Question(
-                row.id() or _content_id(text, context, id_counts),
+                row.id() or _content_id(text, chat, context, id_counts),
                 text,
                 context,
                 row.read("gold_answer", read_gold_answer),
                 (row.optional("doc_link") or "").strip() or None,
                 criteria=_criteria(row),
+                chat=chat,
             ),
         )
 
@@ -129,8 +134,9 @@ def _criteria(row: Row) -> tuple[Criterion, ...]:
         raise UserError(*error.faults, f"{row.names.written({'criteria': ''})} reads no criteria") from None
 
 
-def _content_id(question: str, context: str, id_counts: Counter[str]) -> str:
+def _content_id(question: str, chat: Chat, context: str, id_counts: Counter[str]) -> str:
     """Return an id derived from the content; an id that repeats gets a numeric suffix."""
-    name = hashlib.sha256(f"{question}\n{context}".encode()).hexdigest()[:16]
+    content = f"{question}\n{context}" + (f"\n{json.dumps(chat_tree(chat))}" if chat else "")
+    name = hashlib.sha256(content.encode()).hexdigest()[:16]
     id_counts[name] += 1
     return name if id_counts[name] == 1 else f"{name}-{id_counts[name]}"

@@ -18,6 +18,7 @@ from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.judge import Judge
 from rlaif.progress import Progress
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.stats.bootstrap import Estimate, mean_interval, paired_difference, win_rate
 
 
@@ -67,7 +68,7 @@ async def answer_questions(
         progress.advance(1)
         return HeldoutAnswer(
             id=question.id,
-            question=question.question,
+            question=shown_question(question),
             context=question.context,
             reference=None if gold is None else shown_gold_answer(gold),
             answer=text,

@@ -10,12 +10,15 @@ from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, predictions_csv
+from rlaif.evaluation.unfinished import unfinished_line
 from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.column_names import ColumnNames
 from rlaif.io.files import write_bytes
+from rlaif.models.chat_template import check_chats
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.models.template_source import check_chat_template
 from rlaif.progress import Progress
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import load_template
 from rlaif.recipe import (
     ClusterSection,
@@ -130,6 +133,9 @@ def _predict(
     template = load_template(settings.policy.prompt)
     policy = settings.policy
     check_chat_template(policy.model, policy.revision, policy.chat_template_kwargs, key="policy.chat_template_kwargs")
+    chats = ((f"question {each.id}", question_prompt(template, each)) for each in questions if each.chat)
+    check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
+    max_tokens = settings.evaluation.max_tokens or settings.sampling.max_tokens
     with ray_cluster(address):
         base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
         current = run.current_policy(base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
@@ -148,14 +154,16 @@ def _predict(
                 return await answer_questions(
                     pool,
                     questions,
-                    lambda question: template.render(question=question.question, context=question.context),
-                    max_tokens=settings.evaluation.max_tokens or settings.sampling.max_tokens,
+                    lambda question: question_prompt(template, question),
+                    max_tokens=max_tokens,
                     progress=progress,
                 )
             finally:
                 await pools.release()
 
         answers = asyncio.run(answer())
+    if line := unfinished_line((answer.answer for answer in answers), max_tokens, "evaluation.max_tokens"):
+        progress.say(line)
     for failed in (answer for answer in answers if answer.failure):
         progress.say(f"  {failed.id}: {failed.failure}")
     write_bytes(output, predictions_csv(answers))

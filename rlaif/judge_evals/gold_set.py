@@ -14,6 +14,7 @@ from typing import Any
 from rlaif.data.criteria import criteria_tree
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.labels import Label, load_labels
+from rlaif.data.question import chat_tree
 from rlaif.errors import UserError, WorkError
 from rlaif.io.column_names import ColumnNames
 from rlaif.judge_evals.judging import IN_FLIGHT, JudgedLabel, decide_label, judge_labels
@@ -110,6 +111,8 @@ def check_stored(judge: Judge, labels: Sequence[Label], directory: RoundDir, min
 def stored_id(label: Label) -> str:
     """Return a label's id with a hash of all that the judge is shown, so that a changed label counts as new."""
     shown = [label.question, label.context, shown_gold_answer(label.gold_answer), *label.answers]
+    if label.messages:
+        shown.append(json.dumps(chat_tree(label.messages)))
     if label.criteria:
         shown.append(json.dumps(criteria_tree(label.criteria)))
     return f"{label.id}@{hashlib.sha256(chr(0).join(shown).encode()).hexdigest()[:12]}"

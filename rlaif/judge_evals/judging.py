@@ -13,6 +13,7 @@ from rlaif.data.labels import Label, Side
 from rlaif.errors import RlaifError
 from rlaif.judges.decisions import mean_preference
 from rlaif.judges.judge import Decision, Judge, Order, Status, Verdict
+from rlaif.prompts.question_prompt import shown_question
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,7 +83,7 @@ class JudgedLabel:
     @property
     def cluster(self) -> tuple[str, str]:
         """The question with its context; labels that share both are not independent evidence."""
-        return self.label.question, self.label.context
+        return shown_question(self.label.as_question), self.label.context
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ async def judge_labels(
 
     # The questions, numbered by their first labels.
     numbers: dict[tuple[str, str], int] = {}
-    keys = [numbers.setdefault((label.context, label.question), len(numbers)) for label in labels]
+    shown = [(label.context, shown_question(label.as_question)) for label in labels]
+    keys = [numbers.setdefault(question, len(numbers)) for question in shown]
     order = sorted(range(len(labels)), key=keys.__getitem__)
     judged = dict(zip(order, await map_bounded(order, work, in_flight), strict=True))
     return [judged[index] for index in range(len(labels))]

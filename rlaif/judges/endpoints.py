@@ -21,6 +21,7 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import model_client
 from rlaif.judges.own_judge import OwnJudge
 from rlaif.judges.pairwise import principle_for
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.recipe.judge import OpenAIBackend
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ def smallest(asked: Sequence[tuple[Question, Sequence[str]]], *, engines: bool) 
     told_apart = [(question, (answers[0], answers[1])) for question, answers in asked if len(set(answers[:2])) == 2]
     if not told_apart:
         return Trial(engines=engines)
-    sizes = [len(question.question) + len(question.context) + sum(map(len, both)) for question, both in told_apart]
+    sizes = [len(shown_question(question)) + len(question.context) + sum(map(len, both)) for question, both in told_apart]
     question, answers = least = told_apart[sizes.index(min(sizes))]
     return Trial(question, answers, engines, (least, *spread(told_apart)[1:]))
 

@@ -13,6 +13,7 @@ from rlaif.data.question import Question
 from rlaif.io.yaml_file import read_text
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.prompts.front_matter import AnswerFrontMatter, JudgeFrontMatter, LogprobFrontMatter, PointwiseMarks
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.prompts.template import PromptTemplate
 from rlaif.recipe.judge import Backend, OpenAIBackend, Prices, VllmBackend
 
@@ -199,7 +200,7 @@ class LlmSpec(JudgeSpec):
         if isinstance(self._front_matter, PointwiseMarks):
             shown["criteria"] = describe_criteria(self.criteria_of(question), self._front_matter.scale)
         return self._template.render(
-            question=question.question,
+            question=shown_question(question),
             context=question.context,
             reference=shown_gold_answer(question.gold_answer),
             rubric=self.rubric,

@@ -24,6 +24,7 @@ class OwnRequest:
 
     Attributes:
         id: of the question; it decides nothing.
+        question: its text, or the transcript of its chat.
         gold_answer: the right answer, or None.
         context: "" for a question without one.
     """

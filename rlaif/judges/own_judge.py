@@ -23,6 +23,7 @@ from rlaif.judges.decisions import all_comparisons, candidates_of, decide_by_ord
 from rlaif.judges.judge import Comparison, Decision, Order, SpecJudge, Status, Verdict
 from rlaif.judges.own_answer import OwnAnswer, OwnRequest, read_answer
 from rlaif.judges.spec import JudgeSpec
+from rlaif.prompts.question_prompt import shown_question
 
 _LONGEST_REASON = 400
 
@@ -184,7 +185,7 @@ def one_line(text: str) -> str:
 
 
 def _request(question: Question, answers: Sequence[str]) -> OwnRequest:
-    return OwnRequest(question.id, question.question, tuple(answers), question.gold_answer, question.context)
+    return OwnRequest(question.id, shown_question(question), tuple(answers), question.gold_answer, question.context)
 
 
 def _cache_key(judge_sha: str, asked: OwnRequest) -> str:

@@ -22,6 +22,7 @@ from rlaif.judges.reward_scores import RewardModel
 from rlaif.judges.spec import JudgeSpec, KeyFault
 from rlaif.models.resolve import model_identity
 from rlaif.prompts.front_matter import AnswerFrontMatter
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
@@ -177,7 +178,7 @@ class RewardModelJudge(_ModelJudge):
     model: RewardModel = field(repr=False)
 
     async def _rate(self, question: Question, texts: Sequence[str]) -> list[list[ReadReply]]:
-        chat = self.spec.template.render(question=question.question, context=question.context)
+        chat = question_prompt(self.spec.template, question)
         rewards = await self.model.rewards([conversation(chat, text) for text in texts])
         return [
             [

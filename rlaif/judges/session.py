@@ -29,6 +29,7 @@ from rlaif.models.builtin import BUILTIN
 from rlaif.models.resolve import check_model, find_adapter, resolve_model, weights_id
 from rlaif.models.shape import context_within
 from rlaif.progress import Progress
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.store.events import AnyEvent
 
 # Tokens for the chat template and a few words that the judge adds.
@@ -43,7 +44,7 @@ def shown_bytes(question: Question, answers: Sequence[str]) -> int:
     A token is at least a byte, so as many tokens always hold them.
     """
     longest = sorted(answers, key=lambda answer: len(answer.encode()), reverse=True)[:2]
-    texts = [question.question, question.context, shown_gold_answer(question.gold_answer), *longest]
+    texts = [shown_question(question), question.context, shown_gold_answer(question.gold_answer), *longest]
     quoted = sum(len(text.encode()) + 2 * (1 + len(text.splitlines())) for text in texts)
     return quoted + criteria_bytes(question.criteria)
 

@@ -5,14 +5,17 @@ template takes no system turn, or drops its text in silence, the text begins the
 alternate, neighbouring turns of one role become one. Both are found by rendering.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from rlaif.chat import Messages, open_thinking, template_messages
 from rlaif.errors import UserError, first_line
+from rlaif.models.builtin import BUILTIN
+from rlaif.models.resolve import resolve_model
 
 _INSTRUCTIONS = ("system", "developer")
 _JOINED = "\n\n"
@@ -150,6 +153,28 @@ class ChatTemplate:
                 **self._kwargs,
             )
         )
+
+
+def check_chats(
+    model: str, revision: str | None, kwargs: Mapping[str, Any], chats: Iterable[tuple[str, Messages]]
+) -> None:
+    """Check that a model's chat template takes chats, each given with its name; loads the tokenizer if there are any.
+
+    Raises:
+        UserError: there is no such model, or its template does not take a chat.
+    """
+    template = None
+    for name, messages in chats:
+        if template is None:
+            from transformers import AutoTokenizer
+
+            here = model == BUILTIN or Path(model).is_dir()
+            folder = resolve_model(model, revision) if here else model
+            template = ChatTemplate(AutoTokenizer.from_pretrained(folder, revision=revision or "main"), kwargs)
+        try:
+            template.check(messages)
+        except UserError as error:
+            raise UserError(f"{name}: {error} ({model})") from None
 
 
 def _mark(index: int) -> str:

@@ -19,6 +19,7 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DatasetQuestions, Recipe
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
@@ -143,7 +144,7 @@ def measure_questions(
 def _mean_tokens(questions: Sequence[Question], template: PromptTemplate) -> int:
     sizes = []
     for question in islice(questions, _MEASURED):
-        messages = template.render(question=question.question, context=question.context)
+        messages = question_prompt(template, question)
         sizes.append(sum(len(message["content"]) / _CHARACTERS_PER_TOKEN + _MESSAGE_TOKENS for message in messages))
     return max(1, math.ceil(sum(sizes) / max(1, len(sizes))))
 

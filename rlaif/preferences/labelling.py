@@ -24,6 +24,7 @@ from rlaif.judges.session import JudgeSession, shown_bytes
 from rlaif.judges.spec import JudgeSpec
 from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
 from rlaif.progress import Progress
+from rlaif.prompts.question_prompt import question_prompt, shown_question
 from rlaif.prompts.template import PromptTemplate
 from rlaif.store.schemas import PAIRS, VERDICTS
 from rlaif.store.shards import write_table
@@ -76,7 +77,7 @@ def label_candidates(
             item.as_question,
             dict(enumerate(item.answers)),
             given,
-            answer_template.render(question=item.as_question.question, context=item.as_question.context),
+            question_prompt(answer_template, item.as_question),
             judge=judge,
             section=serving.settings.pairs,
             source_columns=_text_columns(item),
@@ -129,7 +130,7 @@ def _text_columns(item: Candidates) -> Callable[[int, int], dict[str, Any]]:
     question, answers = item.as_question, item.answers
 
     def columns(chosen: int, rejected: int) -> dict[str, Any]:
-        texts = (question.question, question.context, answers[chosen], answers[rejected])
+        texts = (shown_question(question), question.context, answers[chosen], answers[rejected])
         return {"pair_id": pair_id(*texts, chosen, rejected)}
 
     return columns

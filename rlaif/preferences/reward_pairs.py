@@ -6,7 +6,7 @@ line; no row is skipped.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rlaif.chat import Messages, visible_answer
@@ -17,6 +17,7 @@ from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.rows import Fields, read_file
+from rlaif.prompts.question_prompt import question_prompt, shown_question
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
 
@@ -105,9 +106,10 @@ def _finished(path: str, pairs: Iterable[RewardPair]) -> tuple[tuple[RewardPair,
 
 def _of_label(label: Label, template: PromptTemplate) -> RewardPair:
     chosen, rejected = label.answers if label.human == "a" else label.answers[::-1]
-    question = label.question
+    question = label.as_question
     return RewardPair(
-        label.id, question, label.context, lambda context: template.render(question=question, context=context),
+        label.id, shown_question(question), label.context,
+        lambda context: question_prompt(template, replace(question, context=context)),
         chosen, rejected, "human",
     )  # fmt: skip
 

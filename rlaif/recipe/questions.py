@@ -12,6 +12,9 @@ class Columns(Section):
 
     question: str = "question"
     """Column of the question's text. An empty question is refused."""
+    messages: str | None = "messages"
+    """Column of the chat of a question that is one: a list of messages with `role` and `content`, which ends with the
+    user's turn. That turn is the question, and the row needs no other."""
     id: str | None = "id"
     """Column of the id, which no two rows share. A row without one gets an id made from its question and context."""
     context: str | None = "context"

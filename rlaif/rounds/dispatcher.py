@@ -15,6 +15,7 @@ from typing import TypeVar
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.errors import WorkError
+from rlaif.evaluation.unfinished import unfinished_line
 from rlaif.inference.requests import SampleRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judge_evals.gold_set import judge_gold_set
@@ -181,6 +182,9 @@ async def sample_and_judge(
         render=setup.render, seed=recipe.seed, round_number=directory.number, progress=progress,
     )  # fmt: skip
     counts = await dispatcher.run(questions)
+    texts = (text for shard in sink.candidates.shards(["text"]) for text in shard["text"].to_pylist())
+    if line := unfinished_line(texts, recipe.sampling.max_tokens, "sampling.max_tokens"):
+        progress.say(f"round {directory.number}: {line}")
     for question_id, reason in counts.failures:
         progress.say(f"  {question_id}: {reason}")
     sampled, failed = len(sink.candidates.prompt_ids()), len(sink.failures.prompt_ids())

@@ -20,6 +20,7 @@ from rlaif.evaluation.heldout import (
     sample_policy,
     unseen_metrics,
 )
+from rlaif.evaluation.unfinished import unfinished_line
 from rlaif.inference.pools import RunPools
 from rlaif.io.files import join, write_bytes
 from rlaif.judges.judge import Judge
@@ -51,6 +52,8 @@ class PolicyEvaluation:
         self._progress.stage(title, len(setup.heldout) + len(setup.test))
         answers = await self._answer(setup.heldout)
         predictions = await self._answer(setup.test) if setup.test else answers
+        if line := unfinished_line((each.answer for each in answers), self._max_tokens, "evaluation.max_tokens"):
+            self._progress.say(f"{title}: {line}")
         metrics = metrics_of(answers, recipe.evaluation.confidence, recipe.seed)
         if setup.test:
             metrics |= unseen_metrics(predictions, recipe.evaluation.confidence, recipe.seed)

@@ -24,6 +24,7 @@ from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import resolve_model, weights_id
 from rlaif.progress import Progress
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
@@ -31,7 +32,7 @@ from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
 from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RoundDir, RunDir
-from rlaif.store.schemas import VERDICTS
+from rlaif.store.schemas import MESSAGES, VERDICTS
 from rlaif.store.shards import ShardTable, write_table
 from rlaif.training.workers import TrainingWorkers
 
@@ -145,12 +146,14 @@ def _criteria_tokens(setup: Setup) -> int:
 
 def _write_questions(run: RunDir, setup: Setup) -> None:
     """Keep the questions with the run, so that a pair can be traced without their source."""
-    schema = pa.schema([(column, pa.string()) for column in ("id", "question", "context", "reference", "doc_link")])
+    texts = ("id", "question", "context", "reference", "doc_link")
+    schema = pa.schema([*((column, pa.string()) for column in texts), ("messages", MESSAGES)])
     for name, questions in (("train", setup.train), ("heldout", setup.heldout)):
         if not names(run.path("prompts"), f"{name}.parquet"):
             rows = [
-                {name: getattr(each, name) for name in ("id", "question", "context", "doc_link")}
-                | {"reference": shown_gold_answer(each.gold_answer) or None}
+                {name: getattr(each, name) for name in ("id", "context", "doc_link")}
+                | {"question": shown_question(each), "reference": shown_gold_answer(each.gold_answer) or None}
+                | {"messages": each.messages or None}
                 for each in questions
             ]
             write_table(run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))

@@ -20,9 +20,11 @@ from rlaif.judges.build import check_environment, check_judge_templates, limited
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
+from rlaif.models.chat_template import check_chats
 from rlaif.models.resolve import check_model
 from rlaif.models.shape import model_context
 from rlaif.models.template_source import check_chat_template
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 
@@ -50,7 +52,7 @@ class Setup:
 
     def render(self, question: Question) -> Messages:
         """Return the chat that asks the policy a question."""
-        return self.answer_template.render(question=question.question, context=question.context)
+        return question_prompt(self.answer_template, question)
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:
@@ -91,7 +93,22 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     test = load_questions(recipe.questions.test, tables) if recipe.questions.test else []
     if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
-    return Setup(recipe, path, train, heldout, test, judge, answer_template, load_gold_set(recipe.judge.gold_set))
+    gold_set = load_gold_set(recipe.judge.gold_set)
+    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, gold_set)
+    _check_chats(setup)
+    return setup
+
+
+def _check_chats(setup: Setup) -> None:
+    """Check that the policy, and each reward model that judges, take the questions that are chats."""
+    policy = setup.recipe.policy
+    chats = [question for question in (*setup.train, *setup.heldout, *setup.test) if question.chat]
+    asked = ((f"question {each.id}", setup.render(each)) for each in chats)
+    check_chats(policy.model, policy.revision, policy.chat_template_kwargs, asked)
+    for leaf in setup.judge.leaves:
+        if isinstance(leaf, RewardModelSpec):
+            scored = [(f"question {each.id}", question_prompt(leaf.template, each)) for each in chats]
+            check_chats(leaf.model, None, {}, scored)
 
 
 def _check_disk(path: str) -> None:

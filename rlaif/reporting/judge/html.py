@@ -15,6 +15,7 @@ from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.errors import UserError, is_disk_full
 from rlaif.io.files import join, write_bytes, write_json
 from rlaif.judge_evals.judge_report import JudgeReport, report_json, worst_disagreements
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.reporting.html import CONTEXT_SHOWN, page_environment
 from rlaif.reporting.judge import charts
 from rlaif.reporting.judge.figure_text import figure_rows, format_interval, format_value, headline
@@ -60,6 +61,7 @@ def render_page(report: JudgeReport) -> str:
             format_interval=format_interval,
             verdict_text=verdict_text,
             shown_gold_answer=shown_gold_answer,
+            shown_question=shown_question,
             report=report,
             found=report.measurement,
             headline=lines[0],

@@ -20,6 +20,7 @@ from rlaif.io.files import read_bytes
 from rlaif.io.yaml_file import dump_yaml
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
+from rlaif.prompts.question_prompt import shown_question
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import parse_overrides
 from rlaif.store.records.file_training_record import HeldOutPairs, RewardFileRecord, TemplateRecord, TrainedPairs
@@ -185,5 +186,5 @@ def _write_judge(trained: Path, out: str, prompt: str, template: PromptTemplate)
 
 def _write_labels(trained: Path, labels: Sequence[Label], questions: frozenset[str]) -> None:
     """Write the labels of the held-out questions, ties too, for `rlaif judge report`."""
-    if kept := [label for label in labels if label.question in questions]:
+    if kept := [label for label in labels if shown_question(label.as_question) in questions]:
         (trained / "heldout.jsonl").write_bytes(labels_jsonl(kept))
