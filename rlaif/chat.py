@@ -102,3 +102,8 @@ def open_thinking(text: str) -> str:
 def visible_text(reply: str) -> str:
     """Return the visible answer of a reply without white space around it; "" where there is none."""
     return (visible_answer(reply) or "").strip()
+
+
+def marks_thinking(token: str) -> bool:
+    """Return whether a token's text is one that `visible_answer` reads: of a tag, or of gpt-oss's channels."""
+    return any(mark.fullmatch(token) for mark in (_TAG, _SOLUTION, _CONTROL))

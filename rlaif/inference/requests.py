@@ -33,7 +33,8 @@ class Candidate:
     """One sampled answer.
 
     Attributes:
-        text: decoded without special tokens; the tag that opens thinking comes first where the prompt ended with it.
+        text: decoded without special tokens, but for those that mark thinking. Where the prompt ends with the tag that
+            opens it, that tag comes first.
         token_ids: as sampled; includes the end token where the model ended the answer.
         logprobs: natural log-probability of each token under the policy, raw (before temperature and top_p).
         finish_reason: `stop`, or `length` where `max_tokens` cut it.

@@ -56,7 +56,9 @@ def smallest(asked: Sequence[tuple[Question, Sequence[str]]], *, engines: bool) 
     told_apart = [(question, (answers[0], answers[1])) for question, answers in asked if len(set(answers[:2])) == 2]
     if not told_apart:
         return Trial(engines=engines)
-    sizes = [len(shown_question(question)) + len(question.context) + sum(map(len, both)) for question, both in told_apart]
+    sizes = [
+        len(shown_question(question)) + len(question.context) + sum(map(len, both)) for question, both in told_apart
+    ]
     question, answers = least = told_apart[sizes.index(min(sizes))]
     return Trial(question, answers, engines, (least, *spread(told_apart)[1:]))
 

@@ -104,10 +104,10 @@ def test_choices_have_the_logprobs_of_exactly_their_tokens(engine: VllmEngine, m
     prompt = engine.sample(SampleRequest("q", MESSAGES, temperature=0.0, max_tokens=1)).result(60).prompt_token_ids
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-    tokens = [engine._choice_token(choice, "") for choice in ("A", "B")]
+    tokens = [engine._texts.choice_id(choice, "") for choice in ("A", "B")]
     assert reply.logprobs == pytest.approx([expected[token].item() for token in tokens], abs=1e-3)
     begun = int(expected.argmax())
-    assert reply.text == engine._tokenizer.decode([begun])
+    assert reply.text == engine._texts.token(begun)
     assert reply.text_logprob == pytest.approx(expected[begun].item(), abs=1e-3)
 
 

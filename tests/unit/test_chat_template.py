@@ -103,3 +103,19 @@ def test_a_conversation_ends_with_its_answer() -> None:
     chat = [*turns("system", "user"), {"role": "assistant", "content": "Res est."}]
     ids = ChatTemplate(TOKENIZERS["gemma"]).conversation_ids(chat)  # type: ignore[arg-type]
     assert TOKENIZERS["gemma"].decode(ids).endswith("<start_of_turn>model\nRes est.<end_of_turn>\n")
+
+
+def test_preferences_of_a_file_are_rendered_as_the_engine_renders_prompts() -> None:
+    from rlaif.data.candidates import Preference
+    from rlaif.training.dpo.encode import encode_preferences
+
+    tokenizer = byte_tokenizer(GEMMA.replace("{{ bos_token }}", "{{ bos_token }}{{ mood }}"))
+    kwargs = {"mood": "(calm)"}
+    prompt: Messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": ASKED}]
+    sides: list[Messages] = [[{"role": "assistant", "content": text}] for text in ("Res est.", "Nihil.")]
+    row = Preference("1", prompt, *sides, None, "ai", None, None)
+    found = encode_preferences([row], tokenizer, None, "p", chat_template_kwargs=kwargs).rows[0]
+    assert found["prompt_token_ids"] == ChatTemplate(tokenizer, kwargs).prompt_ids(prompt)
+    read = tokenizer.decode(found["prompt_token_ids"])
+    assert (read.count(SYSTEM), read.count("(calm)")) == (1, 1)
+    assert tokenizer.decode(found["chosen_token_ids"]) == "Res est.<end_of_turn>\n"

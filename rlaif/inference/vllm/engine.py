@@ -4,7 +4,6 @@ vLLM's in-process engine starts in a fifth of the time of its subprocess form. R
 alone touches vLLM.
 """
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any
 
 from rlaif.errors import UserError, WorkError
 from rlaif.inference.requests import (
-    Candidate,
     ChatReply,
     ChatRequest,
     ChoiceReply,
@@ -25,8 +23,8 @@ from rlaif.inference.requests import (
 )
 from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.inference.vllm.stepper import Stepper, StepRequest
+from rlaif.inference.vllm.texts import EngineTexts
 from rlaif.inference.vllm.weights import WeightLoader
-from rlaif.models.chat_template import ChatTemplate
 from rlaif.store.policy_weights import PolicyWeights
 
 
@@ -82,9 +80,7 @@ class VllmEngine:
         # setting for a whole engine, and with a named backend alone.
         structured = {"backend": "xgrammar", "disable_any_whitespace": True}
         llm = LLM(model=model, seed=0, disable_log_stats=True, structured_outputs_config=structured, **options)
-        self._tokenizer = llm.get_tokenizer()
-        self._chat_template = ChatTemplate(self._tokenizer, chat_template_kwargs)
-        self._judges_templates: dict[str, ChatTemplate] = {}
+        self._texts = EngineTexts(llm.get_tokenizer(), chat_template_kwargs)
         self._context, self._max_length = int(options["max_model_len"]), max_length
         self._weights = WeightLoader(llm, policy, model, max_probe_difference)
         self.prefill = PrefillCounts()
@@ -94,7 +90,7 @@ class VllmEngine:
         """Queue a prompt; its reply has `n` candidates or a failure."""
         weights_id = self._weights.policy.id
         try:
-            prompt = self._chat_template.prompt_ids(request.messages)
+            prompt = self._texts.sampling_prompt(request)
         except UserError as error:
             return _done(SampleReply(request.id, [], [], weights_id, failure=str(error)))
         if len(prompt) + request.max_tokens > self._max_length:
@@ -109,11 +105,9 @@ class VllmEngine:
             logprobs=0,
         )
 
-        opened = self._chat_template.opened_thinking
-
         def finish(output: Any) -> SampleReply:
             parts = sorted(output.outputs, key=lambda part: part.index)
-            samples = [_sample(part, request.seed, opened) for part in parts]
+            samples = [self._texts.candidate(part, request.seed) for part in parts]
             return SampleReply(request.id, prompt, samples, weights_id)
 
         lora = self._weights.lora if request.adapter else None
@@ -123,13 +117,13 @@ class VllmEngine:
         """Queue a question whose answer is one of a few choices; always answered by the base model."""
         started = time.monotonic()
         try:
-            prompt = self._judges_prompt(request) + self._plain_tokens(request.prefix)
+            prompt = self._texts.judging_prompt(request) + self._texts.plain_ids(request.prefix)
         except UserError as error:
             return _done(ChoiceReply([], 0, 0, 0.0, failure=str(error)))
         if len(prompt) + 1 > self._context:
             failure = f"prompt of {len(prompt)} tokens exceeds the context of {self._context}"
             return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=failure))
-        tokens = [self._choice_token(choice, request.prefix) for choice in request.choices]
+        tokens = [self._texts.choice_id(choice, request.prefix) for choice in request.choices]
         if len(set(tokens)) < len(tokens):
             failure = f"choices {request.choices} share a first token"
             return _done(ChoiceReply([], len(prompt), 0, 0.0, failure=failure))
@@ -144,7 +138,7 @@ class VllmEngine:
                 len(prompt),
                 1,
                 time.monotonic() - started,
-                text=self._tokenizer.decode([begun]),
+                text=self._texts.token(begun),
                 text_logprob=float(step[begun].logprob),
             )
 
@@ -156,7 +150,7 @@ class VllmEngine:
 
         started = time.monotonic()
         try:
-            prompt = self._judges_prompt(request)
+            prompt = self._texts.judging_prompt(request)
         except UserError as error:
             return _done(ChatReply("", "", 0, 0, 0.0, failure=str(error)))
         if len(prompt) + request.max_tokens > self._context:
@@ -176,7 +170,7 @@ class VllmEngine:
             reason, tokens = str(answer.finish_reason), len(answer.token_ids)
             if reason not in ("stop", "length"):
                 return ChatReply("", "", len(prompt), tokens, seconds, failure=f"vLLM ended the answer with {reason}")
-            return ChatReply(answer.text, reason, len(prompt), tokens, seconds)
+            return ChatReply(self._texts.answer(answer), reason, len(prompt), tokens, seconds)
 
         return self._stepper.submit(StepRequest(prompt, params, None, finish))
 
@@ -221,18 +215,6 @@ class VllmEngine:
         """Stop the engine; requests in flight fail."""
         self._stepper.close()
 
-    def _judges_prompt(self, request: ChoiceRequest | ChatRequest) -> list[int]:
-        kwargs = request.chat_template_kwargs
-        template = self._judges_templates.setdefault(json.dumps(kwargs), ChatTemplate(self._tokenizer, kwargs))
-        return template.prompt_ids(request.messages)
-
-    def _plain_tokens(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
-
-    def _choice_token(self, choice: str, prefix: str) -> int:
-        # Encoded as it follows the prefix: many tokenizers give " A" and "A" different tokens.
-        return self._plain_tokens(prefix + choice)[len(self._plain_tokens(prefix)) :][0]
-
 
 def _params(**options: Any) -> Any:
     """Return vLLM's `SamplingParams` of a request that is answered once, when it is finished."""
@@ -240,17 +222,6 @@ def _params(**options: Any) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **options)
-
-
-def _sample(part: Any, seed: int, opened_thinking: str) -> Candidate:
-    """Return a candidate; its text begins with the tag where the prompt has opened the thinking that it continues."""
-    return Candidate(
-        text=(opened_thinking + part.text).strip(),
-        token_ids=list(part.token_ids),
-        logprobs=[step[token].logprob for token, step in zip(part.token_ids, part.logprobs, strict=True)],
-        finish_reason=str(part.finish_reason),
-        seed=seed + part.index,
-    )
 
 
 def _too_long(prompt: int, answer: int, context: int) -> str:
