@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rlaif.chat import Messages
+from rlaif.chat import Messages, visible_text
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
@@ -105,7 +105,8 @@ def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "answer", "passage"])
     for answer in answers:
-        writer.writerow([answer.id, answer.answer, supporting_passage(answer.context, answer.question, answer.answer)])
+        passage = supporting_passage(answer.context, answer.question, visible_text(answer.answer))
+        writer.writerow([answer.id, answer.answer, passage])
     return text.getvalue().encode()
 
 

@@ -4,6 +4,7 @@ Invariant: a model without a template, and an argument that its template does no
 What cannot be read here, such as a file of a hub that does not answer, is not refused.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,12 @@ def check_chat_template(
     if unknown := sorted(set(kwargs or {}) - uses):
         names = ", ".join(sorted(uses)) or "no argument"
         raise UserError(f"{key}.{unknown[0]}: the chat template of {model} does not use it; it uses {names}")
+
+
+def chat_template_sha(model: str, revision: str | None = None) -> str | None:
+    """Return the sha256 of a model's chat template; None for the embedded model, and where its files cannot be read."""
+    source = None if model == BUILTIN else template_source(model, revision)
+    return None if source is None else hashlib.sha256(source.encode()).hexdigest()
 
 
 def used_arguments(source: str) -> frozenset[str]:

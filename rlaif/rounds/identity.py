@@ -14,6 +14,7 @@ from rlaif import __version__
 from rlaif.data.sources import questions_sha
 from rlaif.errors import UserError
 from rlaif.grading.score import READING
+from rlaif.models.template_source import chat_template_sha
 from rlaif.recipe import dump_recipe
 from rlaif.rounds.former_defaults import begun_recipe
 from rlaif.rounds.setup import Setup
@@ -51,7 +52,7 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], path: str = "") -> 
 
 def new_run_record(setup: Setup, policy_id: str) -> RunRecord:
     """Return `run.json` of a run that starts now."""
-    template = setup.answer_template
+    template, policy = setup.answer_template, setup.recipe.policy
     sets = {"train": setup.train, "heldout": setup.heldout, "test": setup.test}
     return RunRecord(
         name=setup.recipe.name,
@@ -61,7 +62,11 @@ def new_run_record(setup: Setup, policy_id: str) -> RunRecord:
         git=_git(),
         seed=setup.recipe.seed,
         policy=InitialPolicy(
-            model=setup.recipe.policy.model, id=policy_id, template=template.name, template_sha=template.sha
+            model=policy.model,
+            id=policy_id,
+            template=template.name,
+            template_sha=template.sha,
+            chat_template_sha=chat_template_sha(policy.model, policy.revision),
         ),
         judge=JudgeRecord.model_validate(setup.judge.describe()),
         questions={
@@ -85,9 +90,12 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
         return False
     differs = differing_keys(begun_recipe(text, run.path("recipe.yaml")), setup.recipe.model_dump(mode="json"))
     fresh = new_run_record(setup, begun.policy.id)
+    # Runs from before it was recorded have none.
+    known = fresh.policy.chat_template_sha or begun.policy.chat_template_sha
     for label, before, after in (
         ("the judge or one of its prompts", begun.judge.sha, fresh.judge.sha),
         ("the policy's prompt file", begun.policy.template_sha, fresh.policy.template_sha),
+        ("the chat template of policy.model", begun.policy.chat_template_sha or known, known),
         ("how answers are compared with gold answers", begun.grading, fresh.grading),
         ("the train questions", begun.questions.get("train"), fresh.questions.get("train")),
         ("the held-out questions", begun.questions.get("heldout"), fresh.questions.get("heldout")),

@@ -150,12 +150,12 @@ def test_pairs_of_chats_train_by_themselves_as_they_were_sampled(chats: Path) ->
     """`rlaif train` renders the stored chats to the ids that the engine sampled after."""
     from transformers import AutoTokenizer
 
-    from rlaif.data.candidates import read_preferences
+    from rlaif.data.preferences import read_preferences
     from rlaif.training.dpo.encode import encode_preferences
 
     path = chats / "round-000" / "pairs.parquet"
     tokenizer = AutoTokenizer.from_pretrained(chats.parents[1] / "model")
     stored = {pair["pair_id"]: pair for pair in rows(chats, "pairs.parquet")}
-    for row in encode_preferences(read_preferences(str(path)), tokenizer, None, "another").rows:
+    for row in encode_preferences(read_preferences(str(path)).rows, tokenizer, None, "another").rows:
         for side in ("prompt", "chosen", "rejected"):
             assert row[f"{side}_token_ids"] == stored[row["pair_id"]][f"{side}_token_ids"]

@@ -106,7 +106,7 @@ def test_a_conversation_ends_with_its_answer() -> None:
 
 
 def test_preferences_of_a_file_are_rendered_as_the_engine_renders_prompts() -> None:
-    from rlaif.data.candidates import Preference
+    from rlaif.data.preferences import Preference
     from rlaif.training.dpo.encode import encode_preferences
 
     tokenizer = byte_tokenizer(GEMMA.replace("{{ bos_token }}", "{{ bos_token }}{{ mood }}"))

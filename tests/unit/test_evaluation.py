@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.data.question import Question
-from rlaif.evaluation.heldout import Comparison, HeldoutAnswer, compare_answers
+from rlaif.evaluation.heldout import Comparison, HeldoutAnswer, compare_answers, predictions_csv
 from rlaif.judges.build import open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.recipe.recipe import GateSection, RoundsSection
@@ -61,3 +61,11 @@ def test_a_run_that_the_gate_ended_has_no_round_left(tmp_path: Path, on_fail: st
     run = SmallRun(tmp_path / "small").run  # Policy 2 did not pass the gate.
     section = RoundsSection(count=3, gate=GateSection(on_fail=on_fail))  # type: ignore[arg-type]
     assert [directory.number for directory in rounds_left(run, section)] == left
+
+
+def test_the_passage_of_a_prediction_supports_the_visible_answer() -> None:
+    context = "Revenue was $4 million in 2022. Costs were $3 million."
+    thought = "<think>Revenue was $4 million in 2022?</think>Costs were $3 million."
+    for answer in (thought, "Costs were $3 million."):
+        row = HeldoutAnswer("1", "How much?", context, None, answer, None, None, None, 9, None)
+        assert predictions_csv([row]).decode().splitlines()[1].endswith(",Costs were $3 million.")

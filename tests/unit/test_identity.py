@@ -91,6 +91,16 @@ def test_other_arguments_of_the_chat_template_are_another_run(here: Path, model:
     assert refusal(run, thinks) == "policy.chat_template_kwargs.enable_thinking (None -> False)"
 
 
+def test_another_chat_template_is_another_run(here: Path, model: str) -> None:
+    run, _ = begun(f"policy.model={model}")
+    Path(model, "chat_template.jinja").write_text(QWEN3 + "{# changed #}")
+    assert refusal(run, setup_of(f"policy.model={model}")) == "the chat template of policy.model"
+    record = run.record()
+    assert record is not None
+    run.write_record(record.model_copy(update={"policy": record.policy.model_copy(update={"chat_template_sha": None})}))
+    assert check_same_run(run, setup_of(f"policy.model={model}"))
+
+
 def test_a_run_from_before_there_were_such_arguments_continues(here: Path) -> None:
     run, setup = begun()
     path = Path(run.path("recipe.yaml"))
@@ -108,6 +118,7 @@ def test_the_identity_that_a_run_records(here: Path) -> None:
     template = setup.answer_template
     assert record.policy.model_dump() == {
         "model": "builtin:smollm2-135m", "id": WEIGHTS, "template": "ask", "template_sha": template.sha,
+        "chat_template_sha": None,
     }  # fmt: skip
     assert record.judge.sha == setup.judge.sha
     assert record.judge.model_dump() == {**record.judge.model_dump(), **setup.judge.describe()}

@@ -25,6 +25,8 @@ class InitialPolicy(RecordPart):
     template: str
     """Name of the template that renders its prompts."""
     template_sha: str
+    chat_template_sha: str | None = None
+    """sha256 of the model's chat template; None for the embedded model, and where its files could not be read."""
 
 
 class JudgeRecord(RecordPart):
