@@ -81,7 +81,7 @@ FIVE = [
 ]
 
 
-def test_figures_by_hand() -> None:
+def test_the_figures_are_those_computed_by_hand() -> None:
     found = measure(FIVE)
     assert (found.labels, found.preferred, found.questions) == (5, 5, 5)
     expected = {
@@ -100,7 +100,7 @@ def test_figures_by_hand() -> None:
     assert found.figures["accuracy_decided"].n == 2
 
 
-def test_the_mass_of_the_choices_by_hand() -> None:
+def test_the_distribution_of_the_mass_is_that_computed_by_hand() -> None:
     """Of verdicts read from log-probabilities: those of below the limit are unparsed."""
     masses = [0.05, 0.2, 0.4, 0.6, 0.8, 1.0]
     items = []
@@ -121,7 +121,7 @@ def test_lengths_are_those_of_what_the_judge_sees() -> None:
     assert value(found, "prefers_longer") == 0.0
 
 
-def test_kappa_by_hand() -> None:
+def test_kappa_is_that_computed_by_hand() -> None:
     """Twenty of 50 yes by both, 15 no by both, 5 and 10 mixed: po 0.7, pe 0.5, kappa 0.4."""
     counts = {("a", "a"): 20, ("a", "b"): 5, ("b", "a"): 10, ("b", "b"): 15}
     items = [
@@ -136,7 +136,7 @@ def test_kappa_is_left_out_if_both_always_decide_alike() -> None:
     assert "kappa" not in measure([judged(label(str(n)), 1.0, 1.0) for n in range(5)]).figures
 
 
-def test_calibration_by_hand() -> None:
+def test_calibration_is_that_computed_by_hand() -> None:
     """Two bins: 0.9 twice, right once; 0.6 twice, right twice."""
     items = [
         judged(label("1"), 0.9, 0.9), judged(label("2", "b"), 0.9, 0.9),
@@ -280,7 +280,7 @@ def test_the_surest_disagreements_come_first_and_peoples_ties_last() -> None:
     assert len(worst_disagreements(items, 1)) == 1
 
 
-def test_comparison_by_hand() -> None:
+def test_the_comparison_of_two_judges_is_that_computed_by_hand() -> None:
     first = [judged(label(str(n)), float(n < 6), float(n < 6)) for n in range(10)]
     second = [judged(label(str(n)), float(n != 0), float(n != 0)) for n in range(10)]
     found = compare(first, second)
@@ -325,7 +325,7 @@ class Echo:
         return decide_by_orders(verdicts, ("ab",))
 
 
-def test_every_label_is_asked_once_those_of_a_question_together_and_few_at_once() -> None:
+def test_every_label_is_asked_once_and_those_of_a_question_together() -> None:
     labels = [label(str(n), question=f"question {n % 3}") for n in range(9)]
     judge = Echo()
     done: list[str] = []
@@ -341,7 +341,7 @@ def test_an_error_that_stops_a_judge_stops_the_report_with_one_message() -> None
 
 
 @pytest.mark.parametrize("name", ["GPT-4/Vanilla", "GPT-4/CoT", "GPT-4/Rating", "ChatGPT/Vanilla", "ChatGPT/Rating"])
-def test_the_figures_are_llmbars(shared_data: Path, name: str) -> None:
+def test_recorded_judgments_give_the_figures_that_llmbar_published(shared_data: Path, name: str) -> None:
     """The recorded judgments of GPT-4 and ChatGPT, read as LLMBar reads them, give LLMBar's published figures."""
     pairs = shared_data / "llmbar-natural" / "pairs.jsonl"
     published = json.loads(pairs.with_name("published.json").read_text(encoding="utf-8"))[name]
