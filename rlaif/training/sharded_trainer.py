@@ -21,8 +21,9 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer
 
 from rlaif.training.sharding import gathered_weights, is_sharded
+from rlaif.training.trainer import SHARDED_MODEL
 
-_MODEL, _OPTIMIZER = "sharded_model", "sharded_optimizer"
+_OPTIMIZER = "sharded_optimizer"
 # A frozen base is not in a checkpoint.
 _TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
@@ -33,8 +34,11 @@ class ShardedTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, *rest: Any, **named: Any) -> None:
         super().__init__(*rest, **named)
         self.sharded = is_sharded(self.model)
-        # The workers exchange gradients already, so accelerate must not wrap the model in data parallelism.
-        self.is_distributed_loading_by_transformers = self.sharded
+        if self.sharded:
+            # Its workers exchange gradients already, so accelerate must not wrap it in data parallelism.
+            placed = {"device_placement": False, "evaluation_mode": True}
+            prepare = self.accelerator.prepare_model
+            self.accelerator.prepare_model = lambda model, **_: prepare(model, **placed)
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         norm = super()._clip_grad_norm(model)
@@ -56,7 +60,7 @@ class ShardedTrainer(Trainer):  # type: ignore[misc]
             super()._save_optimizer_and_scheduler(output_dir)
             return
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save(self._trained(), checkpoint_id=str(Path(output_dir, _MODEL)))
+        save(self._trained(), checkpoint_id=str(Path(output_dir, SHARDED_MODEL)))
         save(self._moments(), checkpoint_id=str(Path(output_dir, _OPTIMIZER)))
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir, "scheduler.pt"))
@@ -66,7 +70,7 @@ class ShardedTrainer(Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         state = self._trained()
-        load(state, checkpoint_id=str(Path(resume_from_checkpoint, _MODEL)))
+        load(state, checkpoint_id=str(Path(resume_from_checkpoint, SHARDED_MODEL)))
         set_model_state_dict(self.model, state, options=_TRAINED)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch.distributed as dist
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
 from rlaif.models.dtype import bfloat16_passes
@@ -23,6 +23,8 @@ _LOGGED = {
 }
 _MARK = "complete"
 KEPT_CHECKPOINTS = 2
+# The folder of a checkpoint with the weights of a sharded model.
+SHARDED_MODEL = "sharded_model"
 
 
 def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: int, **own: Any) -> Any:
@@ -96,11 +98,12 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         path: directory or fsspec URL in the run; None keeps none.
         scratch: a folder of this worker alone.
         rank: of this worker.
+        sharded: whether the workers share one model; a checkpoint of the other kind is ignored.
     """
 
-    def __init__(self, path: str | None, scratch: str, rank: int) -> None:
+    def __init__(self, path: str | None, scratch: str, rank: int, *, sharded: bool = False) -> None:
         self._url = path if path is not None and is_url(path) else None
-        self._rank = rank
+        self._rank, self._sharded = rank, sharded
         self.folder = scratch if self._url is not None or path is None else path
         """Where the trainer writes."""
 
@@ -108,10 +111,13 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         """Return the folder of the last complete checkpoint, fetched from an object store; None without one."""
         if self._url is not None:
             self._fetch(self._url)
-        if not Path(self.folder).is_dir():
-            return None
-        found: str | None = get_last_checkpoint(self.folder)
-        return found
+        found = [path for path in Path(self.folder).glob("checkpoint-*") if self._usable(path)]
+        return str(max(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if found else None
+
+    def _usable(self, checkpoint: Path) -> bool:
+        # The trainer writes its state last; a kill in between leaves a checkpoint without it.
+        written = (checkpoint / TRAINER_STATE_NAME).is_file()
+        return written and (checkpoint / SHARDED_MODEL).is_dir() == self._sharded
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Copy the checkpoint that the trainer has written to an object store."""

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from rlaif.training.kernels.attention import attention_of
 from rlaif.training.models import load_policy
 from rlaif.training.sharding import BFLOAT16_PASSES, shard_model
 from rlaif.training.shared_prompt import candidate_logps, pack_row
+from rlaif.training.trainer import Checkpoints
 from tests.tiny import save_chat_model, tiny_llama
 from tests.workers import in_workers
 
@@ -47,6 +49,8 @@ CASES: dict[str, dict[str, Any]] = {
     "adapter that goes on": {"lora": LORA, "tied": True, "reference": "previous", "start": "adapter, tied"},
 }  # fmt: skip
 KILLED = "full weights, tied, checkpointing"
+# Stops before its last step, with its checkpoints in an object store.
+STOPPED = "adapter, checkpointing"
 
 
 def make_job(folder: Path, name: str) -> Job:
@@ -136,10 +140,16 @@ def interrupted(folder: Path) -> Job:
     return replace(job, settings=settings, checkpoints=str(folder / "checkpoints"))
 
 
+def stopped(folder: Path) -> Job:
+    job = shared(make_job(folder, STOPPED), "stopped")
+    settings = job.settings.model_copy(update={"checkpoint_steps": 1})
+    return replace(job, settings=settings, checkpoints=f"local://{folder}/stopped")
+
+
 @pytest.fixture(scope="module")
 def together(folder: Path, alone: dict[str, DpoResult]) -> dict[str, DpoResult]:
     """The results of two workers, whose last training was interrupted."""
-    jobs = {name: shared(make_job(folder, name)) for name in CASES}
+    jobs = {name: shared(make_job(folder, name)) for name in CASES} | {"stopped": stopped(folder)}
     with pytest.raises(ProcessExitedException):
         in_workers(train, 2, jobs, folder, interrupted(folder))
     return results_in(folder)
@@ -207,26 +217,51 @@ def test_a_checkpoint_is_each_workers_own_shards(folder: Path, together: dict[st
 def later(folder: Path, together: dict[str, DpoResult]) -> dict[str, Any]:
     """What two new workers find: they continue the killed training, and more."""
     save_large_model(folder / "large")
-    in_workers(second_life, 2, interrupted(folder), folder, torch.zeros(2, dtype=torch.int64).share_memory_())
+    # A kill while a checkpoint is written leaves a part of it, and one may stop after any.
+    (folder / "checkpoints" / "checkpoint-3" / "sharded_model").mkdir(parents=True)
+    shutil.rmtree(folder / "stopped" / "checkpoint-4")
+    in_workers(
+        second_life, 2, interrupted(folder), stopped(folder), folder, torch.zeros(2, dtype=torch.int64).share_memory_()
+    )
     found: dict[str, Any] = torch.load(folder / "later.pt", weights_only=False)
     return found
 
 
-def second_life(rank: int, killed: Job, folder: Path, anonymous: torch.Tensor) -> None:
-    steps: list[float] = []
-    found: dict[str, Any] = {"steps": steps}
-    found["again"] = train_dpo(killed, Worker(rank, 2, lambda entry: steps.append(entry["step"])))
+def second_life(rank: int, killed: Job, stopped: Job, folder: Path, anonymous: torch.Tensor) -> None:
+    found: dict[str, Any] = {KILLED: continued(rank, killed), STOPPED: continued(rank, stopped)}
     found["bfloat16"] = {adapter: bfloat16_passes(rank, adapter) for adapter in (False, True)}
     found["peak"] = peak_of_loading(rank, folder / "large", anonymous)
     if rank == 0:
         torch.save(found, folder / "later.pt")
 
 
+def continued(rank: int, job: Job) -> tuple[list[float], DpoResult]:
+    """The steps that were taken, and the result."""
+    steps: list[float] = []
+    result = train_dpo(job, Worker(rank, 2, lambda entry: steps.append(entry["step"])))
+    return steps, result
+
+
 def test_a_killed_training_continues_from_its_shards(
     folder: Path, alone: dict[str, DpoResult], later: dict[str, Any]
 ) -> None:
-    assert later["steps"] == [3, 4]
-    assert_same(interrupted(folder), later["again"], make_job(folder, KILLED), alone[KILLED])
+    steps, result = later[KILLED]
+    assert steps == [3, 4]
+    assert_same(interrupted(folder), result, make_job(folder, KILLED), alone[KILLED])
+
+
+def test_an_adapters_training_continues_from_shards_in_an_object_store(
+    folder: Path, alone: dict[str, DpoResult], later: dict[str, Any]
+) -> None:
+    steps, result = later[STOPPED]
+    assert steps == [4]
+    assert_same(stopped(folder), result, make_job(folder, STOPPED), alone[STOPPED])
+
+
+def test_a_checkpoint_of_the_other_strategy_is_ignored(folder: Path, later: dict[str, Any]) -> None:
+    checkpoints = str(folder / "checkpoints")
+    assert Checkpoints(checkpoints, "", 0, sharded=True).last() == f"{checkpoints}/checkpoint-4"
+    assert Checkpoints(checkpoints, "", 0).last() is None
 
 
 def bfloat16_passes(rank: int, adapter: bool) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from rlaif.models.resolve import weights_id
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import load_template
-from rlaif.recipe import parse_overrides
+from rlaif.recipe import TrainersSection, parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
@@ -32,6 +33,7 @@ from rlaif.training.reward.pairs import encode_pairs, held_out
 from rlaif.training.reward.standalone import pairs_sha
 from rlaif.training.reward.train import RewardResult, RewardSettings, RewardTrainingSection, train_reward_model
 from tests.tiny import save_chat_model
+from tests.workers import in_workers
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -244,6 +246,33 @@ def test_the_size_of_a_forward_pass_changes_memory_and_not_the_result(tmp_path: 
     for one, other in zip(*logs, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+def train_sharded(rank: int, jobs: list[TrainingJob[RewardTrainingSection]], folder: Path) -> None:
+    results = [train_reward_model(job, Worker(rank, 2)) for job in jobs]
+    if rank == 0:
+        torch.save(results, folder / "results.pt")
+
+
+def test_two_workers_that_share_a_model_train_it_as_one_does(tmp_path: Path, base: str) -> None:
+    """Full weights and an adapter, which trains the new output too."""
+    pairs = list(read_pairs(write(tmp_path, labels(16)), ANSWER).pairs)
+    overrides = ["training.pairs_per_step=8", "training.learning_rate=0.001"]
+    alone, jobs = [], []
+    for name, more in {"full": [], "adapter": ["training.lora.rank=4"]}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        alone.append(trained(folder, base, pairs, *overrides, *more))
+        sharing = job(folder, base, pairs, *overrides, *more)
+        section = TrainersSection(workers=2, strategy="fsdp")
+        jobs.append(replace(sharing, workers=section, out=str(folder / "shared")))
+    in_workers(train_sharded, 2, jobs, tmp_path)
+    for one, both, sharing in zip(alone, torch.load(tmp_path / "results.pt", weights_only=False), jobs, strict=True):
+        assert [entry["loss"] for entry in both.log] == pytest.approx([entry["loss"] for entry in one.log], abs=1e-4)
+        folders = str(Path(sharing.out).with_name("model")), sharing.out
+        expected, model = map(transformers.AutoModelForSequenceClassification.from_pretrained, folders)
+        for name, weight in expected.state_dict().items():
+            torch.testing.assert_close(model.state_dict()[name], weight, rtol=1e-4, atol=1e-4)
 
 
 def test_held_out_pairs_are_right_only_where_the_chosen_answer_scores_higher(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     )
     tokenizer = AutoTokenizer.from_pretrained(base)
     with tempfile.TemporaryDirectory() as scratch:
-        checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank)
+        checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank, sharded=job.sharded)
         trainer = GroupDPOTrainer(
             model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
             loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
