@@ -257,7 +257,7 @@ def train_sharded(rank: int, jobs: list[TrainingJob[RewardTrainingSection]], fol
 def test_two_workers_that_share_a_model_train_it_as_one_does(tmp_path: Path, base: str) -> None:
     """Full weights and an adapter, which trains the new output too."""
     pairs = list(read_pairs(write(tmp_path, labels(16)), ANSWER).pairs)
-    overrides = ["training.pairs_per_step=8", "training.learning_rate=0.001"]
+    overrides = ["dtype=float32", "training.pairs_per_step=8", "training.learning_rate=0.001"]
     alone, jobs = [], []
     for name, more in {"full": [], "adapter": ["training.lora.rank=4"]}.items():
         folder = tmp_path / name
