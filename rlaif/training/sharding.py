@@ -113,7 +113,10 @@ def _hand_out(model: Any, whole: list[torch.Tensor], device: torch.device) -> No
 
 
 def _release(model: Any, *_: Any) -> None:
-    """Release what a forward pass keeps gathered for a backward pass where none follows."""
+    """Release what a forward pass keeps gathered for its backward pass, where none follows.
+
+    An optimizer that is made next would train the gathered copies instead of the shards.
+    """
     if not torch.is_grad_enabled():
         model.reshard()
 

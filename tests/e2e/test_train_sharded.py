@@ -11,14 +11,13 @@ from tests.e2e.test_train import row
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lora", ["null", "{rank: 4}"], ids=["full", "adapter"])
-def test_two_workers_train_one_model_that_an_engine_loads(lora: str, tmp_path: Path) -> None:
+def test_two_workers_train_one_model_that_an_engine_loads(tmp_path: Path) -> None:
     pairs, out, answers = tmp_path / "pairs.jsonl", tmp_path / "policy", tmp_path / "answers.csv"
     pairs.write_text("".join(json.dumps(row(number)) + "\n" for number in range(3)), encoding="utf-8")
     done = command.run(
         "train", str(pairs), "--policy", "builtin:smollm2-135m", "-o", str(out), "--json",
         "--set", "cluster.device=cpu", "--set", "cluster.training.workers=2", "--set", "cluster.training.strategy=fsdp",
-        "--set", f"training.lora={lora}", "--set", "training.checkpoint_steps=1",
+        "--set", "training.lora=null", "--set", "training.checkpoint_steps=1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout.splitlines()[-1])
