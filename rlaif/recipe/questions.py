@@ -81,4 +81,5 @@ class QuestionsSection(Section):
     heldout: QuestionSource
     """Questions that are never trained on; the gate and every reported metric use them."""
     test: QuestionSource | None = None
-    """Questions to answer after every round into `predictions.csv`; null answers the held-out ones."""
+    """Questions to answer after every round into `predictions.csv`; null answers the held-out ones. With gold answers
+    they give a score that no gate has seen."""

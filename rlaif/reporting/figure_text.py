@@ -89,7 +89,19 @@ def promotion(policy: PolicyState) -> str:
 
 
 def headline(summary: RunSummary) -> list[str]:
-    """Return the outcome of the run in one sentence, with a caveat if the change may be chance."""
+    """Return the outcome of the run in one sentence, a caveat if the change may be chance, and the unseen score."""
+    return [*_outcome(summary), *_unseen(summary)]
+
+
+def _unseen(summary: RunSummary) -> list[str]:
+    start, score = (policy.metrics.get("test_score") for policy in (summary.initial, summary.current))
+    if start is None or score is None:
+        return []
+    change = "" if summary.current.number == 0 else f"{figure(start.value)} → "
+    return [f"Score {change}{span(score)} on {count(score.n, 'test question')}, which no gate has seen."]
+
+
+def _outcome(summary: RunSummary) -> list[str]:
     initial, current = summary.initial, summary.current
     if initial.questions is None:
         return ["The initial policy has not been measured on the held-out questions yet."]

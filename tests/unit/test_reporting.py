@@ -32,8 +32,9 @@ from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain, policies_table
 from rlaif.reporting.timeline import timeline
+from rlaif.stats.bootstrap import mean_interval
 from rlaif.store.events import AnyEvent, parse_event
-from rlaif.store.records.round_records import STAGES, PromoteStage, TrainStage
+from rlaif.store.records.round_records import STAGES, EvaluationRecord, PromoteStage, TrainStage
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS
 from rlaif.store.shards import ShardTable
@@ -297,6 +298,34 @@ def test_without_gold_answers_policies_are_compared_by_win_rate(tmp_path: Path) 
     text = render_page(small.run)
     assert "None has a gold answer" in text
     assert Page(text).open == []
+
+
+def test_the_score_on_test_questions_is_shown_as_one_that_no_gate_has_seen(copied: RunDir) -> None:
+    """Policy 1 is the current one; both scores are of the same four questions."""
+    for folder, values in (("initial", [0.0, 0.0, 0.0, 1.0]), ("round-000", [1.0, 1.0, 0.0, 1.0])):
+        record = EvaluationRecord.read(copied.path(folder, "evaluation.json"))
+        assert record is not None
+        metrics = {**record.metrics, "test_score": mean_interval(values)}
+        record.model_copy(update={"metrics": metrics}).write(copied.path(folder, "evaluation.json"))
+    line = headline(summarize(copied))[-1]
+    assert line.startswith("Score 0.250 → 0.750 [")
+    assert line.endswith("] on 4 test questions, which no gate has seen.")
+    assert "score on the test questions, unseen by the gate" in render_page(copied)
+    for directory in copied.rounds():
+        directory.mark(PromoteStage(promoted=False))
+    assert headline(summarize(copied))[-1].startswith("Score 0.250 [")
+
+
+def test_the_interval_that_decided_is_on_the_page_and_in_the_terminal(copied: RunDir) -> None:
+    for directory in copied.rounds():
+        record = EvaluationRecord.read(directory.path("evaluation.json"))
+        assert record is not None
+        assert record.gate is not None
+        gate = record.gate.model_copy(update={"confidence": 0.9, "low": -0.0123, "passed": False})
+        record.model_copy(update={"gate": gate, "promoted": False}).write(directory.path("evaluation.json"))
+        directory.mark(PromoteStage(promoted=False))
+    for text in (headline(summarize(copied))[0], render_page(copied)):
+        assert ", at least -0.012 at 90%" in text
 
 
 def test_a_run_without_a_promoted_policy_shows_the_gates_figures(copied: RunDir, tmp_path: Path) -> None:
