@@ -1,7 +1,8 @@
 """The reward model itself: scores of conversations, computed in this process in batches.
 
-Invariant: a score is of the whole conversation, exactly as the model's own chat template writes it. A conversation that
-is longer than the model takes is an error: cut, it would be the score of another one.
+Invariant: a score is of the whole conversation, exactly as the model's own chat template writes it, read at its last
+token in whatever batch. A conversation that is longer than the model takes is an error: cut, it would be the score of
+another one.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 from rlaif.chat import Messages
 from rlaif.errors import UserError
 from rlaif.models.chat_template import ChatTemplate
+from rlaif.models.padding import pad_right, padding_of, set_padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,12 @@ class RewardModel:
         fitting = [index for index, tokens in enumerate(encoded) if len(tokens) <= longest]
         scores: dict[int, float] = {}
         if fitting:
-            batch = tokenizer.pad({"input_ids": [encoded[index] for index in fitting]}, return_tensors="pt").to(device)
+            rows = [encoded[index] for index in fitting]
+            padding = padding_of(tokenizer, {row[-1] for row in rows}, model.get_input_embeddings().num_embeddings)
+            set_padding(model, padding)
+            ids, mask = (torch.tensor(each, device=device) for each in pad_right(rows, padding))
             with torch.inference_mode():
-                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                logits = model(input_ids=ids, attention_mask=mask).logits
             scores = dict(zip(fitting, logits[:, 0].float().tolist(), strict=True))
         seconds = (time.monotonic() - started) / len(chats)
         return [self._reward(scores.get(index), len(tokens), longest, seconds) for index, tokens in enumerate(encoded)]
@@ -122,11 +127,6 @@ def _load(name: str, wanted: str) -> tuple[Any, Any, str, int]:
         raise UserError(f"{name}: {model.config.num_labels} outputs; expected a reward model with one")
     if not tokenizer.chat_template:
         raise UserError(f"{name}: its tokenizer has no chat template; expected one that writes a conversation")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    # The classifier scores at the last token that the configuration does not call padding.
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     limits = [tokenizer.model_max_length, getattr(model.config.get_text_config(), "max_position_embeddings", None)]
     longest = min(int(limit) for limit in limits if limit)
     return model.to(device).eval(), tokenizer, device, longest

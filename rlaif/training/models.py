@@ -104,11 +104,10 @@ def shard_over_workers(model: Any, dtype: str, gpu: bool) -> Any:
     return model
 
 
-def load_classifier(folder: str, dtype: str, tokenizer: Any, *, sharded: bool = False) -> Any:
+def load_classifier(folder: str, dtype: str, *, sharded: bool = False) -> Any:
     """Return a sequence classifier with one output; a language model gets a new output, drawn by torch's seed.
 
-    The tokenizer names the padding token; the classifier reads its score at the last other token. One that will be
-    sharded has weights in the first worker alone.
+    One that will be sharded has weights in the first worker alone.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -123,13 +122,10 @@ def load_classifier(folder: str, dtype: str, tokenizer: Any, *, sharded: bool = 
         if sharded and not is_first():
             with torch.device("meta"):
                 config = AutoConfig.from_pretrained(folder, num_labels=1)
-                model = AutoModelForSequenceClassification.from_config(config, dtype=kept)
-        else:
-            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=kept, num_labels=1)
+                return AutoModelForSequenceClassification.from_config(config, dtype=kept)
+        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=kept, num_labels=1)
     finally:
         logging.set_verbosity(verbosity)
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return model
 
 
 def lora_config(lora: LoraSection, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from rlaif.recipe import TrainersSection, parse_overrides
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
+from rlaif.training.models import load_classifier
 from rlaif.training.reward.pairs import encode_pairs, held_out
 from rlaif.training.reward.standalone import pairs_sha
 from rlaif.training.reward.train import RewardResult, RewardSettings, RewardTrainingSection, train_reward_model
@@ -273,6 +275,41 @@ def test_two_workers_that_share_a_model_train_it_as_one_does(tmp_path: Path, bas
         expected, model = map(transformers.AutoModelForSequenceClassification.from_pretrained, folders)
         for name, weight in expected.state_dict().items():
             torch.testing.assert_close(model.state_dict()[name], weight, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pad", ["<pad>", "<end>", None])
+def test_training_reads_a_reward_at_the_last_token_whatever_pads_a_batch(
+    tmp_path: Path, base: str, pad: str | None
+) -> None:
+    """The chat template ends each turn with the end token; the pairs differ in length, so that a batch is padded."""
+    folder = str(shutil.copytree(base, tmp_path / "base"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = pad
+    tokenizer.save_pretrained(folder)
+    read = read_pairs(write(tmp_path, [label(0), label(1, answer_b="no w1 w2 w3 w4"), label(2)]), ANSWER)
+    rows = encode_pairs(read.pairs, tokenizer, 128).rows
+    assert {row["chosen_ids"][-1] for row in rows} == {tokenizer.eos_token_id}
+    transformers.set_seed(0)
+    start = load_classifier(folder, "float32").eval()
+
+    def reward(model: Any, ids: list[int]) -> Any:
+        with torch.no_grad():
+            return model.score(model.model(torch.tensor([ids])).last_hidden_state)[0, -1, 0]
+
+    margins = torch.stack([reward(start, row["chosen_ids"]) - reward(start, row["rejected_ids"]) for row in rows])
+    result = trained(
+        tmp_path, folder, list(read.pairs), "training.pairs_per_step=3", "training.pairs_per_pass=3",
+        "training.learning_rate=0.01",
+    )  # fmt: skip
+    assert result.log[0]["loss"] == pytest.approx(float(-torch.nn.functional.logsigmoid(margins).mean()), abs=1e-5)
+    # The saved model, called as transformers' users call it, reads its rewards there too.
+    saved = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    padded = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    ids = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
+    batch = padded.pad({"input_ids": ids}, return_tensors="pt")
+    with torch.no_grad():
+        found = saved(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+    assert found.tolist() == pytest.approx([float(reward(saved, each)) for each in ids], abs=1e-5)
 
 
 def test_held_out_pairs_are_right_only_where_the_chosen_answer_scores_higher(tmp_path: Path) -> None:

@@ -21,18 +21,29 @@ TEMPLATE = "{% for message in messages %}{{ message.role }} {{ message.content }
 WORDS = ["<pad>", "<unk>", "<end>", "user", "assistant", "system", *"abcdefgh", "Question:"]
 
 
-def save(folder: Path, *, labels: int = 1, template: str | None = TEMPLATE, head: bool = True) -> str:
+def save(
+    folder: Path,
+    *,
+    labels: int = 1,
+    template: str | None = TEMPLATE,
+    head: bool = True,
+    pad: str | None = "<pad>",
+    side: str = "right",
+) -> str:
     """Write a Llama of one layer with a word tokenizer, and return its folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<pad>")
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", pad_token=pad, padding_side=side
+    )
     fast.chat_template = template
     fast.save_pretrained(folder)
     config = transformers.LlamaConfig(
         vocab_size=len(WORDS), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=64, num_labels=labels, pad_token_id=None, bos_token_id=None, eos_token_id=2,
+        max_position_embeddings=64, num_labels=labels, bos_token_id=None, eos_token_id=2,
+        pad_token_id=fast.pad_token_id if pad in WORDS else None,
     )  # fmt: skip
     torch.manual_seed(0)
     kind = transformers.LlamaForSequenceClassification if head else transformers.LlamaForCausalLM
@@ -71,6 +82,33 @@ def test_scores_are_those_of_the_model_in_any_batch(model: str) -> None:
     assert len(set(wanted)) == 4
     for batch_size in (1, 3, 8):
         assert scores(RewardModel(model, batch_size, "cpu"), chats) == pytest.approx(wanted, abs=1e-5)
+
+
+PADDINGS = {
+    "a token of its own": {},
+    "the end token": {"pad": "<end>"},
+    "none": {"pad": None},
+    "a word": {"pad": "h"},
+    "a token without an embedding": {"pad": "<added>"},
+    "on the left": {"side": "left"},
+    "the end token on the left": {"pad": "<end>", "side": "left"},
+}
+
+
+@pytest.mark.parametrize("name", PADDINGS)
+def test_a_score_is_read_at_the_last_token_whatever_pads_a_batch(tmp_path: Path, name: str) -> None:
+    folder = save(tmp_path, **PADDINGS[name])  # type: ignore[arg-type]
+    chats = [chat(words) for words in ("b", "b c d e f g h b c d", "c h", "h g f e h")]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    alone = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    wanted = []
+    for one in chats:
+        ids = tokenizer.apply_chat_template(one, tokenize=True, return_dict=False)
+        assert ids[-1] == tokenizer.eos_token_id
+        with torch.no_grad():
+            wanted.append(alone.score(alone.model(torch.tensor([ids])).last_hidden_state)[0, -1, 0].item())
+    for batch_size in (1, 3, 8):
+        assert scores(RewardModel(folder, batch_size, "cpu"), chats) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_higher_score_is_preferred_by_the_logistic_function_of_the_difference(tmp_path: Path, model: str) -> None:

@@ -5,7 +5,7 @@ answer is preferred is the logistic function of the difference of the two reward
 equation 1). So the difference of two scores is log-odds, as the reward-model judge reads it.
 
 Invariant: the saved model is a whole classifier with one output, with the adapter merged, that transformers loads
-without a warning.
+without a warning. Training and saved model read a conversation's reward at its last token, whatever pads a batch.
 """
 
 import tempfile
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from rlaif.models.dtype import weights_dtype
+from rlaif.models.padding import named_padding, padding_of, set_padding
 from rlaif.models.resolve import resolve_model
 from rlaif.recipe import LoraSection, OptimizerSection, TrainersSection
 from rlaif.recipe.base import Section
@@ -94,25 +95,32 @@ def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) 
     set_seed(job.seed)
     base = resolve_model(job.start.base, job.start.revision)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     rows = read_table(job.rows, columns=["chosen_ids", "rejected_ids"]).to_pylist()
     dtype = weights_dtype(job.start.dtype, job.gpu) if lora else "float32"
+    model = _load(job, base, dtype)
+    last = {row[side][-1] for row in rows for side in ("chosen_ids", "rejected_ids")}
+    vocabulary = model.get_input_embeddings().num_embeddings
+    padded = AutoTokenizer.from_pretrained(base)
+    padded.pad_token = padded.convert_ids_to_tokens(padding_of(tokenizer, last, vocabulary))
+    # What reads the saved model pads by its tokenizer; without a token for it, it takes one conversation at a time.
+    padding = named_padding(tokenizer, last, vocabulary)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = ShardedRewardTrainer(
-            _load(job, base, dtype, tokenizer),
+            model,
             args=_arguments(job, len(rows), worker.count, scratch),
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            processing_class=padded,
             callbacks=[StepLog(worker)],
         )
         seconds = fit(trainer)
+        set_padding(model, padding)
+        tokenizer.pad_token = None if padding is None else tokenizer.convert_ids_to_tokens(padding)
         trained = Path(scratch) / "trained"
         trainer.save_model(str(trained))
         files: dict[str, str] = {}
         model_id = ""
         if worker.rank == 0:
-            whole = _merged(trained, base, dtype, tokenizer) if lora else trained
+            whole = _merged(trained, base, dtype, padding) if lora else trained
             files, model_id = save_model(whole, tokenizer, job.out)
     return RewardResult(
         model_id=model_id,
@@ -125,27 +133,28 @@ def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) 
     )
 
 
-def _load(job: TrainingJob[RewardTrainingSection], base: str, dtype: str, tokenizer: Any) -> Any:
+def _load(job: TrainingJob[RewardTrainingSection], base: str, dtype: str) -> Any:
     from peft import get_peft_model
     from transformers import set_seed
 
     from rlaif.training.models import load_classifier, lora_config, shard_over_workers
 
-    model = load_classifier(base, dtype, tokenizer, sharded=job.sharded)
+    model = load_classifier(base, dtype, sharded=job.sharded)
     if lora := job.settings.lora:
         set_seed(job.seed)  # A new adapter does not depend on whether an output was drawn.
         model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
     return shard_over_workers(model, job.start.dtype, job.gpu) if job.sharded else model
 
 
-def _merged(adapter: Path, base: str, dtype: str, tokenizer: Any) -> Path:
+def _merged(adapter: Path, base: str, dtype: str, padding: int | None) -> Path:
     """Merge a trained adapter into its base in float32, and return the folder of the result, rounded to a dtype."""
     import torch
     from peft import PeftModel
 
     from rlaif.training.models import load_classifier
 
-    model = PeftModel.from_pretrained(load_classifier(base, "float32", tokenizer), str(adapter)).merge_and_unload()
+    model = PeftModel.from_pretrained(load_classifier(base, "float32"), str(adapter)).merge_and_unload()
+    set_padding(model, padding)
     folder = adapter.with_name("merged")
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     return folder
