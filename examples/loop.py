@@ -9,7 +9,7 @@ import tempfile
 from rlaif.cluster.ray_cluster import ray_cluster
 from rlaif.inference.pools import RunPools
 from rlaif.judges.build import open_judge
-from rlaif.models.resolve import resolve_model, weights_id
+from rlaif.models.policy_source import policy_source
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import Recipe, load_recipe
@@ -28,7 +28,8 @@ QUIET = {"progress": Silent(), "emit": ignore_event}
 
 async def align(recipe: Recipe, runs: str) -> list[float]:
     """Return the held-out score of the initial policy and of the current one after each round."""
-    setup, base = prepare(recipe, runs), weights_id(resolve_model(recipe.policy.model))
+    setup = prepare(recipe, runs)
+    recipe, base = setup.recipe, policy_source(recipe.policy, recipe.training.lora).policy_id()
     run, questions = RunDir(setup.path), {question.id: question for question in setup.train}
     pools = RunPools(
         recipe.policy, recipe.sampling, recipe.training, recipe.cluster,

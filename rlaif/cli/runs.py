@@ -112,7 +112,9 @@ def predict(
     run: Annotated[
         str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
     ] = None,
-    policy: Annotated[str | None, typer.Option(help="Model that answers: hub id, directory or builtin:...")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Model that answers: hub id, directory, an adapter or builtin:...")
+    ] = None,
     runs: Runs = "runs",
     columns: ColumnsOption = None,
     address: RayAddress = None,

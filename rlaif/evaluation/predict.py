@@ -15,7 +15,8 @@ from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.column_names import ColumnNames
 from rlaif.io.files import write_bytes
 from rlaif.models.chat_template import check_chats
-from rlaif.models.resolve import check_model, resolve_model, weights_id
+from rlaif.models.policy_source import continued_lora, policy_source
+from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.template_source import check_chat_template
 from rlaif.progress import Progress
 from rlaif.prompts.question_prompt import question_prompt
@@ -115,7 +116,11 @@ def predict_with_model(
 ) -> int:
     """Answer a file of questions with a model as it is; see `predict_with_run`."""
     check_model(model)
-    settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}})
+    adapter = find_adapter(model)
+    given = {"training": {"lora": adapter.lora.model_dump()}} if adapter else {}
+    settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}, **given})
+    if adapter and settings.training.lora:
+        continued_lora(settings.training.lora, adapter, "--set: training.lora")
     source = FileQuestions(path=questions, columns=settings.questions.heldout.columns)
     asked = load_questions(source, settings.policy.tables, columns)
     return _predict(settings, None, asked, output, address=address, progress=progress)
@@ -137,7 +142,7 @@ def _predict(
     check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
     max_tokens = settings.evaluation.max_tokens or settings.sampling.max_tokens
     with ray_cluster(address):
-        base_id = weights_id(resolve_model(settings.policy.model, settings.policy.revision))
+        base_id = policy_source(settings.policy, settings.training.lora).policy_id()
         current = run.current_policy(base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
 
         async def answer() -> list[HeldoutAnswer]:

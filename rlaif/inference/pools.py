@@ -1,7 +1,7 @@
 """Engine pools that share a Ray cluster, with each other and, in a run, with the training workers.
 
 A run's judge that asks for the initial policy shares the policy's engines as long as their base model stays what it
-was: with an adapter the base answers for the judge and the adapter for the policy. With full weights the engines'
+was: with adapters the initial policy answers beside the current one. With full weights the engines'
 model changes every round, so such a judge gets engines of its own that keep the initial weights.
 """
 
@@ -12,6 +12,7 @@ from rlaif.cluster.resources import ClusterDemand, Resources, ResourceWait
 from rlaif.errors import WorkError
 from rlaif.inference.vllm.actor import EngineSpec
 from rlaif.inference.vllm.pool import EnginePool
+from rlaif.models.policy_source import policy_source
 from rlaif.models.shape import context_within
 from rlaif.recipe import ClusterSection, PolicySection, SamplingSection, TrainingSection
 from rlaif.store.events import Emit
@@ -150,14 +151,17 @@ def policy_spec(
         base_id: id of the initial policy's weights.
         context: longest sequence that a judge asks them, in tokens; 0 where they serve no judge.
     """
+    source = policy_source(policy, training.lora)
     return EngineSpec(
         role="policy",
-        model=policy.model,
-        revision=policy.revision,
+        model=source.model,
+        revision=source.revision,
+        adapter=source.adapter,
+        adapter_revision=source.adapter_revision,
         base_id=base_id,
         section=cluster.policy,
         dtype=policy.dtype,
-        context=context_within(policy.model, context or policy.max_length),
+        context=context_within(source.model, context or policy.max_length),
         max_length=policy.max_length,
         gpu=gpu,
         lora_rank=training.lora.rank if training.lora else None,

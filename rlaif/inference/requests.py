@@ -15,7 +15,7 @@ class SampleRequest:
         id: the caller's key, returned with the reply.
         n: candidates. Candidate i is drawn with seed `seed + i`; temperature 0 ignores it.
         temperature, top_p, max_tokens: as in vLLM's SamplingParams.
-        adapter: True samples with the current LoRA adapter, False with the base model.
+        adapter: True samples with the current LoRA adapter, False with the initial policy.
     """
 
     id: str

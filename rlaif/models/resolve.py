@@ -117,6 +117,14 @@ def resolve_model(model: str, revision: str | None = None) -> str:
     return _snapshot(model, revision, ignore_patterns=["*.bin", "*.pth", "original/*"])
 
 
+def resolve_adapter(name: str, revision: str | None = None) -> str:
+    """Return the local folder of an adapter, given by its folder or hub id; UserError if there is none."""
+    adapter = find_adapter(name, revision)
+    if adapter is None:
+        raise UserError(f"{name}: no adapter; expected a folder or a hub id with {CONFIG}")
+    return adapter.folder
+
+
 def _snapshot(model: str, revision: str | None, **patterns: Any) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -64,7 +64,14 @@ def kv_bytes_per_token(shape: ModelShape, dtype_bytes: int, tensor_parallel: int
 
 
 def engine_memory(
-    shape: ModelShape, *, dtype_bytes: int, tensor_parallel: int, max_num_seqs: int, lora_rank: int | None, gpu: bool
+    shape: ModelShape,
+    *,
+    dtype_bytes: int,
+    tensor_parallel: int,
+    max_num_seqs: int,
+    lora_rank: int | None,
+    adapters: int = 1,
+    gpu: bool,
 ) -> Memory:
     """Return an engine's memory on each of its devices, without the KV cache.
 
@@ -73,10 +80,11 @@ def engine_memory(
         tensor_parallel: devices that share the weights.
         max_num_seqs: sequences in a step; each has its logits, in float32.
         lora_rank: None without adapters.
+        adapters: that it holds at once.
     """
     step = dtype_bytes * _ENGINE_STEP_TOKENS * (4 * shape.hidden + 3 * shape.intermediate // tensor_parallel)
     logits = max_num_seqs * shape.vocab * (dtype_bytes + _FLOAT32)
-    adapter = shape.lora_parameters(lora_rank, "all-linear") * dtype_bytes if lora_rank else 0
+    adapter = adapters * shape.lora_parameters(lora_rank, "all-linear") * dtype_bytes if lora_rank else 0
     return Memory(
         weights=shape.parameters * dtype_bytes // tensor_parallel,
         adapter=adapter,

@@ -23,6 +23,7 @@ from rlaif.planning.tokens import (
 )
 from rlaif.recipe import Recipe
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
+from rlaif.rounds.setup import with_adapter_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     Raises:
         UserError: a file, model or setting is wrong, or the recipe does not fit the machines.
     """
+    recipe = with_adapter_settings(recipe)
     gpu, why_gpu = wants_gpus(recipe.cluster, options.hardware)
     judge_spec = load_judge_file(recipe.judge.name, recipe.judge)
     judges = [calls for calls, _ in judge_calls(judge_spec, VllmBackend)]

@@ -12,6 +12,7 @@ from rlaif.errors import UserError
 from rlaif.inference.pools import judge_context
 from rlaif.inference.vllm.actor import cpu_kv_bytes
 from rlaif.models.dtype import weights_dtype
+from rlaif.models.resolve import find_adapter
 from rlaif.models.shape import ModelShape, context_within, model_shape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, gib, kv_bytes_per_token, trainer_memory
@@ -113,6 +114,8 @@ def _place_engines(
         tensor_parallel=parallel,
         max_num_seqs=section.max_num_seqs,
         lora_rank=lora.rank if lora else None,
+        # The initial policy's adapter stays beside the current one.
+        adapters=2 if lora and find_adapter(model, recipe.policy.revision) else 1,
         gpu=hardware.gpu,
     )
     allowed = int(section.gpu_memory * hardware.memory) if hardware.gpu else hardware.share(section.engines)

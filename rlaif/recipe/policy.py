@@ -13,7 +13,8 @@ class PolicySection(Section):
     model: str = Field(min_length=1)
     """A hub id, a local directory, or `builtin:smollm2-135m`, which needs no hub. It needs a chat template: of the
     tokenizer, or a `chat_template.jinja` in the folder. A template that takes no system turn, or leaves its text out,
-    gets that text at the beginning of the first turn of the user."""
+    gets that text at the beginning of the first turn of the user. A LoRA adapter that peft saved is a model too: with
+    `training.lora` it is trained further; without, it is merged into its base."""
     revision: str | None = None
     """Branch, tag or commit of a hub model; null is its default branch."""
     chat_template_kwargs: dict[str, JsonValue] = Field(default={})
@@ -51,7 +52,9 @@ class SamplingSection(Section):
 
 
 class LoraSection(Section):
-    """A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) in place of full weights."""
+    """A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) in place of full weights.
+
+    Where `policy.model` is an adapter, these are its own settings; one that differs is refused."""
 
     rank: int = Field(default=16, ge=1, le=512)
     """Rank of the update."""

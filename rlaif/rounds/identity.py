@@ -19,6 +19,7 @@ from rlaif.recipe import dump_recipe
 from rlaif.rounds.former_defaults import begun_recipe
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
+from rlaif.store.records.round_records import BaseModelRecord
 from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
 from rlaif.store.rundir import RunDir
 
@@ -50,8 +51,8 @@ def differing_keys(old: dict[str, Any], new: dict[str, Any], path: str = "") -> 
     return keys
 
 
-def new_run_record(setup: Setup, policy_id: str) -> RunRecord:
-    """Return `run.json` of a run that starts now."""
+def new_run_record(setup: Setup, policy_id: str, base: BaseModelRecord | None = None) -> RunRecord:
+    """Return `run.json` of a run that starts now; `base` is that of an adapter which it trains further."""
     template, policy = setup.answer_template, setup.recipe.policy
     sets = {"train": setup.train, "heldout": setup.heldout, "test": setup.test}
     return RunRecord(
@@ -64,6 +65,7 @@ def new_run_record(setup: Setup, policy_id: str) -> RunRecord:
         policy=InitialPolicy(
             model=policy.model,
             id=policy_id,
+            base=base,
             template=template.name,
             template_sha=template.sha,
             chat_template_sha=chat_template_sha(policy.model, policy.revision),
@@ -110,23 +112,30 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     return True
 
 
-def begin(run: RunDir, setup: Setup, policy_id: str) -> None:
-    """Mark a run as running.
+def begin(run: RunDir, setup: Setup, policy_id: str, base: BaseModelRecord | None = None) -> None:
+    """Mark a run as running; `base` is that of an adapter which it trains further.
 
     Raises:
         UserError: the initial model's weights are not those that the run began with.
     """
     begun = run.record()
-    if begun is not None and begun.policy.id != policy_id:
-        raise UserError(
-            f"{run.root} began with weights {begun.policy.id[:12]} of {begun.policy.model}, "
-            f"but that model now has {policy_id[:12]}; continuing would mix the two"
-        )
+    if begun is not None:
+        _check_weights(run, begun.policy.model, begun.policy.id, policy_id)
+        if begun.policy.base and base:
+            _check_weights(run, begun.policy.base.model, begun.policy.base.id, base.id)
     run.write_recipe(dump_recipe(setup.recipe))
     if begun is not None:
         run.set_state("running")
     else:
-        run.write_record(new_run_record(setup, policy_id))
+        run.write_record(new_run_record(setup, policy_id, base))
+
+
+def _check_weights(run: RunDir, model: str, before: str, now_: str) -> None:
+    if before != now_:
+        raise UserError(
+            f"{run.root} began with weights {before[:12]} of {model}, but that model now has {now_[:12]}; continuing "
+            "would mix the two"
+        )
 
 
 def _versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
 from rlaif.judges.endpoints import SMALL_ANSWERS, Trial, spread
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
-from rlaif.models.resolve import resolve_model, weights_id
+from rlaif.models.policy_source import policy_source
 from rlaif.progress import Progress
 from rlaif.prompts.question_prompt import shown_question
 from rlaif.rounds.former_defaults import as_begun
@@ -30,6 +30,7 @@ from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
+from rlaif.store.records.round_records import BaseModelRecord
 from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import MESSAGES, VERDICTS
@@ -69,11 +70,13 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
         if resumed:
             progress.say(f"resuming {run.root}")
         with ray_cluster(address, verbose):
-            base_id = weights_id(resolve_model(setup.recipe.policy.model, setup.recipe.policy.revision))
-            begin(run, setup, base_id)
+            source = policy_source(setup.recipe.policy, setup.recipe.training.lora)
+            policy_id = source.policy_id()
+            base = BaseModelRecord(model=source.model, id=source.base_id()) if source.adapter else None
+            begin(run, setup, policy_id, base)
             run.events.append((RunResumed if resumed else RunStarted)(rounds=setup.recipe.rounds.count))
             try:
-                outcome = asyncio.run(_do_rounds(setup, run, base_id, progress))
+                outcome = asyncio.run(_do_rounds(setup, run, policy_id, progress))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
                 run.set_state("interrupted" if interrupted else "failed")
@@ -88,7 +91,7 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
     return outcome
 
 
-async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress) -> RunOutcome:
+async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress) -> RunOutcome:
     """Open the engines, training workers and judge of a run, and do its rounds."""
     recipe, cluster = setup.recipe, setup.recipe.cluster
     gpu = uses_gpus(cluster.device)
@@ -100,7 +103,7 @@ async def _do_rounds(setup: Setup, run: RunDir, base_id: str, progress: Progress
 
     pools = RunPools(
         recipe.policy, recipe.sampling, recipe.training, cluster,
-        base_id=base_id, judge_models=setup.judge.models, judge_tokens=max(1, setup.judge.answer_tokens),
+        base_id=policy_id, judge_models=setup.judge.models, judge_tokens=max(1, setup.judge.answer_tokens),
         criteria_tokens=_criteria_tokens(setup), gpu=gpu, emit=emit,
     )  # fmt: skip
     spending = run_spending(run, setup.judge, recipe.judge.max_cost)

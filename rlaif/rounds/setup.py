@@ -21,7 +21,8 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.chat_template import check_chats
-from rlaif.models.resolve import check_model
+from rlaif.models.policy_source import continued_lora
+from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.shape import model_context
 from rlaif.models.template_source import check_chat_template
 from rlaif.prompts.question_prompt import question_prompt
@@ -69,7 +70,8 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
     judge = load_judge_file(recipe.judge.name, recipe.judge)
-    check_model(recipe.policy.model)
+    check_model(recipe.policy.model, recipe.policy.revision)
+    recipe = with_adapter_settings(recipe)
     own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
     for model in sorted((judge.models | own) - {"policy"}):
         check_model(model)
@@ -109,6 +111,19 @@ def _check_chats(setup: Setup) -> None:
         if isinstance(leaf, RewardModelSpec):
             scored = [(f"question {each.id}", question_prompt(leaf.template, each)) for each in chats]
             check_chats(leaf.model, None, {}, scored)
+
+
+def with_adapter_settings(recipe: Recipe) -> Recipe:
+    """Return a recipe whose `training.lora` is that of the adapter which it continues, if it does.
+
+    Raises:
+        UserError: a setting of the recipe differs from the adapter's.
+    """
+    policy, lora = recipe.policy, recipe.training.lora
+    if lora is None or (adapter := find_adapter(policy.model, policy.revision)) is None:
+        return recipe
+    training = recipe.training.model_copy(update={"lora": continued_lora(lora, adapter)})
+    return recipe.model_copy(update={"training": training})
 
 
 def _check_disk(path: str) -> None:

@@ -1,6 +1,7 @@
 """The stage that trains a round's policy on its pairs."""
 
 from rlaif.inference.pools import RunPools
+from rlaif.models.policy_source import policy_source
 from rlaif.progress import Progress
 from rlaif.recipe import Recipe
 from rlaif.store.events import Emit, TrainingLost
@@ -28,9 +29,17 @@ async def train_policy(
     if paired is not None and paired.pairs == 0:
         directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
         return
-    policy = recipe.policy
+    policy, source = recipe.policy, policy_source(recipe.policy, recipe.training.lora)
     job = TrainingJob(
-        start=StartingWeights(policy.model, policy.revision, policy.dtype, path=current.folder, id=current.id),
+        start=StartingWeights(
+            source.model,
+            source.revision,
+            policy.dtype,
+            path=current.folder,
+            id=current.id,
+            adapter=source.adapter,
+            adapter_revision=source.adapter_revision,
+        ),
         rows=directory.path("pairs.parquet"),
         out=directory.path("policy"),
         settings=recipe.training,
@@ -52,10 +61,12 @@ async def train_policy(
         result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
     if pools.demand.takes_turns:
         await workers.stop()
-    _record(directory, recipe, result, parent=current.id, base_id=pools.policy.base.id)
+    base_id = source.base_id() if source.adapter else pools.policy.base.id
+    base = BaseModelRecord(model=source.model, id=base_id)
+    _record(directory, recipe, result, parent=current.id, base=base)
 
 
-def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: str, base_id: str) -> None:
+def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: str, base: BaseModelRecord) -> None:
     TrainingRecord(
         policy_id=result.policy_id,
         steps=result.steps,
@@ -73,7 +84,7 @@ def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: s
     PolicyRecord(
         id=result.policy_id,
         kind="lora" if recipe.training.lora else "full",
-        base=BaseModelRecord(model=recipe.policy.model, id=base_id),
+        base=base,
         parent=parent,
         round=directory.number,
         files=result.files,

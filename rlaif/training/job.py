@@ -19,8 +19,10 @@ class StartingWeights:
     Attributes:
         base, revision: the model, as `resolve_model` takes it.
         dtype: of a frozen base, as in a recipe; weights that are trained are float32.
-        path: folder or URL of an adapter on the base, or of full weights trained from it; "" is the base itself.
+        path: folder or URL of an adapter on the base, or of full weights trained from it; "" is the initial policy.
         id: sha256 of these weights.
+        adapter, adapter_revision: the initial policy's adapter on the base, as `resolve_adapter` takes it; "" where the
+            initial policy is the base itself.
     """
 
     base: str
@@ -28,6 +30,8 @@ class StartingWeights:
     dtype: str
     path: str = ""
     id: str = ""
+    adapter: str = ""
+    adapter_revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

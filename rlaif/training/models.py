@@ -1,13 +1,14 @@
 """Models of a training: loaded, used to score candidates, and saved for engines, judges and transformers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
 from rlaif.models.dtype import bfloat16_passes, weights_dtype
-from rlaif.models.resolve import file_sha256, weights_id
+from rlaif.models.resolve import file_sha256, resolve_adapter, weights_id
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
@@ -23,7 +24,7 @@ def load_policy(
         lora: the adapter to train; None trains all weights.
         sharded: shard it over the workers, each of which calls.
     """
-    folder = local_folder(start.path, start.id) if start.path else ""
+    folder = local_folder(start.path, start.id) if start.path else initial_adapter(start)
     # The optimizer needs all trained weights in float32; on a GPU the passes run in bfloat16 all the same.
     dtype = weights_dtype(start.dtype, gpu) if lora else "float32"
     model = _load(base if lora else folder or base, dtype, gpu=gpu, sharded=sharded)
@@ -36,13 +37,17 @@ def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSecti
     """Return a model with the adapter of a folder, or with a new one."""
     from peft import PeftConfig, PeftModel, get_peft_model
 
+    # Readers of the adapter find its base by this name: a hub id where it has one.
+    here = start.base.startswith("builtin:") or Path(start.base).is_dir()
+    name = base if here else start.base
     if folder and model.device.type != "meta":
-        return PeftModel.from_pretrained(model, folder, is_trainable=True)
+        adapted = PeftModel.from_pretrained(model, folder, is_trainable=True)
+        adapted.peft_config["default"].base_model_name_or_path = name
+        return adapted
     config = PeftConfig.from_pretrained(folder) if folder else lora_config(lora, "CAUSAL_LM")
     config.inference_mode = False
     adapted = get_peft_model(model, config)
-    # Readers of the adapter find its base by this name: a hub id where it has one.
-    adapted.peft_config["default"].base_model_name_or_path = base if start.base.startswith("builtin:") else start.base
+    adapted.peft_config["default"].base_model_name_or_path = name
     return adapted
 
 
@@ -55,10 +60,14 @@ def load_model(folder: str, dtype: str, gpu: bool = False) -> Any:
     return _load(folder, dtype, gpu=gpu, sharded=False)
 
 
-def load_initial(start: StartingWeights, base: str, *, gpu: bool, sharded: bool) -> Any:
-    """Return the initial policy of a training of full weights, as `load_policy` returns the one to train."""
-    model = _load(base, "float32", gpu=gpu, sharded=sharded)
-    return shard_over_workers(model, start.dtype, gpu) if sharded else model
+def load_initial(start: StartingWeights, base: str, lora: LoraSection | None, *, gpu: bool, sharded: bool) -> Any:
+    """Return the initial policy of a training, as `load_policy` returns the one to train."""
+    return load_policy(replace(start, path="", id=""), base, lora, gpu=gpu, sharded=sharded)
+
+
+def initial_adapter(start: StartingWeights) -> str:
+    """Return the local folder of the initial policy's adapter, "" without one."""
+    return resolve_adapter(start.adapter, start.adapter_revision) if start.adapter else ""
 
 
 def _load(folder: str, dtype: str, *, gpu: bool, sharded: bool) -> Any:

@@ -40,8 +40,9 @@ class EngineSpec:
     """What an engine is made of, wherever it runs.
 
     Attributes:
-        model, revision: as in the recipe; each node resolves them for itself.
-        base_id: id of the model's weights.
+        model, revision: each node resolves them for itself.
+        base_id: id of the weights that it starts with.
+        adapter, adapter_revision: the initial policy's adapter on the model, as a folder or a hub id; "" without one.
         dtype: the recipe's `policy.dtype`.
         context: longest sequence that the engine takes, in tokens.
         max_length: longest prompt and answer together when the policy samples; at most `context`.
@@ -61,6 +62,8 @@ class EngineSpec:
     gpu: bool
     lora_rank: int | None = None
     max_probe_difference: float | None = None
+    adapter: str = ""
+    adapter_revision: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -72,11 +75,12 @@ class EngineActor:
             # Before torch is imported: Ray has set this to the CPUs that the actor reserves.
             os.environ["OMP_NUM_THREADS"] = str(cpu_threads(spec.section, engines_on_node))
         from rlaif.inference.vllm.engine import VllmEngine
-        from rlaif.models.resolve import resolve_model
+        from rlaif.models.resolve import resolve_adapter, resolve_model
 
+        adapter = resolve_adapter(spec.adapter, spec.adapter_revision) if spec.adapter else ""
         options = engine_options(spec.section, spec.gpu, spec.dtype, spec.context, engines_on_node=engines_on_node)
         if spec.lora_rank is not None:
-            options |= lora_options(spec.lora_rank)
+            options |= lora_options(spec.lora_rank, adapters=2 if adapter else 1)
         if spec.gpu and spec.section.tensor_parallel > 1:
             options["distributed_executor_backend"] = "ray"
         limit = spec.max_probe_difference
@@ -88,6 +92,7 @@ class EngineActor:
             PolicyWeights(spec.base_id, "base"),
             max_probe_difference=limit,
             max_length=spec.max_length,
+            adapter=adapter,
             chat_template_kwargs=spec.chat_template_kwargs,
         )
 
@@ -186,9 +191,13 @@ def engine_options(
     return options
 
 
-def lora_options(rank: int) -> dict[str, Any]:
-    """Return the arguments of `vllm.LLM` for an engine that serves one adapter of a rank beside its base model."""
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(size for size in _LORA_RANKS if size >= rank)}
+def lora_options(rank: int, adapters: int = 1) -> dict[str, Any]:
+    """Return the arguments of `vllm.LLM` for an engine that serves adapters of a rank beside its base model."""
+    return {
+        "enable_lora": True,
+        "max_loras": adapters,
+        "max_lora_rank": next(size for size in _LORA_RANKS if size >= rank),
+    }
 
 
 def cpu_kv_bytes(available: int, engines: int) -> int:

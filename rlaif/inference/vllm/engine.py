@@ -25,6 +25,7 @@ from rlaif.inference.vllm.probe import ProbeResult
 from rlaif.inference.vllm.stepper import Stepper, StepRequest
 from rlaif.inference.vllm.texts import EngineTexts
 from rlaif.inference.vllm.weights import WeightLoader
+from rlaif.models.merge import tokenizer_folder
 from rlaif.store.policy_weights import PolicyWeights
 
 
@@ -50,6 +51,7 @@ class VllmEngine:
         policy: the weights it starts with, of kind `base`.
         max_probe_difference: see `check_probe`.
         max_length: longest prompt and answer together when sampling, in tokens.
+        adapter: local folder of the initial policy's adapter; "" where that is the model itself.
         chat_template_kwargs: arguments of the chat template when sampling; a judge's requests have their own.
 
     Attributes:
@@ -64,6 +66,7 @@ class VllmEngine:
         *,
         max_probe_difference: float,
         max_length: int,
+        adapter: str = "",
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -74,6 +77,8 @@ class VllmEngine:
             from rlaif.inference.vllm.cpu_lora import use_segment_kernels
 
             use_segment_kernels()
+        if (tokenizer := tokenizer_folder(model, adapter)) != model:
+            options = {**options, "tokenizer": tokenizer}
         if options.get("tensor_parallel_size", 1) == 1:
             options = {**options, "distributed_executor_backend": "uni"}
         # Where the grammar lets them, small models pad JSON with white space to the end of their budget. vLLM takes the
@@ -82,7 +87,7 @@ class VllmEngine:
         llm = LLM(model=model, seed=0, disable_log_stats=True, structured_outputs_config=structured, **options)
         self._texts = EngineTexts(llm.get_tokenizer(), chat_template_kwargs)
         self._context, self._max_length = int(options["max_model_len"]), max_length
-        self._weights = WeightLoader(llm, policy, model, max_probe_difference)
+        self._weights = WeightLoader(llm, policy, model, max_probe_difference, adapter=adapter)
         self.prefill = PrefillCounts()
         self._stepper = Stepper(llm.llm_engine)
 
@@ -110,11 +115,11 @@ class VllmEngine:
             samples = [self._texts.candidate(part, request.seed) for part in parts]
             return SampleReply(request.id, prompt, samples, weights_id)
 
-        lora = self._weights.lora if request.adapter else None
+        lora = self._weights.lora if request.adapter else self._weights.initial
         return self._stepper.submit(StepRequest(prompt, params, lora, finish))
 
     def choose(self, request: ChoiceRequest) -> "Future[ChoiceReply]":
-        """Queue a question whose answer is one of a few choices; always answered by the base model."""
+        """Queue a question whose answer is one of a few choices; always answered by the initial policy."""
         started = time.monotonic()
         try:
             prompt = self._texts.judging_prompt(request) + self._texts.plain_ids(request.prefix)
@@ -142,10 +147,10 @@ class VllmEngine:
                 text_logprob=float(step[begun].logprob),
             )
 
-        return self._stepper.submit(StepRequest(prompt, params, None, finish))
+        return self._stepper.submit(StepRequest(prompt, params, self._weights.initial, finish))
 
     def chat(self, request: ChatRequest) -> "Future[ChatReply]":
-        """Queue a judge's question that is answered with a text; always answered by the base model."""
+        """Queue a judge's question that is answered with a text; always answered by the initial policy."""
         from vllm.sampling_params import StructuredOutputsParams
 
         started = time.monotonic()
@@ -172,7 +177,7 @@ class VllmEngine:
                 return ChatReply("", "", len(prompt), tokens, seconds, failure=f"vLLM ended the answer with {reason}")
             return ChatReply(self._texts.answer(answer), reason, len(prompt), tokens, seconds)
 
-        return self._stepper.submit(StepRequest(prompt, params, None, finish))
+        return self._stepper.submit(StepRequest(prompt, params, self._weights.initial, finish))
 
     def score(self, request: ScoreRequest) -> "Future[list[float]]":
         """Queue a token sequence; its reply is the log-probability of each token from `start` on."""
@@ -185,7 +190,7 @@ class VllmEngine:
         # With adapters enabled, vLLM computes a prompt's logits with the adapters of the whole batch. Beside other
         # requests that fails or gives wrong values, so it runs alone.
         params = _params(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        lora = self._weights.lora if request.adapter else None
+        lora = self._weights.lora if request.adapter else self._weights.initial
         return self._stepper.submit(StepRequest(list(tokens), params, lora, finish, alone=True))
 
     def score_initial(self, requests: Sequence[ScoreRequest]) -> "Future[list[list[float]]]":

@@ -60,7 +60,9 @@ class EnginePool:
     @property
     def identity(self) -> str:
         """Names the base weights, which answer for a judge; "" where only a directory's path is known."""
-        return "" if os.path.isdir(self._spec.base_id) else self._spec.base_id
+        spec = self._spec
+        named = f"{spec.base_id}@{spec.model}" if spec.adapter else spec.base_id
+        return "" if os.path.isdir(spec.model if spec.adapter else spec.base_id) else named
 
     async def start(self, engines: int | None = None) -> None:
         """Start the engines that are not there, as many as the cluster has room for; None is all."""

@@ -21,17 +21,20 @@ class WeightLoader:
     Args:
         initial: local folder of the weights that the engine has started with.
         limit: see `check_probe`.
+        adapter: local folder of the initial policy's adapter on them; "" without one.
 
     Attributes:
         policy: what the engine answers with; without an id where that is not certain.
-        lora: vLLM's request for the current adapter; None while the base model answers.
+        initial: vLLM's request for the initial policy's adapter; None without one.
+        lora: its request for the current adapter; None while the base model answers.
     """
 
-    def __init__(self, llm: Any, policy: PolicyWeights, initial: str, limit: float) -> None:
+    def __init__(self, llm: Any, policy: PolicyWeights, initial: str, limit: float, *, adapter: str = "") -> None:
         self._llm, self._initial, self._limit = llm, initial, limit
         self._folder = ""
         self.policy = policy
-        self.lora: Any = None
+        self.initial: Any = _lora_request(policy, adapter) if adapter else None
+        self.lora = self.initial
 
     def load(self, policy: PolicyWeights, folder: str) -> ProbeResult | None:
         """Load a policy from a local folder; returns what its probe says; None without one or if it is there."""
@@ -41,23 +44,20 @@ class WeightLoader:
             raise WorkError("an engine with full weights cannot go back to the base model; start a new one")
         self.policy = replace(policy, id="")
         if policy.kind == "lora":
-            from vllm.lora.request import LoRARequest
-
-            # With an id, name or path that was used before, vLLM silently serves the old adapter.
-            if self.lora is not None:
+            if self.lora is not self.initial:
                 self._llm.llm_engine.remove_lora(self.lora.lora_int_id)
-            self.lora = LoRARequest(f"policy-{policy.serial}-{policy.id[:12]}", policy.serial, folder)
+            self.lora = _lora_request(policy, folder)
         elif policy.kind == "full":
             self._reload(folder)
         else:
-            self.lora = None
+            self.lora = self.initial
         self._reset_prefix_cache()
         result = self._check(policy)
         self.policy, self._folder = policy, folder
         return result
 
     def score_initial(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
-        """Return log-probabilities under the weights that the engine has started with, adapters aside.
+        """Return log-probabilities under the initial policy: the weights and the adapter that the engine started with.
 
         Full weights are loaded again afterwards. If this raises in between, only a new engine has the right weights.
         """
@@ -96,11 +96,19 @@ class WeightLoader:
         found = []
         for request in requests:  # One by one: see `VllmEngine.score`.
             prompt = [{"prompt_token_ids": request.token_ids}]
-            lora = self.lora if request.adapter else None
+            lora = self.lora if request.adapter else self.initial
             output = self._llm.generate(prompt, params, lora_request=lora, use_tqdm=False)[0]
             tokens = range(request.start, len(request.token_ids))
             found.append([output.prompt_logprobs[i][request.token_ids[i]].logprob for i in tokens])
         return found
+
+
+def _lora_request(policy: PolicyWeights, folder: str) -> Any:
+    """Return a request that no adapter had before: vLLM silently serves the old one for its id, name or path."""
+    from vllm.lora.request import LoRARequest
+
+    # vLLM's ids begin with 1, and the initial policy's serial is 0.
+    return LoRARequest(f"policy-{policy.serial}-{policy.id[:12]}", policy.serial + 1, folder)
 
 
 def _repack_tied_head(model: Any) -> None:

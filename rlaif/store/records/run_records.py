@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from rlaif.store.records.record import Record, RecordPart
+from rlaif.store.records.round_records import BaseModelRecord
 
 RunState = Literal["running", "finished", "stopped", "interrupted", "failed"]
 
@@ -21,7 +22,9 @@ class GitState(RecordPart):
 class InitialPolicy(RecordPart):
     model: str
     id: str
-    """sha256 of the weights."""
+    """sha256 of the weights; of the adapter's, where the model is an adapter that the run trains further."""
+    base: BaseModelRecord | None = None
+    """The model of that adapter."""
     template: str
     """Name of the template that renders its prompts."""
     template_sha: str

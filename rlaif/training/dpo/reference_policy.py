@@ -60,11 +60,9 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
             if found_mismatch is None or found_mismatch.is_small(job.settings, dtype):
                 return Reference(list(groups), "engine", found_mismatch)
         scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
-    elif job.settings.lora is None:
-        scored = load_initial(start, base, gpu=job.gpu, sharded=job.sharded)
-        context, name = nullcontext(), f"initial {start.base}"
     else:
-        scored, context, name = model, model.disable_adapter(), f"initial {start.base}"
+        scored, context = _initial_policy(model, base, job)
+        name = f"initial {start.adapter or start.base}"
     origin: Origin = "stored"
     folder = job.rows.rsplit("/", 1)[0]
     if (found := _read(wanted, folder, name)) is None:
@@ -74,6 +72,16 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     # A prompt and a policy identify a group.
     own = {(group.prompt_token_ids, group.policy): group for group in found}
     return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, found_mismatch)
+
+
+def _initial_policy(model: Any, base: str, job: TrainingJob[TrainingSection]) -> tuple[Any, Any]:
+    """Return a model that is the initial policy within a context; `model` is the policy before its first update."""
+    start, lora = job.start, job.settings.lora
+    if lora is not None and not start.adapter:
+        return model, model.disable_adapter()
+    if lora is not None and not start.path:
+        return model, nullcontext()
+    return load_initial(start, base, lora, gpu=job.gpu, sharded=job.sharded), nullcontext()
 
 
 def _complete(groups: Sequence[Group]) -> bool:

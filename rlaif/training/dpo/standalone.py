@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from rlaif.data.left_out import LeftOut
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
-from rlaif.models.resolve import check_model, resolve_model, weights_id
+from rlaif.models.merge import tokenizer_folder
+from rlaif.models.policy_source import continued_lora
+from rlaif.models.resolve import check_model, find_adapter, resolve_adapter, resolve_model, weights_id
 from rlaif.models.template_source import check_chat_template
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
 from rlaif.recipe.base import Section
@@ -76,13 +77,13 @@ def train_file(
 
     work = work_folder(out, "the policy")
     settings, adapter = parse_settings(policy, overrides)
-    check_model(settings.policy.model)
+    check_model(policy)
     read = read_preferences(file)
     preferences = read.rows
     if settings.policy.chat_template_kwargs or any(not isinstance(each.prompt, str) for each in preferences):
         policy_section = settings.policy
         check_chat_template(
-            policy_section.model, policy_section.revision, policy_section.chat_template_kwargs,
+            policy, policy_section.revision, policy_section.chat_template_kwargs,
             key="policy.chat_template_kwargs",
         )  # fmt: skip
     with ray_cluster(address):
@@ -109,31 +110,22 @@ def train_file(
 
 
 def parse_settings(policy: str, overrides: Sequence[str]) -> tuple[DpoSettings, str]:
-    """Return the settings for a model or an adapter that peft saved, and the adapter's folder, "" for a model.
+    """Return the settings for a model or an adapter that peft saved, and the adapter to continue, "" without one.
 
     Raises:
-        UserError: a setting is unknown or differs from the adapter's, or the adapter does not name its model.
+        UserError: a setting is unknown or differs from the adapter's, or it is not a LoRA adapter.
     """
-    config = Path(policy) / "adapter_config.json"
-    if not config.is_file():
-        return parse_overrides(DpoSettings, overrides, {"policy": {"model": policy}}), ""
-    adapter = json.loads(config.read_text())
-    model = adapter.get("base_model_name_or_path")
-    if not model:
-        raise UserError(f"{config}: base_model_name_or_path: expected the model that the adapter belongs to")
-    targets = adapter.get("target_modules") or "all-linear"
-    lora: dict[str, Any] = {
-        "rank": adapter["r"],
-        "alpha": adapter["lora_alpha"],
-        "targets": targets if isinstance(targets, str) else sorted(targets),
-    }
-    settings = parse_overrides(DpoSettings, overrides, {"policy": {"model": model}, "training": {"lora": lora}})
-    wanted = settings.training.lora
-    if wanted is None or (wanted.rank, wanted.alpha) != (lora["rank"], lora["alpha"]):
-        raise UserError(
-            f"--set: training.lora: {policy} is an adapter of rank {lora['rank']} and alpha {lora['alpha']:g}; "
-            "leave both out to continue it"
-        )
+    whole = {"policy": {"model": policy}}
+    adapter = find_adapter(policy)
+    if adapter is None:
+        return parse_overrides(DpoSettings, overrides, whole), ""
+    base = {"model": adapter.base, "revision": adapter.base_revision}
+    given = {"policy": base, "training": {"lora": adapter.lora.model_dump()}}
+    settings = parse_overrides(DpoSettings, overrides, given)
+    if settings.training.lora is None:
+        # All weights are trained, from the adapter merged into its base.
+        return parse_overrides(DpoSettings, overrides, whole), ""
+    continued_lora(settings.training.lora, adapter, "--set: training.lora")
     return settings, policy
 
 
@@ -149,10 +141,11 @@ def _prepare(
 
     policy, training = settings.policy, settings.training
     base = resolve_model(policy.model, policy.revision)
-    policy_id = weights_id(adapter or base)
+    tuned = resolve_adapter(adapter) if adapter else ""
+    policy_id = weights_id(tuned or base)
     context = getattr(AutoConfig.from_pretrained(base).get_text_config(), "max_position_embeddings", None)
     encoded = encode_preferences(
-        preferences, AutoTokenizer.from_pretrained(base), context, policy_id,
+        preferences, AutoTokenizer.from_pretrained(tokenizer_folder(base, tuned)), context, policy_id,
         chat_template_kwargs=policy.chat_template_kwargs,
     )  # fmt: skip
     if not encoded.rows:
@@ -169,9 +162,9 @@ def _prepare(
         rows = [{**dict.fromkeys(PAIRS.names), **row} for row in encoded.rows]
         write_table(str(work / "pairs.parquet"), pa.Table.from_pylist(rows, schema=PAIRS))
         stamp.write_text(key)
-    path = str(Path(adapter).resolve()) if adapter else ""
+    name = str(Path(adapter).resolve()) if Path(adapter).is_dir() and adapter else adapter
     job = TrainingJob(
-        start=StartingWeights(policy.model, policy.revision, policy.dtype, path, policy_id),
+        start=StartingWeights(policy.model, policy.revision, policy.dtype, id=policy_id, adapter=name),
         rows=str(work / "pairs.parquet"),
         out=str(work / "policy"),
         settings=training,

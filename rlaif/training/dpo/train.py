@@ -51,11 +51,12 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     """Train and save a policy; every worker calls, the first writes."""
     from transformers import AutoTokenizer, set_seed
 
+    from rlaif.models.merge import tokenizer_folder
     from rlaif.models.resolve import resolve_model
     from rlaif.store.shards import read_table
     from rlaif.training.dpo.reference_policy import settle_reference
     from rlaif.training.dpo.trainer import GroupDPOTrainer
-    from rlaif.training.models import check_lengths, load_policy, save_model
+    from rlaif.training.models import check_lengths, initial_adapter, load_policy, save_model
     from rlaif.training.trainer import Checkpoints, StepLog, fit, step_entries
 
     settings = job.settings
@@ -74,7 +75,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         workers=worker.count,
         seed=job.seed,
     )
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(base, initial_adapter(job.start)))
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank, sharded=job.sharded)
         trainer = GroupDPOTrainer(
