@@ -117,7 +117,7 @@ def test_the_identity_that_a_run_records(here: Path) -> None:
     assert (record.name, record.rlaif, record.seed, record.state) == ("mine", __version__, 0, "running")
     template = setup.answer_template
     assert record.policy.model_dump() == {
-        "model": "builtin:smollm2-135m", "id": WEIGHTS, "template": "ask", "template_sha": template.sha,
+        "model": "builtin:smollm2-135m", "id": WEIGHTS, "base": None, "template": "ask", "template_sha": template.sha,
         "chat_template_sha": None,
     }  # fmt: skip
     assert record.judge.sha == setup.judge.sha

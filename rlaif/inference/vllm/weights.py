@@ -34,7 +34,7 @@ class WeightLoader:
         self._folder = ""
         self.policy = policy
         self.initial: Any = _lora_request(policy, adapter) if adapter else None
-        self.lora = self.initial
+        self.lora: Any = self.initial
 
     def load(self, policy: PolicyWeights, folder: str) -> ProbeResult | None:
         """Load a policy from a local folder; returns what its probe says; None without one or if it is there."""
