@@ -15,7 +15,8 @@ from jinja2 import TemplateError
 from rlaif.chat import Messages, open_thinking, template_messages
 from rlaif.errors import UserError, first_line
 from rlaif.models.builtin import BUILTIN
-from rlaif.models.resolve import resolve_model
+from rlaif.models.merge import tokenizer_folder
+from rlaif.models.resolve import find_adapter, resolve_model
 
 _INSTRUCTIONS = ("system", "developer")
 _JOINED = "\n\n"
@@ -168,8 +169,11 @@ def check_chats(
         if template is None:
             from transformers import AutoTokenizer
 
-            here = model == BUILTIN or Path(model).is_dir()
-            folder = resolve_model(model, revision) if here else model
+            folder = model
+            if (adapter := find_adapter(model, revision)) is not None:
+                folder = tokenizer_folder(resolve_model(adapter.base, adapter.base_revision), adapter.folder)
+            elif model == BUILTIN or Path(model).is_dir():
+                folder = resolve_model(model, revision)
             template = ChatTemplate(AutoTokenizer.from_pretrained(folder, revision=revision or "main"), kwargs)
         try:
             template.check(messages)
