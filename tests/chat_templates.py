@@ -119,7 +119,7 @@ def save_chatting_model(folder: Any, template: str) -> str:
         # One feature of every state is large, and only these two tokens have it in their row of the head.
         model.model.embed_tokens.weight[:, 0] = 1.0
         model.lm_head.weight[:, 0] = 0.0
-        for token in ("</think>", "</s>"):
-            model.lm_head.weight[tokenizer.convert_tokens_to_ids(token), 0] = 0.4
+        for token, raised in (("</think>", 0.4), ("</s>", 0.25)):
+            model.lm_head.weight[tokenizer.convert_tokens_to_ids(token), 0] = raised
     model.save_pretrained(folder)
     return str(folder)

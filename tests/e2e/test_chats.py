@@ -12,7 +12,7 @@ from tests.chat_templates import GEMMA, OPENS_THINKING, TEMPLATES, byte_tokenize
 from tests.e2e import command
 
 RECIPE = """
-policy: {model: ./model, prompt: ./ask.md, max_length: 600, dtype: float32}
+policy: {model: MODEL, prompt: ./ask.md, max_length: 600, dtype: float32}
 questions:
   train: {type: file, path: train.jsonl}
   heldout: {type: file, path: heldout.jsonl}
@@ -56,7 +56,7 @@ def lay_out(folder: Path, template: str, train: list[dict[str, Any]]) -> None:
     (folder / "longest.py").write_text(JUDGE)
     (folder / "longest.yaml").write_text("kind: python\nfile: longest.py\n")
     (folder / "ask.md").write_text(ASK)
-    (folder / "mine.yaml").write_text(RECIPE)
+    (folder / "mine.yaml").write_text(RECIPE.replace("MODEL", str(folder / "model")))
 
 
 def run_whole(folder: Path, *overrides: str) -> Path:
