@@ -20,6 +20,7 @@ _SHOWN = 3
 REASONS: Mapping[str, str] = {
     "empty": "with an empty answer",
     "no_answer": "whose answer does not end with the assistant",
+    "several_turns": "whose answer is more than one turn",
     "unasked": "whose prompt ends with the assistant",
     "different_prompts": "whose answers continue different prompts",
     "equal": "with equal answers",
@@ -91,7 +92,9 @@ def _wrong_turns(sides: Sides) -> str | None:
         return "different_prompts"
     if sides.prompt[-1]["role"] == "assistant":
         return "unasked"
-    return "no_answer" if any(side[-1]["role"] != "assistant" for side in answers) else None
+    if any(side[-1]["role"] != "assistant" for side in answers):
+        return "no_answer"
+    return "several_turns" if any(len(side) > 1 for side in answers) else None
 
 
 def _empty(side: Text) -> bool:

@@ -5,14 +5,14 @@ template takes no system turn, or drops its text in silence, the text begins the
 alternate, neighbouring turns of one role become one. Both are found by rendering.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import TemplateError
 
-from rlaif.chat import Messages, open_thinking, template_messages
+from rlaif.chat import Message, Messages, open_thinking, template_messages
 from rlaif.errors import UserError, first_line
 from rlaif.models.builtin import BUILTIN
 from rlaif.models.merge import tokenizer_folder
@@ -24,6 +24,8 @@ _JOINED = "\n\n"
 _TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 _Form = Callable[[Messages], Messages]
+Tools = Sequence[dict[str, Any]]
+"""Those that a chat offers, as OpenAI's API takes them."""
 
 
 def with_instructions_in_user_turns(messages: Messages) -> Messages:
@@ -83,13 +85,13 @@ class ChatTemplate:
         self._tokenizer, self._kwargs = tokenizer, dict(kwargs or {})
         self._forms: dict[tuple[Any, ...], _Form] = {}
 
-    def prompt_ids(self, messages: Messages) -> list[int]:
+    def prompt_ids(self, messages: Messages, tools: Tools = ()) -> list[int]:
         """Return the ids of a chat that a model is to answer; UserError if the template does not take the chat."""
-        return self._ids(messages, add_generation_prompt=True)
+        return self._ids(messages, tools, add_generation_prompt=True)
 
-    def conversation_ids(self, messages: Messages) -> list[int]:
+    def conversation_ids(self, messages: Messages, tools: Tools = ()) -> list[int]:
         """Return the ids of a chat that ends with its answer; UserError if the template does not take the chat."""
-        return self._ids(messages, add_generation_prompt=False)
+        return self._ids(messages, tools, add_generation_prompt=False)
 
     def check(self, messages: Messages) -> None:
         """Check that the template takes a chat that a model is to answer; UserError if it does not."""
@@ -104,7 +106,29 @@ class ChatTemplate:
             return ""
         return open_thinking(asked.rpartition(_mark(0))[2])
 
-    def _ids(self, messages: Messages, *, add_generation_prompt: bool) -> list[int]:
+    def left_out(self, conversation: Messages, tools: Tools) -> str:
+        """Return what the template leaves out of a chat that ends with its answer: `tools`, `tool_calls` or the
+        answer's `reasoning_content`; "" if it leaves out nothing. It is found by rendering with and without."""
+        written = self._form_of(conversation, add_generation_prompt=False)(conversation)
+        *before, answer = written
+        without = {
+            "tools": (written, ()) if tools else None,
+            "tool_calls": ([_without(message, "tool_calls") for message in written], tools),
+            "reasoning_content": ([*before, _without(answer, "reasoning_content")], tools),
+        }
+        for key, less in without.items():
+            if less is not None and (key == "tools" or less[0] != written) and self._same((written, tools), less):
+                return key
+        return ""
+
+    def _same(self, first: tuple[Messages, Tools], second: tuple[Messages, Tools]) -> bool:
+        try:
+            texts = [self._render(messages, tools, add_generation_prompt=False) for messages, tools in (first, second)]
+        except _TEMPLATE_FAULTS:
+            return False
+        return texts[0] == texts[1]
+
+    def _ids(self, messages: Messages, tools: Tools, *, add_generation_prompt: bool) -> list[int]:
         written = self._form_of(messages, add_generation_prompt=add_generation_prompt)(messages)
         try:
             return list(
@@ -113,7 +137,7 @@ class ChatTemplate:
                     add_generation_prompt=add_generation_prompt,
                     tokenize=True,
                     return_dict=False,
-                    **self._kwargs,
+                    **self._arguments(tools),
                 )
             )
         except _TEMPLATE_FAULTS as error:
@@ -145,13 +169,16 @@ class ChatTemplate:
         roles = ", ".join(message["role"] for message in messages)
         raise UserError(f"the model's chat template does not take a chat of {roles}: {problem}")
 
-    def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+    def _arguments(self, tools: Tools) -> dict[str, Any]:
+        return {**self._kwargs, "tools": list(tools)} if tools else self._kwargs
+
+    def _render(self, messages: Messages, tools: Tools = (), *, add_generation_prompt: bool) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 template_messages(messages),
                 add_generation_prompt=add_generation_prompt,
                 tokenize=False,
-                **self._kwargs,
+                **self._arguments(tools),
             )
         )
 
@@ -179,6 +206,12 @@ def check_chats(
             template.check(messages)
         except UserError as error:
             raise UserError(f"{name}: {error} ({model})") from None
+
+
+def _without(message: Message, key: Literal["tool_calls", "reasoning_content"]) -> Message:
+    less = message.copy()
+    less.pop(key, None)
+    return less
 
 
 def _mark(index: int) -> str:

@@ -138,11 +138,6 @@ def _answer(preference: Preference, side: Literal["chosen", "rejected"]) -> str:
     answer = preference.chosen if side == "chosen" else preference.rejected
     if isinstance(answer, str):
         return answer
-    if len(answer) != 1 or answer[0]["role"] != "assistant":
-        raise UserError(
-            f"pair {preference.id}: {side}: {len(answer)} messages of {', '.join(m['role'] for m in answer) or 'none'};"
-            " a reward model scores one answer: expected one message of the assistant"
-        )
     if "tool_calls" in answer[0] or preference.tools:
         what = f"{side}: tool_calls" if "tool_calls" in answer[0] else "tools"
         raise UserError(f"pair {preference.id}: {what}: a reward model scores a text; expected an answer without tools")

@@ -194,6 +194,10 @@ LEFT_OUT: dict[str, list[dict[str, Any]]] = {
         {**CHAT, "chosen": [assistant(RIGHT), user("Thanks")]},
         {"chosen": [user("a"), assistant("b"), user("c")], "rejected": [user("a"), assistant("d")]},
     ],
+    "several_turns": [
+        {**CHAT, "chosen": [assistant(RIGHT), user("Sure?"), assistant("Yes.")]},
+        {**CHAT, "rejected": [assistant(WRONG), assistant(WRONG)]},
+    ],
     "unasked": [{**CHAT, "prompt": [user("a"), assistant("b")]}],
     "different_prompts": [
         {"chosen": "Yes", "rejected": "No"},

@@ -1,6 +1,7 @@
 """Encodes the texts of preferences as TRL does.
 
-Invariant: no answer is cut. A pair longer than the model's context is left out and reported by its id.
+Invariant: no answer is cut, and only what the assistant writes after the prompt is trained. A pair longer than the
+model's context is left out and reported by its id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,8 @@ def encode_preferences(
         chat_template_kwargs: arguments of the chat template.
 
     Raises:
-        UserError: the chat template does not take a chat, or all tokens of a prompt merge with the answers', so that
+        UserError: the chat template does not take a chat, leaves out its tools, tool calls or reasoning, or would train
+            turns of others; or all tokens of a prompt merge with the answers', so that
             nothing predicts their first token.
     """
     rows, too_long = [], []
@@ -73,19 +75,18 @@ class _Encoder:
 
     def as_sampled(self, preference: Preference, policy_id: str) -> dict[str, Any] | None:
         """Return the ids that a run sampled; None where there are none or the tokenizer writes the prompt otherwise."""
-        if preference.sampled is None or self._prompt_ids(preference.prompt) != list(
-            preference.sampled["prompt_token_ids"]
-        ):
+        if preference.sampled is None or self._prompt_ids(preference) != list(preference.sampled["prompt_token_ids"]):
             return None
         if preference.policy == policy_id:
             return {**preference.sampled, "policy": policy_id}
         return {**preference.sampled, "ref_chosen_logp": None, "ref_rejected_logp": None}
 
     def as_text(self, preference: Preference) -> dict[str, Any]:
-        prompt = self._prompt_ids(preference.prompt)
-        whole = [self._whole_ids(preference.prompt, answer) for answer in (preference.chosen, preference.rejected)]
-        same = takewhile(lambda ids: len(set(ids)) == 1, zip(prompt, *whole, strict=False))
-        shared = len(list(same))
+        prompt = self._prompt_ids(preference)
+        whole = [self._whole_ids(preference, answer) for answer in (preference.chosen, preference.rejected)]
+        shared = _shared(prompt, *whole)
+        if not isinstance(preference.prompt, str):
+            self._check_prompt(preference, prompt, shared)
         return {
             "prompt_token_ids": prompt[:shared],
             "chosen_token_ids": whole[0][shared:],
@@ -94,14 +95,38 @@ class _Encoder:
             "ref_rejected_logp": None,
         }
 
-    def _prompt_ids(self, prompt: Text) -> list[int]:
-        if isinstance(prompt, str):
-            return list(self.tokenizer(prompt)["input_ids"])
-        return self.chat_template.prompt_ids(prompt)
+    def _check_prompt(self, preference: Preference, prompt: list[int], shared: int) -> None:
+        """Raise UserError if turns of others would be trained: of a prompt that is written otherwise before an answer.
 
-    def _whole_ids(self, prompt: Text, answer: Text) -> list[int]:
-        if isinstance(prompt, str):
+        How the last turn opens the answer may differ; the turns before it may not, but for a token that merges.
+        """
+        try:
+            turns = self.chat_template.conversation_ids(cast(Messages, preference.prompt), preference.tools)
+        except UserError:
+            return  # A template that takes no chat without an answer.
+        if shared < _shared(turns, prompt) - 1:
+            raise UserError(
+                "prompt: the model's chat template writes its turns otherwise once an answer follows, so that turns "
+                "of others would be trained; expected a chat that it writes the same"
+            )
+
+    def _prompt_ids(self, preference: Preference) -> list[int]:
+        if isinstance(preference.prompt, str):
+            return list(self.tokenizer(preference.prompt)["input_ids"])
+        return self.chat_template.prompt_ids(preference.prompt, preference.tools)
+
+    def _whole_ids(self, preference: Preference, answer: Text) -> list[int]:
+        if isinstance(preference.prompt, str):
             text = str(answer)
             end = self.tokenizer.eos_token or ""
-            return list(self.tokenizer(prompt + (text if text.endswith(end) else text + end))["input_ids"])
-        return self.chat_template.conversation_ids([*prompt, *cast(Messages, answer)])
+            return list(self.tokenizer(preference.prompt + (text if text.endswith(end) else text + end))["input_ids"])
+        conversation = [*preference.prompt, *cast(Messages, answer)]
+        ids = self.chat_template.conversation_ids(conversation, preference.tools)
+        if key := self.chat_template.left_out(conversation, preference.tools):
+            raise UserError(f"{key}: the model's chat template leaves it out; expected a template that uses it")
+        return ids
+
+
+def _shared(*ids: list[int]) -> int:
+    """Return how many tokens lists begin with in common."""
+    return len(list(takewhile(lambda each: len(set(each)) == 1, zip(*ids, strict=False))))
