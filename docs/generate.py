@@ -20,9 +20,8 @@ from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("docs/recipes.md", "docs/judges.md", "docs/architecture.md", "docs/data.md")
-_PART = re.compile(
-    r"(<!-- (?P<words>(?:keys|renamed|figures|variables|packages|layers|reasons)\b[^>]*?) -->\n).*?(<!-- end -->)", re.S
-)
+_WRITTEN = "keys|renamed|figures|variables|packages|layers|reasons|containers|fields"
+_PART = re.compile(rf"(<!-- (?P<words>(?:{_WRITTEN})\b[^>]*?) -->\n).*?(<!-- end -->)", re.S)
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 
@@ -120,6 +119,22 @@ def reasons() -> str:
     return _table(("reason", "rows left out"), [(f"`{name}`", f"those {text}") for name, text in REASONS.items()])
 
 
+def containers() -> str:
+    """Return the table of the files that hold rows, by their endings."""
+    from rlaif.io.rows import CONTAINERS
+
+    return _table(("name ends in", "content"), [(f"`{ending}`", what) for ending, (what, _) in CONTAINERS.items()])
+
+
+def fields(path: str) -> str:
+    """Return the table of the fields of one kind of row: of a mapping of meanings, or of a section with docstrings."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    if not isinstance(found, Mapping):
+        found = {field: info.description or "" for field, info in found.model_fields.items()}
+    return _table(("field", "what it holds"), [(f"`{field}`", _meaning(text)) for field, text in found.items()])
+
+
 def layer_names() -> list[list[str]]:
     """Return the modules of each layer of the import contract, from those that use all others downwards."""
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
@@ -203,7 +218,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 _PARTS: dict[str, Callable[..., str]] = {
-    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers, reasons)
+    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers, reasons, containers, fields)
 }  # fmt: skip
 
 

@@ -192,6 +192,7 @@ def train(
     policy: str,
     output: str,
     *,
+    columns: Names | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
@@ -199,17 +200,18 @@ def train(
     """Train a policy on a file of preferences with DPO: `rlaif train`.
 
     Args:
-        pairs: JSONL, CSV or Parquet file with `prompt`, `chosen` and `rejected`.
+        pairs: file of preferences, such as `prompt`, `chosen` and `rejected`; see docs/data.md.
         policy: model to train: a hub id, a folder, an adapter's folder or `builtin:smollm2-135m`.
         output: folder to make for the trained policy.
+        columns: see `read_questions`.
         overrides: `KEY=VALUE` each, as of `--set`: `training.lora.rank=16`.
         address: Ray cluster to join; None starts one on this machine.
         on_step: takes the figures of each optimizer step.
     """
     from rlaif.training.dpo.standalone import train_file
 
-    step = on_step or (lambda figures: None)
-    return train_file(pairs, policy, output, overrides=overrides, address=address, on_step=step)
+    step, named = on_step or (lambda figures: None), _named(columns)
+    return train_file(pairs, policy, output, columns=named, overrides=overrides, address=address, on_step=step)
 
 
 @outside_loop

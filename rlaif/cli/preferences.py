@@ -89,18 +89,22 @@ def train(
     ],
     policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
+    columns: ColumnsOption = None,
     set_: _Overrides = None,
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:
     """Train a policy on a file of preferences; the policy before the training is the reference policy."""
+    from rlaif.io.column_names import parse_columns
     from rlaif.training.dpo.standalone import train_file
     from rlaif.training.workers import StepProgress
 
     stopped = f"{output}: stopped; the same command continues from the last checkpoint"
     with working(stopped, stderr=json_) as progress:
         steps = StepProgress(progress, *_STAGES)
-        outcome = train_file(pairs, policy, output, overrides=set_ or [], address=address, on_step=steps)
+        outcome = train_file(
+            pairs, policy, output, columns=parse_columns(columns), overrides=set_ or [], address=address, on_step=steps
+        )
     console, result = progress.console, outcome.result
     if outcome.left_out.line:
         console.print(outcome.left_out.line, markup=False, soft_wrap=True)
@@ -127,7 +131,7 @@ def train_reward(
     pairs: Annotated[
         str,
         typer.Argument(
-            metavar="LABELS", help="Label file, or preferences (prompt, chosen, rejected): JSONL, CSV or Parquet."
+            metavar="LABELS", help="Label file, or preferences (prompt, chosen, rejected); see docs/data.md."
         ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the reward model.")],
@@ -138,19 +142,21 @@ def train_reward(
     heldout_share: Annotated[
         float, typer.Option(min=0, max=0.95, help="Share of the questions to measure on instead of training on.")
     ] = 0.2,
+    columns: ColumnsOption = None,
     set_: _Overrides = None,
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:
     """Train a reward model on preferences of people or of a judge, and write its judge file."""
+    from rlaif.io.column_names import parse_columns
     from rlaif.training.reward.standalone import train_reward_file
     from rlaif.training.workers import StepProgress
 
     with working(f"{output}: stopped; nothing was written there", stderr=json_) as progress:
         steps = StepProgress(progress, *_STAGES)
         outcome = train_reward_file(
-            pairs, model, output, prompt=prompt, heldout_share=heldout_share, overrides=set_ or [], address=address,
-            on_step=steps,
+            pairs, model, output, prompt=prompt, heldout_share=heldout_share, columns=parse_columns(columns),
+            overrides=set_ or [], address=address, on_step=steps,
         )  # fmt: skip
     for line in _reward_lines(outcome):
         progress.console.print(line, markup=False, soft_wrap=True)

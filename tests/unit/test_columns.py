@@ -186,3 +186,26 @@ def test_a_column_that_is_named_for_one_field_is_not_read_as_another(here: Path)
     done = command(*words, "gold_answer=answer,answers=responses", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["counts"]["pairs"] == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "--policy", "builtin:smollm2-135m"), ("train-reward", "--heldout-share", "0")]
+)
+def test_training_reads_the_columns_that_a_person_names(
+    here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (here / "p.csv").write_text("Prompt;win;lose\n2 + 2 =;4;5\n")
+    command_, *more = words
+    train = [command_, "p.csv", "-o", "out", *more]
+    named = "prompt=Prompt,chosen=win,rejected=lose"
+    assert "p.csv: column 'Prompt' looks like prompt" in refused(*train, "--columns", "chosen=win,rejected=lose")
+    assert "p.csv: no column 'loose'; columns here: " in refused(*train, "--columns", named.replace("lose", "loose"))
+    started: list[str] = []
+
+    def start(*_: object, **__: object) -> None:
+        started.append(command_)
+        raise UserError("read")
+
+    monkeypatch.setattr("rlaif.cluster.ray_cluster.ray_cluster", start)
+    assert "rlaif: read" in refused(*train, "--columns", named)
+    assert started == [command_]

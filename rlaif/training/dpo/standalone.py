@@ -18,6 +18,7 @@ from pydantic import Field
 from rlaif.data.left_out import LeftOut
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.models.merge import tokenizer_folder
 from rlaif.models.policy_source import continued_lora
 from rlaif.models.resolve import check_model, find_adapter, resolve_adapter, resolve_model, weights_id
@@ -58,7 +59,14 @@ class DpoOutcome:
 
 
 def train_file(
-    file: str, policy: str, out: str, *, overrides: Sequence[str], address: str | None, on_step: OnStep
+    file: str,
+    policy: str,
+    out: str,
+    *,
+    columns: ColumnNames = ANY_NAMES,
+    overrides: Sequence[str],
+    address: str | None,
+    on_step: OnStep,
 ) -> DpoOutcome:
     """Train a policy on a file of preferences.
 
@@ -66,6 +74,7 @@ def train_file(
         file: of `read_preferences`.
         policy: a hub id, a model's folder, an adapter's folder or `builtin:...`; also the reference policy.
         out: folder to make.
+        columns: the file's own names.
         overrides: settings of `DpoSettings`, such as `training.beta=0.2`.
         address: Ray cluster to join; None starts one here.
 
@@ -78,7 +87,7 @@ def train_file(
     work = work_folder(out, "the policy")
     settings, adapter = parse_settings(policy, overrides)
     check_model(policy)
-    read = read_preferences(file)
+    read = read_preferences(file, columns)
     preferences = read.rows
     if settings.policy.chat_template_kwargs or any(not isinstance(each.prompt, str) for each in preferences):
         policy_section = settings.policy

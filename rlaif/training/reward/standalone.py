@@ -16,6 +16,7 @@ from rlaif.data.labels import Label, labels_jsonl
 from rlaif.data.left_out import LeftOut
 from rlaif.errors import UserError
 from rlaif.evaluation.heldout_pairs import score_chats, tally
+from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.files import read_bytes
 from rlaif.io.yaml_file import dump_yaml
 from rlaif.models.resolve import check_model, resolve_model, weights_id
@@ -53,6 +54,7 @@ def train_reward_file(
     *,
     prompt: str,
     heldout_share: float,
+    columns: ColumnNames = ANY_NAMES,
     overrides: Sequence[str],
     address: str | None,
     on_step: OnStep,
@@ -64,6 +66,7 @@ def train_reward_file(
         model: a language model or a reward model, as a hub id, a folder or `builtin:...`.
         prompt: template that asks the policy a question, by name or path.
         heldout_share: of the questions, to measure on.
+        columns: the file's own names.
         overrides: settings of `RewardSettings`, such as `training.epochs=2`.
         address: Ray cluster to join; None starts one here.
 
@@ -79,7 +82,7 @@ def train_reward_file(
     if template.kind != "answer":
         raise UserError(f"{template.path}: kind is {template.kind}; --prompt expects kind answer")
     check_model(model)
-    read = read_pairs(file, template)
+    read = read_pairs(file, template, columns)
     out_of_training = held_out((pair.question for pair in read.pairs), heldout_share, settings.seed)
     train = [pair for pair in read.pairs if pair.question not in out_of_training]
     test = [pair for pair in read.pairs if pair.question in out_of_training]
