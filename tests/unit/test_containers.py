@@ -13,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from rlaif.cli.main import app
 from rlaif.errors import UserError
 from rlaif.io.rows import CONTAINERS, read_file
 
@@ -77,6 +79,18 @@ WRITTEN: dict[str, bytes] = {
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd,
 }  # fmt: skip
+
+
+# Each with a file that it refuses before it asks or loads a model.
+COMMANDS = [
+    ["label", "FILE", "--judge", "reference", "-o", "out.parquet"],
+    ["train", "FILE", "--policy", "builtin:smollm2-135m", "-o", "out"],
+    ["train-reward", "FILE", "-o", "out"],
+    ["predict", "--policy", "builtin:smollm2-135m", "--questions", "FILE", "-o", "out"],
+    ["judge", "report", "reference", "--labels", "FILE"],
+    ["judge", "compare", "reference", "reference", "--labels", "FILE"],
+    ["judge", "labels", "FILE", "-o", "out"],
+]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -183,13 +197,23 @@ def test_parquet_keeps_structs_and_maps(tmp_path: Path) -> None:
         ("q", b"", ": unknown ending ''; expected a file of .jsonl, "),
     ],
 )
-def test_other_content_is_named_in_one_line(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_other_content_is_named_in_one_line_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError) as raised:
         list(read_file(str(path), ["id", "question"]))
     assert str(raised.value).startswith(f"{path}{says}")
     assert "\n" not in str(raised.value)
+    for words in COMMANDS:
+        result = CliRunner().invoke(app, [word.replace("FILE", str(path)) for word in words])
+        (line,) = [line for line in result.stderr.splitlines() if line.strip()]
+        assert (result.exit_code, line.startswith(f"rlaif: {path}")) == (2, True)
+    # The last reads all rows before it looks for its columns.
+    assert line == f"rlaif: {raised.value}"
+    assert not (tmp_path / "out").exists()
 
 
 def test_lines_are_read_as_they_are_wanted(tmp_path: Path) -> None:
