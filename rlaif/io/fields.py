@@ -7,7 +7,7 @@ never ignored; each fault comes with the first row that shows it.
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rlaif.errors import Fault, UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
@@ -56,18 +56,19 @@ def rows_of_fields(rows: Iterable[Row], fields: Fields) -> Iterator[Row]:
     unseen = {name: column for name, column in fields.columns.by_field.items() if column is not None}
     last: Row | None = None
     for row in rows:
-        last = row = replace(row, names=fields.columns)
+        last = row
         shape = tuple(row.columns)
         if shape not in plans:
             unseen = {name: column for name, column in unseen.items() if column not in shape}
             if unseen and not row.ragged:
-                raise _no_column(row, unseen)
+                raise _no_column(row, unseen, fields.columns)
             plans[shape] = _plan(row, fields, warned)
         plan = plans[shape]
         values = {name: row.values[column] for name, column in plan.items() if column in row.values}
-        yield replace(row, values=values, by_field=plan)
+        # Not `replace`, which takes half of the time of reading.
+        yield Row(row.path, values, row.columns, row.line, row.number, row.ragged, row.all_text, plan, fields.columns)
     if unseen and last is not None:
-        raise _no_column(last, unseen)
+        raise _no_column(last, unseen, fields.columns)
 
 
 def _plan(row: Row, fields: Fields, warned: set[str]) -> dict[str, str]:
@@ -123,8 +124,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _no_column(row: Row, unseen: Mapping[str, str]) -> UserError:
+def _no_column(row: Row, unseen: Mapping[str, str], names: ColumnNames) -> UserError:
     name, column = min(unseen.items())
-    return UserError(
-        Fault(row.path, f"no column {column!r}; columns here: {row.shown_columns}; {row.names.names(name)}")
-    )
+    problem = f"no column {column!r}; columns here: {row.shown_columns}; {names.names(name)}"
+    return UserError(Fault(row.path, problem))
