@@ -25,7 +25,9 @@ def read_chat(row: Row) -> Chat:
         UserError: with the file, the line and the turn's number, from 0: it is no chat that ends with the user's turn,
             or the row's question is another than that turn.
     """
-    if is_missing(value := row.values.get("messages")):
+    value = row.values.get("messages")
+    # Parquet and our own records have an empty list where a question is no chat.
+    if is_missing(value) or (value in ([], "[]") and row.values.get("question")):
         return ()
     try:
         chat = _turns(row, row.by_field.get("messages", "messages"), value)
