@@ -19,7 +19,7 @@ LONGEST = 128
 def tiny_llama(seed: int = 0) -> Any:
     """Two layers with grouped-query attention, random weights, made as `load_model` makes its models."""
     from rlaif.training.kernels.answer_head import add_answer_head
-    from rlaif.training.kernels.attention import set_attention
+    from rlaif.training.kernels.attention import Attention, set_attention
 
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
@@ -35,7 +35,7 @@ def tiny_llama(seed: int = 0) -> Any:
             initializer_range=0.3,
         )
     )
-    set_attention(model, on_gpu=False)
+    set_attention(model, Attention("groups"))
     add_answer_head(model)
     return model
 

@@ -113,6 +113,8 @@ def train(
             f"{len(outcome.too_long)} pairs are longer than the model's context and were left out: "
             f"{_first_ids(outcome.too_long)}"
         )
+    if result.unpacked:
+        console.print(f"trained unpacked, each answer after a prompt of its own: {result.unpacked}", soft_wrap=True)
     console.print(
         f"{result.pairs} pairs on {result.groups} prompts, {result.steps} steps in {result.seconds:.1f} s; "
         f"loss {result.loss:.3f}; policy in {outcome.out}",

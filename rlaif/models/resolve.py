@@ -176,6 +176,19 @@ def file_sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def config_file(model: str, revision: str | None = None) -> str | None:
+    """Return the path of a model's config.json, an adapter's base's, on this machine; None of the built-in model.
+
+    Raises:
+        UserError: there is no such model, or its hub cannot be reached.
+    """
+    if (adapter := find_adapter(model, revision)) is not None:
+        return config_file(adapter.base, adapter.base_revision)
+    if model == BUILTIN:
+        return None
+    return str(Path(model) / "config.json") if is_path(model) else _hub_config(model)
+
+
 @lru_cache(maxsize=64)
 def _hub_config(model: str) -> str:
     from huggingface_hub import hf_hub_download

@@ -61,7 +61,7 @@ class LoraSection(Section):
     alpha: float = Field(default=32.0, gt=0)
     """Scale: the update is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout before the adapter; vLLM samples without it."""
+    """Dropout before the adapter, in training alone; the model's own dropout is always off."""
     targets: str | list[str] = "all-linear"
     """Modules that get an adapter, as peft names them."""
 

@@ -41,7 +41,11 @@ def _ends_the_run(directory: RoundDir, section: GateSection) -> bool:
 
 
 class RoundLoop:
-    """Does the rounds of a run with what `rlaif.rounds.run` has opened."""
+    """Does the rounds of a run with what `rlaif.rounds.run` has opened.
+
+    Args:
+        policy_check: raises unless the policy can be trained; its end is awaited before anything is asked of engines.
+    """
 
     def __init__(
         self,
@@ -53,9 +57,10 @@ class RoundLoop:
         judge: Judge,
         progress: Progress,
         emit: Emit,
+        policy_check: "asyncio.Task[None]",
     ) -> None:
         self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
-        self._judge, self._progress, self._emit = judge, progress, emit
+        self._judge, self._progress, self._emit, self._policy_check = judge, progress, emit, policy_check
         self._initial = run.path("initial")
         self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
 
@@ -172,6 +177,7 @@ class RoundLoop:
         if not pool.running:
             (progress or self._progress).stage("start engines", 1)
         await self._pools.start(None if judges else [pool])
+        await self._policy_check
         probed = await pool.update(policy)
         self._emit(
             WeightsLoaded(

@@ -4,7 +4,7 @@ Invariant: the same command, given again after any end, continues where the run 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.policy_source import policy_source
 from rlaif.progress import Progress
 from rlaif.prompts.question_prompt import shown_question
+from rlaif.recipe import Recipe
 from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
@@ -35,6 +36,7 @@ from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import MESSAGES, VERDICTS
 from rlaif.store.shards import ShardTable, write_table
+from rlaif.training.policy_check import confirm_policy
 from rlaif.training.workers import TrainingWorkers
 
 
@@ -118,14 +120,26 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
             open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
         )
         _write_questions(run, setup)
-        if not pools.demand.takes_turns and any(not directory.done("train") for directory in left):
+        trains = any(not directory.done("train") for directory in left)
+        check = asyncio.create_task(_check_policy(recipe, progress.say, trains))
+        stack.callback(check.cancel)
+        if not pools.demand.takes_turns and trains:
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
-        stopped = await RoundLoop(setup, run, pools, workers, judge=judge, progress=progress, emit=emit).run()
+        loop = RoundLoop(
+            setup, run, pools, workers, judge=judge, progress=progress, emit=emit, policy_check=check
+        )  # fmt: skip
+        stopped = await loop.run()
     if stopped is None:
         return RunOutcome(run.root, recipe.rounds.count, None)
     reason = f"round {stopped.number} did not pass the gate (rounds.gate.on_fail: stop)"
     return RunOutcome(run.root, stopped.number + 1, reason)
+
+
+async def _check_policy(recipe: Recipe, say: Callable[[str], None], trains: bool) -> None:
+    """Raise a `UserError` unless the recipe's policy can be trained; asks nothing where no training is left."""
+    if trains:
+        await confirm_policy(recipe.policy, recipe.training.lora, say)
 
 
 def _judge_is_asked(left: Sequence[RoundDir], setup: Setup) -> bool:

@@ -26,6 +26,7 @@ from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.shape import model_context
 from rlaif.models.template_source import check_chat_template
 from rlaif.prompts.question_prompt import question_prompt
+from rlaif.models.trainable import check_trainable
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 
@@ -71,6 +72,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
     judge = load_judge_file(recipe.judge.name, recipe.judge)
     check_model(recipe.policy.model, recipe.policy.revision)
+    check_trainable(recipe.policy.model, recipe.policy.revision)
     recipe = with_adapter_settings(recipe)
     own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
     for model in sorted((judge.models | own) - {"policy"}):

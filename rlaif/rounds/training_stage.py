@@ -79,6 +79,8 @@ def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: s
         mismatch=result.mismatch,
         mismatch_bias=result.mismatch_bias,
         mismatch_margin=result.mismatch_margin,
+        attention=result.attention,
+        unpacked=result.unpacked,
         log=result.log,
     ).write(directory.path("training.json"))
     PolicyRecord(

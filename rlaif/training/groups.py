@@ -39,17 +39,25 @@ class Group:
 
     Attributes:
         policy: id of the policy that sampled the candidates, "" if unknown.
+        packed: whether the model reads the prompt once for all candidates, or once for each.
     """
 
     prompt_token_ids: tuple[int, ...]
     candidates: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
     policy: str = ""
+    packed: bool = True
 
     @property
     def tokens(self) -> int:
-        """Tokens of a forward pass: the prompt once, each candidate without its last token."""
-        return len(self.prompt_token_ids) + sum(max(len(candidate) - 1, 0) for candidate in self.candidates)
+        """Tokens that the model reads: the prompt, and each candidate without its last token."""
+        prompts = 1 if self.packed else len(self.candidates)
+        return prompts * len(self.prompt_token_ids) + sum(max(len(candidate) - 1, 0) for candidate in self.candidates)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with its longest candidate."""
+        return len(self.prompt_token_ids) + max(map(len, self.candidates), default=0)
 
 
 def group_pairs(

@@ -9,6 +9,7 @@ from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
 from rlaif.models.dtype import bfloat16_passes, weights_dtype
 from rlaif.models.resolve import file_sha256, resolve_adapter, weights_id
+from rlaif.models.trainable import read_config
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
@@ -37,6 +38,8 @@ def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSecti
     """Return a model with the adapter of a folder, or with a new one."""
     from peft import PeftConfig, PeftModel, get_peft_model
 
+    from rlaif.training.lora_scope import lora_scope
+
     # Readers of the adapter find its base by this name: a hub id where it has one.
     here = start.base.startswith("builtin:") or Path(start.base).is_dir()
     name = base if here else start.base
@@ -45,6 +48,8 @@ def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSecti
         adapted.peft_config["default"].base_model_name_or_path = name
         return adapted
     config = PeftConfig.from_pretrained(folder) if folder else lora_config(lora, "CAUSAL_LM")
+    if not folder and lora.targets == "all-linear":
+        lora_scope(model).apply(config)
     config.inference_mode = False
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = name
@@ -52,10 +57,10 @@ def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSecti
 
 
 def load_model(folder: str, dtype: str, gpu: bool = False) -> Any:
-    """Return a causal language model that scores packed groups.
+    """Return a causal language model that scores groups of candidates.
 
     Raises:
-        WorkError: its layers cannot separate the candidates of a prompt.
+        WorkError: transformers does not know its architecture, or cannot run it.
     """
     return _load(folder, dtype, gpu=gpu, sharded=False)
 
@@ -73,25 +78,29 @@ def initial_adapter(start: StartingWeights) -> str:
 def _load(folder: str, dtype: str, *, gpu: bool, sharded: bool) -> Any:
     """Return a bare model; one that will be sharded has weights in the first worker alone."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
+    from rlaif.training.dropout import silence_dropout
     from rlaif.training.kernels.answer_head import add_answer_head
-    from rlaif.training.kernels.attention import longest_context, set_attention
+    from rlaif.training.kernels.attention import set_attention
+    from rlaif.training.kernels.self_check import choose_attention
 
     if sharded:
         from rlaif.training.sharding import from_first, is_first
 
-    options = {"dtype": getattr(torch, dtype), "attn_implementation": "sdpa"}
+    try:
+        config = read_config(folder)
+        attention = choose_attention(config, torch.device("cuda" if gpu else "cpu"))
+    except WorkError as error:
+        raise WorkError(f"{folder}: {error}") from None
+    kept = getattr(torch, dtype)
     if sharded and not is_first():
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), **options)
+            model = AutoModelForCausalLM.from_config(config, dtype=kept)
     else:
-        model = AutoModelForCausalLM.from_pretrained(folder, **options)
-    try:
-        longest_context(model.config)
-    except ValueError as error:
-        raise WorkError(f"{folder}: cannot train on groups of candidates: {error}") from None
-    set_attention(model, gpu)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=kept)
+    silence_dropout(model)
+    set_attention(model, attention)
     if not sharded:
         add_answer_head(model)
     else:
@@ -122,6 +131,7 @@ def load_classifier(folder: str, dtype: str, *, sharded: bool = False) -> Any:
     from transformers import AutoConfig, AutoModelForSequenceClassification
     from transformers.utils import logging
 
+    from rlaif.training.dropout import silence_dropout
     from rlaif.training.sharding import is_first
 
     verbosity = logging.get_verbosity()
@@ -131,10 +141,13 @@ def load_classifier(folder: str, dtype: str, *, sharded: bool = False) -> Any:
         if sharded and not is_first():
             with torch.device("meta"):
                 config = AutoConfig.from_pretrained(folder, num_labels=1)
-                return AutoModelForSequenceClassification.from_config(config, dtype=kept)
-        return AutoModelForSequenceClassification.from_pretrained(folder, dtype=kept, num_labels=1)
+                model = AutoModelForSequenceClassification.from_config(config, dtype=kept)
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=kept, num_labels=1)
     finally:
         logging.set_verbosity(verbosity)
+    silence_dropout(model)
+    return model
 
 
 def lora_config(lora: LoraSection, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any:
@@ -144,21 +157,6 @@ def lora_config(lora: LoraSection, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any
     return LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type=task
     )
-
-
-def check_lengths(groups: Sequence[Group], model: Any) -> None:
-    """Raise a `WorkError` for groups with a candidate longer than a layer's sliding window."""
-    from rlaif.training.kernels.attention import longest_context
-
-    window = longest_context(model.config)
-    lengths = [len(group.prompt_token_ids) + max(map(len, group.candidates), default=0) for group in groups]
-    longest = max(lengths, default=0)
-    if window is not None and longest > window:
-        ids = ", ".join(pair.id for pair in groups[lengths.index(longest)].pairs)
-        raise WorkError(
-            f"a prompt with its answer has {longest} tokens, and the model attends to {window} at a time; its "
-            f"pairs: {ids}"
-        )
 
 
 def score_groups(

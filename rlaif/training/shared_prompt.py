@@ -4,6 +4,8 @@ Position ids restart at the prompt's end for each candidate, and attention lets 
 alone, so its log-probability is exactly the one that it has by itself. Logits are computed only where an answer token
 is predicted. A candidate's last token predicts nothing and is left out of the row.
 
+A model that no packed attention fits reads each candidate after its prompt in a sequence of its own, without padding.
+
 Suffixes name axes: T tokens of the row, A answer tokens, C candidates.
 """
 
@@ -12,9 +14,21 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
 
 from rlaif.training.groups import Group
-from rlaif.training.kernels.attention import AttentionKind, GroupSpan, Layout, flex_filler
+from rlaif.training.kernels.attention import AttentionKind
+from rlaif.training.kernels.layout import GroupSpan, Layout, additive, flex_filler
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSpans:
+    """The positions of a candidate in a row: those of its prompt, and those of its own tokens that are read."""
+
+    prompt: GroupSpan
+    answer: GroupSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,7 @@ class PackedRow:
         targets: [A] int64, all answer tokens.
         owner: [A] int64, index in [0, C) of each answer token's candidate.
         lengths: [C] int64, tokens of each candidate.
+        spans: of the C candidates.
     """
 
     input_ids: torch.Tensor
@@ -36,6 +51,7 @@ class PackedRow:
     targets: torch.Tensor
     owner: torch.Tensor
     lengths: torch.Tensor
+    spans: tuple[CandidateSpans, ...]
 
     def to(self, device: torch.device) -> "PackedRow":
         row: PackedRow = moved(self, device)
@@ -53,6 +69,7 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
     targets: list[int] = []
     owner: list[int] = []
     lengths: list[int] = []
+    of_candidates: list[CandidateSpans] = []
     for number, group in enumerate(groups):
         begin, prompt = len(tokens), len(group.prompt_token_ids)
         prompt_end = begin + prompt - 1
@@ -71,17 +88,19 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
             targets += candidate
             owner += [index] * length
             lengths.append(length)
+            of_candidates.append(CandidateSpans(GroupSpan(begin, prompt_end + 1), GroupSpan(start, start + read)))
         spans.append(GroupSpan(begin, len(tokens)))
     if not tokens:
         tokens, positions, group_of, candidate_of, spans = [0], [0], [0], [-1], [GroupSpan(0, 1)]
     return PackedRow(
         input_ids=torch.tensor([tokens]),
         position_ids=torch.tensor([positions]),
-        layout=Layout(spans, torch.tensor(group_of), torch.tensor(candidate_of)),
+        layout=Layout(spans, torch.tensor(group_of), torch.tensor(candidate_of), torch.tensor(positions)),
         predicted_from=torch.tensor(predicted_from, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         owner=torch.tensor(owner, dtype=torch.long),
         lengths=torch.tensor(lengths, dtype=torch.long),
+        spans=tuple(of_candidates),
     )
 
 
@@ -94,8 +113,10 @@ def moved(data: Any, device: torch.device) -> Any:
 def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:
     """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats.
 
-    The model is one of `load_model`, with or without an adapter or a wrapper, and `attention` its `set_attention`.
+    The model is one of `load_model`, with or without an adapter or a wrapper, and `attention` its `attention_of`.
     """
+    if attention == "alone":
+        return _logps_alone(model, row)
     # A row without answers still runs: every worker must take part in every gradient exchange.
     nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     keep, targets = (row.predicted_from, row.targets) if len(row.targets) else (nothing, nothing)
@@ -111,6 +132,58 @@ def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
         return {**inputs, "layout": row.layout}
     if attention == "mask":
         return {**inputs, "attention_mask": row.layout.dense_mask()}
+    if attention == "eager":
+        return {**inputs, "attention_mask": additive(row.layout.dense_mask(), torch.float32)}
     filler = (0, flex_filler(row.input_ids.shape[1]))
     filled = {name: torch.nn.functional.pad(tensor, filler) for name, tensor in inputs.items()}
     return {**filled, "attention_mask": row.layout.block_mask()}
+
+
+def _logps_alone(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
+    """Return `candidate_logps` from one forward pass for each candidate."""
+    lengths: list[int] = row.lengths.tolist()
+    written = [index for index, length in enumerate(lengths) if length]
+    zero = torch.zeros(1, dtype=torch.long, device=row.owner.device)
+    sums = {index: _sequence_logp(model, *_sequence(row, index)) for index in written}
+    # Workers that share weights must take part in as many passes as the others.
+    idle = [_sequence_logp(model, zero, zero, zero) for _ in range(_passes(model, len(written)) - len(written))]
+    nothing = torch.zeros((), dtype=torch.float32, device=row.owner.device) + 0.0 * sum(idle)
+    sums_C = [sums[index] + nothing if index in sums else nothing for index in range(len(lengths))]
+    # A row without candidates keeps the graph of its idle passes.
+    return torch.stack(sums_C) if sums_C else nothing.expand(1)[:0]
+
+
+def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the token ids of a candidate after its prompt, the positions that predict it, and its own token ids."""
+    spans, ids_T = row.spans[index], row.input_ids[0]
+    prompt = ids_T[spans.prompt.start : spans.prompt.end]
+    targets = row.targets[row.owner == index]
+    predicted_from = torch.arange(len(prompt) - 1, len(prompt) - 1 + len(targets), device=ids_T.device)
+    return torch.cat((prompt, ids_T[spans.answer.start : spans.answer.end])), predicted_from, targets
+
+
+def _sequence_logp(
+    model: torch.nn.Module, ids: torch.Tensor, predicted_from: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    # The last MLP stays whole: with gradient checkpointing it runs again once other sequences have run.
+    output = model(
+        input_ids=ids[None],
+        logits_to_keep=predicted_from,
+        use_cache=False,
+        answer_targets=targets,
+        whole_mlp=True,
+    )
+    logp: torch.Tensor = output.logps.sum()
+    return logp
+
+
+def _passes(model: torch.nn.Module, needed: int) -> int:
+    """Return the most passes that a worker needs, where the workers share the model's weights or gradients."""
+    shared = isinstance(model, DistributedDataParallel | FSDPModule) or any(
+        isinstance(module, FSDPModule) for module in model.modules()
+    )
+    if not (shared and dist.is_initialized() and dist.get_world_size() > 1):
+        return max(1, needed)
+    most = torch.tensor([needed], device=next(model.parameters()).device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return max(1, int(most))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlaif.training.groups import Group, Pair
-from rlaif.training.kernels.attention import attention_of, set_attention
+from rlaif.training.kernels.attention import Attention, attention_of, set_attention
 from rlaif.training.models import load_model
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.gpu import needs_cuda
@@ -29,7 +29,7 @@ def passes(folder: str, flex: bool, groups: list[Group]) -> tuple[torch.Tensor, 
     """The candidates' log-probabilities and the gradient of a DPO loss on the first two of each group."""
     model = load_model(folder, "float32", on_gpu=flex).cuda()
     if not flex:
-        set_attention(model, on_gpu=False)
+        set_attention(model, Attention("groups"))
     assert attention_of(model) == ("flex" if flex else "groups")
     row = pack_row(groups).to(torch.device("cuda"))
     logps = candidate_logps(model, row, attention_of(model))

@@ -293,7 +293,8 @@ class SmallRun:
         ]  # fmt: skip
         TrainingRecord(
             policy_id=policy_id(number + 1), steps=11, pairs=pairs, groups=18, tokens=51_234, seconds=128.4, loss=0.4,
-            reference_logps="engine", mismatch=3.1e-5, mismatch_bias=-2e-6, mismatch_margin=4e-5, log=log,
+            reference_logps="engine", mismatch=3.1e-5, mismatch_bias=-2e-6, mismatch_margin=4e-5,
+            attention="alone", unpacked="convolutions", log=log,
         ).write(directory.path("training.json"))  # fmt: skip
         directory.mark(TrainStage(steps=11, pairs=pairs, seconds=128.4))
 

@@ -4,13 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig
 
-from rlaif.errors import WorkError
-from rlaif.training.groups import Group, Pair
-from rlaif.training.kernels.answer_head import add_answer_head, token_logps
-from rlaif.training.kernels.attention import attention_of, longest_context, set_attention
-from rlaif.training.models import check_lengths
+from rlaif.training.groups import Group
+from rlaif.training.kernels.answer_head import token_logps
+from rlaif.training.kernels.attention import Attention, attention_of, set_attention
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.tiny import tiny_llama
 
@@ -28,12 +25,11 @@ def alone(model: Any, group: Group, candidate: tuple[int, ...]) -> float:
     return sum(float(logps[len(prompt) - 1 + i, token]) for i, token in enumerate(candidate))
 
 
-@pytest.mark.parametrize("kind", ["groups", "mask"])
+@pytest.mark.parametrize("kind", ["groups", "mask", "eager", "alone"])
 def test_candidates_are_scored_as_if_alone(kind: Any) -> None:
     model = tiny_llama().eval()
     expected = [alone(model, group, candidate) for group in GROUPS for candidate in group.candidates]
-    if kind == "mask":
-        model.set_attn_implementation("sdpa")
+    set_attention(model, Attention(kind, "sdpa" if kind == "alone" else ""))
     assert attention_of(model) == kind
     with torch.no_grad():
         found = candidate_logps(model, pack_row(GROUPS), kind)
@@ -57,40 +53,6 @@ def test_groups_of_a_row_do_not_see_each_other() -> None:
         together = candidate_logps(model, pack_row(GROUPS), "groups").tolist()
         apart = [value for group in GROUPS for value in candidate_logps(model, pack_row([group]), "groups").tolist()]
     assert together == pytest.approx(apart, abs=1e-5)
-
-
-def test_a_model_that_drops_attention_arguments_gets_a_dense_mask() -> None:
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=64)).eval()
-    kind = set_attention(model, on_gpu=False)
-    add_answer_head(model)
-    assert kind == attention_of(model)
-    expected = [alone(model, group, candidate) for group in GROUPS for candidate in group.candidates]
-    with torch.no_grad():
-        found = candidate_logps(model, pack_row(GROUPS), kind)
-    assert found.tolist() == pytest.approx(expected, abs=1e-4)
-
-
-def test_a_window_is_found_and_a_group_beyond_it_refused() -> None:
-    config = MistralConfig(sliding_window=4, num_hidden_layers=1)
-    config.layer_types = ["sliding_attention"]
-    assert longest_context(config) == 4
-
-    class Model:
-        pass
-
-    model = Model()
-    model.config = config  # type: ignore[attr-defined]
-    group = Group((5, 6, 7), ((8, 9), (10,)), (Pair("p7", 0, 1, 0.0, 0.0),))
-    with pytest.raises(WorkError, match="has 5 tokens, and the model attends to 4 at a time; its pairs: p7"):
-        check_lengths([group], model)
-
-
-def test_layers_other_than_attention_are_refused() -> None:
-    config = MistralConfig(num_hidden_layers=2)
-    config.layer_types = ["full_attention", "linear_attention"]
-    with pytest.raises(ValueError, match="layers of type linear_attention"):
-        longest_context(config)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

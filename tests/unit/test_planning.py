@@ -139,8 +139,9 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from rlaif.training.kernels.attention import GroupSpan, Layout, set_attention
+    from rlaif.training.kernels.attention import Attention, set_attention
     from rlaif.training.kernels.cpu_layers import use_cpu_layers
+    from rlaif.training.kernels.layout import plain_layout
 
     config = LlamaConfig(
         num_hidden_layers=layers,
@@ -152,7 +153,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
     )
     dtype = torch.bfloat16 if autocast and lora else torch.float32
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    assert set_attention(model, on_gpu=False) == "groups"
+    set_attention(model, Attention("groups"))
     if lora:
         model = get_peft_model(model, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"))
     if not autocast:
@@ -166,7 +167,7 @@ def _kept(shape: ModelShape, layers: int, tokens: int, autocast: bool, lora: boo
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    layout = Layout((GroupSpan(0, tokens),), torch.zeros(tokens, dtype=torch.long), torch.full((tokens,), -1))
+    layout = plain_layout(tokens, torch.device("cpu"))
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=autocast),

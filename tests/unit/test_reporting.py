@@ -184,6 +184,10 @@ def test_the_page_shows_both_answers_of_the_largest_changes(small: SmallRun, pag
     assert page.count('<div class="down">') == min(worsened, 4)
 
 
+def test_the_page_says_which_rounds_were_trained_unpacked(page: str) -> None:
+    assert "Round 0 was trained unpacked, each answer after a prompt of its own: convolutions." in page
+
+
 def test_the_page_shows_provenance_failures_and_unread_verdicts(page: str) -> None:
     text = "".join(Page(page).words)
     for expected in (policy_id(0), policy_id(1), policy_id(2), "9" * 64, "a" * 64, "vllm 0.32.0",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import LlamaForCausalLM
 
 from rlaif.training.groups import Group
-from rlaif.training.kernels.attention import GroupSpan
+from rlaif.training.kernels.layout import GroupSpan
 from rlaif.training.shared_prompt import candidate_logps, pack_row
 from tests.tiny import LONGEST, VOCABULARY, tiny_llama
 
@@ -28,7 +28,7 @@ groups_of = st.lists(
 def small_blocks() -> Iterator[None]:
     """Blocks so small that a group takes several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlaif.training.kernels.attention._QUERY_BLOCK", 5)
+        patch.setattr("rlaif.training.kernels.layout._QUERY_BLOCK", 5)
         yield
 
 

@@ -71,6 +71,10 @@ class DpoFileRecord(FileTrainingRecord):
     """99th percentile over pairs of what it moves their margins by: beta times the difference of their errors."""
     mismatch_p99: float | None = None
     """Of older trainings: the 99th percentile of `mismatch` over candidates."""
+    attention: str | None = None
+    """How the trainer kept a prompt's candidates apart: packed by `groups`, `flex`, `mask` or `eager`, or `alone`."""
+    unpacked: str = ""
+    """Why each candidate was read after a prompt of its own; empty where the prompt was read once for all."""
 
 
 class TemplateRecord(RecordPart):

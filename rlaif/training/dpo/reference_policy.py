@@ -81,7 +81,11 @@ def _initial_policy(model: Any, base: str, job: TrainingJob[TrainingSection]) ->
         return model, model.disable_adapter()
     if lora is not None and not start.path:
         return model, nullcontext()
-    return load_initial(start, base, lora, gpu=job.gpu, sharded=job.sharded), nullcontext()
+    from rlaif.training.kernels.attention import copy_attention
+
+    initial = load_initial(start, base, lora, gpu=job.gpu, sharded=job.sharded)
+    copy_attention(model, initial)
+    return initial, nullcontext()
 
 
 def _complete(groups: Sequence[Group]) -> bool:

@@ -23,6 +23,7 @@ from rlaif.models.merge import tokenizer_folder
 from rlaif.models.policy_source import continued_lora
 from rlaif.models.resolve import check_model, find_adapter, resolve_adapter, resolve_model, weights_id
 from rlaif.models.template_source import check_chat_template
+from rlaif.models.trainable import check_trainable
 from rlaif.recipe import ClusterSection, PolicySection, TrainingSection, parse_overrides
 from rlaif.recipe.base import Section
 from rlaif.store.records.file_training_record import DpoFileRecord, StartingPolicy
@@ -87,6 +88,7 @@ def train_file(
     work = work_folder(out, "the policy")
     settings, adapter = parse_settings(policy, overrides)
     check_model(policy)
+    check_trainable(policy)
     read = read_preferences(file, columns)
     preferences = read.rows
     if settings.policy.chat_template_kwargs or any(not isinstance(each.prompt, str) for each in preferences):

@@ -6,7 +6,7 @@ probe was computed with.
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class DpoResult(TrainingResult):
         reference: where the reference log-probabilities came from; see `Reference.origin`.
         mismatch, mismatch_bias, mismatch_margin: see `Mismatch`, measured before the first update; None without
             log-probabilities of an engine to compare.
+        attention: how a candidate is separated from others; see `Attention.kind`.
+        unpacked: why each candidate was read after a prompt of its own; "" where the prompt was read once.
     """
 
     policy_id: str
@@ -45,6 +47,8 @@ class DpoResult(TrainingResult):
     mismatch: float | None
     mismatch_bias: float | None
     mismatch_margin: float | None
+    attention: str
+    unpacked: str
 
 
 def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
@@ -56,7 +60,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     from rlaif.store.shards import read_table
     from rlaif.training.dpo.reference_policy import settle_reference
     from rlaif.training.dpo.trainer import GroupDPOTrainer
-    from rlaif.training.models import check_lengths, initial_adapter, load_policy, save_model
+    from rlaif.training.kernels.self_check import settle_attention
+    from rlaif.training.models import initial_adapter, load_policy, save_model
     from rlaif.training.trainer import Checkpoints, StepLog, fit, step_entries
 
     settings = job.settings
@@ -64,7 +69,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     base = resolve_model(job.start.base, job.start.revision)
     groups = group_pairs(read_table(job.rows, columns=_COLUMNS).to_pylist(), partial(_weight, settings))
     model = load_policy(job.start, base, settings.lora, gpu=job.gpu, sharded=job.sharded)
-    check_lengths(groups, model)
+    attention = settle_attention(model, groups, gpu=job.gpu, sharded=job.sharded)
+    groups = [replace(group, packed=attention.kind != "alone") for group in groups]
     reference = settle_reference(groups, model, base, job)
     groups = reference.groups
     plan = plan_training(
@@ -104,6 +110,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         mismatch=reference.mismatch.mean if reference.mismatch else None,
         mismatch_bias=reference.mismatch.bias if reference.mismatch else None,
         mismatch_margin=reference.mismatch.margin_p99 if reference.mismatch else None,
+        attention=attention.kind,
+        unpacked=attention.reason,
         log=log,
     )
 

@@ -122,13 +122,6 @@ def pair_losses(
     return right_P
 
 
-def disable_dropout(model: torch.nn.Module) -> None:
-    """Turn a model's dropout layers off: the reference log-probabilities are without it."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-
-
 class GroupDPOTrainer(ShardedTrainer):
     """DPO over packs of groups.
 
@@ -160,7 +153,6 @@ class GroupDPOTrainer(ShardedTrainer):
         super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
         # The weights of the pairs average over a step; `Trainer` must not divide by a number of tokens.
         self.model_accepts_loss_kwargs = False
-        disable_dropout(self.model)
         self._attention = attention_of(self.model)
         if self.args.device.type == "cpu" and not self.sharded:
             use_cpu_layers(self.model)

@@ -32,7 +32,8 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
     """Make a bare model return `AnswerLogps` for `model(..., logits_to_keep=positions_A, answer_targets=targets_A)`.
 
     The head is inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism)
-    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged.
+    handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged. With `whole_mlp` its
+    last MLP computes all positions: for several forward passes before one backward pass.
 
     Args:
         narrow: whether to narrow the last MLP; None tries whether that changes nothing, which takes weights.
@@ -44,10 +45,13 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
     last = None if narrow is False else _last_mlp(model, tried=narrow is True)
 
     @functools.wraps(type(model).forward)
-    def forward(self: Any, *args: Any, answer_targets: torch.Tensor | None = None, **named: Any) -> Any:
+    def forward(
+        self: Any, *args: Any, answer_targets: torch.Tensor | None = None, whole_mlp: bool = False, **named: Any
+    ) -> Any:
         if last is not None:
             # Kept until the next forward pass: gradient checkpointing repeats this one.
-            last.positions = None if answer_targets is None else torch.unique(named["logits_to_keep"])
+            whole = whole_mlp or answer_targets is None
+            last.positions = None if whole else torch.unique(named["logits_to_keep"])
         output = plain(*args, **named)
         return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
 
@@ -98,11 +102,13 @@ def _last_mlp(model: Any, tried: bool) -> NarrowMlp | None:
 def _agree(plain: Any, narrow: NarrowMlp, model: Any) -> bool:
     weight = next(model.parameters())
     width = model.config.get_text_config().hidden_size
-    hidden_1TD = torch.linspace(-1.0, 1.0, 3 * width, device=weight.device, dtype=weight.dtype).view(1, 3, width)
-    narrow.positions = torch.tensor([0, 1], device=weight.device)
+    hidden_1TD = torch.linspace(-2.0, 1.0, 3 * width, device=weight.device, dtype=weight.dtype).view(1, 3, width).exp()
+    # An MLP that also reads other positions would show at the last one.
+    narrow.positions = torch.tensor([0, 2], device=weight.device)
     with torch.no_grad():
         whole, part = plain(hidden_1TD), narrow(hidden_1TD)
-    return torch.allclose(part[:, :2], whole[:, :2], rtol=1e-2, atol=1e-3) and not part[:, 2].any()
+    same = torch.allclose(part[:, [0, 2]], whole[:, [0, 2]], rtol=1e-2, atol=1e-3)
+    return same and not part[:, 1].any()
 
 
 def token_logps(logits_AV: torch.Tensor, targets_A: torch.Tensor) -> torch.Tensor:

@@ -1,162 +1,76 @@
 """Attention over packed groups: a candidate sees its prompt and itself alone.
 
-Three kinds compute the same. `groups` attends block by block within each group, so that its cost does not grow with
-the other groups of a row; `flex` is FlexAttention with a block mask (Dong et al. 2024, arXiv:2412.05496), on CUDA;
-`mask` is the model's own attention under a dense mask, for all other models. Which kind a model supports is tested, not
-assumed.
+The packed kinds compute the same. `groups` attends block by block within each group, so that its cost does not grow
+with the other groups of a row; it knows windows, soft caps and sinks. `flex` is FlexAttention with a block mask (Dong
+et al. 2024, arXiv:2412.05496), on CUDA. `mask` and `eager` are the model's own attention under a dense mask: torch's,
+which takes booleans, and transformers' plain one, which adds its mask.
+
+`alone` packs nothing: each candidate follows its prompt in a sequence of its own, through the model's own attention
+without a mask of ours, so any causal model takes it. Which kind a model supports is tested (`self_check`), not assumed.
 
 Suffixes name axes: T tokens of the row, H heads, D width of a head, Q and K tokens of a block that look and are seen.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
-AttentionKind = Literal["groups", "flex", "mask"]
+from rlaif.training.kernels.layout import Layout, plain_layout, query_blocks
+
+AttentionKind = Literal["groups", "flex", "mask", "eager", "alone"]
 
 _NAME = "rlaif_groups"
-# FlexAttention compiles once for each length, so rows are padded to a multiple of this.
-_FLEX_BLOCK = 128
-# Tokens in one attention call of `groups`; no size from 64 to 256 is fastest for every shape.
-_QUERY_BLOCK = 128
+_IMPLEMENTATIONS = {"groups": _NAME, "flex": "flex_attention", "mask": "sdpa", "eager": "eager"}
+_ATTRIBUTE = "rlaif_attention"
 
 
 @dataclass(frozen=True, slots=True)
-class GroupSpan:
-    """The positions [start, end) of a group in a row, its prompt first."""
-
-    start: int
-    end: int
-
-
-@dataclass(slots=True)
-class Layout:
-    """The group and the candidate of each token of a row.
+class Attention:
+    """How a model attends over groups.
 
     Attributes:
-        spans: of the groups, in order, without gaps; together they cover the row.
-        group: [T] int64, index of each token's group.
-        candidate: [T] int64, index of each token's candidate, -1 in a prompt.
-        visits: attention calls that used this layout; 0 after a forward pass means that the model ignored it.
+        implementation: of transformers; "" is that of the kind. `alone` takes `sdpa` or `eager`.
+        reason: why the model is trained unpacked; "" where it is packed.
     """
 
-    spans: Sequence[GroupSpan]
-    group: torch.Tensor
-    candidate: torch.Tensor
-    visits: int = 0
-    _masks: list[list[torch.Tensor]] = field(default_factory=list)
-
-    def to(self, device: torch.device) -> "Layout":
-        return Layout(self.spans, self.group.to(device), self.candidate.to(device))
-
-    def visible(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Whether tokens at positions `query` may look at those at `key`: earlier ones of its prompt and candidate."""
-        same_group = self.group[query] == self.group[key]
-        reach = (self.candidate[key] == -1) | (self.candidate[key] == self.candidate[query])
-        return (query >= key) & same_group & reach
-
-    def dense_mask(self) -> torch.Tensor:
-        """[1, 1, T, T] bool, True where the row's token may look at the column's."""
-        every = torch.arange(len(self.group), device=self.group.device)
-        return self.visible(every[:, None], every[None, :])[None, None]
-
-    def block_mask(self) -> Any:
-        """The dense mask for FlexAttention, over T tokens padded to whole blocks."""
-        from torch.nn.attention.flex_attention import create_block_mask
-
-        length = len(self.group)
-        last = length - 1
-
-        def visible(batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-            # Padding looks at itself, so that no row of the softmax is empty.
-            inside = (query < length) & (key < length)
-            return (inside & self.visible(query.clamp(max=last), key.clamp(max=last))) | (query == key)
-
-        filled = length + flex_filler(length)
-        return create_block_mask(visible, None, None, filled, filled, device=self.group.device)
-
-    def block_masks(self, dtype: torch.dtype) -> list[list[torch.Tensor]]:
-        """The masks of each span's blocks, built once for all layers.
-
-        Each is [1, 1, Q, K] over the group's first K tokens, 0 where a token may look and -inf elsewhere.
-        """
-        if not self._masks or self._masks[0][0].dtype != dtype:
-            self._masks = [
-                [self._mask(span, start, dtype) for start in range(span.start, span.end, _QUERY_BLOCK)]
-                for span in self.spans
-            ]
-        return self._masks
-
-    def _mask(self, span: GroupSpan, start: int, dtype: torch.dtype) -> torch.Tensor:
-        end = min(start + _QUERY_BLOCK, span.end)
-        keys = torch.arange(span.start, end, device=self.group.device)
-        allowed = self.visible(keys[start - span.start :, None], keys[None, :])
-        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
-        return mask[None, None]
+    kind: AttentionKind
+    implementation: str = ""
+    reason: str = ""
 
 
-def flex_filler(length: int) -> int:
-    """Tokens that pad a row of `length` to whole blocks of FlexAttention."""
-    return -length % _FLEX_BLOCK
+def set_attention(model: Any, attention: Attention) -> None:
+    """Set a bare model's attention.
 
-
-def set_attention(model: Any, on_gpu: bool) -> AttentionKind:
-    """Choose and set the kind of a bare model's attention over packed groups.
-
-    Returns:
-        `flex` on CUDA where the model supports it; `groups` where the model passes its arguments on to its attention;
-        else `mask`.
+    Raises:
+        ValueError: the model does not know the implementation.
     """
-    if on_gpu and getattr(model, "_supports_flex_attn", False):
-        model.set_attn_implementation("flex_attention")
-        return "flex"
     AttentionInterface.register(_NAME, _attend)
-    try:
-        model.set_attn_implementation(_NAME)
-        if _reaches_attention(model):
-            return "groups"
-    except (ValueError, TypeError):
-        # The model has its own attention code.
-        pass
-    model.set_attn_implementation("sdpa" if getattr(model, "_supports_sdpa", False) else "eager")
-    return "mask"
+    model.set_attn_implementation(attention.implementation or _IMPLEMENTATIONS[attention.kind])
+    setattr(model, _ATTRIBUTE, attention)
+
+
+def copy_attention(source: Any, target: Any) -> None:
+    """Set a model's attention as another's of the same architecture, each with or without an adapter."""
+    set_attention(bare_model(target), attention_choice(source))
+
+
+def bare_model(model: Any) -> Any:
+    """Return a model without the adapter around it."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def attention_of(model: Any) -> AttentionKind:
-    """Return the choice of `set_attention` for a model, with or without an adapter around it."""
-    chosen = model.config._attn_implementation
-    return "groups" if chosen == _NAME else "flex" if chosen == "flex_attention" else "mask"
+    """Return the kind that `set_attention` has set, of a model with or without an adapter around it."""
+    return attention_choice(model).kind
 
 
-def longest_context(config: Any) -> int | None:
-    """Return the smallest attention window of a model's layers, in tokens; None without any.
-
-    Raises:
-        ValueError: a layer is not attention, or cannot separate candidates.
-    """
-    text = config.get_text_config()
-    kinds = set(getattr(text, "layer_types", None) or ("full_attention",))
-    if strange := kinds - {"full_attention", "sliding_attention"}:
-        raise ValueError(f"layers of type {', '.join(sorted(strange))}; expected attention over all tokens or a window")
-    window: int | None = getattr(text, "sliding_window", None)
-    return window if "sliding_attention" in kinds or getattr(text, "use_sliding_window", False) else None
-
-
-def _reaches_attention(model: Any) -> bool:
-    device = next(model.parameters()).device
-    tokens = torch.zeros(1, 3, dtype=torch.long, device=device)
-    layout = Layout((GroupSpan(0, 3),), torch.zeros(3, dtype=torch.long), torch.tensor([-1, -1, 0])).to(device)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        model(input_ids=tokens, position_ids=torch.arange(3, device=device)[None], layout=layout, use_cache=False)
-    model.train(training)
-    layers: int = model.config.get_text_config().num_hidden_layers
-    return layout.visits == layers
+def attention_choice(model: Any) -> Attention:
+    """Return what `set_attention` has set, of a model with or without an adapter around it."""
+    chosen: Attention = getattr(model, _ATTRIBUTE)
+    return chosen
 
 
 def _attend(
@@ -169,31 +83,71 @@ def _attend(
     scaling: float | None = None,
     dropout: float = 0.0,
     layout: Layout | None = None,
+    sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """One layer's attention, called by transformers; returns [1, T, H, D]."""
-    if softcap is not None or s_aux is not None:
-        raise ValueError("attention with a soft cap or sinks")
-    shared = query_1HTD.shape[1] != key_1HTD.shape[1]  # Several heads of queries share one of keys and values.
+    length = query_1HTD.shape[2]
     if layout is None:
         # An ordinary sequence without padding, such as a probe's.
-        plain = F.scaled_dot_product_attention(
-            query_1HTD, key_1HTD, value_1HTD, None, dropout, is_causal=True, scale=scaling, enable_gqa=shared
-        )
-        return plain.transpose(1, 2).contiguous(), None
-    layout.visits += 1
+        if softcap is None and s_aux is None and (sliding_window is None or length <= sliding_window):
+            plain = _sdpa(query_1HTD, key_1HTD, value_1HTD, None, scaling, dropout)
+            return plain.transpose(1, 2).contiguous(), None
+        layout = plain_layout(length, query_1HTD.device)
     lengths = [span.end - span.start for span in layout.spans]
     parts = []
     # One split for all groups: its gradient is one concatenation, where a slice's is a row full of zeros.
     groups = (torch.split(tensor, lengths, 2) for tensor in (query_1HTD, key_1HTD, value_1HTD))
-    for masks, query, key, value in zip(layout.block_masks(query_1HTD.dtype), *groups, strict=True):
-        for mask, query_1HQD in zip(masks, torch.split(query, _QUERY_BLOCK, 2), strict=True):
+    masks_of = layout.block_masks(query_1HTD.dtype, sliding_window)
+    for masks, query, key, value in zip(masks_of, *groups, strict=True):
+        for mask, query_1HQD in zip(masks, query_blocks(query), strict=True):
             seen = mask.shape[-1]
-            key_1HKD, value_1HKD = key[:, :, :seen], value[:, :, :seen]
-            part_1HQD = F.scaled_dot_product_attention(
-                query_1HQD, key_1HKD, value_1HKD, mask, dropout, scale=scaling, enable_gqa=shared
-            )
+            block = query_1HQD, key[:, :, :seen], value[:, :, :seen], mask, scaling, dropout
+            part_1HQD = _sdpa(*block) if softcap is None and s_aux is None else _written_out(*block, softcap, s_aux)
             parts.append(part_1HQD.transpose(1, 2))
     return torch.cat(parts, 1), None
+
+
+def _sdpa(
+    query_1HQD: torch.Tensor,
+    key_1HKD: torch.Tensor,
+    value_1HKD: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    """Torch's attention under an additive mask; without one it is causal."""
+    shared = query_1HQD.shape[1] != key_1HKD.shape[1]  # Several heads of queries share one of keys and values.
+    return F.scaled_dot_product_attention(
+        query_1HQD, key_1HKD, value_1HKD, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=shared
+    )
+
+
+def _written_out(
+    query_1HQD: torch.Tensor,
+    key_1HKD: torch.Tensor,
+    value_1HKD: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    dropout: float,
+    softcap: float | None,
+    sinks_H: torch.Tensor | None,
+) -> torch.Tensor:
+    """Attention with what torch's lacks: scores bounded by `softcap * tanh(score / softcap)`, and a score for nothing.
+
+    The cap is Gemma 2's (arXiv:2408.00118), the sink gpt-oss's (arXiv:2508.10925): one more score a head, whose share
+    of the softmax goes to no token.
+    """
+    heads = query_1HQD.shape[1]
+    key_1HKD, value_1HKD = (part.repeat_interleave(heads // part.shape[1], 1) for part in (key_1HKD, value_1HKD))
+    scores_1HQK = query_1HQD @ key_1HKD.transpose(2, 3) * (scaling or query_1HQD.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores_1HQK = softcap * torch.tanh(scores_1HQK / softcap)
+    scores_1HQK = scores_1HQK + mask
+    if sinks_H is not None:
+        sinks = sinks_H.view(1, -1, 1, 1).expand(*scores_1HQK.shape[:3], 1).to(scores_1HQK.dtype)
+        scores_1HQK = torch.cat((scores_1HQK, sinks), -1)
+    shares_1HQK = F.dropout(scores_1HQK.softmax(-1, dtype=torch.float32), dropout).to(value_1HKD.dtype)
+    return shares_1HQK[..., : value_1HKD.shape[2]] @ value_1HKD

@@ -175,5 +175,6 @@ def _arguments(job: TrainingJob[RewardTrainingSection], pairs: int, workers: int
         per_device_train_batch_size=settings.pairs_per_pass,
         gradient_accumulation_steps=settings.pairs_per_step // (settings.pairs_per_pass * workers),
         max_length=None,  # The rows fit already.
+        disable_dropout=False,  # The model's own is off already; the adapter's acts.
         center_rewards_coefficient=settings.center or None,
     )
