@@ -27,7 +27,7 @@ def made(prompt: int, answer: int, groups: int) -> list[Group]:
 
 def passes(folder: str, flex: bool, groups: list[Group]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The candidates' log-probabilities and the gradient of a DPO loss on the first two of each group."""
-    model = load_model(folder, "float32", on_gpu=flex).cuda()
+    model = load_model(folder, "float32", gpu=flex).cuda()
     if not flex:
         set_attention(model, Attention("groups"))
     assert attention_of(model) == ("flex" if flex else "groups")
@@ -55,7 +55,7 @@ def test_flex_trains_as_dense_attention_does(model_folder: str, prompt: int, ans
 def test_a_long_row_is_scored_group_by_group(model_folder: str) -> None:
     """In a row of about 8k tokens each group has the log-probabilities that it has alone."""
     groups = made(600, 40, 10)
-    model: Any = load_model(model_folder, "float32", on_gpu=True).cuda().eval()
+    model: Any = load_model(model_folder, "float32", gpu=True).cuda().eval()
     device = torch.device("cuda")
     with torch.no_grad():
         together = candidate_logps(model, pack_row(groups).to(device), "flex")
