@@ -144,9 +144,10 @@ def _logps_alone(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
     lengths: list[int] = row.lengths.tolist()
     written = [index for index, length in enumerate(lengths) if length]
     zero = torch.zeros(1, dtype=torch.long, device=row.owner.device)
+    # Workers that share weights take part in as many passes as the others, and agree on how many before the first.
+    passes = _passes(model, len(written))
     sums = {index: _sequence_logp(model, *_sequence(row, index)) for index in written}
-    # Workers that share weights must take part in as many passes as the others.
-    idle = [_sequence_logp(model, zero, zero, zero) for _ in range(_passes(model, len(written)) - len(written))]
+    idle = [_sequence_logp(model, zero, zero, zero) for _ in range(passes - len(written))]
     nothing = torch.zeros((), dtype=torch.float32, device=row.owner.device) + 0.0 * sum(idle)
     sums_C = [sums[index] + nothing if index in sums else nothing for index in range(len(lengths))]
     # A row without candidates keeps the graph of its idle passes.
