@@ -25,8 +25,8 @@ from rlaif.models.policy_source import continued_lora
 from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.shape import model_context
 from rlaif.models.template_source import check_chat_template
-from rlaif.prompts.question_prompt import question_prompt
 from rlaif.models.trainable import check_trainable
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import Recipe
 
