@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from rlaif.cli.options import (
 from rlaif.cli.terminal import working
 
 if TYPE_CHECKING:
+    from rlaif.io.column_names import ColumnNames
     from rlaif.training.reward.standalone import RewardOutcome
 
 _Overrides = Annotated[
@@ -84,18 +85,29 @@ def train(
     pairs: Annotated[
         str,
         typer.Argument(
-            help="Preferences, such as prompt, chosen and rejected as texts or chats; docs/data.md has all forms."
+            metavar="FILE",
+            help="Preferences (prompt, chosen, rejected), or demonstrations for sft; docs/data.md has all forms.",
         ),
     ],
     policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
+    objective: Annotated[
+        Literal["dpo", "sft"], typer.Option(help="Learn from preferences (dpo) or from demonstrations (sft).")
+    ] = "dpo",
+    *,
     columns: ColumnsOption = None,
     set_: _Overrides = None,
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:
-    """Train a policy on a file of preferences; the policy before the training is the reference policy."""
+    """Train a policy on preferences, of which it is the reference policy, or on demonstrations."""
     from rlaif.io.column_names import parse_columns
+
+    if objective == "sft":
+        _train_sft(
+            pairs, policy, output, columns=parse_columns(columns), overrides=set_ or [], address=address, json_=json_
+        )
+        return
     from rlaif.training.dpo.standalone import train_file
     from rlaif.training.workers import StepProgress
 
@@ -127,6 +139,43 @@ def train(
                 {"policy": outcome.out, "left_out": outcome.left_out.by_reason, "too_long": outcome.too_long, **figures}
             )
         )
+
+
+def _train_sft(
+    file: str,
+    policy: str,
+    output: str,
+    *,
+    columns: "ColumnNames",
+    overrides: list[str],
+    address: str | None,
+    json_: bool,
+) -> None:
+    from rlaif.training.sft.standalone import train_demonstrations
+    from rlaif.training.workers import StepProgress
+
+    stopped = f"{output}: stopped; the same command continues from the last checkpoint"
+    with working(stopped, stderr=json_) as progress:
+        steps = StepProgress(progress, *_STAGES)
+        outcome = train_demonstrations(
+            file, policy, output, columns=columns, overrides=overrides, address=address, on_step=steps
+        )
+    console, result = progress.console, outcome.result
+    if outcome.too_long:
+        console.print(
+            f"{len(outcome.too_long)} demonstrations are longer than the model's context and were left out: "
+            f"{_first_ids(outcome.too_long)}"
+        )
+    if result.unpacked:
+        console.print(f"trained unpacked, each answer after a prompt of its own: {result.unpacked}", soft_wrap=True)
+    console.print(
+        f"{result.demonstrations} demonstrations on {result.groups} beginnings, {result.steps} steps in "
+        f"{result.seconds:.1f} s; loss {result.loss:.3f}; policy in {outcome.out}",
+        soft_wrap=True,
+    )
+    if json_:
+        figures = {name: value for name, value in asdict(result).items() if name not in ("log", "files")}
+        typer.echo(json.dumps({"policy": outcome.out, "too_long": outcome.too_long, **figures}))
 
 
 def train_reward(

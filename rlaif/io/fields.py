@@ -113,8 +113,13 @@ def _ask(row: Row, fields: Fields, missing: Sequence[str], taken: set[str]) -> N
 
 
 def _like(column: str, name: str) -> bool:
-    """Whether a column's name is a field's with other case or signs, or one with a slip in it."""
+    """Whether a column's name is a field's with other case or signs, or one with a slip in it.
+
+    One of several, such as `answer_a` or `output_2`, is no slip.
+    """
     found, wanted = _plain(column), _plain(name)
+    if re.fullmatch(rf"{re.escape(name)}[\W_]+\w", column, re.IGNORECASE):
+        return False
     if found == wanted or min(len(found), len(wanted)) < _SHORTEST or abs(len(found) - len(wanted)) > 1:
         return found == wanted
     return difflib.SequenceMatcher(None, found, wanted).ratio() >= _ALIKE

@@ -2,7 +2,14 @@
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
-from rlaif.recipe.policy import LoraSection, OptimizerSection, PolicySection, SamplingSection, TrainingSection
+from rlaif.recipe.policy import (
+    LoraSection,
+    OptimizerSection,
+    PolicySection,
+    SamplingSection,
+    SftSection,
+    TrainingSection,
+)
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
 from rlaif.recipe.recipe import (
     EvaluationSection,
@@ -20,6 +27,6 @@ from rlaif.recipe.recipe import (
 __all__ = [
     "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",
     "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
-    "PolicySection", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "TrainersSection",
+    "PolicySection", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "SftSection", "TrainersSection",
     "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

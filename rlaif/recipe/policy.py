@@ -87,6 +87,20 @@ class OptimizerSection(Section):
     """Compute activations again in the backward pass: less memory, about a third more work."""
 
 
+class SftSection(OptimizerSection):
+    """One supervised fine-tuning on demonstrations."""
+
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
+    demonstrations_per_step: int = Field(default=16, ge=1)
+    """Demonstrations in one optimizer step over all workers. Those with a common beginning, such as one document, are
+    computed together; they fill at most half of a step."""
+    max_tokens_per_pack: int = Field(default=2048, ge=64)
+    """Token budget of one forward pass; bounds memory, not the result. A longer demonstration has a pass of its own."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints of a training. Null writes none, and a training that is killed begins again."""
+
+
 class TrainingSection(OptimizerSection):
     """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
 

@@ -10,9 +10,12 @@ where it is alone in its step.
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+Span = tuple[int, int]
+"""The indices [start, end) of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Group:
 
     Attributes:
         policy: id of the policy that sampled the candidates, "" if unknown.
+        learned: spans [start, end) of each candidate's tokens that count, the last one up to its end; () is all of all
+            candidates' tokens. The others are read, as those of a prompt are.
+        ids: of the candidates, for messages; () without.
         packed: whether the model reads the prompt once for all candidates, or once for each.
     """
 
@@ -47,6 +53,19 @@ class Group:
     pairs: tuple[Pair, ...]
     policy: str = ""
     packed: bool = True
+    learned: tuple[tuple[Span, ...], ...] = ()
+    ids: tuple[str, ...] = ()
+
+    def counted(self, candidate: int) -> Iterator[int]:
+        """Yield the indices of a candidate's tokens that count."""
+        spans = self.learned[candidate] if self.learned else ((0, len(self.candidates[candidate])),)
+        for start, end in spans:
+            yield from range(start, end)
+
+    @property
+    def counted_tokens(self) -> int:
+        """How many tokens of all candidates count."""
+        return sum(len(list(self.counted(index))) for index in range(len(self.candidates)))
 
     @property
     def tokens(self) -> int:
@@ -100,8 +119,8 @@ class Pack:
 
     Attributes:
         groups: indices of groups; empty where a worker has nothing to do.
-        step_weight: what a pair's weight is divided by: the pairs of the whole optimizer step, over all packs and
-            workers, times the mean weight of all pairs of the training.
+        step_weight: what the objective divides its sums by, of the whole optimizer step, over all packs and workers. Of
+            pairs it is their number times the mean weight of all pairs of the training.
     """
 
     groups: tuple[int, ...]
@@ -126,25 +145,54 @@ class PackPlan:
 def plan_training(
     groups: Sequence[Group], *, epochs: int, groups_per_step: int, max_tokens: int, workers: int, seed: int
 ) -> PackPlan:
-    """Plan a training, with each epoch in a new seeded order.
+    """Plan a training on pairs; see `plan_packs`.
 
     Args:
         groups_per_step: over all workers; the last step of an epoch may have fewer.
-        max_tokens: token budget of a pack; a larger group gets a pack of its own.
+    """
+    weights = [pair.weight for group in groups for pair in group.pairs]
+    mean = math.fsum(weights) / max(1, len(weights))
+    steps = plan_steps([1] * len(groups), epochs=epochs, per_step=groups_per_step, seed=seed)
+    step_weights = [mean * sum(len(groups[index].pairs) for index in step) for step in steps]
+    return plan_packs(groups, steps, step_weights, max_tokens=max_tokens, workers=workers)
+
+
+def plan_steps(sizes: Sequence[int], *, epochs: int, per_step: int, seed: int) -> list[list[int]]:
+    """Return the groups of each optimizer step, with each epoch in a new seeded order.
+
+    Args:
+        sizes: of the groups.
+        per_step: size of a step over all workers; its last group may exceed it, and an epoch's last step fall short.
     """
     order = random.Random(f"training-order-{seed}")
     steps: list[list[int]] = []
     for _ in range(epochs):
-        indices = list(range(len(groups)))
+        indices = list(range(len(sizes)))
         order.shuffle(indices)
-        steps += [indices[start : start + groups_per_step] for start in range(0, len(indices), groups_per_step)]
+        room = 0
+        for index in indices:
+            if room <= 0:
+                steps.append([])
+                room = per_step
+            steps[-1].append(index)
+            room -= sizes[index]
+    return steps
+
+
+def plan_packs(
+    groups: Sequence[Group], steps: Sequence[Sequence[int]], weights: Sequence[float], *, max_tokens: int, workers: int
+) -> PackPlan:
+    """Return the packs of steps whose groups are known.
+
+    Args:
+        steps: indices of groups.
+        weights: `Pack.step_weight` of each step.
+        max_tokens: token budget of a pack; a larger group gets a pack of its own.
+    """
     needed = max((_packs_needed(groups, step, max_tokens) for step in steps), default=1)
     accumulation = math.ceil(needed / workers)
-    weights = [pair.weight for group in groups for pair in group.pairs]
-    mean = math.fsum(weights) / max(1, len(weights))
     packs: list[Pack] = []
-    for step in steps:
-        weight = mean * sum(len(groups[index].pairs) for index in step)
+    for step, weight in zip(steps, weights, strict=True):
         packs += [Pack(tuple(bin_), weight) for bin_ in _spread(groups, step, accumulation * workers)]
     return PackPlan(tuple(packs), len(steps), accumulation, workers)
 

@@ -83,7 +83,6 @@ class TrainingResult:
 
     files: dict[str, str]
     steps: int
-    pairs: int
     tokens: int
     seconds: float
     log: list[dict[str, float]] = field(default_factory=list)

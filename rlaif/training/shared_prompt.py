@@ -38,9 +38,9 @@ class PackedRow:
     Attributes:
         input_ids, position_ids: [1, T] int64.
         predicted_from: [A] int64, the position whose logits predict each answer token.
-        targets: [A] int64, all answer tokens.
+        targets: [A] int64, all answer tokens: those of the candidates that count.
         owner: [A] int64, index in [0, C) of each answer token's candidate.
-        lengths: [C] int64, tokens of each candidate.
+        lengths: [C] int64, answer tokens of each candidate.
         spans: of the C candidates.
     """
 
@@ -77,17 +77,18 @@ def pack_row(groups: Sequence[Group]) -> PackedRow:
         positions += range(prompt)
         group_of += [number] * prompt
         candidate_of += [-1] * prompt
-        for candidate in group.candidates:
+        for number_in_group, candidate in enumerate(group.candidates):
             start, length, index = len(tokens), len(candidate), len(lengths)
+            counted = list(group.counted(number_in_group))
             read = max(length - 1, 0)  # The last token is only predicted.
             tokens += candidate[:read]
             positions += range(prompt, prompt + read)
             group_of += [number] * read
             candidate_of += [index] * read
-            predicted_from += ([prompt_end, *range(start, start + read)])[:length]
-            targets += candidate
-            owner += [index] * length
-            lengths.append(length)
+            predicted_from += [start + place - 1 if place else prompt_end for place in counted]
+            targets += [candidate[place] for place in counted]
+            owner += [index] * len(counted)
+            lengths.append(len(counted))
             of_candidates.append(CandidateSpans(GroupSpan(begin, prompt_end + 1), GroupSpan(start, start + read)))
         spans.append(GroupSpan(begin, len(tokens)))
     if not tokens:
@@ -155,12 +156,14 @@ def _logps_alone(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
 
 
 def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the token ids of a candidate after its prompt, the positions that predict it, and its own token ids."""
+    """Return the token ids of a candidate after its prompt, the positions that predict it, and its answer tokens."""
     spans, ids_T = row.spans[index], row.input_ids[0]
     prompt = ids_T[spans.prompt.start : spans.prompt.end]
-    targets = row.targets[row.owner == index]
-    predicted_from = torch.arange(len(prompt) - 1, len(prompt) - 1 + len(targets), device=ids_T.device)
-    return torch.cat((prompt, ids_T[spans.answer.start : spans.answer.end])), predicted_from, targets
+    own = row.owner == index
+    # In the row other candidates may lie between the prompt and this one.
+    places, between = row.predicted_from[own], spans.answer.start - spans.prompt.end
+    predicted_from = places - torch.where(places < spans.prompt.end, 0, between) - spans.prompt.start
+    return torch.cat((prompt, ids_T[spans.answer.start : spans.answer.end])), predicted_from, row.targets[own]
 
 
 def _sequence_logp(

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
 from rlaif.models.dtype import bfloat16_passes
+from rlaif.training.groups import PackPlan
 from rlaif.training.job import TrainingJob, Worker
 
 # The names in a step's log entry, and where the trainers log them.
@@ -57,6 +58,22 @@ def trainer_arguments(kind: type, job: TrainingJob[Any], folder: str, *, steps: 
         report_to=[],
         disable_tqdm=True,
         **own,
+    )
+
+
+def pack_arguments(job: TrainingJob[Any], plan: PackPlan, folder: str) -> Any:
+    """Return the arguments of a training on packs, whose settings have `checkpoint_steps`."""
+    return trainer_arguments(
+        TrainingArguments,
+        job,
+        folder,
+        steps=plan.steps,
+        num_train_epochs=1,  # The plan holds all epochs.
+        per_device_train_batch_size=1,  # A row is a pack.
+        gradient_accumulation_steps=plan.accumulation,
+        remove_unused_columns=False,
+        save_steps=job.settings.checkpoint_steps or 500,
+        save_total_limit=KEPT_CHECKPOINTS,
     )
 
 

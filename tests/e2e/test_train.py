@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from rlaif.models.resolve import weights_id
-from rlaif.store.records.file_training_record import DpoFileRecord
+from rlaif.store.records.file_training_record import DpoFileRecord, SftFileRecord
 from tests.e2e import command
+from tests.tiny import save_chat_model
 
 ROWS = [
     ("What was revenue in 2023?", "$4.2 million", "I do not know."),
@@ -29,6 +32,37 @@ def row(number: int) -> dict[str, Any]:
         {"prompt": prompt, "chosen": chosen, "rejected": rejected},
     ]
     return {"id": f"pair-{number}", **forms[number % len(forms)]}
+
+
+def test_learns_demonstrations_and_goes_on_from_them(tmp_path: Path) -> None:
+    model = save_chat_model(tmp_path / "model", ["Sales?", "Costs?", "5", "4"])
+    chats = [
+        [("user", "Sales?"), ("assistant", "5")],
+        [("user", "Costs?"), ("assistant", "4")],
+        [("user", "5 " * 200), ("assistant", "4")],
+    ]
+    rows = [{"id": f"d{n}", "messages": [{"role": r, "content": c} for r, c in chat]} for n, chat in enumerate(chats)]
+    file, out = tmp_path / "demonstrations.jsonl", tmp_path / "policy"
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    arguments = ["--objective", "sft", "--set", "training.learning_rate=0.02", "--set", "training.epochs=20", "--json"]
+    done = command.run("train", str(file), "--policy", model, "-o", str(out), *arguments)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["too_long"] == ["d2"]
+    assert (printed["demonstrations"], printed["steps"], printed["attention"]) == (2, 20, "groups")
+    assert printed["policy_id"] == weights_id(str(out))
+    record = SftFileRecord.read(str(out / "training.json"))
+    assert record is not None
+    # Each of three tokens of an answer is now near certain.
+    assert record.learned_tokens == 6
+    assert record.log[0]["loss"] > 1.0 > 0.2 > record.loss
+    tokenizer, trained = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
+    ids = tokenizer("user Costs? <end> assistant", return_tensors="pt").input_ids
+    assert tokenizer.decode(trained.generate(ids, max_new_tokens=2, do_sample=False)[0, ids.shape[1] :]) == "4 <end>"
+
+    wrong = command.run("train", str(file), "--policy", model, "-o", str(tmp_path / "p"), "--objective", "dpo")
+    assert wrong.returncode == 2
+    assert "no column 'chosen'" in wrong.stderr
 
 
 def test_trains_and_continues_its_own_adapter(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_full_disk_before_the_start(here: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_disk_that_is_full_when_the_run_is_written(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system refuses the first write, before Ray or a model starts."""
     monkeypatch.setattr("rlaif.rounds.run.ray_cluster", lambda *_: nullcontext())
-    monkeypatch.setattr("rlaif.rounds.run.resolve_model", lambda *_: str(here))
+    monkeypatch.setattr("rlaif.models.policy_source.resolve_model", lambda *_: str(here))
     with full_disk(100):
         refused = run()
     assert_refused(refused, f"no space left on the disk of {here}/runs/mine/recipe.yaml")

@@ -12,7 +12,8 @@ from rlaif.models.policy_source import PolicySource, policy_source
 from rlaif.models.resolve import weights_id
 from rlaif.recipe import load_recipe
 from rlaif.rounds.setup import with_adapter_settings
-from rlaif.training.dpo.standalone import parse_settings
+from rlaif.training.dpo.standalone import DpoSettings
+from rlaif.training.policy_file import parse_settings
 
 
 def adapter(folder: Path, **changes: object) -> str:
@@ -28,13 +29,13 @@ def adapter(folder: Path, **changes: object) -> str:
 
 
 def test_a_model_trains_all_weights_unless_an_adapter_is_asked_for() -> None:
-    settings, folder = parse_settings("some/model", ["training.beta=0.2", "seed=3"])
+    settings, folder = parse_settings(DpoSettings, "some/model", ["training.beta=0.2", "seed=3"])
     assert (settings.policy.model, folder) == ("some/model", "")
     assert (settings.training.beta, settings.training.lora, settings.seed) == (0.2, None, 3)
 
 
 def test_a_continued_adapter_keeps_its_settings(tmp_path: Path) -> None:
-    settings, name = parse_settings(adapter(tmp_path), ["training.beta=0.2"])
+    settings, name = parse_settings(DpoSettings, adapter(tmp_path), ["training.beta=0.2"])
     assert (settings.policy.model, name) == ("some/model", str(tmp_path))
     lora = settings.training.lora
     assert lora is not None
@@ -50,12 +51,12 @@ def test_a_continued_adapter_keeps_its_settings(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_an_adapter_of_other_settings_is_refused(tmp_path: Path, override: str, says: str) -> None:
     with pytest.raises(UserError, match=rf"^--set: training\.lora\.{says}"):
-        parse_settings(adapter(tmp_path), [f"training.lora.{override}"])
-    parse_settings(adapter(tmp_path), ["training.lora.rank=4", "training.lora.targets=[v, k]"])
+        parse_settings(DpoSettings, adapter(tmp_path), [f"training.lora.{override}"])
+    parse_settings(DpoSettings, adapter(tmp_path), ["training.lora.rank=4", "training.lora.targets=[v, k]"])
 
 
 def test_all_weights_are_trained_from_the_merged_adapter(tmp_path: Path) -> None:
-    settings, name = parse_settings(adapter(tmp_path), ["training.lora=null", "training.beta=0.2"])
+    settings, name = parse_settings(DpoSettings, adapter(tmp_path), ["training.lora=null", "training.beta=0.2"])
     assert (settings.policy.model, settings.training.lora, settings.training.beta) == (str(tmp_path), None, 0.2)
     assert name == ""
 
@@ -77,10 +78,10 @@ def test_a_recipe_that_continues_an_adapter_has_its_settings(tmp_path: Path) -> 
 
 def test_an_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="base_model_name_or_path: missing; expected the model that the adapter"):
-        parse_settings(adapter(tmp_path, base_model_name_or_path=None), [])
+        parse_settings(DpoSettings, adapter(tmp_path, base_model_name_or_path=None), [])
 
 
 @pytest.mark.parametrize("section", ["sampling.candidates=8", "judge.name=reference", "rounds.count=2"])
 def test_a_setting_without_an_effect_is_refused(section: str) -> None:
     with pytest.raises(UserError, match=r"--set: [a-z]+: unknown key"):
-        parse_settings("some/model", [section])
+        parse_settings(DpoSettings, "some/model", [section])

@@ -8,11 +8,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
-from rlaif.training.dpo.train import _arguments
 from rlaif.training.dpo.trainer import GroupDPOTrainer
 from rlaif.training.groups import Group, Pair, plan_training
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.models import load_policy, score_groups
+from rlaif.training.trainer import pack_arguments
 from tests.tiny import tiny_tokenizer
 
 GROUPS = [Group((5, 6, 7, 8), ((9, 10, 11), (12, 13)), (Pair("p", 0, 1, -9.0, -9.0),))]
@@ -44,8 +44,8 @@ def trainer_of(folder: str, lora: LoraSection | None, scratch: Path) -> Any:
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
     return GroupDPOTrainer(
-        model, args=_arguments(job, plan, str(scratch)), processing_class=tiny_tokenizer(), groups=GROUPS, plan=plan,
-        loss="sigmoid", beta=0.1,
+        model, args=pack_arguments(job, plan, str(scratch)), processing_class=tiny_tokenizer(), groups=GROUPS,
+        plan=plan, loss="sigmoid", beta=0.1,
     )  # fmt: skip
 
 

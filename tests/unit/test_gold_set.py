@@ -232,7 +232,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     nothing: Any = None
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
-        judge=REFERENCE, progress=Silent(), emit=ignore_event,
+        judge=REFERENCE, progress=Silent(), emit=ignore_event, policy_check=nothing,
     )  # fmt: skip
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
         asyncio.run(rounds._train(directory, PolicyWeights("base", "base")))

@@ -76,6 +76,7 @@ TRAINED_POLICY = {
     **TRAINED, "policy": {"model": "builtin:smollm2-135m", "adapter": None, "id": "2" * 64}, "too_long": ["p4"],
     "training": {"lora": {"rank": 4}}, "policy_id": "3" * 64, "groups": 3, "loss": 0.69, "reference": "trainer",
     "mismatch": None, "mismatch_bias": None, "mismatch_margin": None, "mismatch_p99": None,
+    "attention": "groups", "unpacked": "",
 }  # fmt: skip
 TRAINED_REWARDS = {
     **TRAINED, "form": "labels", "prompt": {"name": "answer", "sha256": "2" * 64}, "ties": 1, "unfinished": [],

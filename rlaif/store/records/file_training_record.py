@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from rlaif.recipe import TrainingSection
+from rlaif.recipe import SftSection, TrainingSection
 from rlaif.store.records.record import Record, RecordPart
 from rlaif.store.records.round_records import BaseModelRecord
 
@@ -15,11 +15,10 @@ class FileTrainingRecord(Record):
     layout: Literal[1] = 1
     file: str
     sha256: str
-    """Of the preferences that `rlaif train` read; of the whole file for `rlaif train-reward`."""
+    """Of the rows that `rlaif train` read; of the whole file for `rlaif train-reward`."""
     files: dict[str, str]
     """sha256 of each file in the trained model's folder."""
     steps: int
-    pairs: int
     tokens: int
     seconds: float
     left_out: dict[str, list[str]] = Field(default_factory=dict)
@@ -52,6 +51,7 @@ class DpoFileRecord(FileTrainingRecord):
     """What `rlaif train` writes."""
 
     policy: StartingPolicy
+    pairs: int
     too_long: list[str]
     """Ids of pairs longer than the model's context; left out."""
     training: Annotated[TrainingSection, BeforeValidator(_current_names)]
@@ -75,6 +75,28 @@ class DpoFileRecord(FileTrainingRecord):
     """How the trainer kept a prompt's candidates apart: packed by `groups`, `flex`, `mask` or `eager`, or `alone`."""
     unpacked: str = ""
     """Why each candidate was read after a prompt of its own; empty where the prompt was read once for all."""
+
+
+class SftFileRecord(FileTrainingRecord):
+    """What `rlaif train --objective sft` writes."""
+
+    policy: StartingPolicy
+    prompt: "TemplateRecord"
+    demonstrations: int
+    """Sequences that were learned: one for each conversation, or for each of its answers."""
+    too_long: list[str]
+    """Ids of demonstrations longer than the model's context; left out."""
+    training: SftSection
+    policy_id: str
+    groups: int
+    """Beginnings that sequences have in common, each computed once for all of its sequences."""
+    learned_tokens: int
+    """Tokens with a loss, of one pass over the demonstrations."""
+    loss: float
+    """Mean negative log-likelihood of a token in the last step, in nats."""
+    attention: str
+    unpacked: str
+    """See `DpoFileRecord`."""
 
 
 class TemplateRecord(RecordPart):
@@ -115,6 +137,7 @@ class RewardFileRecord(FileTrainingRecord):
     """What `rlaif train-reward` writes."""
 
     form: Literal["labels", "preferences"]
+    pairs: int
     prompt: TemplateRecord
     ties: int
     """Labels without a better answer; left out."""

@@ -6,13 +6,13 @@ model's context is left out and reported by its id.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, cast
 
 from rlaif.chat import Messages
 from rlaif.data.preferences import Preference, Text
 from rlaif.errors import UserError
 from rlaif.models.chat_template import ChatTemplate
+from rlaif.training.answer_tokens import answer_start, answered_ids, common_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,10 @@ class _Encoder:
     def as_text(self, preference: Preference) -> dict[str, Any]:
         prompt = self._prompt_ids(preference)
         whole = [self._whole_ids(preference, answer) for answer in (preference.chosen, preference.rejected)]
-        shared = _shared(prompt, *whole)
-        if not isinstance(preference.prompt, str):
-            self._check_prompt(preference, prompt, shared)
+        if isinstance(preference.prompt, str):
+            shared = common_length(prompt, *whole)
+        else:
+            shared = answer_start(self.chat_template, preference.prompt, preference.tools, *whole)
         return {
             "prompt_token_ids": prompt[:shared],
             "chosen_token_ids": whole[0][shared:],
@@ -94,21 +95,6 @@ class _Encoder:
             "ref_chosen_logp": None,
             "ref_rejected_logp": None,
         }
-
-    def _check_prompt(self, preference: Preference, prompt: list[int], shared: int) -> None:
-        """Raise UserError if turns of others would be trained: of a prompt that is written otherwise before an answer.
-
-        How the last turn opens the answer may differ; the turns before it may not, but for a token that merges.
-        """
-        try:
-            turns = self.chat_template.conversation_ids(cast(Messages, preference.prompt), preference.tools)
-        except UserError:
-            return  # A template that takes no chat without an answer.
-        if shared < _shared(turns, prompt) - 1:
-            raise UserError(
-                "prompt: the model's chat template writes its turns otherwise once an answer follows, so that turns "
-                "of others would be trained; expected a chat that it writes the same"
-            )
 
     def _prompt_ids(self, preference: Preference) -> list[int]:
         if isinstance(preference.prompt, str):
@@ -121,12 +107,4 @@ class _Encoder:
             end = self.tokenizer.eos_token or ""
             return list(self.tokenizer(preference.prompt + (text if text.endswith(end) else text + end))["input_ids"])
         conversation = [*preference.prompt, *cast(Messages, answer)]
-        ids = self.chat_template.conversation_ids(conversation, preference.tools)
-        if key := self.chat_template.left_out(conversation, preference.tools):
-            raise UserError(f"{key}: the model's chat template leaves it out; expected a template that uses it")
-        return ids
-
-
-def _shared(*ids: list[int]) -> int:
-    """Return how many tokens lists begin with in common."""
-    return len(list(takewhile(lambda each: len(set(each)) == 1, zip(*ids, strict=False))))
+        return answered_ids(self.chat_template, conversation, preference.tools)

@@ -14,7 +14,7 @@ from typing import Any
 from rlaif.recipe import TrainingSection
 from rlaif.store.policy_weights import Probe
 from rlaif.training.dpo.probe import ProbeRecorder
-from rlaif.training.groups import PackPlan, group_pairs, plan_training
+from rlaif.training.groups import group_pairs, plan_training
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
 
 _COLUMNS = [
@@ -40,6 +40,7 @@ class DpoResult(TrainingResult):
     """
 
     policy_id: str
+    pairs: int
     probe: Probe
     groups: int
     loss: float
@@ -62,7 +63,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     from rlaif.training.dpo.trainer import GroupDPOTrainer
     from rlaif.training.kernels.self_check import settle_attention
     from rlaif.training.models import initial_adapter, load_policy, save_model
-    from rlaif.training.trainer import Checkpoints, StepLog, fit, step_entries
+    from rlaif.training.trainer import Checkpoints, StepLog, fit, pack_arguments, step_entries
 
     settings = job.settings
     set_seed(job.seed)
@@ -85,8 +86,8 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
     with tempfile.TemporaryDirectory() as scratch:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank, sharded=job.sharded)
         trainer = GroupDPOTrainer(
-            model, args=_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups, plan=plan,
-            loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
+            model, args=pack_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups,
+            plan=plan, loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
             sft_weight=settings.sft_weight, callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
         recorder = ProbeRecorder(trainer, groups)
@@ -128,22 +129,3 @@ def _weight(training: TrainingSection, row: Mapping[str, Any]) -> float:
     if training.weights == "margin" and row["margin"] is not None:
         return min(1.0, float(row["margin"]))
     return 1.0
-
-
-def _arguments(job: TrainingJob[TrainingSection], plan: PackPlan, folder: str) -> Any:
-    from transformers import TrainingArguments
-
-    from rlaif.training.trainer import KEPT_CHECKPOINTS, trainer_arguments
-
-    return trainer_arguments(
-        TrainingArguments,
-        job,
-        folder,
-        steps=plan.steps,
-        num_train_epochs=1,  # The plan holds all epochs.
-        per_device_train_batch_size=1,  # A row is a pack.
-        gradient_accumulation_steps=plan.accumulation,
-        remove_unused_columns=False,
-        save_steps=job.settings.checkpoint_steps or 500,
-        save_total_limit=KEPT_CHECKPOINTS,
-    )

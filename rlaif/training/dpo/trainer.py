@@ -16,19 +16,12 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset
-from torch.utils.data import SequentialSampler
 
-from rlaif.errors import WorkError
-from rlaif.training.groups import Group, PackPlan, Pair
-from rlaif.training.kernels.attention import attention_of
-from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
-from rlaif.training.sharded_trainer import ShardedTrainer
-from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved, pack_row
+from rlaif.training.group_trainer import GroupTrainer, PackLoss
+from rlaif.training.groups import Group, Pair
+from rlaif.training.shared_prompt import PackedRow, pack_row
 
 LossName = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]
-# Sums over pairs between two log entries; the last is the number of pairs.
-_SUMS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,108 +115,66 @@ def pair_losses(
     return right_P
 
 
-class GroupDPOTrainer(ShardedTrainer):
+class GroupDPOTrainer(GroupTrainer):
     """DPO over packs of groups.
 
     Args:
-        groups: all groups of the training, with their references.
-        plan: which groups are in which pack.
-        loss, label_smoothing: as of `pair_losses`.
+        loss, label_smoothing, beta: as of `pair_losses`.
         sft_weight: weight of the chosen answer's mean negative log-likelihood, added to the loss.
-        beta: of `pair_losses`.
-        rest, named: of `Trainer`, without collator and data sets; `args.remove_unused_columns` must be off.
+        rest, named: of `GroupTrainer`; the groups have their references.
     """
 
     def __init__(
         self,
         *rest: Any,
-        groups: Sequence[Group],
-        plan: PackPlan,
         loss: LossName,
         beta: float,
         label_smoothing: float = 0.0,
         sft_weight: float = 0.0,
         **named: Any,
     ) -> None:
-        self._groups, self._plan = groups, plan
         self.beta = beta
         self._loss, self._label_smoothing, self._sft_weight = loss, label_smoothing, sft_weight
-        self._sums = [0.0] * _SUMS
-        rows = Dataset.from_dict({"pack": list(range(len(plan.packs)))})
-        super().__init__(*rest, train_dataset=rows, data_collator=self._collate, **named)
-        # The weights of the pairs average over a step; `Trainer` must not divide by a number of tokens.
-        self.model_accepts_loss_kwargs = False
-        self._attention = attention_of(self.model)
-        if self.args.device.type == "cpu" and not self.sharded:
-            use_cpu_layers(self.model)
-            # A step of one pack sums nothing; data parallelism needs the gradients of autograd.
-            if plan.accumulation > 1 and plan.workers == 1:
-                hold_cpu_gradients(self.model)
+        super().__init__(*rest, **named)
 
-    def _collate(self, rows: list[dict[str, int]]) -> dict[str, Batch]:
-        (row,) = rows
-        pack = self._plan.packs[row["pack"]]
-        return {"batch": make_batch([self._groups[index] for index in pack.groups], pack.step_weight)}
+    def batch_of(self, groups: Sequence[Group], step_weight: float) -> Batch:
+        """See `GroupTrainer`."""
+        return make_batch(groups, step_weight)
 
-    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-        # The plan has shuffled already; each worker takes every `workers`-th pack.
-        return SequentialSampler(self.train_dataset)
+    def loss_of(self, batch: Batch, logps_C: torch.Tensor) -> PackLoss:
+        """See `GroupTrainer`; the units are pairs."""
+        losses_P = self._losses(batch, logps_C)
+        chosen_P, rejected_P = (ratio.detach() for ratio in _ratios(batch, logps_C))
+        figures = {
+            "pair_loss": losses_P.detach().sum(),
+            "rewards/margins": (self.beta * (chosen_P - rejected_P)).sum(),
+            "rewards/accuracies": (chosen_P > rejected_P).sum().float(),
+            "rewards/chosen": (self.beta * chosen_P).sum(),
+            "rewards/rejected": (self.beta * rejected_P).sum(),
+        }
+        return PackLoss((losses_P * batch.weights).sum(), figures, len(losses_P))
 
-    def _prepare_inputs(self, inputs: dict[str, Batch]) -> dict[str, Batch]:
-        return {"batch": moved(inputs["batch"], self.args.device)}
+    def ids_of(self, batch: Batch, logps_C: torch.Tensor) -> list[str]:
+        """See `GroupTrainer`."""
+        losses = zip(batch.pairs, self._losses(batch, logps_C).tolist(), strict=True)
+        wrong = [pair.id for pair, value in losses if not math.isfinite(value)]
+        return wrong or [pair.id for pair in batch.pairs]
 
-    def compute_loss(
-        self, model: torch.nn.Module, inputs: dict[str, Batch], return_outputs: bool = False, **_: Any
-    ) -> torch.Tensor:
-        """Return a pack's share of its step's loss, times the packs and workers that it will be divided by."""
-        batch = inputs["batch"]
-        logps_C = candidate_logps(model, batch.row, self._attention)
-        chosen_P, rejected_P = logps_C[batch.chosen], logps_C[batch.rejected]
+    def _losses(self, batch: Batch, logps_C: torch.Tensor) -> torch.Tensor:
         chosen_length_P, rejected_length_P = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
-        ratios = chosen_P - batch.ref_chosen, rejected_P - batch.ref_rejected
         losses_P = pair_losses(
             self._loss,
-            *ratios,
+            *_ratios(batch, logps_C),
             self.beta,
             chosen_length_P=chosen_length_P,
             rejected_length_P=rejected_length_P,
             label_smoothing=self._label_smoothing,
         )
-        if self._sft_weight:
-            losses_P = losses_P - self._sft_weight * chosen_P / chosen_length_P.clamp(min=1)
-        # The empty sum keeps the graph whole where a pack has no pairs.
-        loss = (losses_P * batch.weights).sum() + 0.0 * logps_C.sum()
-        self._check(loss, losses_P, batch)
-        self._record(losses_P, *ratios)
-        # `Trainer` divides by the packs of a step, the gradient exchange by the workers; the weights already average.
-        return loss * self._plan.accumulation * self._plan.workers
+        if not self._sft_weight:
+            return losses_P
+        return losses_P - self._sft_weight * logps_C[batch.chosen] / chosen_length_P.clamp(min=1)
 
-    def _check(self, loss: torch.Tensor, losses_P: torch.Tensor, batch: Batch) -> None:
-        """Stop before a loss that is not finite reaches the weights."""
-        if torch.isfinite(loss):
-            return
-        losses = zip(batch.pairs, losses_P.tolist(), strict=True)
-        wrong = [pair for pair, value in losses if not math.isfinite(value)]
-        ids = ", ".join(pair.id for pair in wrong or batch.pairs)
-        raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its pairs: {ids}")
 
-    def _record(self, losses_P: torch.Tensor, chosen_P: torch.Tensor, rejected_P: torch.Tensor) -> None:
-        chosen_P, rejected_P = chosen_P.detach(), rejected_P.detach()
-        sums = [
-            losses_P.detach().sum(),
-            (self.beta * (chosen_P - rejected_P)).sum(),
-            (chosen_P > rejected_P).sum().float(),
-            (self.beta * chosen_P).sum(),
-            (self.beta * rejected_P).sum(),
-            torch.tensor(float(len(losses_P)), device=losses_P.device),
-        ]
-        everywhere = self.accelerator.gather(torch.stack(sums)[None]).sum(dim=0).tolist()
-        self._sums = [old + new for old, new in zip(self._sums, everywhere, strict=True)]
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log `Trainer`'s figures, and the means over the pairs since the last entry."""
-        if pairs := self._sums[-1]:
-            names = ("pair_loss", "rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
-            logs |= {name: value / pairs for name, value in zip(names, self._sums, strict=False)}
-            self._sums = [0.0] * _SUMS
-        super().log(logs, start_time)
+def _ratios(batch: Batch, logps_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log(policy / reference policy) of the chosen and the rejected answer of each pair."""
+    return logps_C[batch.chosen] - batch.ref_chosen, logps_C[batch.rejected] - batch.ref_rejected

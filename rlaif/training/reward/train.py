@@ -80,6 +80,7 @@ class RewardResult(TrainingResult):
     """See `TrainingResult`; `tokens` are those of one pass, and `model_id` is the sha256 of the trained weights."""
 
     model_id: str
+    pairs: int
 
 
 def train_reward_model(job: TrainingJob[RewardTrainingSection], worker: Worker) -> RewardResult:
