@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.data.messages import chat_in, read_messages, read_tools
-from rlaif.data.preference_sides import ASSISTANT, Sides, Text, from_parts, split, without_prompt
+from rlaif.data.preference_sides import ASSISTANT, Sides, Text, as_turns, from_parts, split, without_prompt
 from rlaif.data.tool_calls import checked_json
 from rlaif.io.rows import Row
 from rlaif.io.values import is_missing
@@ -120,6 +120,10 @@ def _with_system(row: Row, sides: Sides, tools: tuple[dict[str, Any], ...]) -> S
     system, prompt = row.values.get("system"), sides.prompt
     if not (isinstance(system, str) and system.strip()):
         system = ""
+    # A file with system texts holds turns of chats, also in rows whose system text is empty.
+    if isinstance(prompt, str) and "system" in row.values and not is_missing(row.values.get("prompt")):
+        sides = as_turns(sides)
+        prompt = sides.prompt
     if isinstance(prompt, str):
         for field, given in (("system", system), ("tools", tools)):
             if given:

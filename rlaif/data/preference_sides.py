@@ -50,6 +50,13 @@ def from_parts(prompt: Text, chosen: Text, rejected: Text) -> Sides:
     return Sides(prompt, without_prompt(prompt, sides[0]), without_prompt(prompt, sides[1]))
 
 
+def as_turns(sides: Sides) -> Sides:
+    """Return sides that are texts as a chat: a turn of the user, and those of the assistant; "" is no turn."""
+    prompt = [{"role": "user", "content": str(sides.prompt)}]
+    chosen, rejected = (_as_chat(side) if side else [] for side in (sides.chosen, sides.rejected))
+    return Sides(prompt, chosen, rejected, sides.tools)  # type: ignore[arg-type]  # messages
+
+
 def split(chosen: Text, rejected: Text) -> Sides:
     """Split off the prompt that two answers begin with, as TRL does; the last item of the shorter is never part of it.
 

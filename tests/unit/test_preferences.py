@@ -165,6 +165,13 @@ def test_keeps_the_system_text_and_the_tools(tmp_path: Path) -> None:
         assert sides(read_one(tmp_path, {"prompt": prompt, **whole})) == {**CHAT, "prompt": [SYSTEM, *CHAT["prompt"]]}
 
 
+@pytest.mark.parametrize(("system", "turns"), [("Be brief.", [SYSTEM]), ("", []), (None, [])])
+def test_texts_beside_a_system_text_are_turns_of_a_chat(tmp_path: Path, system: str | None, turns: list[Any]) -> None:
+    texts = {name: CHAT[name][0]["content"] for name in ("chosen", "rejected")}
+    one = read_one(tmp_path, {"system": system, "prompt": QUESTION, **texts})
+    assert sides(one) == {**CHAT, "prompt": [*turns, *CHAT["prompt"]]}
+
+
 def test_rows_of_our_own_keep_margin_source_and_policy(tmp_path: Path) -> None:
     rows = [
         {**CHAT, "pair_id": "a", "margin": 0.5, "source": "human", "policy": "p0"},
@@ -291,7 +298,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "p.jsonl:2: input: expected an object with messages": {**CHATS["OpenAI"], "input": QUESTION},
     "p.jsonl:2: input.messages: expected a list of messages": {**CHATS["OpenAI"], "input": {}},
     "p.jsonl:2: system: a prompt that is a text cannot have it; expected the prompt as a chat": {
-        **PLAIN, "system": "Be brief.",
+        "chosen": "2 + 2 = 4", "rejected": "2 + 2 = 5", "system": "Be brief.",
     },
     "p.jsonl:2: tools: a prompt that is a text cannot have it": {**PLAIN, "tools": TOOLS},
     "p.jsonl:2: tools: expected a list of tools, as OpenAI's API takes them": {**CHAT, "tools": "{}"},
