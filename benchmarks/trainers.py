@@ -47,6 +47,7 @@ class Case:
         pack: token budget of a forward pass, for ours.
         steps: timed steps, after a first one that warms up.
         gpu: whether on CUDA: bfloat16 passes, and a frozen base in bfloat16.
+        objective: `dpo`, or `sft`: a prompt is then a document, and a candidate a question with its answer.
     """
 
     trainer: str
@@ -62,6 +63,7 @@ class Case:
     pack: int
     steps: int = 1
     gpu: bool = False
+    objective: str = "dpo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Figures:
     Attributes:
         seconds: of a timed step, the median; for TRL with its reference pass.
         reference_seconds: of a reference pass of ours; 0 for TRL.
-        pairs: trained on.
+        pairs: trained on; for `sft`, demonstrations.
         tokens: of a step, forward and backward, without padding.
         reference_tokens: of the reference pass.
         peak_gib: largest resident memory of the process; on CUDA the largest memory of all tensors.
@@ -143,17 +145,21 @@ def load(case: Case) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def arguments(folder: str, case: Case, batch: int, accumulation: int) -> Any:
-    """Return the settings that both trainers share; each step goes over all pairs."""
+def arguments(folder: str, case: Case, batch: int, accumulation: int, kind: Any, **own: Any) -> Any:
+    """Return the settings that both trainers share, as a `kind` with its own; each step goes over all pairs."""
+    return kind(
+        output_dir=folder, use_cpu=not case.gpu, bf16=case.gpu, gradient_checkpointing=False, report_to=[],
+        disable_tqdm=True, save_strategy="no", num_train_epochs=1 + case.steps, per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation, learning_rate=_RATE, lr_scheduler_type="constant", logging_steps=1,
+        seed=0, dataloader_pin_memory=False, **own,
+    )  # fmt: skip
+
+
+def dpo_arguments(folder: str, case: Case, batch: int, accumulation: int) -> Any:
+    """Return the settings of a DPO training."""
     from trl import DPOConfig
 
-    return DPOConfig(
-        output_dir=folder, use_cpu=not case.gpu, bf16=case.gpu, gradient_checkpointing=False, max_length=None,
-        report_to=[], disable_tqdm=True, save_strategy="no", num_train_epochs=1 + case.steps,
-        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation, learning_rate=_RATE,
-        lr_scheduler_type="constant", logging_steps=1, seed=0, precompute_ref_log_probs=False,
-        dataloader_pin_memory=False,
-    )  # fmt: skip
+    return arguments(folder, case, batch, accumulation, DPOConfig, max_length=None, precompute_ref_log_probs=False)
 
 
 def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
@@ -209,7 +215,7 @@ def measure_ours(case: Case) -> Figures:
         seed=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        args = arguments(folder, case, 1, plan.accumulation)
+        args = dpo_arguments(folder, case, 1, plan.accumulation)
         # The plan contains all steps.
         args.num_train_epochs, args.remove_unused_columns = 1, False
         seconds, loss = time_steps(
@@ -243,7 +249,7 @@ def measure_trl(case: Case) -> Figures:
         for pair in group.pairs
     ]
     with tempfile.TemporaryDirectory() as folder:
-        args = arguments(folder, case, case.batch, -(-len(rows) // case.batch))
+        args = dpo_arguments(folder, case, case.batch, -(-len(rows) // case.batch))
         seconds, loss = time_steps(
             TokenDPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer),
             case.steps,
@@ -308,7 +314,12 @@ def in_process(case: Case) -> Figures:
 def main() -> None:
     """Run the measurement of the first argument."""
     case = Case(**json.loads(sys.argv[1]))
-    measured = measure_ours(case) if case.trainer == "ours" else measure_trl(case)
+    if case.objective == "sft":
+        import sft_trainers
+
+        measured = sft_trainers.measure_ours(case) if case.trainer == "ours" else sft_trainers.measure_trl(case)
+    else:
+        measured = measure_ours(case) if case.trainer == "ours" else measure_trl(case)
     print(f"{_RESULT}{json.dumps(asdict(measured))}", flush=True)
 
 

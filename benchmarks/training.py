@@ -1,7 +1,8 @@
-"""Preference training against TRL's `DPOTrainer`, on the same pairs, in one run.
+"""Training against TRL's `DPOTrainer` or `SFTTrainer`, on the same pairs or demonstrations, in one run.
 
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
+    python benchmarks/training.py --objective sft --prompt 300 --answer 10 --candidates 4
 
 Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up, the later
 ones are timed. The two take turns step by step, so that other load on the machine falls on both; the ratio is the
@@ -46,19 +47,19 @@ def fastest(case: Callable[[int], Case], batches: Sequence[int]) -> tuple[int, d
         tried |= {best: before, batch: now}
         best = batch if ratio > 1 else best
     for batch, run in tried.items():
-        print(f"TRL with {batch} pairs a forward pass: {run.pairs / run.seconds:.3f} pairs/s, {run.peak_gib:.2f} GiB")
+        print(f"TRL with {batch} rows a forward pass: {run.pairs / run.seconds:.3f} a second, {run.peak_gib:.2f} GiB")
     return best, tried
 
 
 def line(name: str, run: Figures) -> str:
     """Return one trainer's line."""
     speed, computed = run.pairs / run.seconds, f"{run.tokens:,} forward and backward, {run.reference_tokens:,} forward"
-    return f"{name:<14} {speed:8.3f} pairs/s  {run.peak_gib:5.2f} GiB peak  loss {run.loss:.4f}  tokens: {computed}"
+    return f"{name:<14} {speed:8.3f} a second  {run.peak_gib:5.2f} GiB peak  loss {run.loss:.4f}  tokens: {computed}"
 
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description="Preference training against TRL's DPOTrainer.")
+    parser = argparse.ArgumentParser(description="Training against TRL's trainers.")
     parser.add_argument("--model", default="builtin:smollm2-135m")
     parser.add_argument("--pairs", dest="file", help="a pairs.parquet instead of random data")
     parser.add_argument("--prompt", type=int, default=300, help="tokens of a prompt")
@@ -74,25 +75,32 @@ def main() -> None:
         help="pairs a forward pass to try for TRL; a single one is taken untried. Two trainers are in memory at a "
         "time, for 2 and 4 some 19 GiB",
     )  # fmt: skip
+    parser.add_argument(
+        "--objective", choices=["dpo", "sft"], default="dpo",
+        help="sft: a prompt is a document, and its candidates are questions on it with their answers",
+    )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
     parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
 
-    pairs_of_one = options.pairs_per_prompt or comb(options.candidates, 2)
+    sft = options.objective == "sft"
+    pairs_of_one = options.candidates if sft else options.pairs_per_prompt or comb(options.candidates, 2)
     groups = options.groups or (6 if options.file else -(-_PAIRS // pairs_of_one))
 
     def case(trainer: str, batch: int, steps: int) -> Case:
         return Case(
             trainer, options.model, options.file, options.prompt, options.answer, options.candidates,
             options.pairs_per_prompt, groups, options.lora, batch, options.pack, steps,
+            objective=options.objective,
         )  # fmt: skip
 
     best, tried = fastest(lambda batch: case("trl", batch, 1), options.batches)
     theirs, ours, ratios = take_turns(case("trl", best, options.turns), case("ours", 0, options.turns))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
-    print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} pairs a step")
+    units = "demonstrations" if sft else "pairs"
+    print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} {units} a step")
     print(line(f"TRL, batch {best}", theirs))
     if left := theirs.pairs % best:
         print(f"  its loss is not a mean over the pairs: {left} in the last pass weigh as much as {best} elsewhere")
@@ -100,11 +108,11 @@ def main() -> None:
     faster = statistics.median(ratios)
     with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)
     turns = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"pairs a second: {faster:.1f}x (turns: {turns}; {with_reference:.1f}x with a reference pass of ours)")
+    print(f"{units} a second: {faster:.1f}x (turns: {turns}; {with_reference:.1f}x with a reference pass of ours)")
     print(f"peak memory: {ours.peak_gib / theirs.peak_gib:.2f}x")
     for batch, run in tried.items():
         if batch != best:
-            print(f"peak memory, TRL with {batch} pairs a forward pass: {ours.peak_gib / run.peak_gib:.2f}x")
+            print(f"peak memory, TRL with {batch} rows a forward pass: {ours.peak_gib / run.peak_gib:.2f}x")
     if options.json:
         found = {"ours": asdict(ours), "trl": asdict(theirs), "ratios": ratios}
         options.json.write_text(json.dumps(found, indent=2) + "\n")
