@@ -5,7 +5,7 @@ prints nothing. All of them also work inside a running event loop, such as a not
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlaif.background import outside_loop
 from rlaif.data.candidates import read_candidates
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rlaif.rounds.run import RunOutcome
     from rlaif.store.records.merge_record import MergeRecord
     from rlaif.training.dpo.standalone import DpoOutcome
+    from rlaif.training.sft.standalone import SftOutcome
 
 Names = Mapping[str, str | None]
 """A file's own names of columns, by field."""
@@ -188,19 +189,20 @@ def label(
 
 @outside_loop
 def train(
-    pairs: str,
+    file: str,
     policy: str,
     output: str,
     *,
+    objective: Literal["dpo", "sft"] = "dpo",
     columns: Names | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
-) -> "DpoOutcome":
-    """Train a policy on a file of preferences with DPO: `rlaif train`.
+) -> "DpoOutcome | SftOutcome":
+    """Train a policy on a file of preferences or of demonstrations: `rlaif train`.
 
     Args:
-        pairs: file of preferences, such as `prompt`, `chosen` and `rejected`; see docs/data.md.
+        file: of preferences for `dpo`, of demonstrations for `sft`; see docs/data.md.
         policy: model to train: a hub id, a folder, an adapter's folder or `builtin:smollm2-135m`.
         output: folder to make for the trained policy.
         columns: see `read_questions`.
@@ -209,9 +211,11 @@ def train(
         on_step: takes the figures of each optimizer step.
     """
     from rlaif.training.dpo.standalone import train_file
+    from rlaif.training.sft.standalone import train_demonstrations
 
     step, named = on_step or (lambda figures: None), _named(columns)
-    return train_file(pairs, policy, output, columns=named, overrides=overrides, address=address, on_step=step)
+    learn = train_demonstrations if objective == "sft" else train_file
+    return learn(file, policy, output, columns=named, overrides=overrides, address=address, on_step=step)
 
 
 @outside_loop
