@@ -9,7 +9,7 @@ Suffixes name axes: C candidates of a pack.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from datasets import Dataset
@@ -48,11 +48,16 @@ class PackLoss:
 class GroupTrainer(ShardedTrainer):
     """A training on packs of groups; a subclass is its objective.
 
+    Attributes:
+        units: what the loss is a mean over, for messages.
+
     Args:
         groups: all groups of the training.
         plan: which groups are in which pack.
         rest, named: of `Trainer`, without collator and data sets; `args.remove_unused_columns` must be off.
     """
+
+    units: ClassVar[str]
 
     def __init__(self, *rest: Any, groups: Sequence[Group], plan: PackPlan, **named: Any) -> None:
         self._groups, self._plan = groups, plan
@@ -105,7 +110,7 @@ class GroupTrainer(ShardedTrainer):
         if not torch.isfinite(loss):
             # Before it reaches the weights.
             ids = ", ".join(self.ids_of(batch, logps_C))
-            raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; it is of: {ids}")
+            raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its {self.units}: {ids}")
         self._record(found, logps_C.device)
         # `Trainer` divides by the packs of a step, the gradient exchange by the workers; the weights already average.
         return loss * self._plan.accumulation * self._plan.workers

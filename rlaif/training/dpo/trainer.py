@@ -124,6 +124,8 @@ class GroupDPOTrainer(GroupTrainer):
         rest, named: of `GroupTrainer`; the groups have their references.
     """
 
+    units = "pairs"
+
     def __init__(
         self,
         *rest: Any,

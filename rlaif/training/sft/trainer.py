@@ -33,6 +33,8 @@ class SftBatch:
 class GroupSFTTrainer(GroupTrainer):
     """Supervised fine-tuning over packs of groups; see `GroupTrainer`."""
 
+    units = "demonstrations"
+
     def batch_of(self, groups: Sequence[Group], step_weight: float) -> SftBatch:
         """See `GroupTrainer`."""
         return SftBatch(pack_row(groups), step_weight, tuple(id for group in groups for id in group.ids))
