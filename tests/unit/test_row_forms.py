@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlaif.data.candidates import CANDIDATE_FIELDS, read_candidates
+from rlaif.data.demonstrations import DEMONSTRATION_FIELDS, read_demonstrations
 from rlaif.data.label_conversion import CONVERTED_FIELDS, convert_labels
 from rlaif.data.labels import LABEL_FIELDS, load_labels
+from rlaif.data.preferences import PREFERENCE_FIELDS, read_preferences
 from rlaif.data.question import Question
 from rlaif.data.sources import QUESTION_FIELDS, load_questions
 from rlaif.io.column_names import ColumnNames
@@ -125,6 +127,18 @@ def read_marks(path: str, columns: ColumnNames) -> list[Question]:
     ]
 
 
+def preferred(row: Row) -> Row:
+    return {"id": row["id"], "prompt": row["question"], "chosen": "right", "rejected": 0, "source": "a data set"}
+
+
+def read_prompts(path: str, columns: ColumnNames) -> list[Question]:
+    return [Question(found.id, str(found.prompt)) for found in read_preferences(path, columns).rows]
+
+
+def demonstrated(row: Row) -> Row:
+    return about(row) | {"gold_answer": 7 if row["gold_answer"] is None else row["gold_answer"]}
+
+
 READERS: Mapping[str, tuple[Any, Callable[[Row], list[Row]], Callable[[str, ColumnNames], list[Question]]]] = {
     "predict": (QUESTION_FIELDS, lambda row: [about(row)], lambda path, columns: load_questions(
         FileQuestions(path=path), columns=columns)),
@@ -133,7 +147,19 @@ READERS: Mapping[str, tuple[Any, Callable[[Row], list[Row]], Callable[[str, Colu
     "judge report": (LABEL_FIELDS, lambda row: [labelled(row)], lambda path, columns: [
         label.as_question for label in load_labels(path, columns=columns)]),
     "judge labels": (CONVERTED_FIELDS, marked, read_marks),
+    "train": (PREFERENCE_FIELDS, lambda row: [preferred(row)], read_prompts),
+    "train --objective sft": (DEMONSTRATION_FIELDS, lambda row: [demonstrated(row)], lambda path, columns: [
+        cast(Question, found.prompt) for found in read_demonstrations(path, columns)]),
 }  # fmt: skip
+# What of a question the rows of a training hold.
+HELD: Mapping[str, tuple[str, ...]] = {"train": (), "train --objective sft": ("context",)}
+
+
+def held(row: Row, command: str) -> Question:
+    whole = question(row)
+    if command not in HELD:
+        return whole
+    return Question(whole.id, whole.question, **{name: getattr(whole, name) for name in HELD[command]})
 
 
 @pytest.mark.parametrize("command", READERS)
@@ -150,7 +176,7 @@ def test_every_form_gives_the_same_questions(
     # A column that is named must be there; JSON leaves out what is null.
     there = {field for row in written for field, value in row.items() if value is not None or "null" not in container}
     columns = ColumnNames({} if names == "own" else {field: named[field] for field in named if field in there})
-    assert read(str(path), columns) == [question(row) for row in rows]
+    assert read(str(path), columns) == [held(row, command) for row in rows]
 
 
 def test_candidates_are_the_same_texts(tmp_path: Path) -> None:
