@@ -108,7 +108,9 @@ def main() -> None:
     faster = statistics.median(ratios)
     with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)
     turns = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"{units} a second: {faster:.1f}x (turns: {turns}; {with_reference:.1f}x with a reference pass of ours)")
+    # Demonstrations need no reference.
+    reference = "" if sft else f"; {with_reference:.1f}x with a reference pass of ours"
+    print(f"{units} a second: {faster:.1f}x (turns: {turns}{reference})")
     print(f"peak memory: {ours.peak_gib / theirs.peak_gib:.2f}x")
     for batch, run in tried.items():
         if batch != best:
