@@ -1,7 +1,7 @@
 """The messages of a chat, and the part of a reply that is the answer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NotRequired, TypedDict
 
 
@@ -104,6 +104,14 @@ def visible_text(reply: str) -> str:
     return (visible_answer(reply) or "").strip()
 
 
-def marks_thinking(token: str) -> bool:
-    """Return whether a token's text is one that `visible_answer` reads: of a tag, or of gpt-oss's channels."""
-    return any(mark.fullmatch(token) for mark in (_TAG, _SOLUTION, _CONTROL))
+def thinking_marks(tokens: Collection[str]) -> set[str]:
+    """Return those of a tokenizer's special tokens that `visible_answer` reads: of tags, and of gpt-oss's channels.
+
+    Other models end a turn with `<|end|>` too: without channels it marks no thinking.
+
+    Example:
+        >>> sorted(thinking_marks(["<think>", "</think>", "<|user|>", "<|end|>"]))
+        ['</think>', '<think>']
+    """
+    marks = (_TAG, _SOLUTION, _CONTROL) if "<|channel|>" in tokens else (_TAG, _SOLUTION)
+    return {token for token in tokens if any(mark.fullmatch(token) for mark in marks)}

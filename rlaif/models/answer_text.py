@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from rlaif.chat import marks_thinking
+from rlaif.chat import thinking_marks
 
 
 class AnswerText:
@@ -16,11 +16,13 @@ class AnswerText:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._marks = {
+        special = {
             int(id_): str(token.content)
             for id_, token in tokenizer.added_tokens_decoder.items()
-            if token.special and id_ != tokenizer.eos_token_id and marks_thinking(str(token.content))
+            if token.special and id_ != tokenizer.eos_token_id
         }
+        marks = thinking_marks(special.values())
+        self._marks = {id_: text for id_, text in special.items() if text in marks}
 
     def of(self, token_ids: Sequence[int], decoded: str) -> str:
         """Return the text of generated tokens; `decoded` is their text without special tokens."""

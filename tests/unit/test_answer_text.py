@@ -40,6 +40,11 @@ def test_special_marks_of_thinking_stay(text: str, special: list[str], visible: 
     assert visible_answer(decoded) not in (None, visible)
 
 
+def test_the_end_of_a_turn_is_no_mark_of_thinking_without_channels() -> None:
+    kept, decoded = generated("It is 7.<|end|>", ["<|user|>", "<|assistant|>", "<|end|>"])
+    assert kept == decoded == "It is 7."
+
+
 def test_other_special_tokens_are_left_out() -> None:
     kept, decoded = generated("<s>It is 7.<|im_end|></s>", [])
     assert kept == decoded == "It is 7."
