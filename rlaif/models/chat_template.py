@@ -144,8 +144,10 @@ class ChatTemplate:
             raise UserError(f"the model's chat template does not take this chat: {first_line(error)}") from None
 
     def _form_of(self, messages: Messages, *, add_generation_prompt: bool) -> _Form:
-        """Return how chats with these roles are written so that the template keeps every turn."""
-        shape = (add_generation_prompt, *((message["role"], *sorted(message)) for message in messages))
+        """Return how chats of this shape are written so that the template keeps every turn."""
+        # The text of an empty turn cannot be missed, so what is found of it says nothing of one with a text.
+        turns = ((message["role"], bool(message["content"]), *sorted(message)) for message in messages)
+        shape = (add_generation_prompt, *turns)
         if shape not in self._forms:
             self._forms[shape] = self._find_form(messages, add_generation_prompt=add_generation_prompt)
         return self._forms[shape]

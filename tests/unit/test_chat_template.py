@@ -64,6 +64,13 @@ def test_a_template_that_refuses_a_system_turn_gets_its_text_in_the_users() -> N
     assert text == f"<s><start_of_turn>user\n{SYSTEM}\n\n{ASKED}<end_of_turn>\n<start_of_turn>model\n"
 
 
+def test_a_chat_with_an_empty_turn_says_nothing_of_the_next_chat() -> None:
+    template = ChatTemplate(TOKENIZERS["drops-system"])
+    for system, said in (("", ""), (SYSTEM, f"{SYSTEM}\n\n")):
+        ids = template.prompt_ids([{"role": "system", "content": system}, {"role": "user", "content": ASKED}])
+        assert TOKENIZERS["drops-system"].decode(ids) == f"USER: {said}{ASKED} ASSISTANT:"
+
+
 def test_turns_of_one_role_become_one_where_roles_alternate() -> None:
     first, last = "<s>[INST] text 0 of user.\n\ntext 1 of user. [/INST]", "[INST] text 3 of user. [/INST]"
     text = read("mistral-old", turns("user", "user", "assistant", "user"))
