@@ -29,7 +29,7 @@ _WITHOUT_EFFECT = {
     "qalora_group_size", "runtime_config", "target_modules",
 }  # fmt: skip
 # Initial values of the matrices; those that are not here also change the base's weights.
-_OF_MATRICES_ALONE = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
+_OF_MATRICES_ALONE = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 
 
 @dataclass(frozen=True, slots=True)

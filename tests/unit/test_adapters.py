@@ -194,6 +194,7 @@ REFUSED = {
     "bias": (_set(bias="all"), "bias"),
     "of a later peft": (_set(use_something_new=True), "use_something_new: true"),
     "pissa": (_set(init_lora_weights="pissa"), "init_lora_weights: pissa changes the base's weights"),
+    "lora-ga": (_set(init_lora_weights="lora_ga"), "init_lora_weights: lora_ga changes the base's weights"),
     "classifier": (_set(task_type="SEQ_CLS"), "task_type: SEQ_CLS; expected CAUSAL_LM"),
     "no base": (_set(base_model_name_or_path=None), "base_model_name_or_path: missing"),
     "relative base": (_set(base_model_name_or_path="../base"), "base_model_name_or_path: ../base: a relative path"),
