@@ -144,7 +144,27 @@ def _load(job: TrainingJob[RewardTrainingSection], base: str, dtype: str) -> Any
     if lora := job.settings.lora:
         set_seed(job.seed)  # A new adapter does not depend on whether an output was drawn.
         model = get_peft_model(model, lora_config(lora, "SEQ_CLS"))
+        _train_output_in_float32(model)
     return shard_over_workers(model, job.start.dtype, job.gpu) if job.sharded else model
+
+
+def _train_output_in_float32(model: Any) -> None:
+    """Give the trained output of a model with an adapter float32 weights; peft leaves it in the frozen base's type.
+
+    In bfloat16 a step of the usual learning rates is less than a weight's last bit and would be lost.
+    """
+    from peft.utils import ModulesToSaveWrapper
+
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            for output in module.modules_to_save.values():
+                output.float().register_forward_pre_hook(_as_weights)
+
+
+def _as_weights(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a module's inputs in the type of its weights, which passes in bfloat16 may have changed."""
+    dtype = next(module.parameters()).dtype
+    return tuple(value.to(dtype) if value.is_floating_point() else value for value in inputs)
 
 
 def _merged(adapter: Path, base: str, dtype: str, padding: int | None) -> Path:
