@@ -4,7 +4,7 @@ Invariant: every row becomes one demonstration with an answer, or an error with 
 demonstrations share an id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,15 +75,17 @@ def _demonstration(row: Row) -> Demonstration:
     tools = tuple(read_tools(row, "tools", row.values.get("tools")))
     for field in ("messages", "conversations"):
         if not is_missing(row.values.get(field)):
-            chat = read_messages(row, field, row.values[field])
+            chat = _checked(row, field, read_messages(row, field, row.values[field]))
             prompt, answer = _of_chat(row, field, _with_system(row, chat))
             return Demonstration(name, prompt, answer, tools)
     if not is_missing(row.values.get("completion")):
-        return Demonstration(name, *_of_completion(row), tools)
+        return Demonstration(name, *_of_completion(row, tools), tools)
     if not is_missing(row.values.get("question")):
+        _refuse(row, "system", "the policy's template asks a question", "messages, or no system text")
         question = Question(name, row.text("question"), row.read("context", read_context))
-        return Demonstration(name, question, _gold_answer(row))
+        return Demonstration(name, question, _gold_answer(row), tools)
     if not is_missing(row.values.get("instruction")):
+        _refuse(row, "context", "belongs to a question", f"`{row.names.written({'input': 'context'})}`")
         asked = [row.text("instruction"), row.optional("input") or ""]
         chat = [_message("user", "\n\n".join(filter(None, asked)))]
         return Demonstration(name, _with_system(row, chat), [_message("assistant", row.text("output"))], tools)
@@ -99,19 +101,46 @@ def _of_chat(row: Row, field: str, chat: Messages) -> tuple[Messages, Messages]:
     return [], chat
 
 
-def _of_completion(row: Row) -> tuple[str | Messages, str | Messages]:
+def _of_completion(row: Row, tools: Sequence[object]) -> tuple[str | Messages, str | Messages]:
     if "prompt" not in row.values:
         raise row.missing("prompt")
-    prompt, completion = (chat_in(row, field, row.values[field]) for field in ("prompt", "completion"))
-    if isinstance(prompt, str) and isinstance(completion, str):
-        return row.text("prompt", blank=True), row.text("completion")
+    prompt, completion = (_text_or_chat(row, field) for field in ("prompt", "completion"))
+    # As in files of preferences, texts are turns of a chat in a file with system texts.
+    if isinstance(prompt, str) and isinstance(completion, str) and "system" not in row.values:
+        if tools:
+            raise row.error("tools", "a prompt that is a text cannot have it", "the prompt as a chat")
+        return prompt, row.text("completion")
     chat = [_message("user", row.text("prompt"))] if isinstance(prompt, str) else read_messages(row, "prompt", prompt)
     if isinstance(completion, str):
         return _with_system(row, chat), [_message("assistant", row.text("completion"))]
-    answer = read_messages(row, "completion", completion)
+    answer = _checked(row, "completion", read_messages(row, "completion", completion))
     if not answer or answer[-1]["role"] != "assistant":
         raise row.error("completion", expected="messages that end with a turn of the assistant")
     return _with_system(row, chat), answer
+
+
+def _text_or_chat(row: Row, field: str) -> object:
+    """Return a field as text, "" for null, or what may be a chat."""
+    value = chat_in(row, field, row.values[field])
+    if is_missing(value):
+        return ""
+    return value if isinstance(value, Mapping | list | tuple) else row.checked(field, value)
+
+
+def _checked(row: Row, field: str, chat: Messages) -> Messages:
+    """Return a chat; raise UserError if the assistant says nothing in a turn: its end alone would be learned."""
+    for number, turn in enumerate(chat):
+        said = turn["content"].strip() or turn.keys() & {"tool_calls", "reasoning_content"}
+        if turn["role"] == "assistant" and not said:
+            raise row.error(f"{field}.{number}", "an empty answer", expected="a text, or calls of tools")
+    return chat
+
+
+def _refuse(row: Row, field: str, problem: str, expected: str) -> None:
+    """Raise UserError if a field has a value that the row's form would not show the policy."""
+    if not is_missing(row.values.get(field)):
+        none = f"or `{row.names.written({field: ''})}` to read none"
+        raise row.error(field, problem, f"{expected}, {none}")
 
 
 def _gold_answer(row: Row) -> str:

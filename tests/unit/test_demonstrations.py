@@ -32,6 +32,7 @@ def assistant(text: str) -> Any:
     return {"role": "assistant", "content": text}
 
 
+SYSTEM = {"role": "system", "content": "Be brief."}
 CHAT = [user("Sales?"), assistant("5"), user("Costs?"), assistant("4")]
 
 
@@ -43,13 +44,17 @@ CHAT = [user("Sales?"), assistant("5"), user("Costs?"), assistant("4")]
         ({"messages": CHAT[:1], "gold_answer": 5}, CHAT[:1], [assistant("5")]),
         ({"conversations": [{"from": "human", "value": "Sales?"}, {"from": "gpt", "value": "5"}]}, [], CHAT[:2]),
         ({"prompt": "Sales?", "completion": " 5"}, "Sales?", " 5"),
+        ({"prompt": 2, "completion": 5}, "2", "5"),
+        ({"prompt": None, "completion": "5"}, "", "5"),
+        ({"prompt": "Sales?", "completion": "5", "system": "Be brief."}, [SYSTEM, *CHAT[:1]], CHAT[1:2]),
+        ({"prompt": "Sales?", "completion": "5", "system": None}, CHAT[:1], CHAT[1:2]),
         ({"prompt": CHAT[:1], "completion": [assistant("5")]}, CHAT[:1], CHAT[1:2]),
         ({"prompt": CHAT[:1], "completion": "5"}, CHAT[:1], CHAT[1:2]),
         ({"prompt": "Sales?", "completion": CHAT[1:]}, CHAT[:1], CHAT[1:]),
         ({"question": "Sales?", "context": ["a", "b"], "answer": [5, "five"]}, Question("q", "Sales?", "a\n\nb"), "5"),
         ({"instruction": "Add.", "input": "2 and 3", "output": 5}, [user("Add.\n\n2 and 3")], [assistant("5")]),
         ({"instruction": "Say 5.", "input": "", "output": "5"}, [user("Say 5.")], [assistant("5")]),
-        ({"system": "Be brief.", "messages": CHAT[:2]}, [], [{"role": "system", "content": "Be brief."}, *CHAT[:2]]),
+        ({"system": "Be brief.", "messages": CHAT[:2]}, [], [SYSTEM, *CHAT[:2]]),
     ],
 )
 def test_every_form_is_read(tmp_path: Path, row: Any, prompt: Any, answer: Any) -> None:
@@ -62,7 +67,8 @@ def test_columns_are_named_and_tools_are_kept(tmp_path: Path) -> None:
     assert (found.prompt, found.answer) == (Question(found.id, "Sales?"), "5")
     assert found.id.endswith("d.jsonl:1")
     tool = {"type": "function", "function": {"name": "f"}}
-    assert read(tmp_path, {"messages": CHAT, "tools": [tool]}).tools == (tool,)
+    for form in ({"messages": CHAT}, {"question": "Sales?", "gold_answer": "5"}):
+        assert read(tmp_path, {**form, "tools": [tool]}).tools == (tool,)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +83,14 @@ def test_columns_are_named_and_tools_are_kept(tmp_path: Path) -> None:
         ({"question": "Sales?"}, "gold_answer: missing; expected the answer to learn"),
         ({"question": "Sales?", "gold_answer": ""}, "gold_answer: missing"),
         ({"instruction": "Add."}, "no column 'output'"),
+        ({"prompt": "Sales?", "completion": "5", "tools": [{}]}, "tools: a prompt that is a text cannot have it"),
+        ({"question": "Sales?", "gold_answer": "5", "system": "Be brief."}, "system: the policy's template asks"),
+        (
+            {"instruction": "Add.", "context": "2 and 3", "output": "5"},
+            "context: belongs to a question; expected `--columns input=context`, or `--columns context=` to read none",
+        ),
+        ({"messages": [*CHAT[:1], assistant(" ")]}, "messages.1: an empty answer; expected a text, or calls of tools"),
+        ({"prompt": CHAT[:1], "completion": [assistant("")]}, "completion.0: an empty answer"),
         ({"Messages": CHAT}, "column 'Messages' looks like messages"),
     ],
 )
