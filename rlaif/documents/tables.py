@@ -4,7 +4,8 @@ A table is a run of lines with cells between "|", as in Markdown and in flattene
 the first row of figures, or above Markdown's rule. A head that stands alone on its line, such as a period or a unit,
 is of all columns.
 
-Invariant: no cell is lost and none is changed; text outside of tables and tables without heads stay as they are.
+Invariant: no cell is lost and none is changed; text outside of tables stays as it is, and so do tables without heads
+and those with several rules.
 """
 
 import re
@@ -16,6 +17,8 @@ Row = list[str]
 # A lone dash is a cell of a figure that is nil.
 _BAR = r"\s*(?::?-{2,}:?|:-:?|-:)\s*"
 _RULE = re.compile(rf"\|?{_BAR}(?:\|{_BAR})*\|?")
+# A bar that Markdown escapes is of the cell.
+_BETWEEN = re.compile(r"(?<!\\)\|")
 # Currency and sign before the digits; a percent sign, a bracket or a footnote's mark after them.
 _FIGURE = re.compile(
     r"[(\s$€£¥₹+−–-]*(?:(?:US|HK|NT|[ACS])\$|USD|EUR|GBP|RMB|CNY|JPY|CHF|INR|Rs\.?|kr)?[\s(]*"
@@ -40,17 +43,21 @@ def with_heads(text: str) -> str:
 
 
 def _table(lines: Sequence[str]) -> list[str]:
-    rule = next((number for number, line in enumerate(lines) if _RULE.fullmatch(line.strip())), None)
+    rules = [number for number, line in enumerate(lines) if _RULE.fullmatch(line.strip())]
+    if len(rules) > 1:
+        # Heads may have changed in between.
+        return list(lines)
+    rule = rules[0] if rules else None
     # Markdown encloses its rows in bars, and a flattened filing has them between its cells alone.
     enclosed = all(line.startswith("|") and line.endswith("|") for line in map(str.strip, lines))
     rows = [_cells(line, enclosed) for number, line in enumerate(lines) if number != rule]
+    width = max(1, *map(len, rows))
+    rows = [row + [""] * (width - len(row)) for row in rows]
     first = rule if rule is not None else next((number for number, row in enumerate(rows) if _has_figure(row)), 0)
     while first < len(rows) and rule is not None and not _has_figure(rows[first]) and _is_head(rows[first]):
         first += 1
     if not 0 < first < len(rows):
         return list(lines)
-    width = max(map(len, rows))
-    rows = [row + [""] * (width - len(row)) for row in rows]
     heads, titles = _heads(rows[:first])
     if not any(heads):
         return list(lines)
@@ -60,7 +67,7 @@ def _table(lines: Sequence[str]) -> list[str]:
 
 
 def _cells(line: str, enclosed: bool) -> Row:
-    cells = [cell.strip() for cell in line.split("|")]
+    cells = [cell.strip() for cell in _BETWEEN.split(line)]
     return cells[1:-1] if enclosed else cells
 
 

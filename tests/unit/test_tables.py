@@ -35,6 +35,10 @@ from rlaif.recipe import FileQuestions
          "Assets:\nCash | 2023: 5 | 2022: —\nDebt | 2022: 4\n | 2023: 5 | 2022: 4"),
         # A head whose column is empty is kept.
         (" | Note | 2023\nSales |  | 5", "Note\nSales | 2023: 5"),
+        # A bar alone is a row without cells.
+        ("| | 2023 |\n|---|---|\n|", "2023\n"),
+        # An escaped bar moves no figure under another head.
+        ("| | 2023 | 2022 |\n|---|---|---|\n| A \\| B | 5 | 4 |", "A \\| B | 2023: 5 | 2022: 4"),
         # Words in cells, under Markdown's rule.
         ("| Name | Role |\n|---|---|\n| Ann | chair |", "Name\nAnn | Role: chair"),
     ],
@@ -56,6 +60,8 @@ def test_each_cell_has_its_head(table: str, shown: str) -> None:
         "| 2023 |\n| 2022 |",
         "|---|---|",
         "|\n|",
+        # A second table right below, whose figures are of another year.
+        "| | 2023 |\n|---|---|\n| Sales | 5 |\n| | 2021 |\n|---|---|\n| Sales | 4 |",
     ],
 )
 def test_a_text_without_heads_stays_as_it_is(text: str) -> None:
@@ -65,9 +71,14 @@ def test_a_text_without_heads_stays_as_it_is(text: str) -> None:
 cells = st.text(st.sampled_from("ab12 $%().,—|\n-:"), max_size=6)
 
 
-@given(st.lists(st.lists(cells, max_size=5), max_size=6))
-def test_no_cell_is_lost(rows: list[list[str]]) -> None:
-    text = "\n".join(" | ".join(row) for row in rows)
+@given(st.lists(st.lists(cells, max_size=5), max_size=6), st.booleans(), st.none() | st.integers(0, 6))
+def test_no_cell_is_lost(rows: list[list[str]], enclosed: bool, rule: int | None) -> None:
+    lines = [" | ".join(row) for row in rows]
+    if enclosed:
+        lines = [f"|{line}|" if line else "|" for line in lines]
+    if rule is not None:
+        lines.insert(rule, "|---|---|")
+    text = "\n".join(lines)
     shown = with_heads(text)
     for line in text.split("\n"):
         # Markdown's rule has no content.
