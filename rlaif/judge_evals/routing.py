@@ -54,13 +54,14 @@ def route(judged: Sequence[JudgedLabel], shares: Sequence[float] = SHARES, seed:
         shares: of the labels, each in [0, 1].
         seed: of the intervals.
     """
-    order = ask_first([JudgedPair(item.label.answers, item.verdicts, item.decision) for item in judged])
+    pairs = [JudgedPair(item.label.answers, item.verdicts, item.decision) for item in judged]
+    order = ask_first(pairs, round(max(shares, default=0.0) * len(pairs)))
     preferred = np.array([item.label.human != "tie" for item in judged], float)
     right = np.array([item.right for item in judged], float)
     clusters = [item.cluster for item in judged]
     points = []
     for share in shares:
-        asked = order[: round(share * len(order))]
+        asked = order[: round(share * len(judged))]
         chosen = np.zeros(len(judged))
         chosen[[each.index for each in asked]] = 1.0
         by_worth = np.maximum(right, chosen * preferred)

@@ -22,6 +22,8 @@ Reason = Literal["undecided", "split", "margin"]
 REASONS: tuple[Reason, ...] = ("undecided", "split", "margin")
 # Words are counted in so many cells, by a hash: enough to tell answers apart, and one small matrix for any vocabulary.
 _CELLS = 512
+# Rows that others are compared with at a time, so that memory does not grow with their product.
+_BLOCK = 1024
 _WORD = re.compile(r"\w+")
 
 
@@ -54,18 +56,38 @@ def ask_first(pairs: Sequence[JudgedPair], count: int | None = None) -> list[Ask
     ranks = _margin_ranks(pairs)
     reasons = [_reason(pair) for pair in pairs]
     keys = [(REASONS.index(reason), ranks[index]) for index, reason in enumerate(reasons)]
-    words = np.stack([_words(pair.answers) for pair in pairs]) if pairs else np.zeros((0, _CELLS))
+    ranking = sorted(range(len(pairs)), key=lambda index: (keys[index], index))
+    words = np.stack([_words(pairs[index].answers) for index in ranking]) if pairs else np.zeros((0, _CELLS))
     wanted = len(pairs) if count is None else min(count, len(pairs))
     chosen: list[int] = []
-    nearest = np.zeros(len(pairs))
-    for _, group in groupby(sorted(range(len(pairs)), key=lambda index: (keys[index], index)), keys.__getitem__):
-        left = list(group)
-        while left and len(chosen) < wanted:
-            following = min(left, key=lambda index: (nearest[index], index))
-            left.remove(following)
-            chosen.append(following)
-            np.maximum(nearest, words @ words[following], out=nearest)
+    for _, group in groupby(ranking, keys.__getitem__):
+        if (start := len(chosen)) >= wanted:
+            break
+        equals = list(group)
+        own = words[start : start + len(equals)]
+        chosen += [equals[each] for each in _farthest_first(own, words[:start], wanted - start)]
     return [Asked(index, reasons[index]) for index in chosen]
+
+
+def _farthest_first(words: NDArray[np.float64], before: NDArray[np.float64], count: int) -> list[int]:
+    """Return at most `count` rows: next always the one least like those before it, of several the first."""
+    if len(words) == 1:
+        return [0]
+    nearest = np.zeros(len(words))
+    for start in range(0, len(before), _BLOCK):
+        np.maximum(nearest, _likeness(words, before[start : start + _BLOCK].T).max(axis=1), out=nearest)
+    rows: list[int] = []
+    while len(rows) < min(count, len(words)):
+        following = int(nearest.argmin())
+        rows.append(following)
+        np.maximum(nearest, _likeness(words, words[following]), out=nearest)
+        nearest[following] = np.inf
+    return rows
+
+
+def _likeness(words: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return cosines; rounded, so that equal ones are equal in whatever order a machine adds."""
+    return np.round(words @ others, 9)
 
 
 def _reason(pair: JudgedPair) -> Reason:

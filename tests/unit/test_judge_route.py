@@ -55,6 +55,9 @@ def test_among_equals_the_next_one_is_least_like_those_before() -> None:
     same, other = ("sales rose", "sales fell"), ("no dividend", "a dividend of $2")
     pairs = [pair(None, answers=answers) for answers in (same, same, other)]
     assert [asked.index for asked in ask_first(pairs)] == [0, 2, 1]
+    # Those asked for another reason are before them too, however many.
+    equals = [pair(decided(1.0, 0.5), answers=answers) for answers in (same, other)]
+    assert [asked.index for asked in ask_first([*equals, *[pair(None, answers=same)] * 1500])][-2:] == [1, 0]
 
 
 def label(number: int, human: Side) -> Label:
