@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rlaif.errors import UserError, first_line
+from rlaif.models.model_files import quantization, read_settings
 from rlaif.recipe import LoraSection
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -140,25 +141,31 @@ def adapted_tensors(adapter: Adapter, base: str) -> dict[str, str]:
     """Return which module of an adapter adds to each tensor of the base in a folder: {tensor: module}.
 
     Raises:
-        UserError: the adapter does not fit the base.
+        UserError: the adapter does not fit the base, or nothing can be added to the base's weights.
     """
+    named = f"{adapter.name}: its base {adapter.base}"
+    if method := quantization(read_settings(Path(base, "config.json"))):
+        raise UserError(f"{named} is quantized ({method}); expected weights that can be added to")
     shapes: dict[str, list[int]] = {}
     for file in sorted(Path(base).glob("*.safetensors")):
         shapes |= tensor_shapes(file)
-    # A checkpoint may begin its names differently from the modules of its architecture.
-    by_layer = {_from_layers(name): name for name in shapes if ".layers." in name}
-    found = {}
+    if not shapes:
+        raise UserError(f"{named} has no safetensors; expected weights in that format")
+    found: dict[str, str] = {}
     for module, (down, up) in matrices(adapter).items():
-        wanted = f"{module}.weight"
-        name = wanted if wanted in shapes else by_layer.get(_from_layers(wanted))
-        if name is None:
+        names = _named_like(f"{module}.weight", shapes)
+        if not names:
             raise UserError(f"{adapter.name}: adapts {module}, which its base {adapter.base} does not have")
-        if shapes[name] != [up[0], down[1]]:
+        fitting = [name for name in names if shapes[name] == [up[0], down[1]]]
+        if not fitting:
             raise UserError(
                 f"{adapter.name}: adapts {module} of {up[0]} x {down[1]}, but in its base {adapter.base} it has "
-                f"{' x '.join(map(str, shapes[name]))}; expected the model that it was trained on"
+                f"{' x '.join(map(str, shapes[names[0]]))}; expected the model that it was trained on"
             )
-        found[name] = module
+        if len(fitting) > 1 or fitting[0] in found:
+            others = fitting if len(fitting) > 1 else [found[fitting[0]], module]
+            raise UserError(f"{named} does not say which weights are adapted: {others[0]} or {others[1]}")
+        found[fitting[0]] = module
     return found
 
 
@@ -178,18 +185,20 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
         raise UserError(f"{file}: not a safetensors file: {first_line(error)}") from None
 
 
-def _from_layers(name: str) -> str:
-    return name[name.find(".layers.") + 1 :]
+def _named_like(wanted: str, shapes: Mapping[str, Any]) -> list[str]:
+    """Return the tensors that a module's weight may be: the one of its name, or else all that end like it.
+
+    A checkpoint may begin its names differently from the modules of its architecture.
+    """
+    if wanted in shapes:
+        return [wanted]
+    _, layers, end = wanted.partition(".layers.")
+    return [name for name in shapes if layers and f".{name}".endswith(layers + end)]
 
 
 def _read_config(path: Path) -> _Config:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: not JSON: {first_line(error)}; expected an adapter's settings as peft saves"
-        ) from None
-    kind = value.get("peft_type") if isinstance(value, dict) else None
+    value = read_settings(path)
+    kind = value.get("peft_type")
     if isinstance(kind, str) and kind != "LORA":
         raise UserError(f"{path}: peft_type: {kind}; expected LORA, the kind of adapter that vLLM serves")
     try:

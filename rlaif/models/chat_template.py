@@ -7,7 +7,6 @@ alternate, neighbouring turns of one role become one. Both are found by renderin
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import TemplateError
@@ -15,8 +14,7 @@ from jinja2 import TemplateError
 from rlaif.chat import Message, Messages, open_thinking, template_messages
 from rlaif.errors import UserError, first_line
 from rlaif.models.builtin import BUILTIN
-from rlaif.models.merge import tokenizer_folder
-from rlaif.models.resolve import find_adapter, resolve_model
+from rlaif.models.resolve import resolve_model, tokenizer_source
 
 _INSTRUCTIONS = ("system", "developer")
 _JOINED = "\n\n"
@@ -198,12 +196,13 @@ def check_chats(
         if template is None:
             from transformers import AutoTokenizer
 
-            folder = model
-            if (adapter := find_adapter(model, revision)) is not None:
-                folder = tokenizer_folder(resolve_model(adapter.base, adapter.base_revision), adapter.folder)
-            elif model == BUILTIN or Path(model).is_dir():
-                folder = resolve_model(model, revision)
-            template = ChatTemplate(AutoTokenizer.from_pretrained(folder, revision=revision or "main"), kwargs)
+            source, commit = tokenizer_source(model, revision)
+            source = resolve_model(source) if source == BUILTIN else source
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(source, revision=commit or "main")
+            except (OSError, ValueError, KeyError) as error:
+                raise UserError(f"{model}: its tokenizer cannot be read: {first_line(error)}") from None
+            template = ChatTemplate(tokenizer, kwargs)
         try:
             template.check(messages)
         except UserError as error:

@@ -18,7 +18,7 @@ from rlaif.errors import UserError, first_line
 from rlaif.io.files import cache_folder, new_folder
 from rlaif.models.adapter import CONFIG, WEIGHTS, Adapter, adapted_tensors, is_adapter, matrices, read_adapter
 from rlaif.models.builtin import BUILTIN, builtin_folder, gguf_file
-from rlaif.models.merge import merge_adapter
+from rlaif.models.merge import merge_adapter, tokenizer_folder
 
 _ADAPTER_FILES = [CONFIG, WEIGHTS, "adapter_model.*", "token*", "special_tokens_map.json", "added_tokens.json",
                   "vocab.*", "merges.txt", "chat_template.*"]  # fmt: skip
@@ -123,6 +123,15 @@ def resolve_adapter(name: str, revision: str | None = None) -> str:
     if adapter is None:
         raise UserError(f"{name}: no adapter; expected a folder or a hub id with {CONFIG}")
     return adapter.folder
+
+
+def tokenizer_source(model: str, revision: str | None = None) -> tuple[str, str | None]:
+    """Return the model and the revision whose tokenizer a policy is asked with; see `tokenizer_folder`."""
+    adapter = find_adapter(model, revision)
+    if adapter is None:
+        return model, revision
+    own = tokenizer_folder("", adapter.folder)
+    return (own, None) if own else tokenizer_source(adapter.base, adapter.base_revision)
 
 
 def _snapshot(model: str, revision: str | None, **patterns: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from rlaif.errors import UserError, first_line
 from rlaif.models.adapter import is_adapter, read_adapter
 from rlaif.models.builtin import BUILTIN
+from rlaif.models.model_files import read_settings
 from rlaif.models.resolve import check_model, find_adapter, hub_answers, is_path
 
 _PUBLISHED = Path(__file__).with_name("published_configs.json")
@@ -114,7 +115,7 @@ def model_context(model: str) -> int | None:
     config = Path(model) / "config.json"
     if not config.is_file():
         return None
-    value = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    value = read_settings(config).get("max_position_embeddings")
     return int(value) if value else None
 
 

@@ -5,7 +5,6 @@ What cannot be read here, such as a file of a hub that does not answer, is not r
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from jinja2.parser import Parser
 
 from rlaif.errors import UserError
 from rlaif.models.builtin import BUILTIN
-from rlaif.models.resolve import check_model, find_adapter, resolve_model
+from rlaif.models.model_files import read_settings
+from rlaif.models.resolve import check_model, resolve_model, tokenizer_source
 
 _JINJA_FILE, _CONFIG = "chat_template.jinja", "tokenizer_config.json"
 # What transformers gives to every template itself.
@@ -97,16 +97,13 @@ def _names(node: nodes.Node) -> Iterator[nodes.Name]:
 
 def template_source(model: str, revision: str | None = None) -> str | None:
     """Return the source of a model's chat template: "" if it has none, None if its files cannot be read here."""
-    if (adapter := find_adapter(model, revision)) is not None:
-        if not Path(adapter.folder, _CONFIG).is_file():
-            return template_source(adapter.base, adapter.base_revision)
-        model = adapter.folder
+    model, revision = tokenizer_source(model, revision)
     jinja, config = _file(model, revision, _JINJA_FILE), _file(model, revision, _CONFIG)
     if jinja is not None:
         return jinja.read_text(encoding="utf-8")
     if config is None:
         return "" if model == BUILTIN or Path(model).is_dir() else None
-    template = json.loads(config.read_text(encoding="utf-8")).get("chat_template") or ""
+    template = read_settings(config).get("chat_template") or ""
     if isinstance(template, list):
         # Several by name; the tokenizer takes this one.
         template = next((entry["template"] for entry in template if entry.get("name") == "default"), "")

@@ -4,12 +4,10 @@ What the config does not say, such as an architecture unknown to transformers, i
 (`rlaif.training.policy_check`).
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rlaif.errors import UserError, WorkError, first_line
+from rlaif.models.model_files import quantization, read_settings
 from rlaif.models.resolve import config_file
 
 
@@ -22,11 +20,8 @@ def check_trainable(model: str, revision: str | None = None) -> None:
     path = config_file(model, revision)
     if path is None:
         return
-    try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    if (method := _quantization(config)) is not None:
+    config = read_settings(path)
+    if (method := quantization(config)) is not None:
         raise UserError(
             f"{model}: its weights are quantized ({method}) and cannot be trained; "
             "expected a model with float32, bfloat16 or float16 weights"
@@ -53,12 +48,3 @@ def read_config(folder: str) -> Any:
         else:
             reason = first_line(error)
         raise WorkError(f"transformers does not know the architecture of its config.json: {reason}") from None
-
-
-def _quantization(config: Mapping[str, Any]) -> str | None:
-    """Return how a config's weights, or those of its text model, are quantized; None if they are not."""
-    for part in (config, config.get("text_config")):
-        found = part.get("quantization_config") if isinstance(part, dict) else None
-        if isinstance(found, dict):
-            return str(found.get("quant_method", "of an unnamed kind"))
-    return None

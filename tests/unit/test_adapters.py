@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from rlaif import api
 from rlaif.cli.main import app
 from rlaif.errors import UserError
-from rlaif.models.adapter import read_adapter
+from rlaif.models.adapter import adapted_tensors, read_adapter
 from rlaif.models.resolve import check_model, resolve_model, weights_id
 from rlaif.models.shape import model_context, model_shape
 from rlaif.store.records.merge_record import MergeRecord
@@ -237,6 +237,62 @@ def test_a_base_config_beside_an_adapter_is_no_model(adapter: Path, base: str) -
 def test_a_base_that_is_an_adapter_is_one_line(adapter: Path, made: Path) -> None:
     change_config(adapter, base_model_name_or_path=str(made))
     with pytest.raises(UserError, match="is an adapter; expected a model"):
+        check_model(str(adapter))
+
+
+def with_base_tensors(folder: Path, base: str, names: Callable[[str], list[str]]) -> str:
+    """Copy a base whose tensors are saved under other names, and return its folder."""
+    shutil.copytree(base, folder)
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {new: tensor.clone() for name, tensor in tensors.items() for new in names(name)}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def test_an_adapter_finds_the_tensors_of_a_base_with_other_beginnings(tmp_path: Path, base: str, made: Path) -> None:
+    for number, beginning in enumerate(("", "language_model.model.")):
+        folder = with_base_tensors(
+            tmp_path / str(number), base, lambda name, new=beginning: [name.replace("model.", new, 1)]
+        )
+        found = adapted_tensors(read_adapter(str(made), "mine"), folder)
+        assert found[f"{beginning}layers.0.self_attn.q_proj.weight"] == "model.layers.0.self_attn.q_proj"
+        assert len(found) == 14
+
+
+def test_an_adapter_that_may_belong_to_two_tensors_is_one_line(tmp_path: Path, base: str, adapter: Path) -> None:
+    towers = ["text.", "vision."]
+    folder = with_base_tensors(
+        tmp_path / "base", base, lambda name: [name.replace("model.", tower, 1) for tower in towers]
+    )
+    change_config(adapter, base_model_name_or_path=folder)
+    with pytest.raises(UserError, match=r"does not say which weights are adapted: (text|vision)\.layers[^\n]+$"):
+        check_model(str(adapter))
+
+
+def test_two_modules_on_one_tensor_of_the_base_are_one_line(tmp_path: Path, base: str, adapter: Path) -> None:
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    tensors |= {name.replace(".layers.", ".tower.layers."): tensor.clone() for name, tensor in tensors.items()}
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"does not say which weights are adapted: model\.[^\n]+$"):
+        check_model(str(adapter))
+
+
+def test_a_base_that_nothing_can_be_added_to_is_one_line(tmp_path: Path, base: str, adapter: Path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "base"))
+    change_config(adapter, base_model_name_or_path=str(folder))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    quantized = {"text_config": {"quantization_config": {"quant_method": "bitsandbytes"}}}
+    for written, says in (
+        (json.dumps(config | quantized), r"is quantized \(bitsandbytes\); expected weights that can be added to"),
+        ("{", "config.json: not JSON"),
+        ("[]", "config.json: not a JSON object"),
+    ):
+        (folder / "config.json").write_text(written, encoding="utf-8")
+        with pytest.raises(UserError, match=says):
+            check_model(str(adapter))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="has no safetensors; expected weights in that format"):
         check_model(str(adapter))
 
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from rlaif.cli.main import app
 from rlaif.errors import UserError
+from rlaif.models.chat_template import check_chats
 from rlaif.models.template_source import check_chat_template, template_source, used_arguments
 from tests.chat_templates import GEMMA, LLAMA3, QWEN3, TEMPLATES, byte_tokenizer
 
@@ -143,3 +144,16 @@ def test_a_judges_arguments_are_part_of_its_identity(tmp_path: Path) -> None:
     plain = judge_sha(tmp_path)
     assert judge_sha(tmp_path, chat_template_kwargs={}) == plain
     assert judge_sha(tmp_path, chat_template_kwargs={"enable_thinking": False}) != plain
+
+
+def test_files_of_a_model_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    folder = model(tmp_path, QWEN3)
+    (tmp_path / "chat_template.jinja").unlink()
+    for written, says in (("{", "not JSON"), ("[]", "not a JSON object")):
+        (tmp_path / "tokenizer_config.json").write_text(written, encoding="utf-8")
+        with pytest.raises(UserError, match=rf"tokenizer_config.json: {says}[^\n]+$"):
+            check_chat_template(folder, key="policy.chat_template_kwargs")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r"its tokenizer cannot be read: [^\n]+$"):
+        check_chats(folder, None, {}, [("question q", [{"role": "user", "content": "Quid est?"}])])
