@@ -1,5 +1,7 @@
 """The mismatch is measured by what it does to the margins of pairs, and by the error that all tokens share."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -21,8 +23,12 @@ def test_by_hand() -> None:
     assert found.mean == pytest.approx((0.2 + 0.05) / 2)
     assert found.bias == pytest.approx(0.2 / 6)
     assert found.margin_p99 == pytest.approx(0.1 * 0.6)
-    by_length = mismatch([group((2, 4), (-5.0, -9.0))], [[-4.6, -9.2]], TrainingSection(beta=2.0, loss="sigmoid_norm"))
-    assert by_length.margin_p99 == pytest.approx(2.0 * (0.2 + 0.05))
+
+
+@pytest.mark.parametrize("loss", ["sigmoid_norm", "ipo"])
+def test_a_margin_averaged_over_tokens_bears_errors_averaged_over_tokens(loss: Literal["sigmoid_norm", "ipo"]) -> None:
+    found = mismatch([group((2, 4), (-5.0, -9.0))], [[-4.6, -9.2]], TrainingSection(beta=2.0, loss=loss))
+    assert found.margin_p99 == pytest.approx(2.0 * (0.2 + 0.05))
 
 
 def found_with(noise: float, shared: float, length: int = 200, beta: float = 0.1) -> Mismatch:

@@ -79,7 +79,7 @@ def _initial_policy(model: Any, base: str, job: TrainingJob[TrainingSection]) ->
     start, lora = job.start, job.settings.lora
     if lora is not None and not start.adapter:
         return model, model.disable_adapter()
-    if lora is not None and not start.path:
+    if not start.path:
         return model, nullcontext()
     from rlaif.training.kernels.attention import copy_attention
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
+from rlaif.training.dpo.mismatch import PER_TOKEN
 from rlaif.training.group_trainer import GroupTrainer, PackLoss
 from rlaif.training.groups import Group, Pair
 from rlaif.training.shared_prompt import PackedRow, pack_row
@@ -98,7 +99,7 @@ def pair_losses(
     Returns:
         [P], one value a pair.
     """
-    if loss in ("ipo", "sigmoid_norm"):
+    if loss in PER_TOKEN:
         chosen_ratio_P = chosen_ratio_P / chosen_length_P.clamp(min=1)
         rejected_ratio_P = rejected_ratio_P / rejected_length_P.clamp(min=1)
     difference_P = chosen_ratio_P - rejected_ratio_P

@@ -1,0 +1,45 @@
+"""The reference policy `initial` is policy 0, which is loaded again only where the training does not start from it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlaif.recipe import TrainersSection, TrainingSection
+from rlaif.training.dpo import reference_policy
+from rlaif.training.dpo.reference_policy import settle_reference
+from rlaif.training.groups import Group, Pair
+from rlaif.training.job import StartingWeights, TrainingJob
+from rlaif.training.models import load_initial, load_policy
+from tests.tiny import save_chat_model
+
+GROUPS = [Group((3, 6, 7, 8), ((9, 10, 2), (11, 2)), (Pair("p", 0, 1, -9.0, -9.0),))]
+
+
+def test_policy_0_is_loaded_once_by_its_own_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"w{number}" for number in range(10)]
+    first = save_chat_model(tmp_path / "first", words)
+    later = save_chat_model(tmp_path / "later", words, rope_parameters={"rope_type": "default", "rope_theta": 10.0})
+    loaded: list[StartingWeights] = []
+
+    def counted(start: StartingWeights, *rest: Any, **named: Any) -> Any:
+        loaded.append(start)
+        return load_initial(start, *rest, **named)
+
+    monkeypatch.setattr(reference_policy, "load_initial", counted)
+    settings = TrainingSection(reference="initial")
+    references = []
+    for name, path in {"round-0": "", "round-1": later}.items():
+        (tmp_path / name).mkdir()
+        start = replace(StartingWeights(first, None, "float32"), path=path, id=name if path else "")
+        job = TrainingJob(
+            start=start, rows=str(tmp_path / name / "pairs.parquet"), out="", settings=settings, seed=0, gpu=False,
+            workers=TrainersSection(),
+        )  # fmt: skip
+        model = load_policy(start, first, None, gpu=False)
+        references.append(settle_reference(GROUPS, model, first, job))
+    assert [start.path for start in loaded] == [later]
+    one, other = (found.groups[0].pairs[0].ref_chosen_logp for found in references)
+    assert one == pytest.approx(other, abs=1e-6)
+    assert {found.origin for found in references} == {"trainer"}
