@@ -6,11 +6,9 @@ preference.
 
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rlaif.chat import visible_answer
 from rlaif.data.preference_sides import Sides, Text
@@ -61,13 +59,14 @@ class LeftOut:
         return ", ".join(parts)
 
 
-def reason_to_leave_out(sides: Sides, foreign: Mapping[str, Any] | None) -> str | None:
+def reason_to_leave_out(sides: Sides, *, own: bool, scores: tuple[float, float] | None) -> str | None:
     """Return the key of `REASONS` for which a row is left out; None if it is a preference.
 
     Args:
-        foreign: the values of a row that others wrote; None for one of ours, whose judge has seen its answers.
+        own: `rlaif` wrote the row, so a judge has seen its answers.
+        scores: of the chosen and of the rejected answer, where the row has both.
     """
-    if foreign is not None and (_empty(sides.chosen) or _empty(sides.rejected)):
+    if not own and (_empty(sides.chosen) or _empty(sides.rejected)):
         return "empty"
     if not sides.prompt:
         return "different_prompts"
@@ -76,12 +75,11 @@ def reason_to_leave_out(sides: Sides, foreign: Mapping[str, Any] | None) -> str 
     last = sides.chosen if isinstance(sides.chosen, str) else sides.chosen[-1]["content"]
     if visible_answer(last) is None:
         return "unfinished"
-    if foreign is None:
+    if own:
         return None
     if _visible(sides.chosen) == _visible(sides.rejected):
         return "equal"
-    scores = [_number(foreign.get(column)) for column in ("score_chosen", "score_rejected")]
-    return "tied" if scores[0] <= scores[1] else None
+    return "tied" if scores and scores[0] <= scores[1] else None
 
 
 def _wrong_turns(sides: Sides) -> str | None:
@@ -99,10 +97,16 @@ def _wrong_turns(sides: Sides) -> str | None:
 
 def _empty(side: Text) -> bool:
     if isinstance(side, str):
-        return not side.strip()
+        return _blank(side)
     return not side or (
-        side[-1]["role"] == "assistant" and not side[-1]["content"].strip() and "tool_calls" not in side[-1]
+        side[-1]["role"] == "assistant" and _blank(side[-1]["content"]) and "tool_calls" not in side[-1]
     )
+
+
+def _blank(answer: str) -> bool:
+    """Return whether nothing is left of an answer without its thinking; thinking without an end is not blank."""
+    visible = visible_answer(answer)
+    return visible is not None and not visible.strip()
 
 
 def _visible(side: Text) -> object:
@@ -113,14 +117,6 @@ def _visible(side: Text) -> object:
         (message["role"], (visible_answer(message["content"]) or "").strip(), message.get("tool_calls"))
         for message in side
     ]
-
-
-def _number(value: object) -> float:
-    """Return a score, NaN if there is none."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def repetitions(rows: Sequence[Sides | None]) -> list[str | None]:

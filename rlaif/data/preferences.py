@@ -4,7 +4,10 @@ Invariant: every row becomes a preference, is left out for a reason that is coun
 the file, the line and the field. No two preferences share an id.
 """
 
+import json
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +29,7 @@ PREFERENCE_FIELDS: Mapping[str, str] = {
     "id": "of the pair; the file and its line by default",
     "margin": "by how much the chosen answer is better, a number from 0, for `training.weights: margin`",
     "source": "`ai` or `human`; another value counts as `ai`",
-    "score_chosen": "a rating; a row is left out unless it is above the other",
+    "score_chosen": "a rating, a number; where a row has both, it is left out unless this is above the other",
     "score_rejected": "a rating of the other answer",
 }
 """The fields of a file of preferences."""
@@ -84,8 +87,8 @@ def read_preferences(path: str, columns: ColumnNames = ANY_NAMES) -> Preferences
     count = 0
     for row in read_file(path, Fields((*PREFERENCE_FIELDS, *_OWN_FIELDS), {}, columns, _ASKED)):
         count += 1
-        sides = read_sides(row)
-        if reason := reason_to_leave_out(sides, None if _own(row) else row.values):
+        sides, own = read_sides(row), _own(row)
+        if reason := reason_to_leave_out(sides, own=own, scores=None if own else _scores(row)):
             left.setdefault(reason, []).append(row.location)
         else:
             rows.append((row, sides))
@@ -115,7 +118,6 @@ def _preference(row: Row, sides: Sides, found: Mapping[str, Preference]) -> Pref
         if own and source:
             raise row.error("source", expected="ai or human", found=shown(source))
         source = "ai"
-    sampled = {name: values.get(name) for name in (*_TOKENS, *_REFERENCE)}
     return Preference(
         id=_id(row, found),
         prompt=sides.prompt,
@@ -123,10 +125,17 @@ def _preference(row: Row, sides: Sides, found: Mapping[str, Preference]) -> Pref
         rejected=sides.rejected,
         margin=_margin(row),
         source=source,
-        sampled=None if any(sampled[name] is None for name in _TOKENS) else sampled,
+        sampled=_sampled(row) if own else None,
         policy=values.get("policy") if own else None,
         tools=sides.tools,
     )
+
+
+def _sampled(row: Row) -> dict[str, Any] | None:
+    tokens = {name: row.read(name, _token_ids) for name in _TOKENS}
+    if None in tokens.values():
+        return None
+    return {**tokens, **{name: _number(row, name) for name in _REFERENCE}}
 
 
 def _id(row: Row, found: Mapping[str, Preference]) -> str:
@@ -140,13 +149,38 @@ def _id(row: Row, found: Mapping[str, Preference]) -> str:
 
 
 def _margin(row: Row) -> float | None:
-    value = row.values.get("margin")
-    if value is None or is_missing(value):
+    margin = _number(row, "margin")
+    if margin is not None and margin < 0:
+        raise row.error("margin", expected="a number of at least 0", found=shown(margin))
+    return margin
+
+
+def _scores(row: Row) -> tuple[float, float] | None:
+    chosen, rejected = (_number(row, column) for column in ("score_chosen", "score_rejected"))
+    return None if chosen is None or rejected is None else (chosen, rejected)
+
+
+def _number(row: Row, field: str) -> float | None:
+    """Return a field as a number; None where there is none."""
+    value = row.values.get(field)
+    if is_missing(value):
         return None
     try:
-        margin = float(value)
-    except (TypeError, ValueError):
-        margin = -1.0
-    if not margin >= 0:
-        raise row.error("margin", expected="a number of at least 0", found=shown(value))
-    return margin
+        number = float(value)  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise row.error(field, expected="a number", found=shown(value))
+    return number
+
+
+def _token_ids(value: object) -> list[int] | None:
+    """Return token ids, of JSON text too; None where there are none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if not isinstance(value, list) or set(map(type, value)) - {int}:
+        raise ValueError("expected a list of token ids")
+    return value

@@ -185,6 +185,18 @@ def test_rows_of_our_own_keep_margin_source_and_policy(tmp_path: Path) -> None:
     assert third.rejected == [assistant("")]
 
 
+def test_sampled_tokens_are_the_same_from_csv(tmp_path: Path) -> None:
+    """Texts in place of the token ids would be other tokens than those that were sampled."""
+    tokens = {"prompt_token_ids": [1, 2], "chosen_token_ids": [3], "rejected_token_ids": [4], "ref_chosen_logp": -1.5}
+    one = read_one(tmp_path, {**PLAIN, **tokens})
+    with (tmp_path / "p.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow({**PLAIN, **tokens})
+        writer.writerow([*PLAIN.values(), *map(json.dumps, tokens.values())])
+    (other,) = read_preferences(str(tmp_path / "p.csv")).rows
+    assert one.sampled == other.sampled == {**tokens, "ref_rejected_logp": None}
+
+
 def test_ids_may_be_numbers_and_may_repeat(tmp_path: Path) -> None:
     rows = ({**PLAIN, "id": 7}, {**PLAIN, "id": 7, "chosen": " 4"}, {**PLAIN, "id": None, "chosen": " 5"})
     path = write(tmp_path / "p.jsonl", *rows)
@@ -193,6 +205,7 @@ def test_ids_may_be_numbers_and_may_repeat(tmp_path: Path) -> None:
 
 LEFT_OUT: dict[str, list[dict[str, Any]]] = {
     "empty": [
+        {**PLAIN, "chosen": "<think>Hm.</think> "},
         {**PLAIN, "chosen": " "}, {**PLAIN, "rejected": None}, {**CHAT, "rejected": []},
         {**CHAT, "chosen": [assistant("")]}, {**CHATS["OpenAI"], "preferred_output": None},
         {"chosen": CHATS["TRL, implicit"]["chosen"], "rejected": None},
@@ -302,7 +315,13 @@ FAULTS: dict[str, dict[str, Any]] = {
     },
     "p.jsonl:2: tools: a prompt that is a text cannot have it": {**PLAIN, "tools": TOOLS},
     "p.jsonl:2: tools: expected a list of tools, as OpenAI's API takes them": {**CHAT, "tools": "{}"},
-    "p.jsonl:2: margin: expected a number of at least 0 (got 'wide')": {**PLAIN, "margin": "wide"},
+    "p.jsonl:2: margin: expected a number (got 'wide')": {**PLAIN, "margin": "wide"},
+    "p.jsonl:2: margin: expected a number (got inf)": {**PLAIN, "margin": float("inf")},
+    "p.jsonl:2: margin: expected a number of at least 0 (got -1.0)": {**PLAIN, "margin": -1},
+    "p.jsonl:2: score_chosen: expected a number (got 'N/A')": {**PLAIN, "score_chosen": "N/A", "score_rejected": 5},
+    "p.jsonl:2: chosen_token_ids: expected a list of token ids (got '[1 2]')": {
+        **PLAIN, "pair_id": "y", "prompt_token_ids": [1], "chosen_token_ids": "[1 2]", "rejected_token_ids": [2],
+    },
     "p.jsonl:2: source: expected ai or human (got 'cat')": {**PLAIN, "source": "cat", "pair_id": "y"},
     "p.jsonl:2: pair_id: 'x' is also that of an earlier row": {**PLAIN, "pair_id": "x"},
 }  # fmt: skip
