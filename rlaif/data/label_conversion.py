@@ -58,6 +58,9 @@ _MARKS = {
     "incorrect answer": "incorrect", "incorrect": "incorrect", "0": "incorrect", "0.0": "incorrect",
     "false": "incorrect", "refusal": "refusal",
 }  # fmt: skip
+# What all marks of a question say of it, and the column that holds it.
+_ABOUT = {"question": "question", "chat": "messages", "context": "context", "gold_answer": "gold_answer",
+          "criteria": "criteria"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +206,14 @@ def _marked_questions(
             continue
         mark = _mark(row)
         marks[mark] += 1
-        name = row.id() or _content_id(question, chat)
-        if name not in marked:
-            if details and name not in details:
-                raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
-            marked[name] = _Marked(_question(name, question, chat, row, details=details.get(name)))
-        elif (marked[name].about.question, marked[name].about.chat) != (question, chat):
-            raise row.error("question", f"differs from the question of an earlier row with the id {name!r}")
+        name = row.id() or _content_id(question, chat, row.read("context", read_context))
+        if details and name not in details:
+            raise row.error("id", f"{name!r} is not in {questions}", expected="the id of a question in that file")
+        about = _question(name, question, chat, row, details=details.get(name))
+        earlier = marked.setdefault(name, _Marked(about)).about
+        for known, column in _ABOUT.items():
+            if getattr(about, known) != getattr(earlier, known):
+                raise row.error(column, f"differs from the one of an earlier row with the id {name!r}")
         answers = marked[name].right if mark == "correct" else marked[name].wrong
         answers.append((number, row.text("answer", blank=True)))
     return list(marked.values()), marks
@@ -225,8 +229,8 @@ def _mark(row: Row) -> str:
     return mark
 
 
-def _content_id(question: str, chat: Chat) -> str:
-    content = question + (json.dumps(chat_tree(chat)) if chat else "")
+def _content_id(question: str, chat: Chat, context: str) -> str:
+    content = question + (json.dumps(chat_tree(chat)) if chat else "") + (f"\n{context}" if context else "")
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -235,7 +239,7 @@ def _question(name: str, question: str, chat: Chat, row: Row, *, details: Row | 
     context, gold_answer = row.read("context", read_context), row.read("gold_answer", read_gold_answer)
     criteria = row.read("criteria", read_criteria)
     if details is not None:
-        context = details.read("context", read_context)
+        context = details.read("context", read_context) or context
         gold_answer = details.read("gold_answer", read_gold_answer) or gold_answer
         criteria = details.read("criteria", read_criteria) or criteria
     return Question(name, question, context, gold_answer, criteria=criteria, chat=chat)

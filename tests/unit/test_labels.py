@@ -147,6 +147,31 @@ def test_questions_give_the_context_and_the_gold_answer(tmp_path: Path) -> None:
         convert_labels(path, questions=other)
 
 
+def test_a_questions_file_without_contexts_leaves_those_of_the_marks(tmp_path: Path) -> None:
+    rows = marks(("1", "right", "correct"), ("1", "wrong", "incorrect"))
+    path = written(tmp_path / "marks.jsonl", *[row | {"context": "filing"} for row in rows])
+    questions = written(tmp_path / "questions.jsonl", {"id": "1", "gold_answer": "5"})
+    (label,) = convert_labels(path, questions=questions).labels
+    assert (label.context, label.gold_answer) == ("filing", "5")
+
+
+def test_answers_on_different_contexts_make_no_pair(tmp_path: Path) -> None:
+    """What is right of one document may be wrong of another."""
+    rows = [{"question": "Sales?", "context": context, "answer": answer, "label": label}
+            for context, answer, label in (("A", "5", 1), ("A", "7", 0), ("B", "6", 1), ("B", "5", 0))]  # fmt: skip
+    found = convert_labels(written(tmp_path / "marks.jsonl", *rows)).labels
+    assert [(label.context, sorted(label.answers)) for label in found] == [("A", ["5", "7"]), ("B", ["5", "6"])]
+    assert len({label.id for label in found}) == 2
+
+
+@pytest.mark.parametrize("field", ["question", "context", "gold_answer"])
+def test_marks_of_one_id_are_of_one_question(tmp_path: Path, field: str) -> None:
+    first, second = marks(("1", "right", "correct"), ("1", "wrong", "incorrect"))
+    path = written(tmp_path / "marks.jsonl", {**first, field: "x"}, {**second, field: "y"})
+    with pytest.raises(UserError, match=rf"marks.jsonl:2: {field}: differs from the one of an earlier row with the id"):
+        convert_labels(path)
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
