@@ -51,6 +51,7 @@ class Label(BaseModel):
     id: _Filled
     """Unique in its file."""
     question: _Filled
+    """The question's text, or `messages`."""
     context: _Text = ""
     """Text that the answers should follow from, or ""."""
     gold_answer: Annotated[GoldAnswer | None, BeforeValidator(read_gold_answer)] = None

@@ -179,6 +179,11 @@ def test_every_form_gives_the_same_questions(
     assert read(str(path), columns) == [held(row, command) for row in rows]
 
 
+@pytest.mark.parametrize("fields", [fields for fields, *_ in READERS.values() if isinstance(fields, Mapping)])
+def test_every_field_has_a_meaning(fields: Mapping[str, str]) -> None:
+    assert all(meaning and not meaning.startswith("None") for meaning in fields.values())
+
+
 def test_candidates_are_the_same_texts(tmp_path: Path) -> None:
     rows = [{"question": "Why?", "answers": ["a", 0, "None"]}]
     for container, write in CONTAINERS.items():
