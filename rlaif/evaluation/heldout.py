@@ -180,10 +180,16 @@ async def sample_policy(
     max_tokens: int,
     seed: int,
 ) -> list[PolicySample]:
-    """Sample one answer to each question; questions that could not be answered are left out."""
+    """Sample one answer to each question; questions that could not be answered are left out.
+
+    Args:
+        max_tokens: longest answer of a policy. One token less is sampled: an engine scores only what leaves it room
+            for one more.
+    """
 
     async def sample(index: int, question: Question) -> PolicySample | None:
-        request = SampleRequest(question.id, render(question), seed=seed + index, max_tokens=max_tokens)
+        longest = max(1, max_tokens - 1)
+        request = SampleRequest(question.id, render(question), seed=seed + index, max_tokens=longest)
         reply, _ = await pool.sample(request)
         if not reply.candidates:
             return None

@@ -40,19 +40,19 @@ def _with_adapter(model: Any, start: StartingWeights, base: str, lora: LoraSecti
 
     from rlaif.training.lora_scope import lora_scope
 
-    # Readers of the adapter find its base by this name: a hub id where it has one.
+    # Readers of the adapter find its base by its name and revision: those of a hub where it has them.
     here = start.base.startswith("builtin:") or Path(start.base).is_dir()
-    name = base if here else start.base
+    name, revision = (base, None) if here else (start.base, start.revision)
     if folder and model.device.type != "meta":
         adapted = PeftModel.from_pretrained(model, folder, is_trainable=True)
-        adapted.peft_config["default"].base_model_name_or_path = name
-        return adapted
-    config = PeftConfig.from_pretrained(folder) if folder else lora_config(lora, "CAUSAL_LM")
-    if not folder and lora.targets == "all-linear":
-        lora_scope(model).apply(config)
-    config.inference_mode = False
-    adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = name
+    else:
+        config = PeftConfig.from_pretrained(folder) if folder else lora_config(lora, "CAUSAL_LM")
+        if not folder and lora.targets == "all-linear":
+            lora_scope(model).apply(config)
+        config.inference_mode = False
+        adapted = get_peft_model(model, config)
+    saved = adapted.peft_config["default"]
+    saved.base_model_name_or_path, saved.revision = name, revision
     return adapted
 
 

@@ -11,6 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from rlaif.models.adapter import read_adapter
 from rlaif.models.resolve import weights_id
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection
 from rlaif.store.policy_weights import PolicyWeights
@@ -18,6 +19,7 @@ from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.dpo.train import DpoResult, train_dpo
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
+from rlaif.training.models import load_policy
 from tests.adapters import save_adapter
 from tests.tiny import save_chat_model
 
@@ -98,3 +100,12 @@ def test_an_engine_keeps_the_initial_adapter_beside_the_current_one(monkeypatch:
     assert removed == [2]
     weights.load(initial, "")
     assert weights.lora is weights.initial
+
+
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_trained_adapter_names_the_revision_of_its_base(tmp_path: Path, base: str, continued: bool) -> None:
+    path = str(save_adapter(tmp_path / "adapter", base)) if continued else ""
+    start = StartingWeights("someone/model", "v1", "float32", path)
+    load_policy(start, base, LoraSection(rank=4, alpha=8), gpu=False).save_pretrained(tmp_path / "trained")
+    trained = read_adapter(str(tmp_path / "trained"), "trained")
+    assert (trained.base, trained.base_revision) == ("someone/model", "v1")

@@ -2,17 +2,54 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlaif.data.question import Question
-from rlaif.evaluation.heldout import Comparison, HeldoutAnswer, compare_answers, predictions_csv
+from rlaif.evaluation.heldout import (
+    Comparison,
+    HeldoutAnswer,
+    compare_answers,
+    initial_logps,
+    predictions_csv,
+    sample_policy,
+)
+from rlaif.inference.requests import Candidate, SampleReply, SampleRequest, ScoreRequest
+from rlaif.inference.vllm.engine import VllmEngine
 from rlaif.judges.build import open_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.recipe.recipe import GateSection, RoundsSection
 from rlaif.rounds.gate import Opponent, decide
 from rlaif.rounds.loop import rounds_left
 from tests.unit.small_run import SmallRun
+
+
+class FullEngine:
+    """Its answers are as long as they may be, and fill its context where nothing prevents it."""
+
+    _context, prompt = 10, [1] * 6
+
+    async def sample(self, request: SampleRequest) -> tuple[SampleReply, int]:
+        assert len(self.prompt) + request.max_tokens <= self._context
+        count = request.max_tokens
+        drawn = Candidate("", [2] * count, [-1.0] * count, "length", request.seed)
+        return SampleReply(request.id, self.prompt, [drawn], "policy"), 1
+
+    async def score_initial(self, requests: list[ScoreRequest]) -> list[list[float]]:
+        for request in requests:
+            VllmEngine._check_length(self, request)  # type: ignore[arg-type]
+        return [[-2.0] * (len(request.token_ids) - request.start) for request in requests]
+
+
+def test_answers_that_fill_the_context_can_be_scored_for_the_divergence() -> None:
+    async def measure() -> list[tuple[float, float]]:
+        pool: Any = FullEngine()
+        samples = await sample_policy(pool, [Question("q", "Sales?")], lambda question: [], max_tokens=4, seed=0)
+        return list(zip([each.logp for each in samples], await initial_logps(pool, samples), strict=True))
+
+    assert asyncio.run(measure()) == [(-3.0, -6.0)]
+
 
 JUDGE = """
 def judge(question, candidates, gold_answer, context):

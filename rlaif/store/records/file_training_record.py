@@ -22,9 +22,9 @@ class FileTrainingRecord(Record):
     tokens: int
     seconds: float
     left_out: dict[str, list[str]] = Field(default_factory=dict)
-    """Places of the rows of the file that are no preference, by the reason."""
+    """Places of the rows of the file that are no preference or demonstration, by the reason."""
     log: list[dict[str, float]]
-    """One entry a step: step, loss, margin, accuracy, grad_norm, lr."""
+    """One entry a step: step, loss, grad_norm, lr; of preferences also margin and accuracy."""
 
 
 class StartingPolicy(RecordPart):
