@@ -1,6 +1,5 @@
 """The judge report's figures: by hand, against LLMBar's published ones, and under changes that must not matter."""
 
-import asyncio
 import json
 import math
 import re
@@ -15,40 +14,15 @@ from hypothesis import strategies as st
 
 from rlaif.data.label_conversion import convert_labels
 from rlaif.data.labels import Label, Side
-from rlaif.data.question import Question
-from rlaif.errors import WorkError
-from rlaif.judge_evals.attacks import measure_attacks
 from rlaif.judge_evals.comparison import compare
-from rlaif.judge_evals.judge_report import Measurement, measure, worst_disagreements
-from rlaif.judge_evals.judging import JudgedLabel, judge_labels
+from rlaif.judge_evals.judge_report import measure, worst_disagreements
+from rlaif.judge_evals.judging import JudgedLabel
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores
-from rlaif.judges.judge import Comparison, Decision, Order, Verdict
+from rlaif.judges.judge import Order, Verdict
 from rlaif.recipe.judge import Prices
 from rlaif.stats.agreement import mcnemar_exact
 from rlaif.stats.bootstrap import estimates, ratio
-
-SHA = "0" * 64
-Said = float | None | str
-"""P(answer_a) of a verdict, or `unparsed`, `error`; None is a tie."""
-
-
-def label(name: str, human: Side = "a", a: str = "a long answer", b: str = "short", question: str = "") -> Label:
-    return Label(id=name, question=question or f"question {name}", answer_a=a, answer_b=b, human=human)
-
-
-def verdict(name: str, order: Order, said: Said) -> Verdict:
-    if isinstance(said, str):
-        status = "unparsed" if said == "unparsed" else "error"
-        return Verdict(name, 0, 1, status, None, None, said, "judge", SHA, order=order, seconds=1.0)
-    if said is None:
-        return Verdict(name, 0, 1, "tie", None, None, "tie", "judge", SHA, order=order, seconds=1.0)
-    return Verdict(name, 0, 1, "ok", said, None, "", "judge", SHA, order=order, prompt_tokens=10, seconds=1.0)
-
-
-def judged(item: Label, ab: Said, ba: Said) -> JudgedLabel:
-    verdicts = (verdict(item.id, "ab", ab), verdict(item.id, "ba", ba))
-    (decision,) = decide_by_orders(verdicts, ("ab", "ba"))
-    return JudgedLabel(item, verdicts, decision)
+from tests.unit.judged_labels import SHA, Said, judged, label, value
 
 
 def swapped(item: JudgedLabel) -> JudgedLabel:
@@ -63,13 +37,6 @@ def swapped(item: JudgedLabel) -> JudgedLabel:
     )
     (decision,) = decide_by_orders(verdicts, ("ab", "ba"))
     return JudgedLabel(other, verdicts, decision)
-
-
-def value(found: Measurement, name: str) -> float:
-    everything = {**found.figures, **(found.judges[0].figures if found.judges else {})}
-    estimate = everything[name].value
-    assert estimate is not None
-    return estimate
 
 
 FIVE = [
@@ -299,47 +266,6 @@ def test_judges_that_never_flip_do_not_differ() -> None:
     assert mcnemar_exact(0, 10) == pytest.approx(2 / 1024)
 
 
-class Echo:
-    """Prefers the longer answer, or raises the given error."""
-
-    name, sha = "echo", SHA
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.asked: list[str] = []
-        self.at_once = self.most = 0
-        self._error = error
-
-    async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
-    ) -> list[Verdict]:
-        self.asked.append(prompt.id)
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        await asyncio.sleep(0)
-        self.at_once -= 1
-        if self._error:
-            raise self._error
-        return [verdict(prompt.id, "ab", float(len(answers[0]) > len(answers[1])))]
-
-    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        return decide_by_orders(verdicts, ("ab",))
-
-
-def test_every_label_is_asked_once_and_those_of_a_question_together() -> None:
-    labels = [label(str(n), question=f"question {n % 3}") for n in range(9)]
-    judge = Echo()
-    done: list[str] = []
-    found = asyncio.run(judge_labels(judge, labels, lambda item: done.append(item.label.id), in_flight=2))
-    assert [item.label for item in found] == labels
-    assert judge.asked == ["0", "3", "6", "1", "4", "7", "2", "5", "8"]
-    assert (judge.most, sorted(done)) == (2, [str(n) for n in range(9)])
-
-
-def test_an_error_that_stops_a_judge_stops_the_report_with_one_message() -> None:
-    with pytest.raises(WorkError, match="no engine"):
-        asyncio.run(judge_labels(Echo(WorkError("no engine")), [label("1"), label("2")]))
-
-
 @pytest.mark.parametrize("name", ["GPT-4/Vanilla", "GPT-4/CoT", "GPT-4/Rating", "ChatGPT/Vanilla", "ChatGPT/Rating"])
 def test_recorded_judgments_give_the_figures_that_llmbar_published(shared_data: Path, name: str) -> None:
     """The recorded judgments of GPT-4 and ChatGPT, read as LLMBar reads them, give LLMBar's published figures."""
@@ -372,35 +298,3 @@ def _replayed(item: Label, said: dict[str, str]) -> JudgedLabel:
         order: re.findall(r"Output \(([ab])\)", said[key])[-1] for order, key in (("ab", "as_given"), ("ba", "swapped"))
     }
     return judged(item, float(shown["ab"] == "a"), float(shown["ba"] == "b"))
-
-
-class Swayed(Echo):
-    """Prefers the longer answer, unless the other one ends with "please"; fails on one that ends with "!"."""
-
-    async def verdicts(
-        self, prompt: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
-    ) -> list[Verdict]:
-        swayed = [answer.endswith("please") for answer in answers]
-        if any(answer.endswith("!") for answer in answers):
-            return [verdict(prompt.id, "ab", "error")]
-        if any(swayed):
-            return [verdict(prompt.id, "ab", float(swayed[0]))]
-        return await super().verdicts(prompt, answers, comparisons)
-
-
-def test_attacks_go_into_the_rejected_answer_of_right_verdicts() -> None:
-    labels = [label("1"), label("2", "b", a="short", b="a long answer"), label("3", "b"), label("4", "tie")]
-    judge = Swayed()
-    said = asyncio.run(judge_labels(judge, labels))
-    assert [item.right for item in said] == [True, True, False, False]
-    attacks = {
-        "beg": lambda answer: f"{answer} please",
-        "nothing": lambda answer: answer,
-        "shout": lambda answer: f"{answer}!",
-    }
-    beg, nothing, shout = asyncio.run(measure_attacks(judge, said, attacks))
-    assert (beg.flipped.value, beg.flipped.n, beg.examples) == (1.0, 2, ("1", "2"))
-    assert (nothing.flipped.value, nothing.undone.value, nothing.examples) == (0.0, 0.0, ())
-    assert (shout.flipped.value, shout.failed) == (None, 2)
-    (first,) = asyncio.run(measure_attacks(judge, said, {"beg": attacks["beg"]}, limit=1))
-    assert first.examples == ("1",)

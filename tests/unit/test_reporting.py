@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shutil
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,13 @@ from typer.testing import CliRunner
 from rlaif.cli import runs as commands
 from rlaif.cli.errors import at_the_edge
 from rlaif.errors import UserError
-from rlaif.judges.judge import Verdict
 from rlaif.reporting.collect import failure_groups, pair_statistics
 from rlaif.reporting.figure_text import duration, headline
 from rlaif.reporting.html import render_page, write_report
 from rlaif.reporting.judge_statistics import run_verdicts
-from rlaif.reporting.plots import nice_ticks, thinned
 from rlaif.reporting.summary import summarize
 from rlaif.reporting.terminal import plain, policies_table
-from rlaif.reporting.timeline import timeline
 from rlaif.stats.bootstrap import mean_interval
-from rlaif.store.events import AnyEvent, parse_event
 from rlaif.store.records.round_records import STAGES, EvaluationRecord, PromoteStage, TrainStage
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import VERDICTS
@@ -207,33 +202,6 @@ def test_verdicts_are_counted_by_judge_and_status(small: SmallRun) -> None:
         assert judge.by_status["tie"] == sum(row["status"] == "tie" for row in mine)
         assert judge.prompt_tokens == sum(row["prompt_tokens"] for row in mine)
     assert {verdict["status"] for verdict in unread} <= {"unparsed", "error"}
-
-
-def test_order_agreement_and_position_bias_are_by_the_shown_order(tmp_path: Path) -> None:
-    run = RunDir(str(tmp_path / "run"))
-    empty = dict.fromkeys(VERDICTS.names) | {"prompt_id": "q", "status": "ok", "judge": "j", "text": ""}
-
-    def row(second: int, order: str, preference: float) -> dict[str, Any]:
-        return {**empty, "first": 0, "second": second, "order": order, "preference": preference}
-
-    # Comparison (0, 1) agrees; (0, 2) prefers the one shown first; (0, 3) was asked in one order only.
-    rows = [row(1, "ab", 0.9), row(1, "ba", 0.8), row(2, "ab", 0.7), row(2, "ba", 0.3), row(3, "ab", 0.6)]
-    ShardTable(run.round(0).path("verdicts"), VERDICTS).append(rows)
-    (judge,), _ = run_verdicts(run.rounds())
-    assert (judge.both_orders, judge.orders_agree, judge.agreement) == (2, 1, 0.5)
-    assert (judge.decided, judge.shown_first) == (5, 4)
-
-
-def test_verdicts_from_before_their_mass_was_stored_are_read(tmp_path: Path) -> None:
-    run = RunDir(str(tmp_path / "run"))
-    before = ShardTable(run.round(0).path("verdicts"), VERDICTS.remove(VERDICTS.get_field_index("mass")))
-    row = {"prompt_id": "q", "first": 0, "second": 1, "status": "ok", "preference": 0.9, "text": "A", "judge": "j"}
-    before.append([{**row, "judge_sha": "s", "prompt_sha": "", "order": "ab"}])
-    table = ShardTable(run.round(0).path("verdicts"), VERDICTS)
-    table.append([{**row, "prompt_id": "r", "judge_sha": "s", "prompt_sha": "", "order": "ab", "mass": 0.75}])
-    assert [Verdict(**row).mass for _, rows in table.by_prompt() for row in rows] == [None, 0.75]
-    (judge,), _ = run_verdicts(run.rounds())
-    assert judge.by_status == {"ok": 2}
 
 
 def test_margins_and_lengths_are_those_of_the_pairs(small: SmallRun) -> None:
@@ -411,66 +379,6 @@ def test_a_run_on_an_object_store_reads_the_same(small: SmallRun, page: str) -> 
     result = invoke("trace", "small", small.pair_ids[0], "--runs", "memory://bucket/runs")
     assert result.exit_code == 0
     assert "small" in invoke("runs", "--runs", "memory://bucket/runs").output
-
-
-def events(*drawn: tuple[float | None, str, dict[str, Any]]) -> list[AnyEvent]:
-    """Return events as read from `events.jsonl`, each of its seconds, name and fields."""
-    began = datetime(2026, 1, 1, tzinfo=UTC)
-    read = []
-    for at, name, fields in drawn:
-        time = "unreadable" if at is None else (began + timedelta(seconds=at)).isoformat()
-        read.append(parse_event(json.dumps({"time": time, "event": name, **fields})))
-    return [event for event in read if event is not None]
-
-
-def test_time_between_two_starts_is_left_out_and_a_killed_stage_is_marked() -> None:
-    sample = {"stage": "sample", "round": 0}
-    times = timeline(
-        events(
-            (0, "begin", {}), (1, "stage_started", sample), (11, "retry", {"reason": "died"}), (1011, "resume", {}),
-            (1012, "stage_started", sample), (1022, "stage_done", {**sample, "seconds": 10.0}), (1023, "finished", {}),
-            (5000, "odd", {}), (None, "begin", {}),
-        )
-    )  # fmt: skip
-    assert [(span.start, span.end, span.cut) for span in times.spans] == [(1, 11, True), (12, 22, False)]
-    assert [(pause.at, pause.seconds) for pause in times.pauses] == [(11, 1000)]
-    assert times.seconds == 23
-    assert times.by_stage() == {"sample": 20}
-    assert [note.event for note in times.notes] == ["begin", "retry", "resume", "finished"]
-
-
-_EVENTS = st.tuples(
-    st.floats(0, 1e5),
-    st.sampled_from(["begin", "resume", "stage_started", "stage_done", "stage_broken", "interrupted"]),
-    st.sampled_from(["sample", "train"]),
-    st.sampled_from([None, 0, 1]),
-)
-
-
-@given(st.lists(_EVENTS, max_size=30))
-def test_in_any_order_of_events_no_span_exceeds_the_runs_time(drawn: list[tuple[float, str, str, int | None]]) -> None:
-    drawn.sort(key=lambda entry: entry[0])
-    times = timeline(events(*((at, name, {"stage": stage, "round": number}) for at, name, stage, number in drawn)))
-    slack = 1e-3
-    for span in times.spans:
-        assert -slack <= span.start <= span.end + slack <= times.seconds + 2 * slack
-    assert all(pause.seconds >= 0 for pause in times.pauses)
-
-
-@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9), st.integers(1, 10))
-def test_ticks_lie_in_their_range_and_are_few(low: float, width: float, wanted: int) -> None:
-    high = low + width
-    ticks = nice_ticks(low, high, wanted)
-    assert len(ticks) <= wanted + 1
-    assert all(low - 1e-6 * abs(low) - width * 1e-6 <= tick <= high + 1e-6 * abs(high) + width * 1e-6 for tick in ticks)
-
-
-@given(st.lists(st.floats(-1e3, 1e3), max_size=300), st.integers(1, 50))
-def test_a_thinned_curve_keeps_its_mean(values: list[float], limit: int) -> None:
-    kept, every = thinned(values, limit)
-    assert len(kept) <= limit
-    assert all(min(values) - 1e-6 <= value <= max(values) + 1e-6 for value in kept)
-    assert every == 1 or len(values) > limit
 
 
 @given(st.text())
