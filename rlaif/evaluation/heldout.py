@@ -129,6 +129,11 @@ class Comparison:
     least: float
 
 
+def least_difference(*, scored: bool) -> float:
+    """Return the lowest value of `Comparison.differences`, by gold answers or else by the judge."""
+    return -1.0 if scored else -0.5
+
+
 async def compare_answers(
     answers: Sequence[HeldoutAnswer],
     others: Sequence[HeldoutAnswer],
@@ -144,14 +149,15 @@ async def compare_answers(
         old = [float(answer.score or 0.0) for answer in others]
         differences = tuple(a - b for a, b in zip(new, old, strict=True))
         difference, wins = paired_difference(new, old, confidence, seed), win_rate(new, old, confidence, seed)
-        return Comparison(difference, wins, 0, differences, least=-1.0)
+        return Comparison(difference, wins, 0, differences, least_difference(scored=True))
     asked = [
         await _judged_win(judge, question, [answer.answer, other.answer])
         for question, answer, other in zip(questions, answers, others, strict=True)
     ]
     won = [win for win in asked if win is not None]
     wins = mean_interval(won, confidence, seed)
-    return Comparison(None, wins, len(asked) - len(won), tuple(win - 0.5 for win in won), least=-0.5)
+    differences = tuple(win - 0.5 for win in won)
+    return Comparison(None, wins, len(asked) - len(won), differences, least_difference(scored=False))
 
 
 async def _judged_win(judge: Judge, question: Question, answers: list[str]) -> float | None:

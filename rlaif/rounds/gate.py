@@ -89,9 +89,13 @@ def lower_end(comparison: Comparison, confidence: float, seed: int) -> float | N
     return estimates([mean], range(count), confidence=level, seed=seed, with_observed=False)[0].low
 
 
-def too_few(section: GateSection, questions: int) -> str | None:
-    """Return a line for a person if no policy can pass because the held-out questions are too few, else None."""
-    if section.confidence is None or section.max_drop == 1.0:
+def too_few(section: GateSection, questions: int, least: float) -> str | None:
+    """Return a line for a person if no policy can pass because the held-out questions are too few, else None.
+
+    Args:
+        least: see `Comparison`.
+    """
+    if section.confidence is None or _passes(least, section.max_drop):
         return None
     needed = next(count for count in range(1, 1000) if _chance_of_gains(count) <= 1.0 - section.confidence)
     if questions >= needed:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rlaif.errors import RlaifError
+from rlaif.evaluation.heldout import least_difference
 from rlaif.inference.pools import RunPools
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
@@ -62,11 +63,13 @@ class RoundLoop:
         self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
         self._judge, self._progress, self._emit, self._policy_check = judge, progress, emit, policy_check
         self._initial = run.path("initial")
+        self._judges_heldout = any(question.gold_answer is None for question in setup.heldout)
         self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
 
     async def run(self) -> RoundDir | None:
         """Do what is left of the run; returns the round whose policy ended it at the gate, or None."""
-        if note := too_few(self._recipe.rounds.gate, len(self._setup.heldout)):
+        least = least_difference(scored=not self._judges_heldout)
+        if note := too_few(self._recipe.rounds.gate, len(self._setup.heldout), least):
             self._progress.say(note)
         await self._measure_initial_policy()
         for number in range(self._recipe.rounds.count):
@@ -156,7 +159,7 @@ class RoundLoop:
     async def _evaluate(self, directory: RoundDir, trained: PolicyWeights) -> None:
         earlier = [self._initial, *(entry.root for entry in self._run.promoted_rounds(directory.number))]
         # Where a held-out question has no gold answer, the judge says which policy answers better.
-        await self._load(trained, judges=any(question.gold_answer is None for question in self._setup.heldout))
+        await self._load(trained, judges=self._judges_heldout)
         with self._timed("evaluate", directory.number):
             await self._evaluation.evaluate(directory.root, f"round {directory.number}: evaluate", earlier)
         directory.mark(EvaluateStage(questions=len(self._setup.heldout)))

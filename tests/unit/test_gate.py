@@ -81,14 +81,18 @@ def test_few_questions_never_pass_by_chance() -> None:
 
 
 def test_a_run_whose_policies_cannot_pass_says_so() -> None:
-    assert too_few(GateSection(), 3) == (
+    assert too_few(GateSection(), 3, -1.0) == (
         "with 3 held-out questions a gain on each is still likely by chance: rounds.gate will promote no policy; "
         "expected at least 4"
     )
-    assert too_few(GateSection(), 4) is None
-    assert "at least 7" in (too_few(GateSection(confidence=0.99, max_drop=0.5), 6) or "")
-    assert too_few(GateSection(max_drop=1.0), 1) is None
-    assert too_few(GateSection(confidence=None), 1) is None
+    assert too_few(GateSection(), 4, -1.0) is None
+    assert "at least 7" in (too_few(GateSection(confidence=0.99, max_drop=0.5), 6, -1.0) or "")
+    assert too_few(GateSection(max_drop=1.0), 1, -1.0) is None
+    assert too_few(GateSection(confidence=None), 1, -1.0) is None
+    # The judge's wins fall by one half at most.
+    assert too_few(GateSection(max_drop=0.5), 1, -0.5) is None
+    always_worse = Opponent("current", 0.5, of([-0.5], least=-0.5))
+    assert decide("win_rate", 0.0, always_worse, None, section=GateSection(max_drop=0.5), seed=0).passed
 
 
 def test_drops_do_not_accumulate_over_rounds() -> None:
