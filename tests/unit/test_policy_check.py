@@ -153,6 +153,15 @@ def test_a_trial_has_every_kind_of_layer_and_is_small() -> None:
     assert large.num_hidden_layers == 62
 
 
+def test_a_trial_of_grouped_experts_has_both_kinds_of_layer_and_few_experts() -> None:
+    """Of DeepSeek-V3's 61 layers the first three are dense, and its 256 experts form eight groups."""
+    large = AutoConfig.for_model("deepseek_v3", hidden_size=512, moe_intermediate_size=512, intermediate_size=512)
+    assert (large.first_k_dense_replace, large.n_routed_experts, large.n_group) == (3, 256, 8)
+    model = trial_model(large, torch.device("cpu"))
+    assert [type(layer.mlp).__name__ for layer in model.model.layers] == ["DeepseekV3MLP", "DeepseekV3MoE"]
+    assert model.config.n_routed_experts == 4
+
+
 def test_nothing_is_asked_of_engines_before_the_policy_is_known_to_be_trainable() -> None:
     asked: list[str] = []
 

@@ -60,6 +60,8 @@ def _shallow(config: Any) -> Any:
                 setattr(part, name, None)
     text = small.get_text_config()
     _keep_first_layers(text)
+    # Dense layers before the first one with experts.
+    _limit(text, ("first_k_dense_replace",), 1)
     _limit(text, ("vocab_size",), _VOCABULARY)
     for name in _WINDOWS:
         _limit(text, (name,), _WINDOW)
@@ -76,6 +78,7 @@ def _narrow(config: Any) -> Any:
     _limit(text, sizes, _WIDTH)
     _limit(text, ("num_experts", "num_local_experts", "n_routed_experts"), _EXPERTS)
     _limit(text, ("num_experts_per_tok", "top_k_experts"), _EXPERTS // 2)
+    _limit(text, ("n_group", "topk_group"), 1)
     heads, kv_heads = (getattr(text, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
     hidden = getattr(text, "hidden_size", None)
     if heads and hidden and heads > _HEADS:
