@@ -38,7 +38,8 @@ class Fault:
     @property
     def location(self) -> str:
         line = "" if self.line is None else f":{self.line}"
-        return f"{self.path}{line}" if self.row is None else f"{self.path}{line}: row {self.row}"
+        path = _CREDENTIAL.sub("***@", _QUERY.sub(r"\1***", self.path)) if "://" in self.path else self.path
+        return f"{path}{line}" if self.row is None else f"{path}{line}: row {self.row}"
 
     @property
     def message(self) -> str:

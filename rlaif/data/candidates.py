@@ -84,7 +84,7 @@ def _answers(row: Row) -> list[str]:
 def _several(value: object) -> list[object] | None:
     """Return the answers of a list, or of its JSON: texts and numbers, or objects with the answer as text."""
     if isinstance(value, str):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
     if value is None:
         return None

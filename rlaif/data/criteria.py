@@ -84,7 +84,7 @@ def read_criteria(value: object) -> tuple[Criterion, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from None
     if not isinstance(value, Mapping):
         raise ValueError("expected an object with a weight and a description by name")

@@ -51,13 +51,13 @@ def checked_json(row: Row, field: str, value: object) -> Any:
     Raises:
         UserError: a text is no JSON, or the value is nested too deeply, holds half of a surrogate pair or no JSON type.
     """
+    structs = row.line is None and not row.ragged and not isinstance(value, str)
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise row.error(field, f"not JSON: {first_line(error)}", found=shown(value)) from None
     try:
-        structs = row.line is None and not row.ragged
         plain = _plain(value, structs, _DEEPEST)
         json.dumps(plain, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -4,6 +4,7 @@ Invariant: a field is named once, with a column or with none.
 """
 
 import csv
+import io
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,9 @@ class ColumnNames:
     def written(self, columns: Mapping[str, str]) -> str:
         """Return what to write to read these columns, by field; "" reads none."""
         if self.setting.startswith("-"):
-            return f"{self.setting} {shlex.quote(','.join(f'{name}={column}' for name, column in columns.items()))}"
+            out = io.StringIO()
+            csv.writer(out, lineterminator="").writerow([f"{name}={column}" for name, column in columns.items()])
+            return f"{self.setting} {shlex.quote(out.getvalue())}"
         if self.setting == ARGUMENT:
             return f"{ARGUMENT}{ {name: column or None for name, column in columns.items()} }"
         return ", ".join(f"{self.setting}.{name}: {column or 'null'}" for name, column in columns.items())

@@ -37,7 +37,7 @@ def delimited_rows(path: str, file: Any, columns: Sequence[str], delimiter: str 
     if head[:1] in ("{", "["):
         raise UserError(Fault(path, "holds JSON", skipped + 1, expected="columns and their names, as its name says"))
     found = delimiter or max(_DELIMITERS, key=lambda mark: _fit(head, mark, columns))
-    return _rows(path, chain([head], lines), found, skipped)
+    return _rows(path, chain(io.StringIO(head, newline=""), lines), found, skipped)
 
 
 def _head(lines: Iterator[str]) -> tuple[int, str]:

@@ -21,9 +21,14 @@ def parquet_rows(path: str, file: Any, columns: Sequence[str]) -> Iterator[Row]:
     try:
         parquet = pq.ParquetFile(pa.BufferReader(file.read()))
         there = list(parquet.schema_arrow.names)
+        if repeated := sorted({column for column in there if column in columns and there.count(column) > 1}):
+            raise UserError(Fault(path, f"two columns named {repeated[0]!r}", expected="each name once"))
         batches = parquet.iter_batches(columns=[column for column in there if column in columns])
         rows = chain.from_iterable(batch.to_pylist(maps_as_pydicts="strict") for batch in batches)
         for number, values in enumerate(rows, start=1):
             yield Row(path, values, there, number=number)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    # A map with a key twice, and a date that Python has not.
+    except (KeyError, OverflowError) as error:
+        raise UserError(Fault(path, f"a value cannot be read: {first_line(error)}")) from None
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(Fault(path, f"not Parquet: {first_line(error)}")) from None

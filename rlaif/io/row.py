@@ -86,7 +86,8 @@ class Row:
     def read(self, field: str, reader: Callable[[object], T]) -> T:
         """Return what a reader makes of a field, which may be a list or an object; None stands for a missing one.
 
-        In a file that holds only text, a cell with a list or an object as JSON is decoded if the reader takes it so.
+        In a file that holds only text, a cell with a list or an object as JSON is decoded if the reader takes it so,
+        or if it is a list with a text, which nobody writes as a text.
 
         Raises:
             UserError: the reader raised ValueError; the error names the file, the row, the column and the value.
@@ -96,6 +97,8 @@ class Row:
             value = None
         try:
             decoded = decoded_cell(value) if self.all_text and isinstance(value, str) else value
+            if isinstance(decoded, list) and any(isinstance(item, str) for item in decoded):
+                return reader(decoded)
             if decoded is not value:
                 with suppress(ValueError):
                     return reader(decoded)

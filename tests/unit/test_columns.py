@@ -1,6 +1,7 @@
 """Columns that a person names, through the command line: read or refused in one line, and never ignored in silence."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,14 @@ def test_a_column_that_looks_like_a_missing_field_is_asked_about(here: Path, hea
     (here / "c.csv").write_text(f"{header}\n{';'.join(cells)}\n")
     words = ["label", "c.csv", "--judge", "reference", "-o", "p.parquet"]
     assert says in refused(*words)
+
+
+def test_what_a_message_says_to_write_is_read(here: Path) -> None:
+    (here / "c.csv").write_text('question,answers,"Gold, Answer"\nWhy?,"[""x"", ""y""]",1\n')
+    words = ["label", "c.csv", "--judge", "reference", "-o", "p.parquet"]
+    says = refused(*words).partition("; expected ")[2].partition(" to read it")[0]
+    assert says == """--columns '"gold_answer=Gold, Answer"'"""
+    assert command(*words, *shlex.split(says)).exit_code == 0
 
 
 @pytest.mark.parametrize("extra", ["content", "question_id", "model", "Title", "answerer", "index", "Question"])

@@ -133,6 +133,7 @@ def test_known_names_decide_between_delimiters(tmp_path: Path) -> None:
         ("q.json", '\n{"id": 1,\n "x": [{}]}', [":2"]),
         ("q.csv", 'sep=;\n\n"id"\n"a\nb"\n\n2\n', [":4", ":7"]),
         ("q.csv", "id\r1\r2\r", [":2", ":3"]),
+        ("q.csv", 'id,"the\nnote"\n1,a\n2,b\n', [":3", ":4"]),
     ],
 )
 def test_locations_are_true(tmp_path: Path, name: str, content: str, locations: list[str]) -> None:
@@ -214,6 +215,36 @@ def test_other_content_is_named_in_one_line_by_every_command(
     # The last reads all rows before it looks for its columns.
     assert line == f"rlaif: {raised.value}"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"id": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64()))}, "a value cannot be read: "),
+        ({"id": pa.array([10**8], pa.date32())}, "a value cannot be read: date value out of range"),
+        ({"id": pa.array([10**15], pa.timestamp("ms"))}, "a value cannot be read: date value out of range"),
+    ],
+)
+def test_a_value_of_parquet_that_python_has_not_is_one_line(tmp_path: Path, columns: Any, says: str) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "q.parquet")
+    with pytest.raises(UserError) as raised:
+        list(read_file(str(tmp_path / "q.parquet"), ["id"]))
+    assert f"q.parquet: {says}" in str(raised.value)
+
+
+def test_two_columns_of_parquet_with_one_name_are_refused_if_they_are_read(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([value]) for value in "abc"], names=["note", "note", "id"])
+    pq.write_table(table, tmp_path / "q.parquet")
+    assert [row.values for row in read_file(str(tmp_path / "q.parquet"), ["id"])] == [{"id": "c"}]
+    with pytest.raises(UserError, match=r"q.parquet: two columns named 'note'; expected each name once"):
+        list(read_file(str(tmp_path / "q.parquet"), ["id", "note"]))
+
+
+def test_the_secrets_of_a_url_are_in_no_message() -> None:
+    with pytest.raises(UserError) as raised:
+        list(read_file("http://me:sesame@127.0.0.1:9/q.jsonl?key=sesame", ["id"]))
+    assert str(raised.value).startswith("http://***@127.0.0.1:9/q.jsonl?***: ")
+    assert "sesame" not in str(raised.value)
 
 
 def test_lines_are_read_as_they_are_wanted(tmp_path: Path) -> None:

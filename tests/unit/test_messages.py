@@ -92,6 +92,13 @@ def test_reads_structs_of_parquet_without_the_fields_of_other_rows(chats: list[l
     ] == chats
 
 
+def test_a_null_in_the_json_of_arguments_is_kept_in_parquet() -> None:
+    call = {"name": "f", "arguments": '{"year": null}', "id": None}
+    chat = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    (one,) = read_messages(row(chat, line=None, number=1), "messages", chat)
+    assert one["tool_calls"][0]["function"]["arguments"] == {"year": None}
+
+
 def test_reads_a_cell_of_a_csv_file(tmp_path: Path) -> None:
     (tmp_path / "chats.csv").write_text('messages\n"[{""role"": ""user"", ""content"": ""a, b""}]"\n')
     (one,) = read_file(str(tmp_path / "chats.csv"), ["messages"])

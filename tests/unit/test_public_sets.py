@@ -128,6 +128,19 @@ def test_a_list_as_python_prints_it_is_not_taken_for_a_text(tmp_path: Path, cell
     assert shown(cell) in str(raised.value)
 
 
+def test_a_list_with_an_empty_text_is_refused_in_csv_too(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('question,gold_answer\nA?,"[""7"", """"]"\n')
+    with pytest.raises(UserError, match=r"p.csv:2: gold_answer: a list with an empty text"):
+        rlaif.read_questions(str(tmp_path / "p.csv"))
+
+
+def test_a_cell_that_is_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"c.jsonl:1: answers: expected a list of texts"):
+        read_candidates(written(tmp_path / "c.jsonl", {"question": "A?", "answers": "[" * 100_000}))
+    with pytest.raises(UserError, match=r"q.jsonl:1: criteria: not JSON: maximum recursion depth"):
+        rlaif.read_questions(written(tmp_path / "q.jsonl", {"question": "A?", "criteria": '{"a":' * 100_000}))
+
+
 @pytest.mark.parametrize("cell", ["[0, 1]", "[Table 1]", "{x}", "[[1, 2], [3, 4]]", "[a, b)", '{"a": 1}'])
 def test_other_cells_with_brackets_are_texts(tmp_path: Path, cell: str) -> None:
     quoted = '"' + cell.replace('"', '""') + '"'
