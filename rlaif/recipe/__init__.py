@@ -2,14 +2,7 @@
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
-from rlaif.recipe.policy import (
-    LoraSection,
-    OptimizerSection,
-    PolicySection,
-    SamplingSection,
-    SftSection,
-    TrainingSection,
-)
+from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
 from rlaif.recipe.recipe import (
     EvaluationSection,
@@ -23,6 +16,7 @@ from rlaif.recipe.recipe import (
     stored_recipe,
     stored_tree,
 )
+from rlaif.recipe.training import LoraSection, OptimizerSection, SftSection, TrainingSection
 
 __all__ = [
     "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",

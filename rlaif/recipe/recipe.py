@@ -15,8 +15,9 @@ from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_mappi
 from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.judge import JudgeSection, PairsSection
-from rlaif.recipe.policy import PolicySection, SamplingSection, TrainingSection
+from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import QuestionsSection
+from rlaif.recipe.training import TrainingSection
 
 S = TypeVar("S", bound=Section)
 

@@ -1,0 +1,103 @@
+"""The settings of a training: those that every kind has, and each objective's own."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rlaif.recipe.base import Section
+
+
+class LoraSection(Section):
+    """A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) in place of full weights.
+
+    Where `policy.model` is an adapter, these are its own settings; one that differs is refused."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    """Rank of the update."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Scale: the update is multiplied by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the adapter, in training alone; the model's own dropout is always off."""
+    targets: str | list[str] = "all-linear"
+    """Modules that get an adapter, as peft names them."""
+
+
+class OptimizerSection(Section):
+    """The settings that every kind of training has."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from zero."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the pairs, each in another order."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm above which it is clipped."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    lora: LoraSection | None = None
+    """A low-rank adapter; null trains all weights."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more work."""
+
+
+class SftSection(OptimizerSection):
+    """One supervised fine-tuning on demonstrations."""
+
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
+    demonstrations_per_step: int = Field(default=16, ge=1)
+    """Demonstrations in one optimizer step over all workers. Those with a common beginning, such as one document, are
+    computed together; they fill at most half of a step."""
+    max_tokens_per_pack: int = Field(default=2048, ge=64)
+    """Token budget of one forward pass; bounds memory, not the result. A longer demonstration has a pass of its own."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints of a training. Null writes none, and a training that is killed begins again."""
+
+
+class TrainingSection(OptimizerSection):
+    """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
+
+    beta: float = Field(default=0.1, gt=0)
+    """Strength of the pull towards the reference policy; of `ipo`, the paper's tau."""
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"] = "sigmoid"
+    """DPO's loss (`sigmoid`), its form averaged over tokens (Lambert et al. 2024, arXiv:2411.15124), IPO's (Azar et al.
+    2023, arXiv:2310.12036), the hinge of SLiC (Zhao et al. 2023, arXiv:2305.10425), or the one made robust to wrong
+    labels (Chowdhury et al. 2024, arXiv:2403.00409)."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the preferences assumed to be wrong: makes `sigmoid` conservative, and `robust` needs it."""
+    weights: Literal["equal", "margin"] = "equal"
+    """`margin` weighs each pair by its margin, at most 1, relative to the round's mean, so that a pair the judge was
+    unsure of counts less."""
+    human_weight: float = Field(default=1.0, gt=0)
+    """Weight of a pair that a person decided."""
+    sft_weight: float = Field(default=0.0, ge=0)
+    """Weight of the chosen answer's mean negative log-likelihood beside the loss (RPO, arXiv:2404.19733)."""
+    reference: Literal["previous", "initial"] = "previous"
+    """`previous`: the policy that sampled the round, by vLLM's own log-probabilities; `initial`: the initial policy, by
+    one more pass."""
+    max_mismatch: float | None = Field(default=None, gt=0)
+    """How far vLLM's log-probabilities may move a pair's margin, beta times the difference of chosen and rejected, from
+    what the trainer's give (99th percentile over pairs); past it, or where all tokens share an error, the trainer
+    computes the reference itself. Null is 0.1."""
+    questions_per_step: int = Field(default=8, ge=1)
+    """Questions, with all their pairs, in one optimizer step over all workers."""
+    max_tokens_per_pack: int = Field(default=2048, ge=64)
+    """Token budget of one forward pass; bounds memory, not the result. A question that is longer with its candidates
+    has a pass of its own."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints of a training, kept with the run. Null writes none, and a training that is killed
+    begins again."""
+    max_probe_difference: float | None = Field(default=None, gt=0)
+    """Largest mean difference of an engine's log-probabilities from the trainer's on a probe, in nats a token; past it
+    the run stops. Null is 0.002 in float32, 0.03 in bfloat16, 0.01 in float16."""
+
+    @model_validator(mode="after")
+    def _smoothing_acts(self) -> "TrainingSection":
+        if self.label_smoothing and self.loss not in ("sigmoid", "robust"):
+            raise ValueError(f"label_smoothing does nothing to the loss {self.loss}; expected sigmoid or robust")
+        if self.loss == "robust" and not self.label_smoothing:
+            raise ValueError("loss robust without label_smoothing is sigmoid; expected label_smoothing above 0")
+        return self
