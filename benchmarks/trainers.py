@@ -194,6 +194,7 @@ def time_steps(trainer: Any, steps: int) -> tuple[float, float]:
 
 def measure_ours(case: Case) -> Figures:
     """Train with `GroupDPOTrainer`."""
+    from rlaif.recipe import TrainingSection
     from rlaif.training.dpo.trainer import GroupDPOTrainer
     from rlaif.training.groups import plan_training, with_reference
     from rlaif.training.models import score_groups
@@ -220,7 +221,12 @@ def measure_ours(case: Case) -> Figures:
         args.num_train_epochs, args.remove_unused_columns = 1, False
         seconds, loss = time_steps(
             GroupDPOTrainer(
-                model, args=args, processing_class=tokenizer, groups=groups, plan=plan, loss="sigmoid", beta=args.beta
+                model,
+                args=args,
+                processing_class=tokenizer,
+                groups=groups,
+                plan=plan,
+                settings=TrainingSection(beta=args.beta),
             ),
             case.steps,
         )

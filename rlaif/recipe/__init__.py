@@ -16,11 +16,19 @@ from rlaif.recipe.recipe import (
     stored_recipe,
     stored_tree,
 )
-from rlaif.recipe.training import LoraSection, OptimizerSection, SftSection, TrainingSection
+from rlaif.recipe.training import (
+    PER_TOKEN_LOSSES,
+    LoraSection,
+    OptimizerSection,
+    PreferenceLoss,
+    SftSection,
+    TrainingSection,
+)
 
 __all__ = [
-    "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection", "EvaluationSection",
-    "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
-    "PolicySection", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "SftSection", "TrainersSection",
-    "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "PER_TOKEN_LOSSES", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
+    "EvaluationSection", "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection",
+    "OptimizerSection", "PairsSection", "PolicySection", "PreferenceLoss", "QuestionSource", "Recipe", "RoundsSection",
+    "SamplingSection", "SftSection", "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe",
+    "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -6,6 +6,10 @@ from pydantic import Field, model_validator
 
 from rlaif.recipe.base import Section
 
+PreferenceLoss = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "simpo"]
+PER_TOKEN_LOSSES = ("sigmoid_norm", "ipo", "simpo")
+"""The losses whose margin is of log-probabilities averaged over an answer's tokens."""
+
 
 class LoraSection(Section):
     """A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) in place of full weights.
@@ -61,13 +65,21 @@ class TrainingSection(OptimizerSection):
     """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     beta: float = Field(default=0.1, gt=0)
-    """Strength of the pull towards the reference policy; of `ipo`, the paper's tau."""
-    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"] = "sigmoid"
+    """Strength of the pull towards the reference policy; of `ipo`, the paper's tau. `simpo` has no reference policy and
+    averages over tokens: its paper takes 2 to 10."""
+    loss: PreferenceLoss = "sigmoid"
     """DPO's loss (`sigmoid`), its form averaged over tokens (Lambert et al. 2024, arXiv:2411.15124), IPO's (Azar et al.
-    2023, arXiv:2310.12036), the hinge of SLiC (Zhao et al. 2023, arXiv:2305.10425), or the one made robust to wrong
-    labels (Chowdhury et al. 2024, arXiv:2403.00409)."""
+    2023, arXiv:2310.12036), the hinge of SLiC (Zhao et al. 2023, arXiv:2305.10425), the one made robust to wrong labels
+    (Chowdhury et al. 2024, arXiv:2403.00409), or SimPO's, averaged over tokens and without a reference policy (Meng et
+    al. 2024, arXiv:2405.14734)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of the preferences assumed to be wrong: makes `sigmoid` conservative, and `robust` needs it."""
+    simpo_gamma: float | None = Field(default=None, ge=0)
+    """Margin by which `simpo` wants the chosen answer's reward above the rejected one's, the paper's gamma. Null is
+    0.5."""
+    length_penalty: float = Field(default=0.0, ge=0)
+    """What each token of an answer costs in reward (R-DPO's alpha, Park et al. 2024, arXiv:2403.19159): a longer chosen
+    answer is pushed less, a shorter one more. For losses on whole answers."""
     weights: Literal["equal", "margin"] = "equal"
     """`margin` weighs each pair by its margin, at most 1, relative to the round's mean, so that a pair the judge was
     unsure of counts less."""
@@ -95,9 +107,19 @@ class TrainingSection(OptimizerSection):
     the run stops. Null is 0.002 in float32, 0.03 in bfloat16, 0.01 in float16."""
 
     @model_validator(mode="after")
-    def _smoothing_acts(self) -> "TrainingSection":
+    def _keys_act(self) -> "TrainingSection":
         if self.label_smoothing and self.loss not in ("sigmoid", "robust"):
             raise ValueError(f"label_smoothing does nothing to the loss {self.loss}; expected sigmoid or robust")
         if self.loss == "robust" and not self.label_smoothing:
             raise ValueError("loss robust without label_smoothing is sigmoid; expected label_smoothing above 0")
+        if self.length_penalty and self.loss in PER_TOKEN_LOSSES:
+            raise ValueError(
+                f"length_penalty is of whole answers, and the loss {self.loss} averages over their tokens; expected "
+                "sigmoid, hinge or robust"
+            )
+        if self.simpo_gamma is not None and self.loss != "simpo":
+            raise ValueError(f"simpo_gamma does nothing to the loss {self.loss}; expected simpo")
+        if self.loss == "simpo" and (self.reference != "previous" or self.max_mismatch is not None):
+            key = "reference" if self.reference != "previous" else "max_mismatch"
+            raise ValueError(f"{key} does nothing to the loss simpo, which has no reference policy; leave it out")
         return self

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif.training.dpo.trainer import LossName
 from rlaif.training.groups import Group, Pair, group_pairs
-from tests.integration.test_trl_equality import LOSSES, our_step
+from tests.integration.test_trl_equality import LOSSES, SIMPO, our_step
 
 PROMPT = (5, 6, 7)
+EVERY = {**LOSSES, "simpo": SIMPO}
 
 
 def group(*candidates: tuple[int, ...], pairs: tuple[tuple[int, int], ...] = ((0, 1),)) -> Group:
@@ -28,10 +28,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", EVERY)
 @pytest.mark.parametrize("case", CASES)
-def test_loss_and_gradients_are_finite(case: str, loss: LossName, tmp_path: Path) -> None:
-    value, gradients = our_step(CASES[case], loss, False, tmp_path)
+def test_loss_and_gradients_are_finite(case: str, loss: str, tmp_path: Path) -> None:
+    value, gradients = our_step(CASES[case], EVERY[loss], False, tmp_path)
     assert value == value
     assert abs(value) < float("inf")
     assert all(torch.isfinite(gradient).all() for gradient in gradients.values())
@@ -42,12 +42,12 @@ def test_identical_candidates_are_one_and_teach_nothing(tmp_path: Path) -> None:
     row = {"pair_id": "p", "prompt_token_ids": PROMPT, "chosen_token_ids": [8, 9], "rejected_token_ids": [8, 9]}
     (one,) = group_pairs([{**row, "ref_chosen_logp": -3.0, "ref_rejected_logp": -3.0}])
     assert len(one.candidates) == 1
-    value, gradients = our_step([one], "sigmoid", False, tmp_path)
+    value, gradients = our_step([one], LOSSES["sigmoid"], False, tmp_path)
     assert value == pytest.approx(0.6931, abs=1e-4)
     assert all(gradient.abs().max() < 1e-6 for gradient in gradients.values())
 
 
 def test_an_empty_answer_has_log_probability_zero(tmp_path: Path) -> None:
-    value, _ = our_step([Group(PROMPT, ((), (8,)), (Pair("p", 0, 1, 0.0, -100.0),))], "hinge", False, tmp_path)
+    value, _ = our_step([Group(PROMPT, ((), (8,)), (Pair("p", 0, 1, 0.0, -100.0),))], LOSSES["hinge"], False, tmp_path)
     # The rejected answer is far likelier than under the reference policy: 1 - 0.3 * (0 - (logp + 100)) is large.
     assert value > 20

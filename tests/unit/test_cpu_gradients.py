@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from rlaif.recipe import TrainingSection
 from rlaif.training.dpo.trainer import GroupDPOTrainer
 from rlaif.training.groups import Group, Pair, plan_training
 from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
@@ -107,8 +108,8 @@ def test_a_step_of_several_packs_equals_a_step_of_one(tmp_path: Path) -> None:
         trainer = GroupDPOTrainer(
             tiny_llama(),
             args=arguments(tmp_path, gradient_accumulation_steps=plan.accumulation, remove_unused_columns=False),
-            processing_class=tiny_tokenizer(), groups=groups, plan=plan, loss="sigmoid",
-            beta=0.1,
+            processing_class=tiny_tokenizer(), groups=groups, plan=plan,
+            settings=TrainingSection(),
         )  # fmt: skip
         trainer.train()
         return plan.accumulation, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

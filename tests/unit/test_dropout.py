@@ -45,7 +45,7 @@ def trainer_of(folder: str, lora: LoraSection | None, scratch: Path) -> Any:
             torch.nn.init.normal_(weight, std=0.5)
     return GroupDPOTrainer(
         model, args=pack_arguments(job, plan, str(scratch)), processing_class=tiny_tokenizer(), groups=GROUPS,
-        plan=plan, loss="sigmoid", beta=0.1,
+        plan=plan, settings=job.settings,
     )  # fmt: skip
 
 

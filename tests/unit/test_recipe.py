@@ -103,6 +103,11 @@ def test_all_faults_are_reported_at_once() -> None:
         (["rounds.staleness=1"], "engines and trainer take turns with cluster.placement: shared; expected split"),
         (["training.loss=ipo", "training.label_smoothing=0.1"], "label_smoothing does nothing to the loss ipo"),
         (["training.loss=robust"], "loss robust without label_smoothing is sigmoid"),
+        (["training.simpo_gamma=0.5"], "simpo_gamma does nothing to the loss sigmoid; expected simpo"),
+        (["training.loss=simpo", "training.label_smoothing=0.1"], "label_smoothing does nothing to the loss simpo"),
+        (["training.loss=simpo", "training.reference=initial"], "reference does nothing to the loss simpo"),
+        (["training.loss=simpo", "training.max_mismatch=0.2"], "max_mismatch does nothing to the loss simpo"),
+        (["training.loss=ipo", "training.length_penalty=0.1"], "length_penalty is of whole answers"),
         (["rounds.questions=[]"], "questions: an empty list"),
         (["rounds.questions=[10]"], "1 increments for 2 rounds; expected one each"),
         (["rounds.questions=0"], "expected a count of at least 1"),
@@ -121,6 +126,7 @@ def test_settings_at_their_bounds_work_together() -> None:
     assert parse("rounds.questions=[0.5, 32]").rounds.questions == [0.5, 32]
     assert parse("cluster.training.strategy=fsdp", "cluster.device=cpu").cluster.training.strategy == "fsdp"
     assert parse("training.loss=robust", "training.label_smoothing=0.1").training.loss == "robust"
+    assert parse("training.loss=simpo", "training.simpo_gamma=0").training.simpo_gamma == 0
 
 
 def test_overrides_reach_any_depth_and_the_last_one_wins() -> None:

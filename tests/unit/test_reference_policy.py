@@ -1,5 +1,6 @@
 """The reference policy `initial` is policy 0, which is loaded again only where the training does not start from it."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,18 @@ import pytest
 from rlaif.recipe import TrainersSection, TrainingSection
 from rlaif.training.dpo import reference_policy
 from rlaif.training.dpo.reference_policy import settle_reference
-from rlaif.training.groups import Group, Pair
+from rlaif.training.groups import Group, Pair, with_reference
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.models import load_initial, load_policy
 from tests.tiny import save_chat_model
 
+WORDS = [f"w{number}" for number in range(10)]
 GROUPS = [Group((3, 6, 7, 8), ((9, 10, 2), (11, 2)), (Pair("p", 0, 1, -9.0, -9.0),))]
 
 
 def test_policy_0_is_loaded_once_by_its_own_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [f"w{number}" for number in range(10)]
-    first = save_chat_model(tmp_path / "first", words)
-    later = save_chat_model(tmp_path / "later", words, rope_parameters={"rope_type": "default", "rope_theta": 10.0})
+    first = save_chat_model(tmp_path / "first", WORDS)
+    later = save_chat_model(tmp_path / "later", WORDS, rope_parameters={"rope_type": "default", "rope_theta": 10.0})
     loaded: list[StartingWeights] = []
 
     def counted(start: StartingWeights, *rest: Any, **named: Any) -> Any:
@@ -43,3 +44,16 @@ def test_policy_0_is_loaded_once_by_its_own_training(tmp_path: Path, monkeypatch
     one, other = (found.groups[0].pairs[0].ref_chosen_logp for found in references)
     assert one == pytest.approx(other, abs=1e-6)
     assert {found.origin for found in references} == {"trainer"}
+
+
+def test_a_loss_without_a_reference_policy_computes_none(tmp_path: Path) -> None:
+    """The groups' own, here of no policy, stay as they are, and nothing is written."""
+    settings = TrainingSection(loss="simpo", beta=2.0)
+    without = [with_reference(group, [math.nan, math.nan]) for group in GROUPS]
+    job = TrainingJob(
+        start=StartingWeights("", None, "float32"), rows=str(tmp_path / "pairs.parquet"), out="", settings=settings,
+        seed=0, gpu=False, workers=TrainersSection(),
+    )  # fmt: skip
+    found = settle_reference(without, None, "", job)
+    assert (found.origin, found.mismatch, found.groups) == ("none", None, without)
+    assert not list(tmp_path.iterdir())

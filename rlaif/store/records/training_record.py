@@ -20,7 +20,7 @@ class TrainingRecord(Record):
     loss: float
     """Mean loss of the last step."""
     reference_logps: str
-    """Where the reference policy's log-probabilities came from."""
+    """Where the reference policy's log-probabilities came from; `none` where the loss has no reference policy."""
     mismatch: float | None
     """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
     None where there was nothing to compare."""

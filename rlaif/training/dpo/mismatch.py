@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlaif.recipe import TrainingSection
+from rlaif.recipe import PER_TOKEN_LOSSES, TrainingSection
 from rlaif.training.groups import Group
 
 MAX_MISMATCH = 0.1
 """Default of `training.max_mismatch`."""
-PER_TOKEN = ("ipo", "sigmoid_norm")
-"""The losses whose margin is of log-probabilities averaged over an answer's tokens."""
 # Largest shared error, by the engine's dtype. Measured with SmolLM2-135M on a CPU and answers of 23 tokens: 5e-6 in
 # float32 and 1e-3 in bfloat16; margins moved by 1e-5 and 0.06 at beta 0.1.
 _MAX_BIAS = {"float32": 1e-4, "bfloat16": 0.01, "float16": 2e-3}
@@ -57,7 +55,7 @@ def mismatch(groups: Sequence[Group], logps: Sequence[Sequence[float]], settings
             errors[pair.chosen] = trainers[pair.chosen] - pair.ref_chosen_logp
             errors[pair.rejected] = trainers[pair.rejected] - pair.ref_rejected_logp
             chosen, rejected = errors[pair.chosen], errors[pair.rejected]
-            if settings.loss in PER_TOKEN:
+            if settings.loss in PER_TOKEN_LOSSES:
                 chosen, rejected = chosen / lengths[pair.chosen], rejected / lengths[pair.rejected]
             margins.append(settings.beta * abs(chosen - rejected))
         by_candidate += [(error, lengths[index]) for index, error in errors.items()]

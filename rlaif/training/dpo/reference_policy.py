@@ -1,7 +1,8 @@
 """Log-probabilities under the reference policy: the engine's where they match, else the trainer's own.
 
-Invariant: every pair that is trained on has a reference, and the result says where it came from. The trainer's own take
-one pass without gradients, shared among the workers and stored beside the pairs.
+Invariant: every pair that is trained on has a reference, unless its loss has no reference policy, and the result says
+where it came from. The trainer's own take one pass without gradients, shared among the workers and stored beside the
+pairs.
 """
 
 import math
@@ -18,7 +19,7 @@ from rlaif.training.groups import Group, pack_in_order, with_reference
 from rlaif.training.job import TrainingJob
 from rlaif.training.models import load_initial, score_groups
 
-Origin = Literal["engine", "trainer", "stored"]
+Origin = Literal["engine", "trainer", "stored", "none"]
 
 _STORED = "reference.parquet"
 # Compares a tenth of the groups, within these bounds. On a CPU, scoring one costs a third of training on it.
@@ -31,7 +32,8 @@ class Reference:
 
     Attributes:
         groups: with a reference for every pair.
-        origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training.
+        origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training,
+            `none` for a loss without a reference policy.
         mismatch: of the engine's log-probabilities, where there were any to compare.
     """
 
@@ -48,6 +50,8 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         model: the policy before its first update.
         base: local folder of the initial policy.
     """
+    if job.settings.loss == "simpo":
+        return Reference(list(groups), "none", None)
     start, max_tokens = job.start, job.settings.max_tokens_per_pack
     found_mismatch, wanted = None, list(groups)
     if job.settings.reference == "previous":

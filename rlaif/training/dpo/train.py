@@ -87,8 +87,7 @@ def train_dpo(job: TrainingJob[TrainingSection], worker: Worker) -> DpoResult:
         checkpoints = Checkpoints(job.checkpoints, scratch, worker.rank, sharded=job.sharded)
         trainer = GroupDPOTrainer(
             model, args=pack_arguments(job, plan, checkpoints.folder), processing_class=tokenizer, groups=groups,
-            plan=plan, loss=settings.loss, beta=settings.beta, label_smoothing=settings.label_smoothing,
-            sft_weight=settings.sft_weight, callbacks=[StepLog(worker), checkpoints],
+            plan=plan, settings=settings, callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
         recorder = ProbeRecorder(trainer, groups)
         seconds = fit(trainer, checkpoints.last())

@@ -4,25 +4,21 @@ TRL's `DPOTrainer` encodes prompt+chosen and prompt+rejected as two rows for eve
 model and hashes all weights. Here a row is a pack of groups, as sampled token ids with their log-probabilities under
 the reference policy. Optimizer, schedule, callbacks, checkpoints and logging are `Trainer`'s, as they are in TRL.
 
-Each loss is TRL's of the same name, formula for formula; `sigmoid` also takes a label smoothing, which TRL's ignores.
-
 Suffixes name axes: P pairs, C candidates of a pack.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from rlaif.training.dpo.mismatch import PER_TOKEN
+from rlaif.recipe import TrainingSection
+from rlaif.training.dpo.losses import pair_losses, rewards
 from rlaif.training.group_trainer import GroupTrainer, PackLoss
 from rlaif.training.groups import Group, Pair
 from rlaif.training.shared_prompt import PackedRow, pack_row
-
-LossName = Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,8 @@ class Batch:
         row: the forward pass over all C candidates.
         pairs: for messages.
         chosen, rejected: [P] int64, indices of candidates in the row.
-        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference policy, in nats.
+        ref_chosen, ref_rejected: [P] float32, log-probabilities under the reference policy, in nats; NaN where the loss
+            has none.
         weights: [P] float32, each pair's weight over `Pack.step_weight`.
     """
 
@@ -68,76 +65,19 @@ def make_batch(groups: Sequence[Group], step_weight: float) -> Batch:
     )
 
 
-def pair_losses(
-    loss: LossName,
-    chosen_ratio_P: torch.Tensor,
-    rejected_ratio_P: torch.Tensor,
-    beta: float,
-    *,
-    chosen_length_P: torch.Tensor,
-    rejected_length_P: torch.Tensor,
-    label_smoothing: float = 0.0,
-) -> torch.Tensor:
-    """Return each pair's loss.
-
-    Args:
-        loss: with d = beta * (chosen_ratio - rejected_ratio) and e the label smoothing,
-            `sigmoid` is DPO, equation 7 of Rafailov et al. 2023 (arXiv:2305.18290), -log sigmoid(d); with e > 0 its
-            conservative form, -(1 - e) log sigmoid(d) - e log sigmoid(-d) (Mitchell 2023, "A note on DPO with noisy
-            preferences");
-            `robust` is that form made unbiased, equation 12 of Chowdhury et al. 2024 (arXiv:2403.00409):
-            (-(1 - e) log sigmoid(d) + e log sigmoid(-d)) / (1 - 2 e);
-            `sigmoid_norm` is DPO on ratios averaged over tokens (Lambert et al. 2024, arXiv:2411.15124, section 5.1.1);
-            `hinge` is SLiC's max(0, 1 - d) on DPO's margin (Zhao et al. 2023, arXiv:2305.10425);
-            `ipo` is equation 17 of Azar et al. 2023 (arXiv:2310.12036) on ratios averaged over tokens, as its authors
-            computed it.
-        chosen_ratio_P, rejected_ratio_P: log(policy / reference policy) of the whole answer, in nats.
-        beta: strength of the pull to the reference policy; for `ipo` the paper's tau.
-        chosen_length_P, rejected_length_P: tokens of each answer; an empty answer counts as one token.
-        label_smoothing: e, the assumed share of wrong preferences, in [0, 0.5); only `sigmoid` and `robust` use it.
-
-    Returns:
-        [P], one value a pair.
-    """
-    if loss in PER_TOKEN:
-        chosen_ratio_P = chosen_ratio_P / chosen_length_P.clamp(min=1)
-        rejected_ratio_P = rejected_ratio_P / rejected_length_P.clamp(min=1)
-    difference_P = chosen_ratio_P - rejected_ratio_P
-    if loss == "ipo":
-        return (difference_P - 1 / (2 * beta)) ** 2
-    margin_P = beta * difference_P
-    if loss == "hinge":
-        return torch.relu(1 - margin_P)
-    right_P, wrong_P = -F.logsigmoid(margin_P), -F.logsigmoid(-margin_P)
-    if loss == "robust":
-        return ((1 - label_smoothing) * right_P - label_smoothing * wrong_P) / (1 - 2 * label_smoothing)
-    if loss == "sigmoid" and label_smoothing:
-        return (1 - label_smoothing) * right_P + label_smoothing * wrong_P
-    return right_P
-
-
 class GroupDPOTrainer(GroupTrainer):
     """DPO over packs of groups.
 
     Args:
-        loss, label_smoothing, beta: as of `pair_losses`.
-        sft_weight: weight of the chosen answer's mean negative log-likelihood, added to the loss.
-        rest, named: of `GroupTrainer`; the groups have their references.
+        settings: the loss and its figures; of the others only `sft_weight`, the weight of the chosen answer's mean
+            negative log-likelihood, which is added to the loss.
+        rest, named: of `GroupTrainer`; the groups have their references, where the loss has a reference policy.
     """
 
     units = "pairs"
 
-    def __init__(
-        self,
-        *rest: Any,
-        loss: LossName,
-        beta: float,
-        label_smoothing: float = 0.0,
-        sft_weight: float = 0.0,
-        **named: Any,
-    ) -> None:
-        self.beta = beta
-        self._loss, self._label_smoothing, self._sft_weight = loss, label_smoothing, sft_weight
+    def __init__(self, *rest: Any, settings: TrainingSection, **named: Any) -> None:
+        self._settings = settings
         super().__init__(*rest, **named)
 
     def batch_of(self, groups: Sequence[Group], step_weight: float) -> Batch:
@@ -147,13 +87,15 @@ class GroupDPOTrainer(GroupTrainer):
     def loss_of(self, batch: Batch, logps_C: torch.Tensor) -> PackLoss:
         """See `GroupTrainer`; the units are pairs."""
         losses_P = self._losses(batch, logps_C)
-        chosen_P, rejected_P = (ratio.detach() for ratio in _ratios(batch, logps_C))
+        ratios = (ratio_P.detach() for ratio_P in self._ratios(batch, logps_C))
+        lengths = (batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected])
+        chosen_P, rejected_P = (rewards(self._settings, *each) for each in zip(ratios, lengths, strict=True))
         figures = {
             "pair_loss": losses_P.detach().sum(),
-            "rewards/margins": (self.beta * (chosen_P - rejected_P)).sum(),
+            "rewards/margins": (chosen_P - rejected_P).sum(),
             "rewards/accuracies": (chosen_P > rejected_P).sum().float(),
-            "rewards/chosen": (self.beta * chosen_P).sum(),
-            "rewards/rejected": (self.beta * rejected_P).sum(),
+            "rewards/chosen": chosen_P.sum(),
+            "rewards/rejected": rejected_P.sum(),
         }
         return PackLoss((losses_P * batch.weights).sum(), figures, len(losses_P))
 
@@ -166,18 +108,18 @@ class GroupDPOTrainer(GroupTrainer):
     def _losses(self, batch: Batch, logps_C: torch.Tensor) -> torch.Tensor:
         chosen_length_P, rejected_length_P = batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected]
         losses_P = pair_losses(
-            self._loss,
-            *_ratios(batch, logps_C),
-            self.beta,
+            self._settings,
+            *self._ratios(batch, logps_C),
             chosen_length_P=chosen_length_P,
             rejected_length_P=rejected_length_P,
-            label_smoothing=self._label_smoothing,
         )
-        if not self._sft_weight:
+        if not self._settings.sft_weight:
             return losses_P
-        return losses_P - self._sft_weight * logps_C[batch.chosen] / chosen_length_P.clamp(min=1)
+        return losses_P - self._settings.sft_weight * logps_C[batch.chosen] / chosen_length_P.clamp(min=1)
 
-
-def _ratios(batch: Batch, logps_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return log(policy / reference policy) of the chosen and the rejected answer of each pair."""
-    return logps_C[batch.chosen] - batch.ref_chosen, logps_C[batch.rejected] - batch.ref_rejected
+    def _ratios(self, batch: Batch, logps_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the ratios of the chosen and the rejected answer of each pair, as `pair_losses` takes them."""
+        chosen_P, rejected_P = logps_C[batch.chosen], logps_C[batch.rejected]
+        if self._settings.loss == "simpo":
+            return chosen_P, rejected_P
+        return chosen_P - batch.ref_chosen, rejected_P - batch.ref_rejected
