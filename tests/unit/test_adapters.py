@@ -217,7 +217,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_another_kind_of_adapter_is_one_line(name: str, adapter: Path, tmp_path: Path) -> None:
+def test_another_kind_of_adapter_is_one_line(
+    name: str, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What lies beside the working directory is nobody's base.
+    monkeypatch.chdir(tmp_path)
     change, says = REFUSED[name]
     change(adapter)
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:

@@ -228,7 +228,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     monkeypatch.setattr(loop, "train_policy", train_policy)
     monkeypatch.setattr(loop.RoundLoop, "_sample_ahead", sample_ahead)
     recipe = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3), evaluation=SimpleNamespace(max_tokens=8))
-    setup: Any = SimpleNamespace(recipe=recipe)
+    setup: Any = SimpleNamespace(recipe=recipe, heldout=())
     nothing: Any = None
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,

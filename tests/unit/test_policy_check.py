@@ -182,7 +182,7 @@ def test_nothing_is_asked_of_engines_before_the_policy_is_known_to_be_trainable(
 
     async def load() -> None:
         check = asyncio.create_task(refused())
-        rest: Any = Mock()
+        rest: Any = Mock(heldout=())
         pools: Any = Pools()
         loop = RoundLoop(rest, rest, pools, rest, judge=rest, progress=rest, emit=rest, policy_check=check)
         await loop._load(rest, judges=False)
