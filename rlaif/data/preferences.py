@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rlaif.data.left_out import REASONS, LeftOut, reason_to_leave_out, repetitions
 from rlaif.data.preference_forms import FORM_FIELDS, read_sides
@@ -22,6 +22,8 @@ from rlaif.io.values import is_missing
 
 __all__ = ["Preference", "Preferences", "Text", "read_preferences"]
 
+Source = Literal["ai", "human"]
+"""Who prefers."""
 _TOKENS = ("prompt_token_ids", "chosen_token_ids", "rejected_token_ids")
 _REFERENCE = ("ref_chosen_logp", "ref_rejected_logp")
 PREFERENCE_FIELDS: Mapping[str, str] = {
@@ -69,15 +71,16 @@ class Preferences:
     left_out: LeftOut
 
 
-def read_preferences(path: str, columns: ColumnNames = ANY_NAMES) -> Preferences:
+def read_preferences(path: str, columns: ColumnNames = ANY_NAMES, source: Source = "ai") -> Preferences:
     """Read a file of preferences in any form of `rlaif.data.preference_forms`.
 
     Rows that `rlaif` wrote have a `pair_id`, and each is a preference. Of other rows, those that prefer nothing are
-    left out; a `source` other than `ai` or `human` counts as `ai`; an id that repeats is followed by the place.
+    left out; a `source` other than `ai` or `human` counts as none; an id that repeats is followed by the place.
 
     Args:
         path: local path or fsspec URL of any of `CONTAINERS`.
         columns: the file's own names.
+        source: that of rows without one.
 
     Raises:
         UserError: a row is of no form, or no preference is left.
@@ -98,7 +101,7 @@ def read_preferences(path: str, columns: ColumnNames = ANY_NAMES) -> Preferences
         if reason:
             left.setdefault(reason, []).append(row.location)
         else:
-            one = _preference(row, sides, found)
+            one = _preference(row, sides, found, source)
             found[one.id] = one
     left_out = LeftOut(count, {reason: tuple(left[reason]) for reason in REASONS if reason in left})
     if not found:
@@ -111,13 +114,13 @@ def _own(row: Row) -> bool:
     return not all(is_missing(row.values.get(name)) for name in ("pair_id", "prompt_token_ids"))
 
 
-def _preference(row: Row, sides: Sides, found: Mapping[str, Preference]) -> Preference:
+def _preference(row: Row, sides: Sides, found: Mapping[str, Preference], default: Source) -> Preference:
     values, own = row.values, _own(row)
     source = values.get("source")
     if source not in ("ai", "human"):
         if own and source:
             raise row.error("source", expected="ai or human", found=shown(source))
-        source = "ai"
+        source = default
     return Preference(
         id=_id(row, found),
         prompt=sides.prompt,

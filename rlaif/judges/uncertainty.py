@@ -44,28 +44,35 @@ class Asked:
     reason: Reason
 
 
-def ask_first(pairs: Sequence[JudgedPair], count: int | None = None) -> list[Asked]:
+def ask_first(
+    pairs: Sequence[JudgedPair], count: int | None = None, before: Iterable[tuple[str, str]] = ()
+) -> list[Asked]:
     """Return the comparisons in the order in which people's answers are worth most, at most `count` of them.
 
     First come those without a preference, for which a label adds one: silence, ties, orders that disagree, replies
     that could not be read, errors. Then those on which members of a panel or samples point both ways. Then all others
     by their margin, the smallest first; margins of different judges are compared by their rank. Among equals the next
-    one is that whose answers are least like those before it (farthest-first traversal, Gonzalez 1985, Theoretical
-    Computer Science 38), so that people see different kinds of answers.
+    one is that whose answers are least like any before it (farthest-first traversal, Gonzalez 1985, Theoretical
+    Computer Science 38), so that people see new kinds of answers. Likeness is the cosine of the counts of words.
+
+    Args:
+        before: pairs of answers that were judged earlier, such as in former rounds.
     """
     ranks = _margin_ranks(pairs)
-    reasons = [_reason(pair) for pair in pairs]
+    reasons = [reason_to_ask(pair) for pair in pairs]
     keys = [(REASONS.index(reason), ranks[index]) for index, reason in enumerate(reasons)]
     ranking = sorted(range(len(pairs)), key=lambda index: (keys[index], index))
-    words = np.stack([_words(pairs[index].answers) for index in ranking]) if pairs else np.zeros((0, _CELLS))
     wanted = len(pairs) if count is None else min(count, len(pairs))
+    seen = [_words(answers) for answers in before]
     chosen: list[int] = []
     for _, group in groupby(ranking, keys.__getitem__):
-        if (start := len(chosen)) >= wanted:
+        if len(chosen) >= wanted:
             break
         equals = list(group)
-        own = words[start : start + len(equals)]
-        chosen += [equals[each] for each in _farthest_first(own, words[:start], wanted - start)]
+        own = [_words(pairs[index].answers) for index in equals]
+        rows = _farthest_first(np.stack(own), np.array(seen).reshape(-1, _CELLS), wanted - len(chosen))
+        chosen += [equals[each] for each in rows]
+        seen += own
     return [Asked(index, reasons[index]) for index in chosen]
 
 
@@ -90,7 +97,8 @@ def _likeness(words: NDArray[np.float64], others: NDArray[np.float64]) -> NDArra
     return np.round(words @ others, 9)
 
 
-def _reason(pair: JudgedPair) -> Reason:
+def reason_to_ask(pair: JudgedPair) -> Reason:
+    """Return why a person would be asked about a comparison."""
     if pair.decision is None or pair.decision.preference is None:
         return "undecided"
     return "split" if len(set(_sides(pair.verdicts))) > 1 else "margin"

@@ -1,4 +1,4 @@
-"""A round's `pairs.parquet`, from its stored candidates and verdicts.
+"""A round's `pairs.parquet`, from its stored candidates and verdicts, and from what people decided and prefer.
 
 The file depends only on them, not on the order in which they were stored, and the memory to write it does not grow with
 the round: shards are read one by one, and the pairs are sorted externally, first into files by range of the question
@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.io.files import whole_file
-from rlaif.judges.judge import Judge, stored_verdict
-from rlaif.preferences.pairs import PairCounts, pair_id, pair_rows
+from rlaif.judges.judge import Comparison, Judge, stored_verdict
+from rlaif.preferences.pairs import PEOPLE, PairCounts, PeopleDecision, pair_id, pair_rows
 from rlaif.recipe import PairsSection
 from rlaif.store.rundir import RoundDir
 from rlaif.store.schemas import CANDIDATES, PAIRS, VERDICTS
@@ -37,21 +37,26 @@ def write_pairs(
     section: PairsSection,
     *,
     render: Callable[[Question], Messages],
+    people: Mapping[str, Mapping[Comparison, PeopleDecision]] | None = None,
+    preferences: Sequence[dict[str, Any]] = (),
 ) -> PairCounts:
     """Write the pairs of a sampled and judged round, sorted by question and pair id, and return their counts.
 
     Args:
         questions: the train set by id.
         render: returns the chat that the policy was asked.
+        people: what people decided of the candidates, by question.
+        preferences: rows of people's own pairs, which join; a judge's pair of the same prompt and answers is left out.
     """
     counts = PairCounts()
+    known = {_compared(row) for row in preferences}
     candidates = ShardTable(directory.path("candidates"), CANDIDATES)
     verdicts = ShardTable(directory.path("verdicts"), VERDICTS)
 
     def rows() -> Iterator[dict[str, Any]]:
         for question_id, sampled, judged in joined(candidates, verdicts):
             question = questions[question_id]
-            yield from pair_rows(
+            made = pair_rows(
                 question,
                 {row["candidate"]: row["text"] for row in sampled},
                 [stored_verdict(row) for row in judged],
@@ -61,7 +66,19 @@ def write_pairs(
                 source_columns=sampled_columns(directory.number, sampled),
                 counts=counts,
                 cut={row["candidate"] for row in sampled if row["finish_reason"] == "length"},
+                people=(people or {}).get(question_id),
             )
+            for row in made:
+                if row["source"] == "ai" and known and _compared(row) in known:
+                    counts.pairs -= 1
+                    counts.by_judge[row["judge"]] -= 1
+                else:
+                    yield row
+        if preferences:
+            yield from preferences
+            counts.pairs += len(preferences)
+            counts.preferences += len(preferences)
+            counts.by_judge[PEOPLE] += len(preferences)
 
     starts = sorted(candidates.prompt_ids())[::_QUESTIONS_PER_RANGE]
     with whole_file(directory.path("pairs.parquet")) as temporary, pq.ParquetWriter(
@@ -92,6 +109,12 @@ def sampled_columns(round_number: int, candidates: Sequence[Mapping[str, Any]]) 
     return columns
 
 
+def _compared(row: Mapping[str, Any]) -> tuple[tuple[int, ...], frozenset[tuple[int, ...]]]:
+    """Return what identifies the comparison of a pair, whichever answer it prefers: prompt and answers as token ids."""
+    answers = frozenset(tuple(row[f"{side}_token_ids"]) for side in ("chosen", "rejected"))
+    return tuple(row["prompt_token_ids"]), answers
+
+
 def _sorted_ranges(rows: Iterable[dict[str, Any]], starts: list[str]) -> Iterator[pa.Table]:
     """Yield the rows range by range of `prompt_id`, each sorted; `starts` are the ranges' first ids."""
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +123,7 @@ def _sorted_ranges(rows: Iterable[dict[str, Any]], starts: list[str]) -> Iterato
             ranges = [stack.enter_context(pa.ipc.new_stream(str(path), PAIRS)) for path in paths]
             gathered: dict[int, list[dict[str, Any]]] = defaultdict(list)
             for count, row in enumerate(rows, start=1):
-                gathered[bisect_right(starts, row["prompt_id"]) - 1].append(row)
+                gathered[max(0, bisect_right(starts, row["prompt_id"]) - 1)].append(row)
                 if count % _ROWS_PER_APPEND == 0:
                     _append(ranges, gathered)
             _append(ranges, gathered)

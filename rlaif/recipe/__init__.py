@@ -1,6 +1,7 @@
 """The pydantic tree of a recipe: all of a run in one YAML file. Imports neither torch, vllm nor ray."""
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
+from rlaif.recipe.feedback import FeedbackSection, HumanPreferencesSection, PeopleSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
@@ -27,8 +28,8 @@ from rlaif.recipe.training import (
 
 __all__ = [
     "PER_TOKEN_LOSSES", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
-    "EvaluationSection", "FileQuestions", "GateSection", "GoldSetSection", "JudgeSection", "LoraSection",
-    "OptimizerSection", "PairsSection", "PolicySection", "PreferenceLoss", "QuestionSource", "Recipe", "RoundsSection",
-    "SamplingSection", "SftSection", "TrainersSection", "TrainingSection", "dump_recipe", "load_recipe",
-    "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "EvaluationSection", "FeedbackSection", "FileQuestions", "GateSection", "GoldSetSection", "HumanPreferencesSection",
+    "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PolicySection",
+    "PreferenceLoss", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "SftSection", "TrainersSection",
+    "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -1,14 +1,9 @@
-"""The questions of each round.
+"""The questions of each round, and how many of a set each round takes."""
 
-Invariant: a round's questions depend only on the recipe, its seed and the train set, so a run that starts again finds
-the same ones. No question is taken again before all others have been taken as often.
-"""
-
-import random
-from collections import deque
 from collections.abc import Sequence
 
 from rlaif.data.question import Question
+from rlaif.data.round_shares import round_share
 from rlaif.recipe import RoundsSection
 
 
@@ -20,28 +15,6 @@ def round_size(section: RoundsSection, number: int, available: int) -> int:
 
 
 def round_questions(questions: Sequence[Question], section: RoundsSection, number: int, seed: int) -> list[Question]:
-    """Return the questions of round `number`, in order.
-
-    Rounds take questions from a seeded shuffle of the train set; when it is used up, from another shuffle. A round
-    that spans two shuffles takes no question twice: questions of the second that it already has are the first of the
-    next round.
-    """
-    shuffles = 0
-    left: deque[Question] = deque()
-    taken: dict[str, Question] = {}
-    for each in range(number + 1):
-        wanted = round_size(section, each, len(questions))
-        taken, passed = {}, []
-        while len(taken) < wanted:
-            if not left:
-                order = list(questions)
-                random.Random(f"questions-{seed}-{shuffles}").shuffle(order)
-                left.extend(order)
-                shuffles += 1
-            question = left.popleft()
-            if question.id in taken:
-                passed.append(question)
-            else:
-                taken[question.id] = question
-        left.extendleft(reversed(passed))
-    return list(taken.values())
+    """Return the questions of round `number`, in order; see `round_share`."""
+    sizes = [round_size(section, each, len(questions)) for each in range(number + 1)]
+    return round_share(questions, sizes, f"questions-{seed}")

@@ -66,5 +66,7 @@ PAIRS = pa.schema(
         ("judge_sha", pa.string()),
         ("policy", pa.string()),
         ("round", pa.int32()),
+        # The people who decided a pair of source `human`; files that were written before this column existed lack it.
+        ("labelled_by", pa.list_(pa.string())),
     ]
 )

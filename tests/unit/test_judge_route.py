@@ -60,6 +60,18 @@ def test_among_equals_the_next_one_is_least_like_those_before() -> None:
     assert [asked.index for asked in ask_first([*equals, *[pair(None, answers=same)] * 1500])][-2:] == [1, 0]
 
 
+def test_answers_like_those_judged_before_come_later() -> None:
+    same, other, third = ("sales rose", "sales fell"), ("no dividend", "a dividend of $2"), ("rain", "sun")
+    pairs = [pair(None, answers=answers) for answers in (same, other, third)]
+    assert [asked.index for asked in ask_first(pairs, before=[same])] == [1, 2, 0]
+    assert [asked.index for asked in ask_first(pairs, 1, before=[same, other])] == [2]
+    # A better reason comes first, however well its answers are known.
+    assert [asked.index for asked in ask_first([pair(decided(1.0, 0.1), answers=third), pairs[0]], before=[same])] == [
+        1,
+        0,
+    ]
+
+
 def label(number: int, human: Side) -> Label:
     return Label(id=str(number), question=f"q{number}", answer_a="one", answer_b="two", human=human)
 

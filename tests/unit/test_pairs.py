@@ -1,6 +1,6 @@
 """From verdicts to pairs: only an `ok` decision becomes one, and its winner is chosen; the rest is counted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, get_args
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rlaif.data.question import Question
 from rlaif.judges.decisions import decide_by_orders, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Order, Status, Verdict
-from rlaif.preferences.pairs import PairCounts, choose, pair_id, pair_rows
+from rlaif.preferences.pairs import PairCounts, PeopleDecision, choose, pair_id, pair_rows
 from rlaif.preferences.round_pairs import sampled_columns
 from rlaif.recipe import PairsSection
 from rlaif.store.schemas import PAIRS
@@ -87,6 +87,7 @@ def pairs_of(
     count: int = 4,
     counts: PairCounts | None = None,
     cut: Collection[int] = (),
+    people: Mapping[Comparison, PeopleDecision] | None = None,
 ) -> list[dict[str, Any]]:
     sampled = candidates(count)
     return pair_rows(
@@ -98,6 +99,7 @@ def pairs_of(
         section=section or PairsSection(),
         source_columns=sampled_columns(2, sampled),
         cut=cut,
+        people=people,
         counts=counts if counts is not None else PairCounts(),
     )
 
@@ -130,6 +132,7 @@ def test_a_pair_has_its_provenance() -> None:
         "judge_sha": "c0",
         "policy": "weights",
         "round": 2,
+        "labelled_by": None,
     }
     assert pa.Table.from_pylist([row], schema=PAIRS).to_pylist() == [row]
 
@@ -191,6 +194,8 @@ def test_decisions_without_a_pair_are_counted() -> None:
         "cut": 0,
         "by_status": {"ok": 2, "tie": 1, "unparsed": 1, "error": 1},
         "by_judge": {"compares": 1},
+        "by_people": {},
+        "preferences": 0,
     }
 
 
@@ -325,3 +330,49 @@ def test_a_comparison_below_the_margin_is_counted_once() -> None:
     counts = PairCounts()
     pairs_of(ORDERED, PairsSection(min_margin=0.9), count=3, counts=counts, cut={0, 1})
     assert (counts.below_margin, counts.truncated) == (3, 0)
+
+
+def by_people(*outcomes: tuple[Comparison, Any]) -> dict[Comparison, PeopleDecision]:
+    return {comparison: PeopleDecision(outcome, ("ann", "bob")) for comparison, outcome in outcomes}
+
+
+def test_people_outweigh_the_judge_on_the_same_comparison() -> None:
+    verdicts = [
+        *compared(0, 1, 0.9, 0.9),
+        *compared(0, 2, 1.0, 0.0),
+        *compared(0, 3, "error", "error"),
+        *compared(1, 2, 0.9, 0.9),
+        *compared(1, 3, 0.9, 0.9),
+        *compared(2, 3, 0.9, 0.9),
+    ]
+    # People see it the other way, decide where the judge ties and errs, and see no winner where it does.
+    people = by_people(((0, 1), "second"), ((0, 2), "first"), ((0, 3), "second"), ((1, 2), "tie"), ((1, 3), "both_bad"))
+    counts = PairCounts()
+    rows = pairs_of(verdicts, counts=counts, people=people)
+    assert winners(rows) == [(1, 0), (0, 2), (3, 0), (2, 3)]
+    assert [row["source"] for row in rows] == ["human"] * 3 + ["ai"]
+    (row, *_) = rows
+    assert (row["judge"], row["judge_sha"], row["margin"], row["score_chosen"]) == (None, None, None, None)
+    assert row["labelled_by"] == ["ann", "bob"]
+    assert row["pair_id"] == pair_id(2, "q1", 1, 0)
+    assert pa.Table.from_pylist(rows, schema=PAIRS).to_pylist() == rows
+    assert counts.by_people == {"first": 1, "second": 2, "tie": 1, "both_bad": 1}
+    assert counts.by_judge == {"people": 3, "compares": 1}
+    # The judge's own decisions are counted as they were.
+    assert counts.by_status == {"ok": 4, "tie": 1, "error": 1}
+    assert "5 decided by people" in counts.statuses
+
+
+def test_peoples_pairs_come_first_whatever_the_margin() -> None:
+    verdicts = [*compared(0, 1, 0.9, 0.9), *compared(0, 2, 0.51, 0.51)]
+    people = by_people(((0, 2), "second"))
+    assert winners(pairs_of(verdicts, PairsSection(min_margin=0.5), people=people)) == [(2, 0), (0, 1)]
+    assert winners(pairs_of(verdicts, PairsSection(per_question="best-worst"), people=people)) == [(2, 0)]
+    assert winners(pairs_of(verdicts, PairsSection(max_per_question=2), people=people)) == [(2, 0), (0, 1)]
+
+
+def test_people_do_not_make_a_cut_answer_the_chosen_one() -> None:
+    counts = PairCounts()
+    rows = pairs_of(ORDERED, count=3, counts=counts, cut={1}, people=by_people(((0, 1), "second")))
+    assert winners(rows) == [(0, 2)]
+    assert counts.truncated == 2

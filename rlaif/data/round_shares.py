@@ -1,0 +1,48 @@
+"""Which of a set's items each round takes.
+
+Invariant: it depends only on the set, the sizes of the rounds and the seed, so a run that starts again finds the same
+ones. No item is taken again before all others have been taken as often.
+"""
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=_HasId)
+
+
+def round_share(items: Sequence[T], sizes: Sequence[int], seed: str) -> list[T]:
+    """Return the items of the last of some rounds, in order.
+
+    Rounds take items from a seeded shuffle; when it is used up, from another shuffle. A round that spans two shuffles
+    takes no item twice: items of the second that it already has are the first of the next round.
+
+    Args:
+        sizes: how many items each round takes, at most all of them.
+        seed: of the shuffles; the number of the shuffle is added to it.
+    """
+    shuffles = 0
+    left: deque[T] = deque()
+    taken: dict[str, T] = {}
+    for wanted in sizes:
+        taken, passed = {}, []
+        while len(taken) < wanted:
+            if not left:
+                order = list(items)
+                random.Random(f"{seed}-{shuffles}").shuffle(order)
+                left.extend(order)
+                shuffles += 1
+            item = left.popleft()
+            if item.id in taken:
+                passed.append(item)
+            else:
+                taken[item.id] = item
+        left.extendleft(reversed(passed))
+    return list(taken.values())
