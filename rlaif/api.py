@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from rlaif.preferences.labelling import LabelOutcome
     from rlaif.rounds.run import RunOutcome
     from rlaif.store.records.merge_record import MergeRecord
-    from rlaif.training.dpo.standalone import DpoOutcome
-    from rlaif.training.sft.standalone import SftOutcome
+    from rlaif.training.from_file import PolicyOutcome
 
 Names = Mapping[str, str | None]
 """A file's own names of columns, by field."""
@@ -198,7 +197,7 @@ def train(
     overrides: Sequence[str] = (),
     address: str | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
-) -> "DpoOutcome | SftOutcome":
+) -> "PolicyOutcome":
     """Train a policy on a file of preferences or of demonstrations: `rlaif train`.
 
     Args:
@@ -210,12 +209,12 @@ def train(
         address: Ray cluster to join; None starts one on this machine.
         on_step: takes the figures of each optimizer step.
     """
-    from rlaif.training.dpo.standalone import train_file
-    from rlaif.training.sft.standalone import train_demonstrations
+    from rlaif.training.from_file import train_policy
 
     step, named = on_step or (lambda figures: None), _named(columns)
-    learn = train_demonstrations if objective == "sft" else train_file
-    return learn(file, policy, output, columns=named, overrides=overrides, address=address, on_step=step)
+    return train_policy(
+        objective, file, policy, output, columns=named, overrides=overrides, address=address, on_step=step
+    )
 
 
 @outside_loop

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -21,7 +20,7 @@ from rlaif.cli.options import (
 from rlaif.cli.terminal import working
 
 if TYPE_CHECKING:
-    from rlaif.io.column_names import ColumnNames
+    from rlaif.training.from_file import PolicyOutcome
     from rlaif.training.reward.standalone import RewardOutcome
 
 _Overrides = Annotated[
@@ -102,80 +101,34 @@ def train(
 ) -> None:
     """Train a policy on preferences, of which it is the reference policy, or on demonstrations."""
     from rlaif.io.column_names import parse_columns
-
-    if objective == "sft":
-        _train_sft(
-            pairs, policy, output, columns=parse_columns(columns), overrides=set_ or [], address=address, json_=json_
-        )
-        return
-    from rlaif.training.dpo.standalone import train_file
+    from rlaif.training.from_file import train_policy
     from rlaif.training.workers import StepProgress
 
     stopped = f"{output}: stopped; the same command continues from the last checkpoint"
     with working(stopped, stderr=json_) as progress:
-        steps = StepProgress(progress, *_STAGES)
-        outcome = train_file(
-            pairs, policy, output, columns=parse_columns(columns), overrides=set_ or [], address=address, on_step=steps
-        )
-    console, result = progress.console, outcome.result
+        outcome = train_policy(
+            objective, pairs, policy, output, columns=parse_columns(columns), overrides=set_ or [], address=address,
+            on_step=StepProgress(progress, *_STAGES),
+        )  # fmt: skip
+    for line in _policy_lines(outcome):
+        progress.console.print(line, markup=False, soft_wrap=True)
+    if json_:
+        made = {"policy": outcome.out, "left_out": outcome.left_out.by_reason, "too_long": outcome.too_long}
+        typer.echo(json.dumps({**made, **outcome.result.shown}))
+
+
+def _policy_lines(outcome: "PolicyOutcome") -> Iterator[str]:
+    result, too_long = outcome.result, outcome.too_long
     if outcome.left_out.line:
-        console.print(outcome.left_out.line, markup=False, soft_wrap=True)
-    if outcome.too_long:
-        console.print(
-            f"{len(outcome.too_long)} pairs are longer than the model's context and were left out: "
-            f"{_first_ids(outcome.too_long)}"
+        yield outcome.left_out.line
+    if too_long:
+        yield (
+            f"{len(too_long)} {result.unit} are longer than the model's context and were left out: "
+            f"{_first_ids(too_long)}"
         )
     if result.unpacked:
-        console.print(f"trained unpacked, each answer after a prompt of its own: {result.unpacked}", soft_wrap=True)
-    console.print(
-        f"{result.pairs} pairs on {result.groups} prompts, {result.steps} steps in {result.seconds:.1f} s; "
-        f"loss {result.loss:.3f}; policy in {outcome.out}",
-        soft_wrap=True,
-    )
-    if json_:
-        figures = {name: value for name, value in asdict(result).items() if name not in ("probe", "log", "files")}
-        typer.echo(
-            json.dumps(
-                {"policy": outcome.out, "left_out": outcome.left_out.by_reason, "too_long": outcome.too_long, **figures}
-            )
-        )
-
-
-def _train_sft(
-    file: str,
-    policy: str,
-    output: str,
-    *,
-    columns: "ColumnNames",
-    overrides: list[str],
-    address: str | None,
-    json_: bool,
-) -> None:
-    from rlaif.training.sft.standalone import train_demonstrations
-    from rlaif.training.workers import StepProgress
-
-    stopped = f"{output}: stopped; the same command continues from the last checkpoint"
-    with working(stopped, stderr=json_) as progress:
-        steps = StepProgress(progress, *_STAGES)
-        outcome = train_demonstrations(
-            file, policy, output, columns=columns, overrides=overrides, address=address, on_step=steps
-        )
-    console, result = progress.console, outcome.result
-    if outcome.too_long:
-        console.print(
-            f"{len(outcome.too_long)} demonstrations are longer than the model's context and were left out: "
-            f"{_first_ids(outcome.too_long)}"
-        )
-    if result.unpacked:
-        console.print(f"trained unpacked, each answer after a prompt of its own: {result.unpacked}", soft_wrap=True)
-    console.print(
-        f"{result.demonstrations} demonstrations on {result.groups} beginnings, {result.steps} steps in "
-        f"{result.seconds:.1f} s; loss {result.loss:.3f}; policy in {outcome.out}",
-        soft_wrap=True,
-    )
-    if json_:
-        figures = {name: value for name, value in asdict(result).items() if name not in ("log", "files")}
-        typer.echo(json.dumps({"policy": outcome.out, "too_long": outcome.too_long, **figures}))
+        yield f"trained unpacked, each answer after a prompt of its own: {result.unpacked}"
+    yield outcome.summary
 
 
 def train_reward(

@@ -1,7 +1,7 @@
 """Reads demonstrations: answers that a policy is to give as they are, of people or known to be right.
 
-Invariant: every row becomes one demonstration with an answer, or an error with the file, the line and the field. No two
-demonstrations share an id.
+Invariant: every row becomes one demonstration with an answer, is left out for a reason that is counted with its line,
+or is an error with the file, the line and the field. No two demonstrations share an id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,10 @@ from typing import Any
 from rlaif.chat import Message, Messages
 from rlaif.data.context import read_context
 from rlaif.data.gold_answer import read_gold_answer
+from rlaif.data.left_out import REASONS, LeftOut, reason_to_leave_out_demonstration, repeated
 from rlaif.data.messages import chat_in, read_messages, read_tools
 from rlaif.data.question import Question
+from rlaif.errors import Fault, UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.fields import Fields
 from rlaif.io.renamed import Renamed
@@ -54,20 +56,48 @@ class Demonstration:
     answer: str | Messages
     tools: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def content(self) -> list[Any]:
+        """All of it but the id, as plain values."""
+        prompt = [self.prompt.question, self.prompt.context] if isinstance(self.prompt, Question) else self.prompt
+        return [prompt, self.answer, *self.tools]
 
-def read_demonstrations(path: str, columns: ColumnNames = ANY_NAMES) -> list[Demonstration]:
+
+@dataclass(frozen=True, slots=True)
+class Demonstrations:
+    """The demonstrations of a file in its order, and what was left out."""
+
+    rows: list[Demonstration]
+    left_out: LeftOut
+
+
+def read_demonstrations(path: str, columns: ColumnNames = ANY_NAMES) -> Demonstrations:
     """Read a file of demonstrations: the fields of `DEMONSTRATION_FIELDS`.
+
+    Rows that teach nothing are left out: an empty answer, thinking without an end, and a repetition.
 
     Args:
         path: local path or fsspec URL.
         columns: the file's own names.
 
     Raises:
-        UserError: a row is of no form, or has no answer.
+        UserError: a row is of no form, two have one id, or no demonstration is left.
     """
     # Each form leaves the fields of the others out, so only the wrong spelling of a whole form is asked about.
-    rows = read_file(path, Fields(tuple(DEMONSTRATION_FIELDS), _RENAMED, columns, asked=("messages", "completion")))
-    return with_unique_ids(((row, _demonstration(row)) for row in rows), path, "demonstrations")
+    fields = Fields(tuple(DEMONSTRATION_FIELDS), _RENAMED, columns, asked=("messages", "completion"))
+    read = [(row, _demonstration(row)) for row in read_file(path, fields)]
+    again = repeated(each.content for _, each in read)
+    kept: list[tuple[Row, Demonstration]] = []
+    left: dict[str, list[str]] = {}
+    for (row, each), repeats in zip(read, again, strict=True):
+        if reason := reason_to_leave_out_demonstration(each.answer) or ("repeated" if repeats else None):
+            left.setdefault(reason, []).append(row.location)
+        else:
+            kept.append((row, each))
+    left_out = LeftOut(len(read), {reason: tuple(left[reason]) for reason in REASONS if reason in left})
+    if read and not kept:
+        raise UserError(Fault(path, f"no demonstration is left: {left_out.reasons}", expected="at least one"))
+    return Demonstrations(with_unique_ids(kept, path, "demonstrations"), left_out)
 
 
 def _demonstration(row: Row) -> Demonstration:
@@ -75,8 +105,8 @@ def _demonstration(row: Row) -> Demonstration:
     tools = tuple(read_tools(row, "tools", row.values.get("tools")))
     for field in ("messages", "conversations"):
         if not is_missing(row.values.get(field)):
-            chat = _checked(row, field, read_messages(row, field, row.values[field]))
-            prompt, answer = _of_chat(row, field, _with_system(row, chat))
+            chat = _with_system(row, read_messages(row, field, row.values[field]))
+            prompt, answer = _of_chat(row, field, chat)
             return Demonstration(name, prompt, answer, tools)
     if not is_missing(row.values.get("completion")):
         return Demonstration(name, *_of_completion(row, tools), tools)
@@ -88,12 +118,18 @@ def _demonstration(row: Row) -> Demonstration:
         _refuse(row, "context", "belongs to a question", f"`{row.names.written({'input': 'context'})}`")
         asked = [row.text("instruction"), row.optional("input") or ""]
         chat = [_message("user", "\n\n".join(filter(None, asked)))]
-        return Demonstration(name, _with_system(row, chat), [_message("assistant", row.text("output"))], tools)
+        if "output" not in row.values:
+            raise row.missing("output")
+        return Demonstration(
+            name, _with_system(row, chat), [_message("assistant", row.optional("output") or "")], tools
+        )
+    if "completion" in row.values and not is_missing(row.values.get("prompt")):
+        return Demonstration(name, *_of_completion(row, tools), tools)
     raise row.error("", "no demonstration", f"{_EXPECTED}; columns here: {row.shown_columns}")
 
 
 def _of_chat(row: Row, field: str, chat: Messages) -> tuple[Messages, Messages]:
-    if chat and chat[-1]["role"] == "user" and not is_missing(row.values.get("gold_answer")):
+    if chat and chat[-1]["role"] == "user" and "gold_answer" in row.values:
         return chat, [_message("assistant", _gold_answer(row))]
     if not chat or chat[-1]["role"] != "assistant":
         found = chat[-1]["role"] if chat else "no message"
@@ -109,11 +145,11 @@ def _of_completion(row: Row, tools: Sequence[object]) -> tuple[str | Messages, s
     if isinstance(prompt, str) and isinstance(completion, str) and "system" not in row.values:
         if tools:
             raise row.error("tools", "a prompt that is a text cannot have it", "the prompt as a chat")
-        return prompt, row.text("completion")
+        return prompt, completion
     chat = [_message("user", row.text("prompt"))] if isinstance(prompt, str) else read_messages(row, "prompt", prompt)
     if isinstance(completion, str):
-        return _with_system(row, chat), [_message("assistant", row.text("completion"))]
-    answer = _checked(row, "completion", read_messages(row, "completion", completion))
+        return _with_system(row, chat), [_message("assistant", completion)]
+    answer = read_messages(row, "completion", completion)
     if not answer or answer[-1]["role"] != "assistant":
         raise row.error("completion", expected="messages that end with a turn of the assistant")
     return _with_system(row, chat), answer
@@ -127,15 +163,6 @@ def _text_or_chat(row: Row, field: str) -> object:
     return value if isinstance(value, Mapping | list | tuple) else row.checked(field, value)
 
 
-def _checked(row: Row, field: str, chat: Messages) -> Messages:
-    """Return a chat; raise UserError if the assistant says nothing in a turn: its end alone would be learned."""
-    for number, turn in enumerate(chat):
-        said = turn["content"].strip() or turn.keys() & {"tool_calls", "reasoning_content"}
-        if turn["role"] == "assistant" and not said:
-            raise row.error(f"{field}.{number}", "an empty answer", expected="a text, or calls of tools")
-    return chat
-
-
 def _refuse(row: Row, field: str, problem: str, expected: str) -> None:
     """Raise UserError if a field has a value that the row's form would not show the policy."""
     if not is_missing(row.values.get(field)):
@@ -144,9 +171,10 @@ def _refuse(row: Row, field: str, problem: str, expected: str) -> None:
 
 
 def _gold_answer(row: Row) -> str:
-    answer = row.read("gold_answer", read_gold_answer)
-    if answer is None:
-        raise row.error("gold_answer", "missing", expected="the answer to learn")
+    """Return the gold answer, "" where the row has none; raise UserError if the file has no such column."""
+    if "gold_answer" not in row.values:
+        raise row.missing("gold_answer")
+    answer = row.read("gold_answer", read_gold_answer) or ""
     return answer if isinstance(answer, str) else answer[0]
 
 

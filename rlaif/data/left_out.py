@@ -1,13 +1,13 @@
-"""Which rows of a preference file prefer nothing, or nothing that can be learned, and how a person is told of them.
+"""Which rows of a file teach nothing, and how a person is told of them.
 
 Invariant: a row that is left out has one reason and its place; a tie, an empty answer or a contradiction is never a
-preference.
+preference, and an empty answer or thinking without an end is never a demonstration.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlaif.chat import visible_answer
@@ -23,7 +23,7 @@ REASONS: Mapping[str, str] = {
     "different_prompts": "whose answers continue different prompts",
     "equal": "with equal answers",
     "tied": "whose scores do not prefer the chosen answer",
-    "unfinished": "whose chosen answer is thinking without an end",
+    "unfinished": "whose answer to learn is thinking without an end",
     "repeated": "that repeat another",
     "contradicting": "that contradict another",
 }
@@ -32,7 +32,7 @@ REASONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The rows of a file that are no preference.
+    """The rows of a file that teach nothing.
 
     Attributes:
         rows: how many the file has in all.
@@ -80,6 +80,19 @@ def reason_to_leave_out(sides: Sides, *, own: bool, scores: tuple[float, float] 
     if _visible(sides.chosen) == _visible(sides.rejected):
         return "equal"
     return "tied" if scores and scores[0] <= scores[1] else None
+
+
+def reason_to_leave_out_demonstration(answer: Text) -> str | None:
+    """Return the key of `REASONS` for which a demonstration is left out; None if all that it teaches is an answer.
+
+    Args:
+        answer: a text, or messages of which each of the assistant's is learned.
+    """
+    turns = [answer] if isinstance(answer, str) else [[turn] for turn in answer if turn["role"] == "assistant"]
+    if any(_empty(turn) for turn in turns):
+        return "empty"
+    texts = (turn if isinstance(turn, str) else turn[0]["content"] for turn in turns)
+    return "unfinished" if any(visible_answer(text) is None for text in texts) else None
 
 
 def _wrong_turns(sides: Sides) -> str | None:
@@ -136,6 +149,17 @@ def repetitions(rows: Sequence[Sides | None]) -> list[str | None]:
             for number in numbers if len(by_chosen) > 1 else numbers[1:]:
                 reasons[number] = "contradicting" if len(by_chosen) > 1 else "repeated"
     return reasons
+
+
+def repeated(rows: Iterable[object]) -> list[bool]:
+    """Return for each row, as plain values, whether it is equal to an earlier one."""
+    seen: set[str] = set()
+    again = []
+    for row in rows:
+        digest = _digest(row)
+        again.append(digest in seen)
+        seen.add(digest)
+    return again
 
 
 def _digest(value: object) -> str:

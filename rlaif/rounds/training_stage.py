@@ -70,7 +70,7 @@ def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: s
     TrainingRecord(
         policy_id=result.policy_id,
         steps=result.steps,
-        pairs=result.pairs,
+        pairs=result.units,
         groups=result.groups,
         tokens=result.tokens,
         seconds=result.seconds,
@@ -92,4 +92,4 @@ def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: s
         files=result.files,
         probe=result.probe,
     ).write(directory.path("policy.json"))
-    directory.mark(TrainStage(steps=result.steps, pairs=result.pairs, seconds=round(result.seconds, 1)))
+    directory.mark(TrainStage(steps=result.steps, pairs=result.units, seconds=round(result.seconds, 1)))

@@ -3,7 +3,7 @@
 A row is a pack. The plan has shuffled and spread the groups already, so the trainer reads packs in order. Optimizer,
 schedule, callbacks, checkpoints and logging are `Trainer`'s.
 
-Suffixes name axes: C candidates of a pack.
+Suffixes name axes: A answer tokens of a pack.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,7 @@ from rlaif.training.groups import Group, PackPlan
 from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
 from rlaif.training.sharded_trainer import ShardedTrainer
-from rlaif.training.shared_prompt import PackedRow, candidate_logps, moved
+from rlaif.training.shared_prompt import PackedRow, moved, token_logps
 
 
 class GroupBatch(Protocol):
@@ -79,12 +79,22 @@ class GroupTrainer(ShardedTrainer):
         """Turn the groups of one pack into tensors; `step_weight` is `Pack.step_weight`."""
 
     @abstractmethod
-    def loss_of(self, batch: Any, logps_C: torch.Tensor) -> PackLoss:
-        """Return the loss of a pack from its candidates' log-probabilities, in nats."""
+    def loss_of(self, batch: Any, logps_A: torch.Tensor) -> PackLoss:
+        """Return the loss of a pack from the log-probabilities of its row's targets, in nats."""
 
     @abstractmethod
-    def ids_of(self, batch: Any, logps_C: torch.Tensor) -> Sequence[str]:
+    def ids_of(self, batch: Any, logps_A: torch.Tensor) -> Sequence[str]:
         """Return the ids of what makes a pack's loss infinite or NaN, for a message."""
+
+    def before_step(self, batches: Sequence[Any]) -> None:
+        """Take this worker's packs of the next optimizer step before the first one's pass, on their device."""
+
+    def get_batch_samples(self, *rest: Any, **named: Any) -> tuple[list[dict[str, GroupBatch]], Any]:
+        """See `Trainer`: the packs of the next optimizer step."""
+        packs, items = super().get_batch_samples(*rest, **named)
+        packs = [self._prepare_inputs(pack) for pack in packs]
+        self.before_step([pack["batch"] for pack in packs])
+        return packs, items
 
     def _collate(self, rows: list[dict[str, int]]) -> dict[str, GroupBatch]:
         (row,) = rows
@@ -103,15 +113,15 @@ class GroupTrainer(ShardedTrainer):
     ) -> torch.Tensor:
         """Return a pack's share of its step's loss, times the packs and workers that it will be divided by."""
         batch = inputs["batch"]
-        logps_C = candidate_logps(model, batch.row, self._attention)
-        found = self.loss_of(batch, logps_C)
+        logps_A = token_logps(model, batch.row, self._attention)
+        found = self.loss_of(batch, logps_A)
         # The empty sum keeps the graph whole where a pack has nothing to learn.
-        loss = found.loss + 0.0 * logps_C.sum()
+        loss = found.loss + 0.0 * logps_A.sum()
         if not torch.isfinite(loss):
             # Before it reaches the weights.
-            ids = ", ".join(self.ids_of(batch, logps_C))
+            ids = ", ".join(self.ids_of(batch, logps_A))
             raise WorkError(f"the loss of step {self.state.global_step + 1} is {loss.item()}; its {self.units}: {ids}")
-        self._record(found, logps_C.device)
+        self._record(found, logps_A.device)
         # `Trainer` divides by the packs of a step, the gradient exchange by the workers; the weights already average.
         return loss * self._plan.accumulation * self._plan.workers
 

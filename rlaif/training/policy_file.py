@@ -68,7 +68,7 @@ def check_template(section: PolicySection, policy: str, *, chats: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicySource:
+class StartingModel:
     """The policy that a training from a file starts from, on this node.
 
     Attributes:
@@ -83,13 +83,13 @@ class PolicySource:
     context: int | None
 
 
-def open_source(settings: PolicyFileSettings, adapter: str) -> PolicySource:
+def open_model(settings: PolicyFileSettings, adapter: str) -> StartingModel:
     """Resolve the policy of some settings, and the adapter of `parse_settings`."""
     from transformers import AutoConfig, AutoTokenizer
 
     base = resolve_model(settings.policy.model, settings.policy.revision)
     tuned = resolve_adapter(adapter) if adapter else ""
-    return PolicySource(
+    return StartingModel(
         id=weights_id(tuned or base),
         adapter=str(Path(adapter).resolve()) if adapter and Path(adapter).is_dir() else adapter,
         tokenizer=AutoTokenizer.from_pretrained(tokenizer_folder(base, tuned)),
@@ -99,7 +99,7 @@ def open_source(settings: PolicyFileSettings, adapter: str) -> PolicySource:
 
 def training_job(
     settings: PolicyFileSettings,
-    source: PolicySource,
+    source: StartingModel,
     work: Path,
     *,
     rows: "pa.Table",

@@ -112,7 +112,17 @@ def moved(data: Any, device: torch.device) -> Any:
 
 
 def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:
-    """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats.
+    """Return the summed log-probability of each candidate given its prompt: [C] float32, in nats; see `token_logps`."""
+    return sums_by_candidate(row, token_logps(model, row, attention))
+
+
+def sums_by_candidate(row: PackedRow, values_A: torch.Tensor) -> torch.Tensor:
+    """Return the sum over each candidate's answer tokens: [C]."""
+    return values_A.new_zeros(len(row.lengths)).index_add(0, row.owner, values_A)
+
+
+def token_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind) -> torch.Tensor:
+    """Return the log-probability of each of `row.targets` given what is before it: [A] float32, in nats.
 
     The model is one of `load_model`, with or without an adapter or a wrapper, and `attention` its `attention_of`.
     """
@@ -122,9 +132,8 @@ def candidate_logps(model: torch.nn.Module, row: PackedRow, attention: Attention
     nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     keep, targets = (row.predicted_from, row.targets) if len(row.targets) else (nothing, nothing)
     inputs = _inputs(row, attention)
-    logps_A = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
-    sums_C = torch.zeros(len(row.lengths), dtype=torch.float32, device=logps_A.device)
-    return sums_C.index_add(0, row.owner, logps_A) if len(row.targets) else sums_C + 0.0 * logps_A.sum()
+    logps_A: torch.Tensor = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
+    return logps_A[: len(row.targets)]
 
 
 def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
@@ -141,18 +150,16 @@ def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
 
 
 def _logps_alone(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
-    """Return `candidate_logps` from one forward pass for each candidate."""
+    """Return `token_logps` from one forward pass for each candidate."""
     lengths: list[int] = row.lengths.tolist()
     written = [index for index, length in enumerate(lengths) if length]
     zero = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     # Workers that share weights take part in as many passes as the others, and agree on how many before the first.
     passes = _passes(model, len(written))
-    sums = {index: _sequence_logp(model, *_sequence(row, index)) for index in written}
-    idle = [_sequence_logp(model, zero, zero, zero) for _ in range(passes - len(written))]
-    nothing = torch.zeros((), dtype=torch.float32, device=row.owner.device) + 0.0 * sum(idle)
-    sums_C = [sums[index] + nothing if index in sums else nothing for index in range(len(lengths))]
-    # A row without candidates keeps the graph of its idle passes.
-    return torch.stack(sums_C) if sums_C else nothing.expand(1)[:0]
+    logps = [_sequence_logps(model, *_sequence(row, index)) for index in written]
+    # Idle passes give no log-probability, but they are in the graph.
+    logps += [_sequence_logps(model, zero, zero, zero)[:0] for _ in range(passes - len(written))]
+    return torch.cat(logps)
 
 
 def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -166,7 +173,7 @@ def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, t
     return torch.cat((prompt, ids_T[spans.answer.start : spans.answer.end])), predicted_from, row.targets[own]
 
 
-def _sequence_logp(
+def _sequence_logps(
     model: torch.nn.Module, ids: torch.Tensor, predicted_from: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     # The last MLP stays whole: with gradient checkpointing it runs again once other sequences have run.
@@ -177,8 +184,8 @@ def _sequence_logp(
         answer_targets=targets,
         whole_mlp=True,
     )
-    logp: torch.Tensor = output.logps.sum()
-    return logp
+    logps: torch.Tensor = output.logps
+    return logps
 
 
 def _passes(model: torch.nn.Module, needed: int) -> int:

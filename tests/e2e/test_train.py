@@ -41,6 +41,7 @@ def test_learns_demonstrations_and_goes_on_from_them(tmp_path: Path) -> None:
         [("user", "Costs?"), ("assistant", "4")],
         [("user", "5 " * 200), ("assistant", "4")],
     ]
+    chats.append([("user", "Sales?"), ("assistant", "")])
     rows = [{"id": f"d{n}", "messages": [{"role": r, "content": c} for r, c in chat]} for n, chat in enumerate(chats)]
     file, out = tmp_path / "demonstrations.jsonl", tmp_path / "policy"
     file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
@@ -49,6 +50,8 @@ def test_learns_demonstrations_and_goes_on_from_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout.splitlines()[-1])
     assert printed["too_long"] == ["d2"]
+    assert printed["left_out"] == {"empty": [f"{file}:4"]}
+    assert f"1 of 4 rows were left out: 1 with an empty answer ({file}:4)" in done.stderr
     assert (printed["demonstrations"], printed["steps"], printed["attention"]) == (2, 20, "groups")
     assert printed["policy_id"] == weights_id(str(out))
     record = SftFileRecord.read(str(out / "training.json"))

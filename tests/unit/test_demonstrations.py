@@ -20,7 +20,7 @@ from tests.tiny import save_chat_model
 def read(folder: Path, row: Any, *columns: str, name: str = "d.jsonl") -> Demonstration:
     path = folder / name
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    (found,) = read_demonstrations(str(path), parse_columns(columns))
+    (found,) = read_demonstrations(str(path), parse_columns(columns)).rows
     return found
 
 
@@ -80,8 +80,8 @@ def test_columns_are_named_and_tools_are_kept(tmp_path: Path) -> None:
         ({"messages": "Sales?"}, "messages: expected a list of messages"),
         ({"completion": "5"}, "no column 'prompt'"),
         ({"prompt": CHAT[:1], "completion": [user("5")]}, "completion: expected messages that end with a turn of the"),
-        ({"question": "Sales?"}, "gold_answer: missing; expected the answer to learn"),
-        ({"question": "Sales?", "gold_answer": ""}, "gold_answer: missing"),
+        ({"question": "Sales?"}, "no column 'gold_answer'"),
+        ({"question": "Sales?", "gold_answer": ""}, "no demonstration is left: 1 with an empty answer"),
         ({"instruction": "Add."}, "no column 'output'"),
         ({"prompt": "Sales?", "completion": "5", "tools": [{}]}, "tools: a prompt that is a text cannot have it"),
         ({"question": "Sales?", "gold_answer": "5", "system": "Be brief."}, "system: the policy's template asks"),
@@ -89,8 +89,6 @@ def test_columns_are_named_and_tools_are_kept(tmp_path: Path) -> None:
             {"instruction": "Add.", "context": "2 and 3", "output": "5"},
             "context: belongs to a question; expected `--columns input=context`, or `--columns context=` to read none",
         ),
-        ({"messages": [*CHAT[:1], assistant(" ")]}, "messages.1: an empty answer; expected a text, or calls of tools"),
-        ({"prompt": CHAT[:1], "completion": [assistant("")]}, "completion.0: an empty answer"),
         ({"Messages": CHAT}, "column 'Messages' looks like messages"),
     ],
 )
@@ -99,6 +97,37 @@ def test_a_row_without_a_demonstration_is_one_line(tmp_path: Path, row: Any, sai
         read(tmp_path, row)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_rows_that_teach_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f"}}]}
+    said = [
+        ({"messages": CHAT}, None),
+        ({"messages": [*CHAT[:1], assistant(" ")]}, "empty"),
+        ({"messages": [*CHAT[:1], assistant(""), *CHAT[2:]]}, "empty"),
+        ({"messages": [*CHAT[:1], call]}, None),
+        ({"messages": CHAT[:1], "gold_answer": ""}, "empty"),
+        ({"prompt": CHAT[:1], "completion": [assistant("")]}, "empty"),
+        ({"prompt": "Sales?", "completion": ""}, "empty"),
+        ({"prompt": "Sales?", "completion": None}, "empty"),
+        ({"prompt": "Sales?", "completion": "<think>5 or 6?</think> "}, "empty"),
+        ({"prompt": "Sales?", "completion": "<think>5 or 6?"}, "unfinished"),
+        ({"question": "Sales?", "gold_answer": None}, "empty"),
+        ({"question": "Sales?", "gold_answer": "5"}, None),
+        ({"instruction": "Add.", "output": "  "}, "empty"),
+        ({"question": "Sales?", "gold_answer": "5"}, "repeated"),
+        ({"id": "again", "messages": CHAT}, "repeated"),
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row, _ in said), encoding="utf-8")
+    found = read_demonstrations(str(path))
+    expected: dict[str, list[str]] = {}
+    for line, (_, reason) in enumerate(said, start=1):
+        if reason:
+            expected.setdefault(reason, []).append(f"{path}:{line}")
+    assert found.left_out.by_reason == {reason: tuple(places) for reason, places in expected.items()}
+    assert len(found.rows) == 3
+    assert found.left_out.line.startswith("12 of 15 rows were left out: 9 with an empty answer (")
 
 
 WORDS = ["Be", "brief", "Sales?", "Costs?", "5", "4", "Question:", "assistant:"]

@@ -149,7 +149,7 @@ READERS: Mapping[str, tuple[Any, Callable[[Row], list[Row]], Callable[[str, Colu
     "judge labels": (CONVERTED_FIELDS, marked, read_marks),
     "train": (PREFERENCE_FIELDS, lambda row: [preferred(row)], read_prompts),
     "train --objective sft": (DEMONSTRATION_FIELDS, lambda row: [demonstrated(row)], lambda path, columns: [
-        cast(Question, found.prompt) for found in read_demonstrations(path, columns)]),
+        cast(Question, found.prompt) for found in read_demonstrations(path, columns).rows]),
 }  # fmt: skip
 # What of a question the rows of a training hold.
 HELD: Mapping[str, tuple[str, ...]] = {"train": (), "train --objective sft": ("context",)}

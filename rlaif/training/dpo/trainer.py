@@ -4,7 +4,7 @@ TRL's `DPOTrainer` encodes prompt+chosen and prompt+rejected as two rows for eve
 model and hashes all weights. Here a row is a pack of groups, as sampled token ids with their log-probabilities under
 the reference policy. Optimizer, schedule, callbacks, checkpoints and logging are `Trainer`'s, as they are in TRL.
 
-Suffixes name axes: P pairs, C candidates of a pack.
+Suffixes name axes: P pairs, C candidates, A answer tokens of a pack.
 """
 
 import math
@@ -18,7 +18,7 @@ from rlaif.recipe import TrainingSection
 from rlaif.training.dpo.losses import pair_losses, rewards
 from rlaif.training.group_trainer import GroupTrainer, PackLoss
 from rlaif.training.groups import Group, Pair
-from rlaif.training.shared_prompt import PackedRow, pack_row
+from rlaif.training.shared_prompt import PackedRow, pack_row, sums_by_candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ class GroupDPOTrainer(GroupTrainer):
         """See `GroupTrainer`."""
         return make_batch(groups, step_weight)
 
-    def loss_of(self, batch: Batch, logps_C: torch.Tensor) -> PackLoss:
+    def loss_of(self, batch: Batch, logps_A: torch.Tensor) -> PackLoss:
         """See `GroupTrainer`; the units are pairs."""
+        logps_C = sums_by_candidate(batch.row, logps_A)
         losses_P = self._losses(batch, logps_C)
         ratios = (ratio_P.detach() for ratio_P in self._ratios(batch, logps_C))
         lengths = (batch.row.lengths[batch.chosen], batch.row.lengths[batch.rejected])
@@ -99,9 +100,10 @@ class GroupDPOTrainer(GroupTrainer):
         }
         return PackLoss((losses_P * batch.weights).sum(), figures, len(losses_P))
 
-    def ids_of(self, batch: Batch, logps_C: torch.Tensor) -> list[str]:
+    def ids_of(self, batch: Batch, logps_A: torch.Tensor) -> list[str]:
         """See `GroupTrainer`."""
-        losses = zip(batch.pairs, self._losses(batch, logps_C).tolist(), strict=True)
+        losses_P = self._losses(batch, sums_by_candidate(batch.row, logps_A))
+        losses = zip(batch.pairs, losses_P.tolist(), strict=True)
         wrong = [pair.id for pair, value in losses if not math.isfinite(value)]
         return wrong or [pair.id for pair in batch.pairs]
 

@@ -1,37 +1,20 @@
-"""`rlaif train --objective sft`: one supervised fine-tuning from a file of demonstrations, without a run.
+"""Files of demonstrations for `rlaif train --objective sft`; see `rlaif.training.from_file`."""
 
-Invariant: see `rlaif.training.policy_file`.
-"""
-
-import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rlaif.data.demonstrations import Demonstration, read_demonstrations
-from rlaif.data.question import Question
-from rlaif.errors import UserError
-from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.data.left_out import LeftOut
+from rlaif.io.column_names import ColumnNames
 from rlaif.models.chat_template import ChatTemplate
-from rlaif.models.resolve import check_model
-from rlaif.models.trainable import check_trainable
-from rlaif.prompts.template import PromptTemplate, load_template
+from rlaif.prompts.template import load_template
 from rlaif.recipe import SftSection
 from rlaif.store.records.file_training_record import SftFileRecord, TemplateRecord
-from rlaif.training.job import OnStep, TrainingJob
-from rlaif.training.policy_file import (
-    PolicyFileSettings,
-    check_template,
-    open_source,
-    parse_settings,
-    starting_policy,
-    training_job,
-)
+from rlaif.training.from_file import EncodedRows, PolicyFile
+from rlaif.training.job import TrainingJob, Worker
+from rlaif.training.policy_file import PolicyFileSettings, StartingModel
 from rlaif.training.sft.encode import encode_demonstrations
 from rlaif.training.sft.train import SftResult, sequence_row, train_sft
-from rlaif.training.standalone import publish, sha256_of, train_from_file, work_folder
 
 
 class SftSettings(PolicyFileSettings):
@@ -40,96 +23,40 @@ class SftSettings(PolicyFileSettings):
     training: SftSection = SftSection()
 
 
-@dataclass(frozen=True, slots=True)
-class SftOutcome:
-    """A finished training from a file.
+class SftFile(PolicyFile[SftSettings, Demonstration]):
+    """Demonstrations; see `PolicyFile`."""
 
-    Attributes:
-        too_long: ids of the demonstrations that were left out because they are longer than the model's context.
-        out: the policy's folder.
-    """
+    settings = SftSettings
+    row = "demonstration"
 
-    result: SftResult
-    too_long: list[str]
-    out: str
+    def prepare(self, settings: SftSettings) -> Sequence[str]:
+        """See `PolicyFile`: the template asks the questions."""
+        return (load_template(settings.policy.prompt).sha,)
 
+    def read(self, file: str, columns: ColumnNames) -> tuple[list[Demonstration], LeftOut]:
+        """See `PolicyFile`."""
+        read = read_demonstrations(file, columns)
+        return read.rows, read.left_out
 
-def train_demonstrations(
-    file: str,
-    policy: str,
-    out: str,
-    *,
-    overrides: Sequence[str],
-    address: str | None,
-    on_step: OnStep,
-    columns: ColumnNames = ANY_NAMES,
-) -> SftOutcome:
-    """Train a policy on a file of demonstrations.
+    def identity(self, row: Demonstration) -> list[Any]:
+        """See `PolicyFile`."""
+        return [row.id, *row.content]
 
-    Args:
-        file: of `read_demonstrations`.
-        policy: a hub id, a model's folder, an adapter's folder or `builtin:...`.
-        out: folder to make.
-        overrides: settings of `SftSettings`, such as `training.epochs=2`.
-        address: Ray cluster to join; None starts one here.
-        columns: the file's own names.
+    def encode(self, rows: Sequence[Demonstration], start: StartingModel, settings: SftSettings) -> EncodedRows:
+        """See `PolicyFile`."""
+        import pyarrow as pa
 
-    Raises:
-        UserError: the file, the policy or a setting is invalid, or `out` exists.
-        WorkError: the training failed.
-    """
-    from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
+        chat_template = ChatTemplate(start.tokenizer, settings.policy.chat_template_kwargs)
+        template = load_template(settings.policy.prompt)
+        encoded = encode_demonstrations(rows, start.tokenizer, chat_template, template, start.context)
+        every = [sequence_row(sequence) for sequence in encoded.sequences]
+        return EncodedRows(pa.Table.from_pylist(every) if every else None, encoded.too_long)
 
-    work = work_folder(out, "the policy")
-    settings, adapter = parse_settings(SftSettings, policy, overrides)
-    check_model(policy)
-    check_trainable(policy)
-    template = load_template(settings.policy.prompt)
-    demonstrations = read_demonstrations(file, columns)
-    check_template(settings.policy, policy, chats=any(not isinstance(each.prompt, str) for each in demonstrations))
-    with ray_cluster(address):
-        gpu = uses_gpus(settings.cluster.device)
-        prepare = partial(_prepare, settings, adapter, demonstrations, work, template=template, gpu=gpu)
-        train = train_from_file(prepare, train_sft, on_step, workers=settings.cluster.training, gpu=gpu)
-        job, too_long, result = asyncio.run(train)
-    record = SftFileRecord(
-        file=file,
-        sha256=_sha(demonstrations),
-        policy=starting_policy(settings, adapter, job),
-        prompt=TemplateRecord(name=template.name, sha256=template.sha),
-        too_long=too_long,
-        training=settings.training,
-        **asdict(result),
-    )
-    publish(Path(job.out), out, record)
-    return SftOutcome(result, too_long, out)
+    def train(self, job: TrainingJob[Any], worker: Worker) -> SftResult:
+        """See `PolicyFile`."""
+        return train_sft(job, worker)
 
-
-def _prepare(
-    settings: SftSettings,
-    adapter: str,
-    demonstrations: list[Demonstration],
-    work: Path,
-    *,
-    template: PromptTemplate,
-    gpu: bool,
-) -> tuple[TrainingJob[SftSection], list[str]]:
-    """Encode the demonstrations into the work folder; returns the training and the ids of those that are too long."""
-    import pyarrow as pa
-
-    source = open_source(settings, adapter)
-    chat_template = ChatTemplate(source.tokenizer, settings.policy.chat_template_kwargs)
-    encoded = encode_demonstrations(demonstrations, source.tokenizer, chat_template, template, source.context)
-    if not encoded.sequences:
-        raise UserError(f"no demonstration fits the model's context of {source.context} tokens; expected at least one")
-    rows = pa.Table.from_pylist([sequence_row(sequence) for sequence in encoded.sequences])
-    parts = [_sha(demonstrations), template.sha]
-    return training_job(settings, source, work, rows=rows, parts=parts, gpu=gpu), encoded.too_long
-
-
-def _sha(demonstrations: Sequence[Demonstration]) -> str:
-    return sha256_of([each.id, _plain(each.prompt), each.answer, *each.tools] for each in demonstrations)
-
-
-def _plain(prompt: Any) -> Any:
-    return [prompt.question, prompt.context] if isinstance(prompt, Question) else prompt
+    def record(self, settings: SftSettings, **fields: Any) -> SftFileRecord:
+        """See `PolicyFile`."""
+        template = load_template(settings.policy.prompt)
+        return SftFileRecord(prompt=TemplateRecord(name=template.name, sha256=template.sha), **fields)

@@ -3,7 +3,7 @@
 The loss is that of transformers' `Trainer` and of TRL's `SFTTrainer`: the sum over the learned tokens of a whole step,
 over all packs and workers, divided by their number.
 
-Suffixes name axes: C candidates of a pack.
+Suffixes name axes: C candidates, A answer tokens of a pack.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import torch
 
 from rlaif.training.group_trainer import GroupTrainer, PackLoss
 from rlaif.training.groups import Group
-from rlaif.training.shared_prompt import PackedRow, pack_row
+from rlaif.training.shared_prompt import PackedRow, pack_row, sums_by_candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class GroupSFTTrainer(GroupTrainer):
         """See `GroupTrainer`."""
         return SftBatch(pack_row(groups), step_weight, tuple(id for group in groups for id in group.ids))
 
-    def loss_of(self, batch: SftBatch, logps_C: torch.Tensor) -> PackLoss:
+    def loss_of(self, batch: SftBatch, logps_A: torch.Tensor) -> PackLoss:
         """See `GroupTrainer`; the units are learned tokens."""
-        nll = -logps_C.sum()
+        nll = -logps_A.sum()
         return PackLoss(nll / batch.step_tokens, {"nll": nll.detach()}, len(batch.row.targets))
 
-    def ids_of(self, batch: SftBatch, logps_C: torch.Tensor) -> list[str]:
+    def ids_of(self, batch: SftBatch, logps_A: torch.Tensor) -> list[str]:
         """See `GroupTrainer`."""
-        finite = torch.isfinite(logps_C).tolist()
+        finite = torch.isfinite(sums_by_candidate(batch.row, logps_A)).tolist()
         return [id for id, fine in zip(batch.ids, finite, strict=True) if not fine] or list(batch.ids)

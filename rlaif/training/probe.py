@@ -14,7 +14,7 @@ class ProbeRecorder:
     """Takes the log-probabilities before the training when it is made, and those after in `probe`.
 
     Every worker makes one, and calls `probe` after the training. The tokens are those of preferred answers, which move
-    most.
+    most, or of a group's first candidate.
     """
 
     def __init__(self, trainer: Any, groups: Sequence[Group]) -> None:
@@ -46,7 +46,7 @@ class ProbeRecorder:
 
 
 def _sequence(group: Group) -> tuple[list[int], int]:
-    """Return the end of a prompt with its first pair's preferred answer, and the index of the answer's first token."""
-    answer = group.candidates[group.pairs[0].chosen]
+    """Return the end of a prompt with an answer, and the index of the answer's first token."""
+    answer = group.candidates[group.pairs[0].chosen if group.pairs else 0]
     tokens = [*group.prompt_token_ids, *answer][-_TOKENS:]
     return tokens, max(1, len(tokens) - len(answer))
