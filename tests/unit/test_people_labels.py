@@ -177,7 +177,7 @@ def test_what_came_of_the_queue_is_recorded(queued: QueuedRun) -> None:
     assert (record.answered, record.outcomes) == (2, {"second": 1, "undecided": 1})
     assert (record.labels, record.demonstrations) == ({"ann": 1, "bob": 1}, 1)
     assert said.lines == [f"round 0: people decided 1 of {len(queued.items)} comparisons"]
-    (demonstration,) = read_demonstrations(queued.directory.path("demonstrations.jsonl"))
+    (demonstration,) = read_demonstrations(queued.directory.path("demonstrations.jsonl")).rows
     assert isinstance(demonstration.prompt, Question)
     assert (demonstration.prompt.question, demonstration.prompt.context) == (one.question, one.context)
     assert demonstration.answer == "It was $5."
@@ -189,7 +189,7 @@ def test_demonstrations_of_chats_are_chats(queued: QueuedRun) -> None:
     label = PersonLabel(item=item.id, label="tie", who="ann", demonstration="$5")
     path = write_demonstrations(queued.directory, [item], [label])
     assert path is not None
-    (demonstration,) = read_demonstrations(path)
+    (demonstration,) = read_demonstrations(path).rows
     assert demonstration.prompt == chat_tree(chat)
     assert demonstration.answer == [{"role": "assistant", "content": "$5"}]
     # What is undone since is no longer in the file.
