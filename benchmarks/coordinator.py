@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from rlaif.chat import Messages
+from rlaif.data.increments import round_items
 from rlaif.data.question import Question
 from rlaif.inference.requests import (
     Candidate,
@@ -38,10 +39,9 @@ from rlaif.judges.judge import Judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.prompts.template import load_template
-from rlaif.recipe import PairsSection, RoundsSection, SamplingSection
+from rlaif.recipe import PairsSection, SamplingSection
 from rlaif.rounds.dispatcher import Dispatcher
 from rlaif.rounds.sink import RoundSink
-from rlaif.rounds.source import round_questions
 from rlaif.store.rundir import RunDir
 
 _WINDOWS = 20
@@ -180,7 +180,7 @@ async def drive(options: argparse.Namespace, root: str, questions: list[Question
     dispatcher = Dispatcher(
         engines, judge_of(options), sink, sampling, render=renderer(), seed=0, round_number=0, progress=watch
     )
-    await dispatcher.run(round_questions(questions, RoundsSection(count=1), 0, 0))
+    await dispatcher.run(round_items(questions, [1.0], 0))
     watch.note()
     return engines
 

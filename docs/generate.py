@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/recipes.md", "docs/judges.md", "docs/architecture.md", "docs/data.md")
+PAGES = ("docs/recipes.md", "docs/objectives.md", "docs/judges.md", "docs/architecture.md", "docs/data.md")
 _WRITTEN = "keys|renamed|figures|variables|packages|layers|reasons|containers|fields"
 _PART = re.compile(rf"(<!-- (?P<words>(?:{_WRITTEN})\b[^>]*?) -->\n).*?(<!-- end -->)", re.S)
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}
@@ -54,6 +54,20 @@ def keys(path: str, *prefixes: str) -> str:
         )
         for key, field in model.model_fields.items()
         if not _is_section(field.annotation) and not _is_tag(field)
+    ]
+    return _table(("key", "type", "default", "meaning"), rows)
+
+
+def own(path: str) -> str:
+    """Return the table of the keys that a section has beside those of the class that it extends."""
+    module, _, name = path.rpartition(".")
+    model: type[BaseModel] = getattr(importlib.import_module(module), name)
+    (base,) = model.__bases__
+    inherited = getattr(base, "model_fields", {})
+    rows = [
+        (f"`{key}`", type_text(field), default_text(field), _meaning(field.description or ""))
+        for key, field in model.model_fields.items()
+        if key not in inherited and not _is_tag(field)
     ]
     return _table(("key", "type", "default", "meaning"), rows)
 
@@ -185,7 +199,8 @@ def _kind_text(kind: Any) -> str:
     if origin is tuple and Ellipsis not in arguments:
         return f"list of {['no', 'one', 'two', 'three'][len(arguments)]} {_NAMES[arguments[0]]}s"
     if origin in (list, tuple):
-        items = [_NAMES[item] for item in _union(arguments[0])]
+        items = ["section" if _is_section(item) else _NAMES[item] for item in _union(arguments[0])]
+        items = list(dict.fromkeys(items))
         return f"list of {' or '.join(f'{item}s' for item in items)}"
     if origin is dict:
         return "mapping"
@@ -218,7 +233,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 _PARTS: dict[str, Callable[..., str]] = {
-    part.__name__: part for part in (keys, renamed, figures, variables, packages, layers, reasons, containers, fields)
+    part.__name__: part
+    for part in (keys, own, renamed, figures, variables, packages, layers, reasons, containers, fields)
 }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 
-class _HasId(Protocol):
+class HasId(Protocol):
+    """An item of a set, of which no two share an id."""
+
     @property
     def id(self) -> str: ...
 
 
-T = TypeVar("T", bound=_HasId)
+T = TypeVar("T", bound=HasId)
 
 
 def round_share(items: Sequence[T], sizes: Sequence[int], seed: str) -> list[T]:

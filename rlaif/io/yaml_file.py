@@ -53,19 +53,16 @@ class YamlMapping:
             value = _yaml().load(text)
         except (YAMLError, ValueError, RecursionError):
             raise UserError(f"--set {setting}: the value is not YAML") from None
-        node, key = self.tree, tuple[str, ...]()
+        node: Any = self.tree
+        key: KeyPath = ()
         for index, part in enumerate(parts):
-            old = key = (*key, part)
-            if renamed := new_name(old, self.renames):
+            old = key = (*key, _place(node, part, setting))
+            if renamed := new_name(tuple(map(str, old)), self.renames):
                 key = (*old[:-1], renamed.name)
                 warn_renamed("--set", _dotted(old), _dotted(key))
             if index == len(parts) - 1:
                 break
-            if node.get(key[-1]) is None:
-                node[key[-1]] = {}
-            node = node[key[-1]]
-            if not isinstance(node, dict):
-                raise UserError(f"--set {setting}: {key[-1]} holds a value, not a section")
+            node = _below(node, key[-1], setting)
         node[key[-1]] = value = renamed.value(value, Fault("--set", field=dotted)) if renamed else value
         self._move(key, None)
         self.locations[key] = ("--set", None)
@@ -101,6 +98,25 @@ class YamlMapping:
             location = self.locations.pop(key)
             if new is not None:
                 self.locations[(*new, *key[len(old) :])] = location
+
+
+def _place(node: Any, part: str, setting: str) -> str | int:
+    """Return a part of a dotted key as a key of a mapping, or as the index of an entry that a list has."""
+    if not isinstance(node, list):
+        return part
+    if not part.isdecimal() or int(part) >= len(node):
+        raise UserError(f"--set {setting}: {part} is no entry of the list; expected 0 to {len(node) - 1}")
+    return int(part)
+
+
+def _below(node: Any, place: str | int, setting: str) -> Any:
+    """Return what a key or an index holds, a new section where it holds nothing."""
+    inside = node[place] if isinstance(place, int) else node.get(place)
+    if inside is None:
+        inside = node[place] = {}
+    if not isinstance(inside, dict | list):
+        raise UserError(f"--set {setting}: {place} holds a value, not a section")
+    return inside
 
 
 def read_text(path: Path) -> str:
@@ -227,7 +243,7 @@ def _fault(mapping: YamlMapping, item: Any) -> Fault:
 
 
 # The discriminators, in the order in which unions of unions use them.
-_TAG_KEYS = ("kind", "verdict", "type")
+_TAG_KEYS = ("objective", "kind", "verdict", "type")
 
 
 def _without_tags(mapping: YamlMapping, loc: KeyPath) -> KeyPath:

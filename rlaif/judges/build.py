@@ -1,6 +1,6 @@
 """Makes judges from their specs, closes what they open, and limits what their endpoints may charge."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from rlaif.errors import UserError
@@ -172,23 +172,24 @@ def is_cached_in_runs(spec: JudgeSpec) -> bool:
 
 
 def limited_spending(
-    spec: JudgeSpec, limit: float | None, spent: float = 0.0, name: str = "judge.max_cost"
+    specs: Sequence[JudgeSpec], limit: float | None, spent: float = 0.0, name: str = "judge.max_cost"
 ) -> Spending:
-    """Return the account of a judge.
+    """Return the account of judges that share it.
 
     Args:
-        limit: in the currency of its prices.
+        limit: in the currency of their prices.
         spent: by earlier starts.
         name: of the setting that holds the limit.
 
     Raises:
         UserError: there is a limit, but no endpoint, no prices to hold it by, or several currencies.
     """
-    remote = remote_judges(spec)
+    remote = [each for spec in specs for each in remote_judges(spec)]
     currencies = {backend.prices.currency for _, backend in remote if backend.prices is not None}
     if limit is not None:
         if not remote:
-            raise UserError(f"{name}: judge {spec.name} asks no endpoint that charges; expected no limit")
+            asked = " or ".join(f"judge {spec.name}" for spec in specs)
+            raise UserError(f"{name}: {asked} asks no endpoint that charges; expected no limit")
         for leaf, backend in remote:
             if backend.prices is None:
                 raise UserError(f"{name}: {leaf.path} has no backend.prices to hold the limit by")

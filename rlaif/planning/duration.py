@@ -14,7 +14,7 @@ from itertools import pairwise
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.seats import Seats
 from rlaif.planning.tokens import JudgeCalls, QuestionSets, RoundTokens, Tokens
-from rlaif.recipe import Recipe, TrainingSection
+from rlaif.recipe import PolicyTrainingSection, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,12 @@ def plan_round(
 ) -> RoundPlan:
     """Return the plan of a round with its work, the judges that ask a model, and the run's seats."""
     policy, training, cluster = seats[0], seats[-1], recipe.cluster
+    settings = recipe.every_phase[recipe.locate(tokens.number)[0]].training
     adapter, width = recipe.training.lora is not None, cluster.policy.max_num_seqs
     # The first round samples from the initial policy, which has no adapter.
     sample = _engine_seconds(tokens.sample, policy, hardware, max_num_seqs=width, adapter=adapter and tokens.number > 0)
     evaluate = _engine_seconds(tokens.evaluate, policy, hardware, max_num_seqs=width, adapter=adapter)
-    train = _training_seconds(tokens.train, training, hardware, recipe.training)
+    train = _training_seconds(tokens.train, training, hardware, settings)
     own = {seat.model: seat for seat in seats if seat.role == "judge"}
     own["policy"] = policy if adapter else own.get(recipe.policy.model, policy)
     pools = [own[judge.model] for judge in judges]
@@ -161,12 +162,12 @@ def _engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num
     return read + work.written / engines.count / batch * step * slowdown
 
 
-def _training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: TrainingSection) -> float:
+def _training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: PolicyTrainingSection) -> float:
     per_token: float = (4 if training.lora else 6) + (2 if training.gradient_checkpointing else 0)
-    if training.reference == "initial":
+    if getattr(training, "reference", None) == "initial":
         per_token += 2 / training.epochs  # One forward pass under the initial policy.
     # A question is trained by one worker: with fewer questions than workers in a step, workers are idle.
-    devices = min(_devices(workers, hardware), training.questions_per_step)
+    devices = min(_devices(workers, hardware), training.per_step)
     flops = per_token * workers.shape.parameters * work.computed
     return flops / (devices * hardware.flops * efficiency(hardware).training)
 

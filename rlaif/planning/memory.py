@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from rlaif.models.shape import ModelShape
-from rlaif.recipe import TrainersSection, TrainingSection
+from rlaif.recipe import PolicyTrainingSection, TrainersSection
 
 GIB = 1 << 30
 
@@ -112,7 +112,7 @@ def activation_bytes_per_token(shape: ModelShape, *, autocast: bool, lora: bool)
 
 def trainer_memory(
     shape: ModelShape,
-    training: TrainingSection,
+    training: PolicyTrainingSection,
     section: TrainersSection,
     *,
     dtype_bytes: int,

@@ -3,7 +3,7 @@
 Invariant: a plan that is returned fits its machines, and lists its assumptions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rlaif.judges.judge_file import load_judge_file
@@ -20,8 +20,9 @@ from rlaif.planning.tokens import (
     judged_tokens,
     measure_questions,
     round_tokens,
+    total,
 )
-from rlaif.recipe import Recipe
+from rlaif.recipe import JudgeSection, Recipe
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 from rlaif.rounds.setup import with_adapter_settings
 
@@ -72,17 +73,17 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     """
     recipe = with_adapter_settings(recipe)
     gpu, why_gpu = wants_gpus(recipe.cluster, options.hardware)
-    judge_spec = load_judge_file(recipe.judge.name, recipe.judge)
-    judges = [calls for calls, _ in judge_calls(judge_spec, VllmBackend)]
+    specs = [load_judge_file(section.name, section) for section in _judge_sections(recipe)]
+    each_once = list({spec.sha: spec for spec in specs}.values())
+    judges = [calls for spec in each_once for calls, _ in judge_calls(spec, VllmBackend)]
     hardware = describe_hardware(options.hardware, gpu, gpus_needed(recipe, judges))
     seats = place_run(recipe, judges, hardware)
     check_seats(seats, recipe.cluster.placement, hardware)
     layout = lay_out(seats, recipe.cluster.placement, hardware) if gpu else None
     sets, notes = _question_sets(recipe, options)
-    rounds = [
-        plan_round(recipe, round_tokens(recipe, number, sets, judges), judges=judges, seats=seats, hardware=hardware)
-        for number in range(recipe.rounds.count)
-    ]
+    asked = [{specs[recipe.locate(number)[0]].sha} for number in range(recipe.rounds.count)]
+    work = [round_tokens(recipe, number, sets, judges, shas) for number, shas in enumerate(asked)]
+    rounds = [plan_round(recipe, tokens, judges=judges, seats=seats, hardware=hardware) for tokens in work]
     baseline = baseline_seconds(recipe, sets, seats, hardware)
     saved = seconds_saved_by_staleness(rounds) if recipe.rounds.staleness else 0.0
     seconds = baseline + sum(entry.seconds for entry in rounds) - saved
@@ -94,7 +95,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
         *notes,
         *_work_lines(recipe, judges, None if options.answer_tokens else sets.answer_tokens),
         *efficiency(hardware).lines(gpu),
-        *_remote_lines(judge_spec, sum(entry.tokens.questions for entry in rounds), recipe.sampling.candidates, sets),
+        *(line for spec in each_once for line in _remote_lines(spec, _judged(recipe, rounds, asked, spec.sha), sets)),
     ]
     if recipe.judge.gold_set is not None:
         assumptions.append(f"the gold set {recipe.judge.gold_set.path}, judged once a round, is not counted")
@@ -146,18 +147,36 @@ def _work_lines(recipe: Recipe, judges: Sequence[JudgeCalls], longest_answer: in
         yield f"answers of {longest_answer} tokens, the most that the recipe allows (--answer-tokens)"
     if any(judge.settles for judge in judges):
         yield "the panel's model is counted for every comparison, as if its exact check decided none"
-    workers, step = recipe.cluster.training.workers, recipe.training.questions_per_step
-    if workers > step:
-        yield (
-            f"{workers - step} of {workers} training workers are idle: a step has {step} questions "
-            "(training.questions_per_step)"
-        )
+    workers = recipe.cluster.training.workers
+    for key, step in {phase.training.per_step_key: phase.training.per_step for phase in recipe.every_phase}.items():
+        if workers > step:
+            yield (
+                f"{workers - step} of {workers} training workers are idle: a step has {step} "
+                f"{key.removesuffix('_per_step')} (training.{key})"
+            )
 
 
-def _remote_lines(judge: JudgeSpec, questions: int, candidates: int, sets: QuestionSets) -> Iterator[str]:
+def _judge_sections(recipe: Recipe) -> list[JudgeSection]:
+    """Return the judge of each phase; the recipe's own where a phase asks none."""
+    return [phase.judge or recipe.judge for phase in recipe.every_phase]
+
+
+def _judged(
+    recipe: Recipe, rounds: Sequence[RoundPlan], asked: Sequence[Collection[str]], sha: str
+) -> list[tuple[int, int]]:
+    """Return the questions that a judge is asked of in each of its rounds, and the candidates of each."""
+    found = []
+    for entry, shas in zip(rounds, asked, strict=True):
+        sampling = recipe.every_phase[recipe.locate(entry.tokens.number)[0]].sampling
+        if sampling is not None and sha in shas:
+            found.append((entry.tokens.questions, sampling.candidates))
+    return found
+
+
+def _remote_lines(judge: JudgeSpec, judged: Sequence[tuple[int, int]], sets: QuestionSets) -> Iterator[str]:
     """Yield the requests and the money of each judge that asks an endpoint."""
-    for calls, backend in judge_calls(judge, OpenAIBackend):
-        work = judged_tokens(calls, questions, candidates, sets)
+    for calls, backend in judge_calls(judge, OpenAIBackend) if judged else ():
+        work = total(judged_tokens(calls, questions, candidates, sets) for questions, candidates in judged)
         sizes = f"up to {work.requests:,} requests of {work.sent:,} prompt and {work.written:,} answer tokens"
         line = f"judge {calls.name} is asked at {backend.base_url}: {sizes}"
         if backend.prices is not None:

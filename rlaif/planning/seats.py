@@ -17,7 +17,7 @@ from rlaif.models.shape import ModelShape, context_within, model_shape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, gib, kv_bytes_per_token, trainer_memory
 from rlaif.planning.tokens import JudgeCalls
-from rlaif.recipe import EnginesSection, Recipe
+from rlaif.recipe import EnginesSection, PhaseSection, PolicyTrainingSection, Recipe
 
 Role = Literal["policy", "judge", "training"]
 Placement = Literal["shared", "split"]
@@ -138,7 +138,9 @@ def _place_engines(
         kv_bytes_per_token=per_token * parallel,
         kv_tokens=cache // per_token,
     )
-    wanted = judge_context(recipe.policy, recipe.sampling, judge_tokens) if judge_tokens else recipe.policy.max_length
+    wanted = recipe.policy.max_length
+    if judge_tokens:
+        wanted = judge_context(recipe.policy, recipe.longest_sampling, judge_tokens)
     context = context_within(model, wanted)
     if seats.memory.total > allowed or seats.kv_tokens < context:
         raise UserError(_does_not_fit(seats, section, hardware, context))
@@ -167,26 +169,22 @@ def _does_not_fit(seats: Seats, section: EnginesSection, hardware: Hardware, con
 
 
 def _place_training(recipe: Recipe, shape: ModelShape, hardware: Hardware, *, dtype_bytes: int) -> Seats:
-    training, section = recipe.training, recipe.cluster.training
-    answers = recipe.sampling.candidates * recipe.sampling.max_tokens
-    group = recipe.policy.max_length - recipe.sampling.max_tokens + answers
-    # A group that is longer than the budget is a forward pass of its own.
-    row = max(training.max_tokens_per_pack, group)
-    memory = trainer_memory(
-        shape,
-        training,
-        section,
-        dtype_bytes=dtype_bytes,
-        row_tokens=row,
-        answer_tokens=row * answers // group,
-        gpu=hardware.gpu,
+    section = recipe.cluster.training
+    # The same workers train in all phases.
+    training, memory = max(
+        (
+            (phase.training, _phase_memory(recipe, phase, shape, dtype_bytes=dtype_bytes, gpu=hardware.gpu))
+            for phase in recipe.every_phase
+        ),
+        key=lambda phase: phase[1].total,
     )
     allowed = hardware.share(section.workers)
     if memory.total > allowed:
+        remedies = _remedies(recipe, training, hardware, memory)
         listed = ", ".join(f"{gib(size)} of {name}" for name, size in memory.parts().items() if size >= GIB // 20)
         raise UserError(
             f"cluster.training: a worker needs {gib(memory.total)} ({listed}), more than the {gib(allowed)} of its "
-            f"{'GPU' if hardware.gpu else 'share of the node'}; expected {_remedies(recipe, hardware, memory)}"
+            f"{'GPU' if hardware.gpu else 'share of the node'}; expected {remedies}"
         )
     return Seats(
         role="training",
@@ -201,8 +199,26 @@ def _place_training(recipe: Recipe, shape: ModelShape, hardware: Hardware, *, dt
     )
 
 
-def _remedies(recipe: Recipe, hardware: Hardware, memory: Memory) -> str:
-    training, remedies = recipe.training, []
+def _phase_memory(recipe: Recipe, phase: PhaseSection, shape: ModelShape, *, dtype_bytes: int, gpu: bool) -> Memory:
+    """Return the memory of a worker that trains in a phase."""
+    sampling = phase.sampling or recipe.sampling
+    answers = sampling.max_tokens * (phase.sampling.candidates if phase.sampling else 1)
+    group = recipe.policy.max_length - sampling.max_tokens + answers
+    # A group that is longer than the budget is a forward pass of its own.
+    row = max(phase.training.max_tokens_per_pack, group)
+    return trainer_memory(
+        shape,
+        phase.training,
+        recipe.cluster.training,
+        dtype_bytes=dtype_bytes,
+        row_tokens=row,
+        answer_tokens=row * answers // group,
+        gpu=gpu,
+    )
+
+
+def _remedies(recipe: Recipe, training: PolicyTrainingSection, hardware: Hardware, memory: Memory) -> str:
+    remedies = []
     if memory.activations > memory.total // 3:
         if not training.gradient_checkpointing:
             remedies.append("training.gradient_checkpointing: true")

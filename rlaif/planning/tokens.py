@@ -7,23 +7,25 @@ assumptions.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeVar
 
+from rlaif.data.demonstrations import read_demonstrations
+from rlaif.data.increments import round_size
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
+from rlaif.io.column_names import ColumnNames
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe import DatasetQuestions, Recipe
+from rlaif.recipe import DatasetQuestions, DemonstrationFile, PhaseSection, Recipe, SftPhase, amounts_of
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
-from rlaif.rounds.source import round_size
 
 # Measured on tables of figures, which questions have; the template and the rubric of a judge are prose.
 _CHARACTERS_PER_TOKEN, _CHARACTERS_PER_TOKEN_OF_PROSE = 3, 4
@@ -61,6 +63,12 @@ class Tokens:
     written: int
 
 
+def total(parts: Iterable[Tokens]) -> Tokens:
+    """Return the work of several stages together."""
+    figures = [(part.requests, part.sent, part.computed, part.written) for part in parts]
+    return Tokens(*(sum(column) for column in zip(*figures, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class QuestionSets:
     """The questions of a run, and the mean length of an answer in tokens."""
@@ -90,6 +98,7 @@ class JudgeCalls:
         template_tokens: of the prompt without question, context and answers.
         output_tokens: most tokens of the model's answer.
         settles: whether a panel asks the judge only if the judges before it do not decide.
+        file_sha: sha256 of the spec that it belongs to, which phases name.
     """
 
     name: str
@@ -100,6 +109,7 @@ class JudgeCalls:
     template_tokens: int
     output_tokens: int
     settles: bool
+    file_sha: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,32 +186,52 @@ def judge_calls(spec: JudgeSpec, backend: type[BackendT]) -> list[tuple[JudgeCal
             template_tokens=sum(len(message["content"]) for message in messages) // _CHARACTERS_PER_TOKEN_OF_PROSE,
             output_tokens=leaf.max_tokens if leaf.replies_with_text else 1,
             settles=in_turn and position > 0,
+            file_sha=spec.sha,
         )
         found.append((calls, leaf.backend))
     return found
 
 
-def round_tokens(recipe: Recipe, number: int, sets: QuestionSets, judges: Sequence[JudgeCalls]) -> RoundTokens:
-    """Return the work of round `number`, with the judges that ask a model."""
-    questions = round_size(recipe.rounds, number, sets.train.count)
-    candidates = recipe.sampling.candidates
-    prompt = sets.train.prompt_tokens
+def round_tokens(
+    recipe: Recipe, number: int, sets: QuestionSets, judges: Sequence[JudgeCalls], asked: Collection[str]
+) -> RoundTokens:
+    """Return the work of round `number`.
+
+    Args:
+        judges: those that ask a model, of all phases.
+        asked: `JudgeCalls.file_sha` of those that the round's phase asks.
+    """
+    phase = recipe.every_phase[recipe.locate(number)[0]]
+    amount = amounts_of(recipe.rounds.questions, number + 1)[-1]
+    questions = round_size(amount, sets.train.count if phase.takes_questions else _demonstrations(phase))
+    prompt, candidates = sets.train.prompt_tokens, phase.sampling.candidates if phase.sampling else 0
     sample = Tokens(
         requests=questions * candidates,
         sent=questions * candidates * prompt,
-        computed=questions * prompt,
+        computed=questions * prompt if candidates else 0,
         written=questions * candidates * sets.answer_tokens,
     )
-    trained = questions * (prompt + candidates * sets.answer_tokens) * recipe.training.epochs
+    # A round without candidates learns one demonstration after each prompt.
+    trained = questions * (prompt + max(1, candidates) * sets.answer_tokens) * phase.training.epochs
     kl = Questions(min(recipe.evaluation.kl_questions, sets.heldout.count), sets.heldout.prompt_tokens)
     return RoundTokens(
         number=number,
         questions=questions,
         sample=sample,
-        judge=tuple(judged_tokens(judge, questions, candidates, sets) for judge in judges),
+        judge=tuple(
+            judged_tokens(judge, questions if candidates and judge.file_sha in asked else 0, max(1, candidates), sets)
+            for judge in judges
+        ),
         train=Tokens(questions, trained, trained, 0),
         evaluate=sets.answer_once(kl),
     )
+
+
+def _demonstrations(phase: PhaseSection) -> int:
+    """Return how many demonstrations the file of a phase has."""
+    assert isinstance(phase, SftPhase)
+    assert isinstance(phase.demonstrations, DemonstrationFile)
+    return len(read_demonstrations(phase.demonstrations.path, ColumnNames(phase.demonstrations.columns)).rows)
 
 
 def judged_tokens(judge: JudgeCalls, questions: int, candidates: int, sets: QuestionSets) -> Tokens:

@@ -3,6 +3,8 @@
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.feedback import FeedbackSection, HumanPreferencesSection, PeopleSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
+from rlaif.recipe.objectives import DemonstrationFile, DpoPhase, GoldAnswers, SftPhase
+from rlaif.recipe.phase import Amount, PhaseSection, amounts_of
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
 from rlaif.recipe.recipe import (
@@ -21,15 +23,17 @@ from rlaif.recipe.training import (
     PER_TOKEN_LOSSES,
     LoraSection,
     OptimizerSection,
+    PolicyTrainingSection,
     PreferenceLoss,
     SftSection,
     TrainingSection,
 )
 
 __all__ = [
-    "PER_TOKEN_LOSSES", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "EnginesSection",
-    "EvaluationSection", "FeedbackSection", "FileQuestions", "GateSection", "GoldSetSection", "HumanPreferencesSection",
-    "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PolicySection",
-    "PreferenceLoss", "QuestionSource", "Recipe", "RoundsSection", "SamplingSection", "SftSection", "TrainersSection",
-    "TrainingSection", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "PER_TOKEN_LOSSES", "Amount", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "DemonstrationFile",
+    "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions", "GateSection", "GoldAnswers",
+    "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
+    "PeopleSection", "PhaseSection", "PolicySection", "PolicyTrainingSection", "PreferenceLoss", "QuestionSource",
+    "Recipe", "RoundsSection", "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection",
+    "amounts_of", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -1,10 +1,12 @@
 """The policy: which model is aligned, how a question is put to it, and how it is sampled."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from rlaif.recipe.base import Section
+
+Temperature = Annotated[float, Field(gt=0, le=5)]
 
 
 class PolicySection(Section):
@@ -37,8 +39,9 @@ class SamplingSection(Section):
 
     candidates: int = Field(default=4, ge=2, le=128)
     """Answers sampled for each question."""
-    temperature: float = Field(default=0.8, gt=0, le=5)
-    """Softmax temperature; stored log-probabilities are those before it."""
+    temperature: Temperature | list[Temperature] = 0.8
+    """Softmax temperature, or a list with one for each round (of a phase, for its own): a policy that has learned is
+    surer, and differs less from answer to answer. Stored log-probabilities are those before it."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Mass of the nucleus that is sampled from."""
     max_tokens: int = Field(default=256, ge=1)
@@ -49,3 +52,14 @@ class SamplingSection(Section):
     """How often a request is tried when its engine dies, before it is recorded as a failure."""
     shard_questions: int = Field(default=16, ge=1)
     """Questions that are gathered before they are committed as a shard: the most that a kill can cost."""
+
+    def temperature_of(self, number: int) -> float:
+        """Return the temperature of a round, counted from 0."""
+        return self.temperature[number] if isinstance(self.temperature, list) else self.temperature
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise ValueError unless each of so many rounds has a temperature."""
+        if isinstance(self.temperature, list) and len(self.temperature) < rounds:
+            raise ValueError(
+                f"sampling.temperature: {len(self.temperature)} temperatures for {rounds} rounds; expected one each"
+            )

@@ -15,9 +15,12 @@ from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_mappi
 from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
 from rlaif.recipe.judge import JudgeSection, PairsSection
+from rlaif.recipe.objectives import DpoPhase, Phase
+from rlaif.recipe.phase import Amount, PhaseSection, amounts_of, check_amounts
+from rlaif.recipe.phases import with_whole_phases
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import QuestionsSection
-from rlaif.recipe.training import TrainingSection
+from rlaif.recipe.training import LoraSection, TrainingSection
 
 S = TypeVar("S", bound=Section)
 
@@ -50,7 +53,7 @@ class RoundsSection(Section):
 
     count: int = Field(default=2, ge=1, le=10_000)
     """Rounds of a run; a finished run with a larger count goes on where it ended."""
-    questions: int | float | list[int | float] = Field(default=1.0)
+    questions: Amount | list[Amount] = Field(default=1.0)
     """Questions a round takes: a count (`64`), a share of the train set (`0.2`), or a list with one of either for each
     round. `1` is one question, `1.0` all of them."""
     staleness: int = Field(default=0, ge=0, le=1)
@@ -61,16 +64,7 @@ class RoundsSection(Section):
 
     @model_validator(mode="after")
     def _increments_are_positive(self) -> "RoundsSection":
-        increments = self.questions if isinstance(self.questions, list) else [self.questions]
-        if not increments:
-            raise ValueError("questions: an empty list; expected a count, a share, or one of either for each round")
-        for amount in increments:
-            if isinstance(amount, float) and not 0 < amount <= 1:
-                raise ValueError(f"questions: {amount} is no share; expected a count such as 64 or a share in (0, 1]")
-            if isinstance(amount, int) and amount < 1:
-                raise ValueError(f"questions: {amount}; expected a count of at least 1 or a share in (0, 1]")
-        if isinstance(self.questions, list) and len(self.questions) < self.count:
-            raise ValueError(f"questions: {len(self.questions)} increments for {self.count} rounds; expected one each")
+        check_amounts(self.questions, self.count)
         return self
 
 
@@ -99,12 +93,76 @@ class Recipe(Section):
     pairs: PairsSection = PairsSection()
     training: TrainingSection = TrainingSection()
     rounds: RoundsSection = RoundsSection()
+    phases: list[Phase] | None = None
+    """Rounds with different objectives, in order; null is one phase of objective `dpo`, with the sections above."""
     evaluation: EvaluationSection = EvaluationSection()
     cluster: ClusterSection = ClusterSection()
+
+    @property
+    def every_phase(self) -> list[PhaseSection]:
+        """The phases, at least one; each holds all that its rounds use."""
+        if self.phases is not None:
+            return list(self.phases)
+        whole = {name: getattr(self, name) for name in ("sampling", "judge", "pairs", "training")}
+        rounds, questions = self.rounds.count, self.rounds.questions
+        return [DpoPhase.model_construct(objective="dpo", name=None, rounds=rounds, questions=questions, **whole)]
+
+    @property
+    def longest_sampling(self) -> SamplingSection:
+        """The sampling of the phase with the longest candidates: what a judge's engines must have room for."""
+        sampled = [phase.sampling for phase in self.every_phase if phase.sampling is not None]
+        return max(sampled, key=lambda sampling: sampling.max_tokens, default=self.sampling)
+
+    def title_of(self, number: int) -> str | None:
+        """Return the title of the phase that a round belongs to; None where the recipe has no phases."""
+        return self.phases[self.locate(number)[0]].title if self.phases else None
+
+    def question_amounts(self, number: int) -> list[Amount]:
+        """Return the amount of each round up to `number` that takes questions of the train set."""
+        phases = [phase for phase in self.every_phase for _ in range(phase.rounds)]
+        each = amounts_of(self.rounds.questions, number + 1)
+        return [amount for amount, phase in zip(each, phases, strict=False) if phase.takes_questions]
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Return the index of the phase that a round belongs to, and the round's number within it."""
+        for index, phase in enumerate(self.every_phase):
+            if number < phase.rounds:
+                return index, number
+            number -= phase.rounds
+        raise IndexError(f"no phase has {number} rounds more than all phases")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_whole_phases(cls, tree: Any) -> Any:
+        return with_whole_phases(tree) if isinstance(tree, dict) else tree
+
+    @model_validator(mode="after")
+    def _phases_share_engines(self) -> "Recipe":
+        """Engines live as long as a run: what they are made of cannot differ between its phases."""
+        for index, phase in enumerate(self.phases or ()):
+            if phase.sampling is not None:
+                check_lengths(self.policy, phase.sampling, self.evaluation)
+            for section, names in (("training", ("lora", "max_probe_difference")), ("judge", ("gold_set", "max_cost"))):
+                own, shared = getattr(phase, section), getattr(self, section)
+                for name in names if own is not None else ():
+                    if getattr(own, name) != getattr(shared, name):
+                        raise ValueError(f"phases.{index}.{section}.{name}: expected it in `{section}`, for all phases")
+        return self
+
+    def with_lora(self, lora: LoraSection) -> "Recipe":
+        """Return the recipe with other settings of the adapter, in all phases."""
+        training = self.training.model_copy(update={"lora": lora})
+        phases = self.phases and [
+            phase.model_copy(update={"training": phase.training.model_copy(update={"lora": lora})})
+            for phase in self.phases
+        ]
+        return self.model_copy(update={"training": training, "phases": phases})
 
     @model_validator(mode="after")
     def _settings_work_together(self) -> "Recipe":
         check_lengths(self.policy, self.sampling, self.evaluation)
+        if self.phases is None:
+            self.sampling.check_rounds(self.rounds.count)
         if self.rounds.staleness and self.cluster.placement != "split":
             raise ValueError(
                 "rounds.staleness: 1 samples while the trainer trains, but engines and trainer take turns with "

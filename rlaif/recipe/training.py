@@ -1,6 +1,6 @@
 """The settings of a training: those that every kind has, and each objective's own."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,22 +47,44 @@ class OptimizerSection(Section):
     """Compute activations again in the backward pass: less memory, about a third more work."""
 
 
-class SftSection(OptimizerSection):
+class PolicyTrainingSection(OptimizerSection):
+    """The settings that every training of a policy has."""
+
+    max_tokens_per_pack: int = Field(default=2048, ge=64)
+    """Token budget of one forward pass; bounds memory, not the result. What is computed together and longer, such as a
+    question with its candidates, has a pass of its own."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints of a training. Null writes none, and a training that is killed begins again."""
+    max_probe_difference: float | None = Field(default=None, gt=0)
+    """Largest mean difference of an engine's log-probabilities from the trainer's on a probe, in nats a token; past it
+    the run stops. Null is 0.002 in float32, 0.03 in bfloat16, 0.01 in float16."""
+
+    per_step_key: ClassVar[str]
+    """The key that says how much is learned in one optimizer step, over all workers."""
+
+    @property
+    def per_step(self) -> int:
+        """Its value."""
+        value: int = getattr(self, self.per_step_key)
+        return value
+
+
+class SftSection(PolicyTrainingSection):
     """One supervised fine-tuning on demonstrations."""
+
+    per_step_key = "demonstrations_per_step"
 
     learning_rate: float = Field(default=2e-5, gt=0)
     """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
     demonstrations_per_step: int = Field(default=16, ge=1)
     """Demonstrations in one optimizer step over all workers. Those with a common beginning, such as one document, are
     computed together; they fill at most half of a step."""
-    max_tokens_per_pack: int = Field(default=2048, ge=64)
-    """Token budget of one forward pass; bounds memory, not the result. A longer demonstration has a pass of its own."""
-    checkpoint_steps: int | None = Field(default=None, ge=1)
-    """Steps between checkpoints of a training. Null writes none, and a training that is killed begins again."""
 
 
-class TrainingSection(OptimizerSection):
+class TrainingSection(PolicyTrainingSection):
     """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
+
+    per_step_key = "questions_per_step"
 
     beta: float = Field(default=0.1, gt=0)
     """Strength of the pull towards the reference policy; of `ipo`, the paper's tau. `simpo` has no reference policy and
@@ -96,15 +118,6 @@ class TrainingSection(OptimizerSection):
     computes the reference itself. Null is 0.1."""
     questions_per_step: int = Field(default=8, ge=1)
     """Questions, with all their pairs, in one optimizer step over all workers."""
-    max_tokens_per_pack: int = Field(default=2048, ge=64)
-    """Token budget of one forward pass; bounds memory, not the result. A question that is longer with its candidates
-    has a pass of its own."""
-    checkpoint_steps: int | None = Field(default=None, ge=1)
-    """Steps between checkpoints of a training, kept with the run. Null writes none, and a training that is killed
-    begins again."""
-    max_probe_difference: float | None = Field(default=None, gt=0)
-    """Largest mean difference of an engine's log-probabilities from the trainer's on a probe, in nats a token; past it
-    the run stops. Null is 0.002 in float32, 0.03 in bfloat16, 0.01 in float16."""
 
     @model_validator(mode="after")
     def _keys_act(self) -> "TrainingSection":

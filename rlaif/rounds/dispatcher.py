@@ -24,7 +24,6 @@ from rlaif.progress import Progress
 from rlaif.recipe import SamplingSection
 from rlaif.rounds.setup import Setup
 from rlaif.rounds.sink import RoundSink
-from rlaif.rounds.source import round_questions
 from rlaif.store.events import Emit
 from rlaif.store.records.round_records import JudgeStage, SampleStage
 from rlaif.store.rundir import RoundDir
@@ -59,7 +58,8 @@ def question_seed(seed: int, round_number: int, question_id: str) -> int:
 class Dispatcher:
     """Takes the questions of one round through sampling and judging.
 
-    `render` makes the chat that asks the policy a question; `seed` and `round_number` decide its sampling seed.
+    `render` makes the chat that asks the policy a question; `seed` and `round_number` decide its sampling seed, and
+    `number_in_phase` the temperature.
     """
 
     def __init__(
@@ -72,10 +72,12 @@ class Dispatcher:
         render: Callable[[Question], Messages],
         seed: int,
         round_number: int,
+        number_in_phase: int = 0,
         progress: Progress,
     ) -> None:
         self._pool, self._judge, self._sink, self._sampling = pool, judge, sink, sampling
         self._render, self._seed, self._round, self._progress = render, seed, round_number, progress
+        self._temperature = sampling.temperature_of(number_in_phase)
         self.counts = RoundCounts()
         # Committed last: if the work stops, the next start asks for them again instead of keeping the errors.
         self._with_errors: list[Sequence[Verdict]] = []
@@ -134,7 +136,7 @@ class Dispatcher:
             messages=self._render(question),
             n=self._sampling.candidates,
             seed=question_seed(self._seed, self._round, question.id),
-            temperature=self._sampling.temperature,
+            temperature=self._temperature,
             top_p=self._sampling.top_p,
             max_tokens=self._sampling.max_tokens,
         )
@@ -168,22 +170,27 @@ async def sample_and_judge(
 ) -> None:
     """Check the judge on the gold set, sample candidates for the round's questions, judge them, and mark both stages.
 
+    Args:
+        judge: of the round's phase.
+
     Raises:
         WorkError: the judge disagrees with people, no question could be sampled, or the engines cannot go on.
     """
-    recipe = setup.recipe
+    recipe, round_ = setup.recipe, setup.round(directory.number)
+    questions, sampling = round_.questions, round_.phase.sampling
+    assert sampling is not None, "the rounds of the phase sample nothing"
     if recipe.judge.gold_set is not None:
         limit = recipe.judge.gold_set.min_agreement
         await judge_gold_set(judge, setup.gold_set, directory, limit, progress=progress, emit=emit)
-    questions = round_questions(setup.train, recipe.rounds, directory.number, recipe.seed)
-    sink = RoundSink(directory, recipe.sampling.shard_questions)
+    sink = RoundSink(directory, sampling.shard_questions)
     dispatcher = Dispatcher(
-        pool, judge, sink, recipe.sampling,
-        render=setup.render, seed=recipe.seed, round_number=directory.number, progress=progress,
+        pool, judge, sink, sampling,
+        render=setup.render, seed=recipe.seed, round_number=directory.number, number_in_phase=round_.number,
+        progress=progress,
     )  # fmt: skip
     counts = await dispatcher.run(questions)
     texts = (text for shard in sink.candidates.shards(["text"]) for text in shard["text"].to_pylist())
-    if line := unfinished_line(texts, recipe.sampling.max_tokens, "sampling.max_tokens"):
+    if line := unfinished_line(texts, sampling.max_tokens, "sampling.max_tokens"):
         progress.say(f"round {directory.number}: {line}")
     for question_id, reason in counts.failures:
         progress.say(f"  {question_id}: {reason}")

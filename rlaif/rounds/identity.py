@@ -6,7 +6,9 @@ change of any of them is refused with what differs.
 
 import importlib.metadata
 import platform
+import re
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,16 +38,38 @@ _FREE = (
 )  # fmt: skip
 
 
-def differing_keys(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Return the dotted keys in which two resolved recipes differ, without those that may differ."""
+# What lists one value for each round: the rounds so far decide.
+_BY_ROUND = ("questions", "temperature")
+
+
+def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the dotted keys in which two resolved recipes differ, without those that may differ.
+
+    A recipe may have more phases than the run began with, and more rounds of the phase that was the last.
+    """
+    before, after = old.get("phases"), new.get("phases")
+    if not isinstance(before, list) or not isinstance(after, list):
+        return _differing(old, new)
+    keys = _differing({**old, "phases": None}, {**new, "phases": None})
+    keys += [f"phases.{index}" for index in range(len(after), len(before))]
+    for index, (phase, now_) in enumerate(zip(before, after, strict=False)):
+        free = ("rounds",) if index == len(before) - 1 else ()
+        keys += _differing(phase, now_, f"phases.{index}.", free=(*free, "name"))
+    return keys
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any], path: str = "", free: Sequence[str] = ()) -> list[str]:
     keys = []
     for key in sorted(old.keys() | new.keys()):
         dotted = f"{path}{key}"
-        if dotted in _FREE:
+        if key in free or re.sub(r"^phases\.\d+\.", "", dotted) in _FREE:
             continue
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            keys += differing_keys(before, after, f"{dotted}.")
+            keys += _differing(before, after, f"{dotted}.")
+        elif key in _BY_ROUND and isinstance(before, list) and isinstance(after, list):
+            if any(was != is_ for was, is_ in zip(before, after, strict=False)):
+                keys.append(f"{dotted} ({before!r} -> {after!r})")
         elif before != after:
             keys.append(f"{dotted} ({before!r} -> {after!r})")
     return keys
@@ -71,11 +95,13 @@ def new_run_record(setup: Setup, policy_id: str, base: BaseModelRecord | None = 
             chat_template_sha=chat_template_sha(policy.model, policy.revision),
         ),
         judge=JudgeRecord.model_validate(setup.judge.describe()),
+        phase_judges=tuple(JudgeRecord.model_validate(judge.describe()) for judge in setup.judges[1:]),
         questions={
             name: QuestionSet(count=len(questions), sha=questions_sha(questions))
             for name, questions in sets.items()
             if questions
-        },
+        }
+        | {name: source for phase in setup.phases for name, source in phase.objective.sources.items()},
         grading=READING,
         state="running",
     )
@@ -104,6 +130,11 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     ):
         if before != after:
             differs.append(label)
+    judges = [judge.sha for judge in fresh.phase_judges]
+    differs += [f"the judge {each.name} of a phase" for each in begun.phase_judges if each.sha not in judges]
+    for name, source in begun.questions.items():
+        if name.startswith("phases.") and fresh.questions.get(name) != source:
+            differs.append(f"the file of {name}")
     if differs:
         raise UserError(
             f"{run.root} holds a run of another recipe; continuing would mix the two. What differs: "
@@ -124,10 +155,12 @@ def begin(run: RunDir, setup: Setup, policy_id: str, base: BaseModelRecord | Non
         if begun.policy.base and base:
             _check_weights(run, begun.policy.base.model, begun.policy.base.id, base.id)
     run.write_recipe(dump_recipe(setup.recipe))
+    fresh = new_run_record(setup, policy_id, base)
     if begun is not None:
-        run.set_state("running")
-    else:
-        run.write_record(new_run_record(setup, policy_id, base))
+        # More phases may have other judges and files.
+        more = {"phase_judges": fresh.phase_judges, "questions": {**begun.questions, **fresh.questions}}
+        fresh = begun.model_copy(update={**more, "state": "running"})
+    run.write_record(fresh)
 
 
 def _check_weights(run: RunDir, model: str, before: str, now_: str) -> None:

@@ -1,4 +1,4 @@
-"""The loop over rounds: sample and judge, pair, train, evaluate, promote.
+"""The loop over rounds: sample and judge, gather what the objective learns from, train, evaluate, promote.
 
 Invariant: a stage reads only what earlier stages have committed, writes its results whole and is marked last. So a run
 that was killed anywhere continues with the first stage that is not marked.
@@ -6,7 +6,7 @@ that was killed anywhere continues with the first stage that is not marked.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rlaif.errors import RlaifError
@@ -14,17 +14,18 @@ from rlaif.evaluation.heldout import least_difference
 from rlaif.inference.pools import RunPools
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.judges.judge import Judge
-from rlaif.preferences.round_pairs import write_pairs
+from rlaif.objectives.objective import RoundWork
 from rlaif.progress import Ahead, Progress
 from rlaif.recipe import GateSection, RoundsSection
 from rlaif.rounds.dispatcher import sample_and_judge
 from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.gate import too_few
-from rlaif.rounds.setup import Setup
+from rlaif.rounds.setup import RoundSetup, Setup
+from rlaif.rounds.submission import write_learning_curve, write_submission
 from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
 from rlaif.store.policy_weights import PolicyWeights
-from rlaif.store.records.round_records import EvaluateStage, EvaluationRecord, PairsStage, PromoteStage
+from rlaif.store.records.round_records import EvaluateStage, EvaluationRecord, PromoteStage
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.training.workers import TrainingWorkers
 
@@ -45,6 +46,7 @@ class RoundLoop:
     """Does the rounds of a run with what `rlaif.rounds.run` has opened.
 
     Args:
+        judges: by the sha256 of their specs.
         policy_check: raises unless the policy can be trained; its end is awaited before anything is asked of engines.
     """
 
@@ -55,15 +57,16 @@ class RoundLoop:
         pools: RunPools,
         workers: TrainingWorkers,
         *,
-        judge: Judge,
+        judges: Mapping[str, Judge],
         progress: Progress,
         emit: Emit,
         policy_check: "asyncio.Task[None]",
     ) -> None:
         self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
-        self._judge, self._progress, self._emit, self._policy_check = judge, progress, emit, policy_check
+        self._judges, self._progress, self._emit, self._policy_check = judges, progress, emit, policy_check
         self._initial = run.path("initial")
         self._judges_heldout = any(question.gold_answer is None for question in setup.heldout)
+        judge = judges[setup.judge.sha]
         self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
 
     async def run(self) -> RoundDir | None:
@@ -82,64 +85,71 @@ class RoundLoop:
 
     async def _round(self, directory: RoundDir) -> None:
         current, _ = self._run.current_policy(self._pools.policy.base.id, directory.number)
-        if not directory.done("judge"):
+        round_ = self._setup.round(directory.number)
+        directory.begin(round_.phase.objective, self._recipe.title_of(directory.number), round_.objective.stages)
+        if round_.objective.samples and not directory.done("judge"):
             if section := self._recipe.judge.gold_set:
                 # A judge that is known to disagree ends the round before engines start.
-                check_stored(self._judge, self._setup.gold_set, directory, section.min_agreement)
+                check_stored(self._judge(round_), self._setup.gold_set, directory, section.min_agreement)
             await self._sample(directory, current, self._progress)
-        if not directory.done("pairs"):
-            self._pair(directory)
+        if directory.record().gathered is None:
+            await self._gather(directory, round_)
         if not directory.done("train"):
-            await self._train(directory, current)
+            await self._train(directory, round_, current)
         trained = directory.trained_policy()
         if trained is None:
             self._progress.say(f"round {directory.number}: nothing to learn from; the policy stays")
-            directory.mark(PromoteStage(promoted=False, reason="no pairs"))
+            gathered = directory.record().gathered
+            self._end(directory, promoted=False, reason=f"no {gathered.unit if gathered else 'pairs'}")
             return
         if not directory.done("evaluate"):
             await self._evaluate(directory, trained)
         self._promote(directory)
+
+    def _judge(self, round_: RoundSetup) -> Judge:
+        return self._judges[round_.judge.sha]
 
     async def _measure_initial_policy(self) -> None:
         if EvaluationRecord.read(self._run.path("initial", "evaluation.json")) is None:
             await self._load(self._pools.policy.base, judges=False)
             with self._timed("evaluate", None):
                 await self._evaluation.evaluate(self._initial, "initial policy: evaluate")
+            if self._setup.test:
+                write_submission(self._run, None, promoted=True)
 
     async def _sample(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
         await self._load(policy, judges=True, progress=progress)
+        judge = self._judge(self._setup.round(directory.number))
         with self._timed("sample", directory.number):
             await sample_and_judge(
-                directory, self._setup, self._pools.policy, self._judge, progress=progress, emit=self._emit
+                directory, self._setup, self._pools.policy, judge, progress=progress, emit=self._emit
             )
 
-    def _pair(self, directory: RoundDir) -> None:
-        with self._timed("pairs", directory.number):
-            questions = {question.id: question for question in self._setup.train}
-            counts = write_pairs(directory, questions, self._judge, self._recipe.pairs, render=self._setup.render)
-            directory.mark(
-                PairsStage(
-                    questions=counts.prompts,
-                    pairs=counts.pairs,
-                    below_margin=counts.below_margin,
-                    truncated=counts.truncated,
-                    by_status=counts.by_status,
-                    by_judge=counts.by_judge,
-                )
-            )
-        found = counts.statuses or "no verdicts"
-        self._progress.say(f"round {directory.number}: {counts.pairs} pairs on {counts.prompts} prompts ({found})")
-        if counts.advice:
-            self._progress.say(f"round {directory.number}: {counts.advice}")
+    async def _gather(self, directory: RoundDir, round_: RoundSetup) -> None:
+        objective = round_.objective
+        work = RoundWork(
+            directory=directory,
+            number=round_.number,
+            questions=round_.questions,
+            train={question.id: question for question in self._setup.train},
+            judge=self._judge(round_),
+            policy=self._recipe.policy,
+            seed=self._recipe.seed,
+            render=self._setup.render,
+            say=lambda line: self._progress.say(f"round {directory.number}: {line}"),
+        )
+        with self._timed("pairs" if "pairs" in objective.stages else "gather", directory.number):
+            directory.mark(await objective.gather(round_.phase, work))
 
-    async def _train(self, directory: RoundDir, current: PolicyWeights) -> None:
-        """Train the round's policy; with `rounds.staleness`, sample the next round meanwhile."""
+    async def _train(self, directory: RoundDir, round_: RoundSetup, current: PolicyWeights) -> None:
+        """Train the round's policy; with `rounds.staleness`, sample the next round of the phase meanwhile."""
         following = self._run.round(directory.number + 1)
-        ahead = self._recipe.rounds.staleness and following.number < self._recipe.rounds.count
+        in_phase = round_.number + 1 < round_.phase.rounds
+        ahead = self._recipe.rounds.staleness and in_phase and round_.objective.samples
         with self._timed("train", directory.number):
             training = train_policy(
-                directory, self._recipe, current, pools=self._pools, workers=self._workers,
-                progress=self._progress, emit=self._emit,
+                directory, self._recipe, current, round_.phase.training, round_.objective,
+                pools=self._pools, workers=self._workers, progress=self._progress, emit=self._emit,
             )  # fmt: skip
             if not ahead or following.done("judge"):
                 await training
@@ -153,6 +163,8 @@ class RoundLoop:
                 raise errors.exceptions[0] from None
 
     async def _sample_ahead(self, directory: RoundDir, current: PolicyWeights) -> None:
+        round_ = self._setup.round(directory.number)
+        directory.begin(round_.phase.objective, self._recipe.title_of(directory.number), round_.objective.stages)
         await self._sample(directory, current, Ahead(self._progress))
         self._progress.say(f"round {directory.number}: sampled and judged ahead, by policy {current.id[:12]}")
 
@@ -168,10 +180,17 @@ class RoundLoop:
         with self._timed("promote", directory.number):
             measured = EvaluationRecord.read(directory.path("evaluation.json"))
             assert measured is not None
-            directory.mark(PromoteStage(promoted=measured.promoted))
+            self._end(directory, promoted=measured.promoted)
         if gate := measured.gate:
             outcome = "promoted" if gate.passed else "not promoted"
             self._progress.say(f"round {directory.number}: {gate.change}: {outcome}")
+
+    def _end(self, directory: RoundDir, *, promoted: bool, reason: str | None = None) -> None:
+        """Write what the current policy answers to the test questions, mark the round as over, and draw its curve."""
+        if self._setup.test:
+            write_submission(self._run, directory, promoted=promoted)
+        directory.mark(PromoteStage(promoted=promoted, reason=reason))
+        write_learning_curve(self._run)
 
     async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
         """Have the engines run and answer with a policy."""

@@ -20,6 +20,7 @@ from rlaif.io.files import names
 from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
 from rlaif.judges.endpoints import SMALL_ANSWERS, Trial, spread
+from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.policy_source import policy_source
@@ -103,22 +104,27 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
         if event.notice is not None:
             progress.say(event.notice)
 
+    judges = setup.judges
     pools = RunPools(
-        recipe.policy, recipe.sampling, recipe.training, cluster,
-        base_id=policy_id, judge_models=setup.judge.models, judge_tokens=max(1, setup.judge.answer_tokens),
+        recipe.policy, recipe.longest_sampling, recipe.training, cluster,
+        base_id=policy_id, judge_models={model for judge in judges for model in judge.models},
+        judge_tokens=max(1, *(judge.answer_tokens for judge in judges)),
         criteria_tokens=_criteria_tokens(setup), gpu=gpu, emit=emit,
     )  # fmt: skip
-    spending = run_spending(run, setup.judge, recipe.judge.max_cost)
+    spending = run_spending(run, judges, recipe.judge.max_cost)
     async with AsyncExitStack() as stack:
         workers = await stack.enter_async_context(TrainingWorkers(cluster.training, gpu, cluster.shortage == "go_on"))
         stack.push_async_callback(pools.release)
-        stack.callback(record_spending, run, setup.judge, spending)
-        cache = stack.enter_context(closing(ResponseCache())) if is_cached_in_runs(setup.judge) else None
+        stack.callback(record_spending, run, judges, spending)
+        cached = any(is_cached_in_runs(judge) for judge in judges)
+        cache = stack.enter_context(closing(ResponseCache())) if cached else None
         left = rounds_left(run, recipe.rounds)
-        trial = _trial(setup) if left and _judge_is_asked(left, setup) else None
-        judge = await stack.enter_async_context(
-            open_judge(setup.judge, pools, spending=spending, cache=cache, trial=trial)
-        )
+        asked, opened = _judges_asked(left, setup), dict[str, Judge]()
+        for judge in judges:
+            trial = _trial(setup) if judge.sha in asked else None
+            opened[judge.sha] = await stack.enter_async_context(
+                open_judge(judge, pools, spending=spending, cache=cache, trial=trial)
+            )
         _write_questions(run, setup)
         trains = any(not directory.done("train") for directory in left)
         check = asyncio.create_task(_check_policy(recipe, progress.say, trains))
@@ -127,7 +133,7 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
         loop = RoundLoop(
-            setup, run, pools, workers, judge=judge, progress=progress, emit=emit, policy_check=check
+            setup, run, pools, workers, judges=opened, progress=progress, emit=emit, policy_check=check
         )  # fmt: skip
         stopped = await loop.run()
     if stopped is None:
@@ -142,10 +148,12 @@ async def _check_policy(recipe: Recipe, say: Callable[[str], None], trains: bool
         await confirm_policy(recipe.policy, recipe.training.lora, say)
 
 
-def _judge_is_asked(left: Sequence[RoundDir], setup: Setup) -> bool:
-    """Return whether the judge is asked in some rounds: about candidates, or held-out answers without gold answers."""
+def _judges_asked(left: Sequence[RoundDir], setup: Setup) -> set[str]:
+    """Return the sha256 of the judges that some rounds ask: of candidates, or of held-out answers without gold ones."""
+    rounds = [(directory, setup.round(directory.number)) for directory in left]
+    asked = {each.judge.sha for directory, each in rounds if each.objective.samples and not directory.done("judge")}
     judges_heldout = any(question.gold_answer is None for question in setup.heldout)
-    return judges_heldout or not all(directory.done("judge") for directory in left)
+    return asked | ({setup.judge.sha} if left and judges_heldout else set())
 
 
 def _trial(setup: Setup) -> Trial:
@@ -156,7 +164,7 @@ def _trial(setup: Setup) -> Trial:
 
 def _criteria_tokens(setup: Setup) -> int:
     """Return the most tokens that the questions' own criteria take in a judge's prompt; a token is at least a byte."""
-    if not any(isinstance(leaf, LlmSpec) and leaf.reads_marks for leaf in setup.judge.leaves):
+    if not any(isinstance(leaf, LlmSpec) and leaf.reads_marks for judge in setup.judges for leaf in judge.leaves):
         return 0
     return max(criteria_bytes(question.criteria) for question in (*setup.train, *setup.heldout))
 
@@ -176,8 +184,8 @@ def _write_questions(run: RunDir, setup: Setup) -> None:
             write_table(run.path("prompts", f"{name}.parquet"), pa.Table.from_pylist(rows, schema=schema))
 
 
-def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending:
-    """Return what a run has spent on its judge, over all its starts.
+def run_spending(run: RunDir, judges: Sequence[JudgeSpec], limit: float | None) -> Spending:
+    """Return what a run has spent on its judges, over all its starts.
 
     The recorded amount never falls: it is the larger of `spending.json` and the cost of the stored verdicts. An answer
     that a kill kept from both costs nothing again, since the response cache has it.
@@ -185,8 +193,8 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
     Raises:
         UserError: the limit, `judge.max_cost`, cannot be enforced; see `limited_spending`.
     """
-    spending = limited_spending(judge, limit)
-    prices = {leaf.sha: leaf.prices for leaf in judge.leaves if leaf.prices is not None}
+    spending = limited_spending(judges, limit)
+    prices = {leaf.sha: leaf.prices for judge in judges for leaf in judge.leaves if leaf.prices is not None}
     if not prices:
         return spending
     for directory in run.rounds():
@@ -199,7 +207,7 @@ def run_spending(run: RunDir, judge: JudgeSpec, limit: float | None) -> Spending
     return spending
 
 
-def record_spending(run: RunDir, judge: JudgeSpec, spending: Spending) -> None:
-    """Write `spending.json`, if the judge has prices."""
-    if any(leaf.prices is not None for leaf in judge.leaves):
+def record_spending(run: RunDir, judges: Sequence[JudgeSpec], spending: Spending) -> None:
+    """Write `spending.json`, if a judge has prices."""
+    if any(leaf.prices is not None for judge in judges for leaf in judge.leaves):
         SpendingRecord(spent=spending.spent, currency=spending.currency).write(run.path("spending.json"))

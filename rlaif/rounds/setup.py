@@ -8,8 +8,10 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlaif.chat import Messages
+from rlaif.data.increments import round_items
 from rlaif.data.labels import Label
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
@@ -26,9 +28,11 @@ from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.shape import model_context
 from rlaif.models.template_source import check_chat_template
 from rlaif.models.trainable import check_trainable
+from rlaif.objectives.objective import Materials, Objective
+from rlaif.objectives.registry import prepare_objective
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe import Recipe
+from rlaif.recipe import PhaseSection, Recipe
 
 _LEAST_FREE = 200 << 20
 
@@ -40,6 +44,8 @@ class Setup:
     Attributes:
         path: path or URL of the run's folder.
         train, heldout, test: the questions; `test` is empty where the recipe names none.
+        judge: the recipe's, of the held-out answers and of each phase that names no other.
+        phases: what each phase of the recipe works with.
         gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
     """
 
@@ -50,11 +56,51 @@ class Setup:
     test: list[Question]
     judge: JudgeSpec
     answer_template: PromptTemplate
+    phases: tuple["PhaseSetup", ...]
     gold_set: tuple[Label, ...] = ()
+
+    @property
+    def judges(self) -> list[JudgeSpec]:
+        """All judges, each once, the recipe's first."""
+        every = [self.judge, *(phase.judge for phase in self.phases)]
+        return list({judge.sha: judge for judge in every}.values())
+
+    def round(self, number: int) -> "RoundSetup":
+        """Return what a round works with."""
+        index, within = self.recipe.locate(number)
+        phase, prepared = self.recipe.every_phase[index], self.phases[index]
+        questions: list[Question] = []
+        if phase.takes_questions:
+            questions = round_items(self.train, self.recipe.question_amounts(number), self.recipe.seed)
+        return RoundSetup(phase, prepared.objective, prepared.judge, within, questions)
 
     def render(self, question: Question) -> Messages:
         """Return the chat that asks the policy a question."""
         return question_prompt(self.answer_template, question)
+
+
+@dataclass(frozen=True)
+class PhaseSetup:
+    """What a phase works with beside its settings."""
+
+    objective: Objective[Any]
+    judge: JudgeSpec
+
+
+@dataclass(frozen=True)
+class RoundSetup:
+    """What a round works with.
+
+    Attributes:
+        number: of the round within its phase, from 0.
+        questions: those that it takes of the train set, in order.
+    """
+
+    phase: PhaseSection
+    objective: Objective[Any]
+    judge: JudgeSpec
+    number: int
+    questions: list[Question]
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:
@@ -70,20 +116,26 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     answer_template = load_template(recipe.policy.prompt)
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")
-    judge = load_judge_file(recipe.judge.name, recipe.judge)
+    judge, *own_judges = (
+        load_judge_file(section.name, section)
+        for section in (recipe.judge, *(phase.judge or recipe.judge for phase in recipe.every_phase))
+    )
+    judges = list({each.sha: each for each in (judge, *own_judges)}.values())
     check_model(recipe.policy.model, recipe.policy.revision)
     check_trainable(recipe.policy.model, recipe.policy.revision)
     recipe = with_adapter_settings(recipe)
-    own = {leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec)}
-    for model in sorted((judge.models | own) - {"policy"}):
-        check_model(model)
+    for each in judges:
+        own = {leaf.model for leaf in each.leaves if isinstance(leaf, RewardModelSpec)}
+        for model in sorted((each.models | own) - {"policy"}):
+            check_model(model)
     check_chat_template(
         recipe.policy.model, recipe.policy.revision, recipe.policy.chat_template_kwargs,
         key="policy.chat_template_kwargs",
     )  # fmt: skip
-    check_judge_templates(judge, recipe.policy)
-    limited_spending(judge, recipe.judge.max_cost)
-    check_environment(judge)
+    limited_spending(judges, recipe.judge.max_cost)
+    for each in judges:
+        check_judge_templates(each, recipe.policy)
+        check_environment(each)
     # The model's config may not be on this machine.
     longest = model_context(recipe.policy.model)
     if longest is not None and recipe.policy.max_length > longest:
@@ -98,7 +150,11 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
     gold_set = load_gold_set(recipe.judge.gold_set)
-    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, gold_set)
+    phases = []
+    for index, (phase, phase_judge) in enumerate(zip(recipe.every_phase, own_judges, strict=True)):
+        materials = Materials(train, recipe.policy, recipe.training.lora, answer_template, f"phases.{index}")
+        phases.append(PhaseSetup(prepare_objective(phase, materials), phase_judge))
+    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set)
     _check_chats(setup)
     return setup
 
@@ -109,7 +165,7 @@ def _check_chats(setup: Setup) -> None:
     chats = [question for question in (*setup.train, *setup.heldout, *setup.test) if question.chat]
     asked = ((f"question {each.id}", setup.render(each)) for each in chats)
     check_chats(policy.model, policy.revision, policy.chat_template_kwargs, asked)
-    for leaf in setup.judge.leaves:
+    for leaf in (leaf for judge in setup.judges for leaf in judge.leaves):
         if isinstance(leaf, RewardModelSpec):
             scored = [(f"question {each.id}", question_prompt(leaf.template, each)) for each in chats]
             check_chats(leaf.model, None, {}, scored)
@@ -124,8 +180,7 @@ def with_adapter_settings(recipe: Recipe) -> Recipe:
     policy, lora = recipe.policy, recipe.training.lora
     if lora is None or (adapter := find_adapter(policy.model, policy.revision)) is None:
         return recipe
-    training = recipe.training.model_copy(update={"lora": continued_lora(lora, adapter)})
-    return recipe.model_copy(update={"training": training})
+    return recipe.with_lora(continued_lora(lora, adapter))
 
 
 def _check_disk(path: str) -> None:

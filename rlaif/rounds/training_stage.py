@@ -1,35 +1,49 @@
-"""The stage that trains a round's policy on its pairs."""
+"""The stage that trains a round's policy on what the round has gathered."""
+
+from typing import Any
 
 from rlaif.inference.pools import RunPools
 from rlaif.models.policy_source import policy_source
+from rlaif.objectives.objective import Objective
 from rlaif.progress import Progress
-from rlaif.recipe import Recipe
+from rlaif.recipe import PolicyTrainingSection, Recipe
 from rlaif.store.events import Emit, TrainingLost
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.records.round_records import BaseModelRecord, PolicyRecord, TrainStage
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir
-from rlaif.training.dpo.train import DpoResult, train_dpo
+from rlaif.training.group_training import GroupTrainingResult
 from rlaif.training.job import StartingWeights, TrainingJob
 from rlaif.training.workers import StepProgress, TrainingWorkers
+
+# Figures of every training, as result and record name them.
+_RECORDED = (
+    "policy_id", "steps", "units", "unit", "groups", "tokens", "seconds", "loss", "attention", "unpacked", "log",
+)  # fmt: skip
 
 
 async def train_policy(
     directory: RoundDir,
     recipe: Recipe,
     current: PolicyWeights,
+    settings: PolicyTrainingSection,
+    objective: Objective[Any],
     *,
     pools: RunPools,
     workers: TrainingWorkers,
     progress: Progress,
     emit: Emit,
 ) -> None:
-    """Train the round's policy from the current one, if the round has pairs, and mark the stage."""
-    paired = directory.record().stages.pairs
-    if paired is not None and paired.pairs == 0:
-        directory.mark(TrainStage(steps=0, reason="the round has no pairs"))
+    """Train the round's policy from the current one, if the round has what to learn from, and mark the stage.
+
+    Args:
+        settings: of the training, which those of the recipe's phase are.
+    """
+    gathered = directory.record().gathered
+    if gathered is not None and gathered.units == 0:
+        directory.mark(TrainStage(steps=0, reason=f"the round has no {gathered.unit}"))
         return
-    policy, source = recipe.policy, policy_source(recipe.policy, recipe.training.lora)
+    policy, source = recipe.policy, policy_source(recipe.policy, settings.lora)
     job = TrainingJob(
         start=StartingWeights(
             source.model,
@@ -40,13 +54,13 @@ async def train_policy(
             adapter=source.adapter,
             adapter_revision=source.adapter_revision,
         ),
-        rows=directory.path("pairs.parquet"),
+        rows=directory.path(objective.rows),
         out=directory.path("policy"),
-        settings=recipe.training,
+        settings=settings,
         seed=recipe.seed + directory.number,
         gpu=pools.demand.gpu,
         workers=recipe.cluster.training,
-        checkpoints=directory.path("training") if recipe.training.checkpoint_steps else None,
+        checkpoints=directory.path("training") if settings.checkpoint_steps else None,
     )
     await pools.make_room()
     title = f"round {directory.number}: train"
@@ -58,38 +72,35 @@ async def train_policy(
         progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
     with pools.training_wait() as wait:
-        result = await workers.run(train_dpo, job, on_step, on_lost=on_lost, wait=wait)
+        result = await workers.run(objective.train, job, on_step, on_lost=on_lost, wait=wait)
     if pools.demand.takes_turns:
         await workers.stop()
     base_id = source.base_id() if source.adapter else pools.policy.base.id
     base = BaseModelRecord(model=source.model, id=base_id)
-    _record(directory, recipe, result, parent=current.id, base=base)
+    _record(directory, result, lora=settings.lora is not None, parent=current.id, base=base)
 
 
-def _record(directory: RoundDir, recipe: Recipe, result: DpoResult, *, parent: str, base: BaseModelRecord) -> None:
+def _record(
+    directory: RoundDir, result: GroupTrainingResult, *, lora: bool, parent: str, base: BaseModelRecord
+) -> None:
+    of_pairs = result.units if result.unit == "pairs" else 0
+    own = {"reference_logps" if name == "reference" else name: value for name, value in result.figures.items()}
+    known = TrainingRecord.model_fields
     TrainingRecord(
-        policy_id=result.policy_id,
-        steps=result.steps,
-        pairs=result.units,
-        groups=result.groups,
-        tokens=result.tokens,
-        seconds=result.seconds,
-        loss=result.loss,
-        reference_logps=result.reference,
-        mismatch=result.mismatch,
-        mismatch_bias=result.mismatch_bias,
-        mismatch_margin=result.mismatch_margin,
-        attention=result.attention,
-        unpacked=result.unpacked,
-        log=result.log,
+        objective=directory.record().objective,
+        pairs=of_pairs,
+        figures={name: value for name, value in own.items() if name not in known and isinstance(value, int | float)},
+        **{name: getattr(result, name) for name in _RECORDED},
+        **{name: value for name, value in own.items() if name in known},
     ).write(directory.path("training.json"))
     PolicyRecord(
         id=result.policy_id,
-        kind="lora" if recipe.training.lora else "full",
+        kind="lora" if lora else "full",
         base=base,
         parent=parent,
         round=directory.number,
         files=result.files,
         probe=result.probe,
     ).write(directory.path("policy.json"))
-    directory.mark(TrainStage(steps=result.steps, pairs=result.units, seconds=round(result.seconds, 1)))
+    seconds = round(result.seconds, 1)
+    directory.mark(TrainStage(steps=result.steps, pairs=of_pairs, units=result.units, seconds=seconds))

@@ -35,6 +35,13 @@ class RoundDir:
     def done(self, stage: Stage) -> bool:
         return stage in self.record().done
 
+    def begin(self, objective: str, phase: str | None, expected: tuple[Stage, ...]) -> None:
+        """Record what a round that begins consists of."""
+        record = self.record()
+        if not record.done:
+            update = {"objective": objective, "phase": phase, "expected": expected}
+            record.model_copy(update=update).write(self.path("manifest.json"))
+
     def mark(self, stage: StageRecord) -> None:
         self.record().with_stage(stage).write(self.path("manifest.json"))
 

@@ -18,6 +18,19 @@ CANDIDATES = pa.schema(
     ]
 )
 
+DEMONSTRATIONS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", MESSAGES),
+        ("answer", MESSAGES),
+        ("token_ids", pa.list_(pa.int32())),
+        # Of the spans of tokens that are learned.
+        ("starts", pa.list_(pa.int32())),
+        ("ends", pa.list_(pa.int32())),
+        ("round", pa.int32()),
+    ]
+)
+
 FAILURES = pa.schema(
     [("prompt_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("attempts", pa.int32())]
 )

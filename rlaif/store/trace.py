@@ -163,7 +163,7 @@ def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord 
 def _decision(
     row: Mapping[str, Any], verdicts: tuple[lineage.TracedVerdict, ...], record: RunRecord | None
 ) -> lineage.TracedDecision:
-    walked = record.judge.walk() if record else ()
+    walked = (each for judge in record.judges for each in judge.walk()) if record else ()
     judge = next((judge for _, judge in walked if judge.sha == row["judge_sha"]), None)
     template_shas = [entry.prompt_sha for entry in verdicts if entry.judge_sha == row["judge_sha"] and entry.prompt_sha]
     return lineage.TracedDecision(

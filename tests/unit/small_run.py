@@ -340,7 +340,7 @@ def cut(root: Path, number: int, stage: str) -> None:
     """Remove a stage's mark and all later files, as if the run had been killed there."""
     made = {
         "sample": ["candidates", "failures"], "judge": ["verdicts"], "pairs": ["pairs.parquet"],
-        "train": ["policy", "policy.json", "training.json"],
+        "gather": ["demonstrations.parquet"], "train": ["policy", "policy.json", "training.json"],
         "evaluate": ["evaluation.json", "answers.parquet", "predictions.csv"], "promote": [],
     }  # fmt: skip
     later: tuple[Stage, ...] = STAGES[STAGES.index(stage) :]  # type: ignore[arg-type]

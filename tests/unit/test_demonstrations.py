@@ -13,7 +13,7 @@ from rlaif.errors import UserError
 from rlaif.io.column_names import parse_columns
 from rlaif.models.chat_template import ChatTemplate, Tools
 from rlaif.prompts.template import load_template
-from rlaif.training.sft.encode import LearnedSequence, encode_demonstrations
+from rlaif.training.sft.encode import LearnedSequence, asked, encode_demonstrations
 from tests.tiny import save_chat_model
 
 
@@ -143,7 +143,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def encode(
     tokenizer: Any, *given: Demonstration, context: int | None = None
 ) -> tuple[list[LearnedSequence], list[str]]:
-    found = encode_demonstrations(given, tokenizer, ChatTemplate(tokenizer), load_template("answer"), context)
+    found = encode_demonstrations(asked(given, load_template("answer")), tokenizer, ChatTemplate(tokenizer), context)
     return found.sequences, found.too_long
 
 
@@ -179,9 +179,7 @@ def test_turns_that_the_template_writes_otherwise_later_are_sequences_of_their_o
             return super().prompt_ids(short)  # type: ignore[arg-type]
 
     chat = [user("Sales?"), assistant("4 5"), user("Costs?"), assistant("4")]
-    found = encode_demonstrations(
-        [Demonstration("d", [], chat)], tokenizer, Forgets(tokenizer), load_template("answer"), None
-    )
+    found = encode_demonstrations([Demonstration("d", [], chat)], tokenizer, Forgets(tokenizer), None)
     assert [learned(tokenizer, each) for each in found.sequences] == [["assistant 4 5 <end>"], ["assistant 4 <end>"]]
 
 

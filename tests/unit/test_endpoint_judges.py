@@ -107,13 +107,13 @@ def test_an_answer_is_kept_before_the_next_question_is_sent(tmp_path: Path) -> N
 def test_a_limit_without_prices_or_without_an_endpoint_is_refused(tmp_path: Path) -> None:
     remote = load_judge_file(judge_file(tmp_path, "http://localhost/v1"))
     with pytest.raises(UserError, match=r"judge\.max_cost: .*remote\.yaml has no backend\.prices"):
-        limited_spending(remote, 1.0)
+        limited_spending([remote], 1.0)
     with pytest.raises(UserError, match=r"judge\.max_cost: judge reference asks no endpoint that charges"):
-        limited_spending(load_judge_file("reference"), 1.0)
+        limited_spending([load_judge_file("reference")], 1.0)
     priced = load_judge_file(
         judge_file(tmp_path, "http://localhost/v1", "  prices: {prompt: 1, completion: 2, currency: EUR}")
     )
-    account = limited_spending(priced, 2.0, spent=2.5)
+    account = limited_spending([priced], 2.0, spent=2.5)
     with pytest.raises(WorkError, match=r"2\.50 EUR spent on the judge, and 2 is the limit"):
         account.check()
-    limited_spending(priced, None).check()
+    limited_spending([priced], None).check()

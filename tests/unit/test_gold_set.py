@@ -228,14 +228,16 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     monkeypatch.setattr(loop, "train_policy", train_policy)
     monkeypatch.setattr(loop.RoundLoop, "_sample_ahead", sample_ahead)
     recipe = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3), evaluation=SimpleNamespace(max_tokens=8))
-    setup: Any = SimpleNamespace(recipe=recipe, heldout=())
+    setup: Any = SimpleNamespace(recipe=recipe, heldout=[], judge=SimpleNamespace(sha="judge"))
+    phase = SimpleNamespace(rounds=3, training=None)
+    round_: Any = SimpleNamespace(number=1, phase=phase, objective=SimpleNamespace(samples=True))
     nothing: Any = None
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
-        judge=REFERENCE, progress=Silent(), emit=ignore_event, policy_check=nothing,
+        judges={"judge": REFERENCE}, progress=Silent(), emit=ignore_event, policy_check=nothing,
     )  # fmt: skip
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
-        asyncio.run(rounds._train(directory, PolicyWeights("base", "base")))
+        asyncio.run(rounds._train(directory, round_, PolicyWeights("base", "base")))
 
 
 def test_the_page_shows_the_gold_set_of_each_round(tmp_path: Path) -> None:

@@ -35,22 +35,22 @@ def judged(run: RunDir, number: int, spec: JudgeSpec, count: int) -> None:
 
 def test_a_run_counts_the_larger_of_its_verdicts_cost_and_its_record(tmp_path: Path) -> None:
     spec, run = remote(tmp_path), RunDir(str(tmp_path / "run"))
-    assert run_spending(run, spec, None).spent == 0.0
+    assert run_spending(run, [spec], None).spent == 0.0
     judged(run, 0, spec, 3)
     judged(run, 1, spec, 2)
     judged(run, 1, load_judge_file("finance-grounded"), 50)
-    spending = run_spending(run, spec, 0.5)
+    spending = run_spending(run, [spec], 0.5)
     assert (spending.spent, spending.limit, spending.currency) == (pytest.approx(0.10), 0.5, "EUR")
     spending.spent = 0.45
-    record_spending(run, spec, spending)
-    assert run_spending(run, spec, 0.5).spent == pytest.approx(0.45)
+    record_spending(run, [spec], spending)
+    assert run_spending(run, [spec], 0.5).spent == pytest.approx(0.45)
     with pytest.raises(WorkError, match=r"0\.45 EUR spent on the judge, and 0\.4 is the limit"):
-        run_spending(run, spec, 0.4).check()
+        run_spending(run, [spec], 0.4).check()
 
 
 def test_a_judge_that_charges_nothing_leaves_no_record(tmp_path: Path) -> None:
     spec, run = load_judge_file("reference"), RunDir(str(tmp_path / "run"))
-    record_spending(run, spec, run_spending(run, spec, None))
+    record_spending(run, [spec], run_spending(run, [spec], None))
     assert not (tmp_path / "run").exists()
 
 

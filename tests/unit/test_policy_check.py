@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 import torch
@@ -184,7 +184,9 @@ def test_nothing_is_asked_of_engines_before_the_policy_is_known_to_be_trainable(
         check = asyncio.create_task(refused())
         rest: Any = Mock(heldout=())
         pools: Any = Pools()
-        loop = RoundLoop(rest, rest, pools, rest, judge=rest, progress=rest, emit=rest, policy_check=check)
+        loop = RoundLoop(
+            MagicMock(), rest, pools, rest, judges=MagicMock(), progress=rest, emit=rest, policy_check=check
+        )
         await loop._load(rest, judges=False)
 
     with pytest.raises(UserError, match="my/model: cannot be trained"):

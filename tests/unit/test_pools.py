@@ -57,13 +57,13 @@ def test_the_room_for_criteria_is_that_of_the_questions_if_the_judge_is_shown_th
     setup: Any = SimpleNamespace(
         train=[Question("q", "Sales?")],
         heldout=[Question("h", "Sales?", criteria=own)],
-        judge=load_judge_file("criteria"),
+        judges=[load_judge_file("criteria")],
     )
     tokens = _criteria_tokens(setup)
     assert tokens >= len("Is the unit given?") * 50
     with_room = run_pools({"policy"}, LoraSection(rank=4), tokens).policy._spec.context
     assert with_room == judge_context(POLICY, SAMPLING) + tokens
-    setup.judge = load_judge_file("finance-grounded")
+    setup.judges = [load_judge_file("finance-grounded")]
     assert _criteria_tokens(setup) == 0
 
 

@@ -18,8 +18,9 @@ from rlaif.store.events import now
 from rlaif.store.policy_weights import Probe
 from rlaif.store.records.record import Record, RecordPart
 
-Stage = Literal["sample", "judge", "pairs", "train", "evaluate", "promote"]
-STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")
+Stage = Literal["sample", "judge", "pairs", "gather", "train", "evaluate", "promote"]
+STAGES: tuple[Stage, ...] = ("sample", "judge", "pairs", "gather", "train", "evaluate", "promote")
+_OF_DPO: tuple[Stage, ...] = ("sample", "judge", "pairs", "train", "evaluate", "promote")
 
 
 class StageRecord(RecordPart):
@@ -58,6 +59,31 @@ class PairsStage(StageRecord):
     by_judge: dict[str, int]
     """Pairs by the judge that decided."""
 
+    @property
+    def units(self) -> int:
+        """What the round can learn from: its pairs."""
+        return self.pairs
+
+    @property
+    def unit(self) -> str:
+        """What they are, in the plural."""
+        return "pairs"
+
+
+class GatherStage(StageRecord):
+    """What a round of another objective than `dpo` learns from."""
+
+    stage = "gather"
+    unit: str
+    """What it is, in the plural, such as `demonstrations`."""
+    units: int
+    questions: int
+    """Questions or, of a file, rows that they came from."""
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Those that are not learned from, by reason."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """The objective's own, by name."""
+
 
 def error_share(by_status: Mapping[str, int]) -> float:
     """Return the share of comparisons on which a request of the judge failed."""
@@ -68,6 +94,9 @@ class TrainStage(StageRecord):
     stage = "train"
     steps: int
     pairs: int = 0
+    """Pairs; 0 where the round learned from something else."""
+    units: int = 0
+    """What the round learned from, as its record before this one names it; 0 in rounds of before it was kept."""
     seconds: float = 0.0
     reason: str | None = None
     """Why nothing was trained."""
@@ -93,6 +122,7 @@ class DoneStages(RecordPart):
     sample: SampleStage | None = None
     judge: JudgeStage | None = None
     pairs: PairsStage | None = None
+    gather: GatherStage | None = None
     train: TrainStage | None = None
     evaluate: EvaluateStage | None = None
     promote: PromoteStage | None = None
@@ -107,6 +137,11 @@ class RoundRecord(Record):
 
     layout: Literal[2] = 2
     round: int
+    phase: str | None = None
+    """Title of the phase that the round belongs to; None where the recipe has no phases."""
+    objective: str = "dpo"
+    expected: tuple[Stage, ...] = _OF_DPO
+    """The stages that the round consists of."""
     stages: DoneStages = DoneStages()
 
     @property
@@ -115,8 +150,13 @@ class RoundRecord(Record):
 
     @property
     def left(self) -> tuple[Stage, ...]:
-        """The stages that are not done. A round without pairs skips some, so `promote` alone ends a round."""
-        return () if "promote" in self.done else tuple(stage for stage in STAGES if stage not in self.done)
+        """The stages that are not done. A round that learns nothing skips some, so `promote` alone ends a round."""
+        return () if "promote" in self.done else tuple(stage for stage in self.expected if stage not in self.done)
+
+    @property
+    def gathered(self) -> PairsStage | GatherStage | None:
+        """What the round learns from; None before it is gathered."""
+        return self.stages.pairs or self.stages.gather
 
     @property
     def promoted(self) -> bool | None:

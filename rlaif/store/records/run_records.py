@@ -75,11 +75,19 @@ class RunRecord(Record):
     seed: int
     policy: InitialPolicy
     judge: JudgeRecord
+    """The recipe's judge."""
+    phase_judges: tuple[JudgeRecord, ...] = ()
+    """The other judges of phases, each once."""
     questions: dict[str, QuestionSet]
-    """By name: `train`, `heldout` and, where the recipe names one, `test`."""
+    """By name: `train`, `heldout`, where the recipe names one `test`, and files that phases learn from."""
     grading: int = 1
     """Number of the way in which answers are compared with gold answers; runs from before there were two have 1."""
     state: RunState
+
+    @property
+    def judges(self) -> tuple[JudgeRecord, ...]:
+        """All judges of the run, the recipe's first."""
+        return (self.judge, *self.phase_judges)
 
 
 class SpendingRecord(Record):

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from rlaif.store.records.record import Record
 
 
@@ -9,19 +11,28 @@ class TrainingRecord(Record):
     """A training of a round."""
 
     layout: Literal[2] = 2
+    objective: str = "dpo"
     policy_id: str
     steps: int
-    pairs: int
+    pairs: int = 0
+    """Pairs; 0 where the training learned from something else."""
+    units: int = 0
+    """What the training learned from; 0 in trainings of before it was kept, which had pairs."""
+    unit: str = "pairs"
+    """What that is, in the plural."""
     groups: int
-    """Prompts with their candidates and pairs."""
+    """Prompts, each with all that is learned after it."""
     tokens: int
     """Tokens that went through the model, forward and backward."""
     seconds: float
     loss: float
     """Mean loss of the last step."""
-    reference_logps: str
-    """Where the reference policy's log-probabilities came from; `none` where the loss has no reference policy."""
-    mismatch: float | None
+    figures: dict[str, float] = Field(default_factory=dict)
+    """The objective's own, by name."""
+    reference_logps: str | None = None
+    """Where the reference policy's log-probabilities came from; `none` where the loss has no reference policy, None
+    where the objective has none."""
+    mismatch: float | None = None
     """Mean difference between the engine's and the trainer's log-probabilities before the first step, in nats a token;
     None where there was nothing to compare."""
     mismatch_bias: float | None = None

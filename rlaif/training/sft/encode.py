@@ -4,8 +4,8 @@ Invariant: exactly the tokens that the assistant writes are learned, with the to
 that is longer than the model's context is left out and reported, never cut.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlaif.chat import Messages
@@ -13,6 +13,7 @@ from rlaif.data.demonstrations import Demonstration
 from rlaif.data.question import Question
 from rlaif.errors import UserError
 from rlaif.models.chat_template import ChatTemplate, Tools
+from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate
 from rlaif.training.answer_tokens import answer_start, answered_ids, common_length
 
@@ -51,7 +52,6 @@ def encode_demonstrations(
     demonstrations: Sequence[Demonstration],
     tokenizer: Any,
     chat_template: ChatTemplate,
-    template: PromptTemplate,
     context: int | None,
 ) -> EncodedDemonstrations:
     """Encode demonstrations with a policy's tokenizer.
@@ -60,7 +60,7 @@ def encode_demonstrations(
     later ones follow, as those of thinking models do; then each answer has a sequence of its own, as it is sampled.
 
     Args:
-        template: asks the questions; of kind `answer`.
+        demonstrations: of which none is a question; see `asked`.
         context: the policy's longest sequence, in tokens; None is unlimited.
 
     Raises:
@@ -70,7 +70,7 @@ def encode_demonstrations(
     too_long: list[str] = []
     for demonstration in demonstrations:
         try:
-            found = _sequences(demonstration, tokenizer, chat_template, template)
+            found = _sequences(demonstration, tokenizer, chat_template)
         except UserError as error:
             raise UserError(f"{demonstration.id}: {error}") from None
         if context is not None and any(len(sequence.token_ids) > context for sequence in found):
@@ -80,14 +80,19 @@ def encode_demonstrations(
     return EncodedDemonstrations(sequences, too_long)
 
 
-def _sequences(
-    demonstration: Demonstration, tokenizer: Any, chat_template: ChatTemplate, template: PromptTemplate
-) -> list[LearnedSequence]:
+def asked(demonstrations: Iterable[Demonstration], template: PromptTemplate) -> list[Demonstration]:
+    """Return demonstrations in which a template of kind `answer` has asked the questions."""
+    return [
+        replace(each, prompt=question_prompt(template, each.prompt)) if isinstance(each.prompt, Question) else each
+        for each in demonstrations
+    ]
+
+
+def _sequences(demonstration: Demonstration, tokenizer: Any, chat_template: ChatTemplate) -> list[LearnedSequence]:
     prompt, answer = demonstration.prompt, demonstration.answer
     if isinstance(prompt, str):
         return [_of_text(demonstration.id, prompt, str(answer), tokenizer)]
-    if isinstance(prompt, Question):
-        prompt = template.render(question=prompt.question, context=prompt.context)
+    assert not isinstance(prompt, Question), "a template asks the questions first"
     messages: Messages = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
     return _of_chat(demonstration.id, prompt, messages, chat_template, demonstration.tools)
 

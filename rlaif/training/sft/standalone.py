@@ -13,7 +13,7 @@ from rlaif.store.records.file_training_record import SftFileRecord, TemplateReco
 from rlaif.training.from_file import EncodedRows, PolicyFile
 from rlaif.training.job import TrainingJob, Worker
 from rlaif.training.policy_file import PolicyFileSettings, StartingModel
-from rlaif.training.sft.encode import encode_demonstrations
+from rlaif.training.sft.encode import asked, encode_demonstrations
 from rlaif.training.sft.train import SftResult, sequence_row, train_sft
 
 
@@ -48,7 +48,7 @@ class SftFile(PolicyFile[SftSettings, Demonstration]):
 
         chat_template = ChatTemplate(start.tokenizer, settings.policy.chat_template_kwargs)
         template = load_template(settings.policy.prompt)
-        encoded = encode_demonstrations(rows, start.tokenizer, chat_template, template, start.context)
+        encoded = encode_demonstrations(asked(rows, template), start.tokenizer, chat_template, start.context)
         every = [sequence_row(sequence) for sequence in encoded.sequences]
         return EncodedRows(pa.Table.from_pylist(every) if every else None, encoded.too_long)
 

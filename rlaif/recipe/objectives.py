@@ -1,0 +1,73 @@
+"""The phases of each objective, and what they alone have."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from rlaif.recipe.base import Section
+from rlaif.recipe.judge import JudgeSection, PairsSection
+from rlaif.recipe.phase import PhaseSection
+from rlaif.recipe.policy import SamplingSection
+from rlaif.recipe.training import SftSection, TrainingSection
+
+
+class DpoPhase(PhaseSection):
+    """Rounds that learn from preferences between sampled candidates."""
+
+    objective: Literal["dpo"]
+    """`dpo`: preferences between sampled candidates."""
+    sampling: SamplingSection = SamplingSection()
+    judge: JudgeSection
+    pairs: PairsSection = PairsSection()
+    """What differs from the recipe's `pairs` in these rounds."""
+    training: TrainingSection = TrainingSection()
+
+
+class GoldAnswers(Section):
+    """The gold answers of the round's questions; a question without one is left out."""
+
+    type: Literal["gold_answers"] = "gold_answers"
+
+
+class DemonstrationFile(Section):
+    """Demonstrations from a file; `questions` then counts them, and shares are of the file."""
+
+    type: Literal["file"]
+    path: str = Field(min_length=1)
+    """A file of demonstrations in any form that `rlaif train --objective sft` takes; see [data.md](data.md)."""
+    columns: dict[str, str | None] = Field(default_factory=dict)
+    """The file's own names of columns, by field: `{completion: reply}`; null reads none."""
+
+
+class SftPhase(PhaseSection):
+    """Rounds that learn demonstrations: answers that the policy is to give as they are."""
+
+    objective: Literal["sft"]
+    """`sft`: demonstrations. Such a round samples nothing and asks no judge."""
+    demonstrations: Annotated[GoldAnswers | DemonstrationFile, Field(discriminator="type")] = GoldAnswers()
+    """Where the demonstrations come from."""
+    training: SftSection = SftSection()
+
+    @property
+    def takes_questions(self) -> bool:
+        """Whether the rounds take questions of the train set, and not demonstrations of a file."""
+        return isinstance(self.demonstrations, GoldAnswers)
+
+    @model_validator(mode="after")
+    def _uses_what_it_sets(self) -> "SftPhase":
+        for name in ("sampling", "judge"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: demonstrations are neither sampled nor judged; remove it")
+        return self
+
+
+Phase = Annotated[DpoPhase | SftPhase, Field(discriminator="objective")]
+
+PHASES: Mapping[str, type[PhaseSection]] = {"dpo": DpoPhase, "sft": SftPhase}
+
+
+def shared_sections(phase: Mapping[str, Any]) -> dict[str, type[Section]]:
+    """Return the sections that an unchecked phase has from the recipe; none where its objective is unknown."""
+    kind = PHASES.get(str(phase.get("objective")))
+    return kind.shared(phase) if kind else {}

@@ -1,0 +1,77 @@
+"""A round's `demonstrations.parquet`: what is learned, as it was read and as token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.data.demonstrations import Demonstration
+from rlaif.models.chat_template import ChatTemplate
+from rlaif.models.merge import tokenizer_folder
+from rlaif.models.policy_source import policy_source
+from rlaif.models.resolve import resolve_adapter, resolve_model
+from rlaif.models.shape import context_within
+from rlaif.recipe import LoraSection, PolicySection
+from rlaif.training.sft.encode import encode_demonstrations
+from rlaif.training.sft.train import sequence_row
+from rlaif.training.standalone import sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDemonstrations:
+    """How many demonstrations were written, and the ids of those that are longer than the policy may be."""
+
+    count: int
+    too_long: list[str]
+
+
+def write_demonstrations(
+    demonstrations: Sequence[Demonstration],
+    policy: PolicySection,
+    lora: LoraSection | None,
+    *,
+    path: str,
+    round_number: int,
+) -> WrittenDemonstrations:
+    """Encode demonstrations with a policy's tokenizer, and write them to a path or URL.
+
+    Args:
+        demonstrations: of which none is a question.
+
+    Raises:
+        UserError: the chat template does not take one of them; see `encode_demonstrations`.
+    """
+    import pyarrow as pa
+    from transformers import AutoTokenizer
+
+    from rlaif.store.schemas import DEMONSTRATIONS
+    from rlaif.store.shards import write_table
+
+    source = policy_source(policy, lora)
+    adapter = resolve_adapter(source.adapter, source.adapter_revision) if source.adapter else ""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(source.model, source.revision), adapter))
+    chat_template = ChatTemplate(tokenizer, policy.chat_template_kwargs)
+    context = context_within(source.model, policy.max_length)
+    encoded = encode_demonstrations(demonstrations, tokenizer, chat_template, context)
+    texts = {each.id: _shown(each) for each in demonstrations}
+    rows = [{**sequence_row(each), **texts[each.id], "round": round_number} for each in encoded.sequences]
+    write_table(path, pa.Table.from_pylist(rows, schema=DEMONSTRATIONS))
+    return WrittenDemonstrations(len({each.id for each in encoded.sequences}), encoded.too_long)
+
+
+def demonstrations_sha(demonstrations: Sequence[Demonstration]) -> str:
+    """Return the sha256 of what demonstrations hold, in their order."""
+    return sha256_of([each.id, *each.content] for each in demonstrations)
+
+
+def _shown(demonstration: Demonstration) -> dict[str, Any]:
+    """Return a demonstration's chat as messages with texts, for people who trace it."""
+    prompt: Any = demonstration.prompt
+    answer = demonstration.answer
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    messages = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
+    return {name: [_text(each) for each in chat] for name, chat in (("prompt", prompt), ("answer", messages))}
+
+
+def _text(message: Any) -> dict[str, str]:
+    return {"role": message["role"], "content": str(message.get("content") or "")}
