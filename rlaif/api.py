@@ -192,16 +192,16 @@ def train(
     policy: str,
     output: str,
     *,
-    objective: Literal["dpo", "sft"] = "dpo",
+    objective: Literal["dpo", "sft", "kto"] = "dpo",
     columns: Names | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
 ) -> "PolicyOutcome":
-    """Train a policy on a file of preferences or of demonstrations: `rlaif train`.
+    """Train a policy on a file of preferences, demonstrations or ratings: `rlaif train`.
 
     Args:
-        file: of preferences for `dpo`, of demonstrations for `sft`; see docs/data.md.
+        file: of preferences for `dpo`, of demonstrations for `sft`, of ratings for `kto`; see docs/data.md.
         policy: model to train: a hub id, a folder, an adapter's folder or `builtin:smollm2-135m`.
         output: folder to make for the trained policy.
         columns: see `read_questions`.

@@ -85,13 +85,14 @@ def train(
         str,
         typer.Argument(
             metavar="FILE",
-            help="Preferences (prompt, chosen, rejected), or demonstrations for sft; docs/data.md has all forms.",
+            help="Preferences (prompt, chosen, rejected), demonstrations for sft or ratings for kto; see docs/data.md.",
         ),
     ],
     policy: Annotated[str, typer.Option(help="Model to train: hub id, folder, an adapter's folder or builtin:...")],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder to make for the trained policy.")],
     objective: Annotated[
-        Literal["dpo", "sft"], typer.Option(help="Learn from preferences (dpo) or from demonstrations (sft).")
+        Literal["dpo", "sft", "kto"],
+        typer.Option(help="Learn from preferences (dpo), from demonstrations (sft) or from rated answers (kto)."),
     ] = "dpo",
     *,
     columns: ColumnsOption = None,
@@ -99,7 +100,7 @@ def train(
     address: RayAddress = None,
     json_: OutcomeJson = False,
 ) -> None:
-    """Train a policy on preferences, of which it is the reference policy, or on demonstrations."""
+    """Train a policy on preferences, on demonstrations, or on rated answers."""
     from rlaif.io.column_names import parse_columns
     from rlaif.training.from_file import train_policy
     from rlaif.training.workers import StepProgress

@@ -4,15 +4,16 @@ Invariant: every row becomes one demonstration with an answer, is left out for a
 or is an error with the file, the line and the field. No two demonstrations share an id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.chat import Message, Messages
+from rlaif.chat import Messages
+from rlaif.data.completion import read_completion, refuse, turn, with_system
 from rlaif.data.context import read_context
 from rlaif.data.gold_answer import read_gold_answer
 from rlaif.data.left_out import REASONS, LeftOut, reason_to_leave_out_demonstration, repeated
-from rlaif.data.messages import chat_in, read_messages, read_tools
+from rlaif.data.messages import read_messages, read_tools
 from rlaif.data.question import Question
 from rlaif.errors import Fault, UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
@@ -105,69 +106,34 @@ def _demonstration(row: Row) -> Demonstration:
     tools = tuple(read_tools(row, "tools", row.values.get("tools")))
     for field in ("messages", "conversations"):
         if not is_missing(row.values.get(field)):
-            chat = _with_system(row, read_messages(row, field, row.values[field]))
+            chat = with_system(row, read_messages(row, field, row.values[field]))
             prompt, answer = _of_chat(row, field, chat)
             return Demonstration(name, prompt, answer, tools)
     if not is_missing(row.values.get("completion")):
-        return Demonstration(name, *_of_completion(row, tools), tools)
+        return Demonstration(name, *read_completion(row, tools), tools)
     if not is_missing(row.values.get("question")):
-        _refuse(row, "system", "the policy's template asks a question", "messages, or no system text")
+        refuse(row, "system", "the policy's template asks a question", "messages, or no system text")
         question = Question(name, row.text("question"), row.read("context", read_context))
         return Demonstration(name, question, _gold_answer(row), tools)
     if not is_missing(row.values.get("instruction")):
-        _refuse(row, "context", "belongs to a question", f"`{row.names.written({'input': 'context'})}`")
+        refuse(row, "context", "belongs to a question", f"`{row.names.written({'input': 'context'})}`")
         asked = [row.text("instruction"), row.optional("input") or ""]
-        chat = [_message("user", "\n\n".join(filter(None, asked)))]
+        chat = [turn("user", "\n\n".join(filter(None, asked)))]
         if "output" not in row.values:
             raise row.missing("output")
-        return Demonstration(
-            name, _with_system(row, chat), [_message("assistant", row.optional("output") or "")], tools
-        )
+        return Demonstration(name, with_system(row, chat), [turn("assistant", row.optional("output") or "")], tools)
     if "completion" in row.values and not is_missing(row.values.get("prompt")):
-        return Demonstration(name, *_of_completion(row, tools), tools)
+        return Demonstration(name, *read_completion(row, tools), tools)
     raise row.error("", "no demonstration", f"{_EXPECTED}; columns here: {row.shown_columns}")
 
 
 def _of_chat(row: Row, field: str, chat: Messages) -> tuple[Messages, Messages]:
     if chat and chat[-1]["role"] == "user" and "gold_answer" in row.values:
-        return chat, [_message("assistant", _gold_answer(row))]
+        return chat, [turn("assistant", _gold_answer(row))]
     if not chat or chat[-1]["role"] != "assistant":
         found = chat[-1]["role"] if chat else "no message"
         raise row.error(field, "has no last answer", "a turn of the assistant at its end, or gold_answer", found)
     return [], chat
-
-
-def _of_completion(row: Row, tools: Sequence[object]) -> tuple[str | Messages, str | Messages]:
-    if "prompt" not in row.values:
-        raise row.missing("prompt")
-    prompt, completion = (_text_or_chat(row, field) for field in ("prompt", "completion"))
-    # As in files of preferences, texts are turns of a chat in a file with system texts.
-    if isinstance(prompt, str) and isinstance(completion, str) and "system" not in row.values:
-        if tools:
-            raise row.error("tools", "a prompt that is a text cannot have it", "the prompt as a chat")
-        return prompt, completion
-    chat = [_message("user", row.text("prompt"))] if isinstance(prompt, str) else read_messages(row, "prompt", prompt)
-    if isinstance(completion, str):
-        return _with_system(row, chat), [_message("assistant", completion)]
-    answer = read_messages(row, "completion", completion)
-    if not answer or answer[-1]["role"] != "assistant":
-        raise row.error("completion", expected="messages that end with a turn of the assistant")
-    return _with_system(row, chat), answer
-
-
-def _text_or_chat(row: Row, field: str) -> object:
-    """Return a field as text, "" for null, or what may be a chat."""
-    value = chat_in(row, field, row.values[field])
-    if is_missing(value):
-        return ""
-    return value if isinstance(value, Mapping | list | tuple) else row.checked(field, value)
-
-
-def _refuse(row: Row, field: str, problem: str, expected: str) -> None:
-    """Raise UserError if a field has a value that the row's form would not show the policy."""
-    if not is_missing(row.values.get(field)):
-        none = f"or `{row.names.written({field: ''})}` to read none"
-        raise row.error(field, problem, f"{expected}, {none}")
 
 
 def _gold_answer(row: Row) -> str:
@@ -176,14 +142,3 @@ def _gold_answer(row: Row) -> str:
         raise row.missing("gold_answer")
     answer = row.read("gold_answer", read_gold_answer) or ""
     return answer if isinstance(answer, str) else answer[0]
-
-
-def _with_system(row: Row, chat: Messages) -> Messages:
-    system = row.optional("system")
-    if system is None or (chat and chat[0]["role"] in ("system", "developer")):
-        return chat
-    return [_message("system", system), *chat]
-
-
-def _message(role: str, content: str) -> Message:
-    return {"role": role, "content": content}

@@ -1,7 +1,8 @@
 """Which rows of a file teach nothing, and how a person is told of them.
 
 Invariant: a row that is left out has one reason and its place; a tie, an empty answer or a contradiction is never a
-preference, and an empty answer or thinking without an end is never a demonstration.
+preference, an empty answer or thinking without an end is never a demonstration, and an answer is never both good and
+bad.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from rlaif.data.preference_sides import Sides, Text
 _SHOWN = 3
 
 REASONS: Mapping[str, str] = {
+    "unrated": "without a rating",
+    "undecided": "whose rating is neither good nor bad",
     "empty": "with an empty answer",
     "no_answer": "whose answer does not end with the assistant",
     "several_turns": "whose answer is more than one turn",
@@ -95,6 +98,20 @@ def reason_to_leave_out_demonstration(answer: Text) -> str | None:
     return "unfinished" if any(visible_answer(text) is None for text in texts) else None
 
 
+def reason_to_leave_out_rating(prompt: Text, answer: Text, *, desirable: bool) -> str | None:
+    """Return the key of `REASONS` for which a rated answer is left out; None if something can be learned from it.
+
+    Args:
+        prompt: "" for a question, which a template asks.
+    """
+    if _empty(answer):
+        return "empty"
+    if not isinstance(prompt, str) and (reason := _wrong_turns(Sides(prompt, answer, answer))):
+        return reason
+    last = answer if isinstance(answer, str) else answer[-1]["content"]
+    return "unfinished" if desirable and visible_answer(last) is None else None
+
+
 def _wrong_turns(sides: Sides) -> str | None:
     if isinstance(sides.prompt, str):
         return None
@@ -137,17 +154,32 @@ def repetitions(rows: Sequence[Sides | None]) -> list[str | None]:
 
     Of equal rows the first is kept; of contradicting ones none is. None in place of a row leaves it alone.
     """
-    reasons: list[str | None] = [None] * len(rows)
-    same: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for number, sides in enumerate(rows):
-        if sides is not None:
+    said: list[tuple[object, object] | None] = []
+    for sides in rows:
+        if sides is None:
+            said.append(None)
+        else:
             chosen, rejected = _digest(sides.chosen), _digest(sides.rejected)
-            both = _digest([sides.prompt, sides.tools, *sorted((chosen, rejected))])
-            same[both][chosen].append(number)
-    for by_chosen in same.values():
-        for numbers in by_chosen.values():
-            for number in numbers if len(by_chosen) > 1 else numbers[1:]:
-                reasons[number] = "contradicting" if len(by_chosen) > 1 else "repeated"
+            said.append(([sides.prompt, sides.tools, *sorted((chosen, rejected))], chosen))
+    return contradictions(said)
+
+
+def contradictions(said: Sequence[tuple[object, object] | None]) -> list[str | None]:
+    """Return for each row why it is left out beside the others, as `repetitions` does.
+
+    Args:
+        said: of each row, as plain values, what it is about and what it says of it; None leaves it alone.
+    """
+    reasons: list[str | None] = [None] * len(said)
+    same: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, row in enumerate(said):
+        if row is not None:
+            about, says = row
+            same[_digest(about)][_digest(says)].append(number)
+    for by_saying in same.values():
+        for numbers in by_saying.values():
+            for number in numbers if len(by_saying) > 1 else numbers[1:]:
+                reasons[number] = "contradicting" if len(by_saying) > 1 else "repeated"
     return reasons
 
 

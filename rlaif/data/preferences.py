@@ -5,7 +5,6 @@ the file, the line and the field. No two preferences share an id.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,7 +137,7 @@ def _sampled(row: Row) -> dict[str, Any] | None:
     tokens = {name: row.read(name, _token_ids) for name in _TOKENS}
     if None in tokens.values():
         return None
-    return {**tokens, **{name: _number(row, name) for name in _REFERENCE}}
+    return {**tokens, **{name: row.as_number(name) for name in _REFERENCE}}
 
 
 def _id(row: Row, found: Mapping[str, Preference]) -> str:
@@ -152,29 +151,15 @@ def _id(row: Row, found: Mapping[str, Preference]) -> str:
 
 
 def _margin(row: Row) -> float | None:
-    margin = _number(row, "margin")
+    margin = row.as_number("margin")
     if margin is not None and margin < 0:
         raise row.error("margin", expected="a number of at least 0", found=shown(margin))
     return margin
 
 
 def _scores(row: Row) -> tuple[float, float] | None:
-    chosen, rejected = (_number(row, column) for column in ("score_chosen", "score_rejected"))
+    chosen, rejected = (row.as_number(column) for column in ("score_chosen", "score_rejected"))
     return None if chosen is None or rejected is None else (chosen, rejected)
-
-
-def _number(row: Row, field: str) -> float | None:
-    """Return a field as a number; None where there is none."""
-    value = row.values.get(field)
-    if is_missing(value):
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]  # what is no number raises
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise row.error(field, expected="a number", found=shown(value))
-    return number
 
 
 def _token_ids(value: object) -> list[int] | None:

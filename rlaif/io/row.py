@@ -3,6 +3,7 @@
 Invariant: a value is returned as its file holds it, or a `UserError` names the file, the row and the column.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,6 +83,19 @@ class Row:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return (None if is_missing(value) else self.checked(field, value).strip()) or None
+
+    def as_number(self, field: str) -> float | None:
+        """Return a field as a finite number; None where there is none."""
+        value = self.values.get(field)
+        if is_missing(value):
+            return None
+        try:
+            found = float(value)  # type: ignore[arg-type]  # what is no number raises
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        if not math.isfinite(found):
+            raise self.error(field, expected="a number", found=shown(value))
+        return found
 
     def read(self, field: str, reader: Callable[[object], T]) -> T:
         """Return what a reader makes of a field, which may be a list or an object; None stands for a missing one.

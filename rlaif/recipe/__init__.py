@@ -21,19 +21,22 @@ from rlaif.recipe.recipe import (
 )
 from rlaif.recipe.training import (
     PER_TOKEN_LOSSES,
+    KtoSection,
     LoraSection,
     OptimizerSection,
     PolicyTrainingSection,
     PreferenceLoss,
+    RatingsSection,
     SftSection,
     TrainingSection,
 )
 
 __all__ = [
-    "PER_TOKEN_LOSSES", "Amount", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions", "DemonstrationFile",
-    "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions", "GateSection", "GoldAnswers",
-    "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "LoraSection", "OptimizerSection", "PairsSection",
-    "PeopleSection", "PhaseSection", "PolicySection", "PolicyTrainingSection", "PreferenceLoss", "QuestionSource",
-    "Recipe", "RoundsSection", "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection",
-    "amounts_of", "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "PER_TOKEN_LOSSES", "Amount", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions",
+    "DemonstrationFile", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions",
+    "GateSection", "GoldAnswers", "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "KtoSection",
+    "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection", "PolicySection",
+    "PolicyTrainingSection", "PreferenceLoss", "QuestionSource", "RatingsSection", "Recipe", "RoundsSection",
+    "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection", "amounts_of", "dump_recipe",
+    "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

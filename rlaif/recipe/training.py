@@ -81,6 +81,56 @@ class SftSection(PolicyTrainingSection):
     computed together; they fill at most half of a step."""
 
 
+class RatingsSection(Section):
+    """Which scores of answers are good and which are bad, for KTO."""
+
+    desirable_from: float | None = None
+    """An answer with this score or a higher one is desirable. Null reads no scores, but labels."""
+    undesirable_to: float | None = None
+    """An answer with this score or a lower one is undesirable, and one between the two is left out. Null is all below
+    `desirable_from`."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RatingsSection":
+        if self.undesirable_to is None:
+            return self
+        if self.desirable_from is None:
+            raise ValueError("undesirable_to without desirable_from; expected both, or desirable_from alone")
+        if self.undesirable_to >= self.desirable_from:
+            raise ValueError(f"undesirable_to is {self.undesirable_to}; expected less than desirable_from")
+        return self
+
+    def is_desirable(self, score: float) -> bool | None:
+        """Return whether a score is good; None between good and bad. `desirable_from` must be set."""
+        bound = self.desirable_from
+        assert bound is not None
+        if score >= bound:
+            return True
+        return None if self.undesirable_to is not None and score > self.undesirable_to else False
+
+
+class KtoSection(PolicyTrainingSection):
+    """One KTO training on answers that are rated one by one (Ethayarajh et al. 2024, arXiv:2402.01306)."""
+
+    per_step_key = "ratings_per_step"
+
+    beta: float = Field(default=0.1, gt=0)
+    """How soon the value of an answer saturates as its reward leaves that of the reference point, and so the strength
+    of the pull towards the reference policy."""
+    desirable_weight: float = Field(default=1.0, gt=0)
+    """Weight of a desirable answer, the paper's lambda_D. Its equation 8 advises that this times the desirable answers
+    be 1 to 4/3 of `undesirable_weight` times the undesirable ones."""
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    """Weight of an undesirable answer, the paper's lambda_U."""
+    human_weight: float = Field(default=1.0, gt=0)
+    """Weight of an answer that a person rated, beside one that a judge rated."""
+    reference: Literal["previous", "initial"] = "previous"
+    """The reference policy: the one that the training starts from, or the initial one."""
+    ratings_per_step: int = Field(default=16, ge=2)
+    """Rated answers in one optimizer step over all workers; those to one prompt are in one step. The reference point is
+    estimated from the answers of a step, each after the prompt of others."""
+
+
 class TrainingSection(PolicyTrainingSection):
     """One DPO training a round (Rafailov et al. 2023, arXiv:2305.18290)."""
 

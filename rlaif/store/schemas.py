@@ -83,3 +83,22 @@ PAIRS = pa.schema(
         ("labelled_by", pa.list_(pa.string())),
     ]
 )
+
+RATINGS = pa.schema(
+    [
+        ("rating_id", pa.string()),
+        ("prompt", MESSAGES),
+        ("answer", MESSAGES),
+        ("prompt_id", pa.string()),
+        ("candidate", pa.int32()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+        ("token_ids", pa.list_(pa.int32())),
+        ("desirable", pa.bool_()),
+        ("score", pa.float64()),
+        ("source", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("policy", pa.string()),
+        ("round", pa.int32()),
+    ]
+)

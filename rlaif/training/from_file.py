@@ -33,7 +33,7 @@ from rlaif.training.standalone import publish, sha256_of, train_from_file, work_
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FileObjective = Literal["dpo", "sft"]
+FileObjective = Literal["dpo", "sft", "kto"]
 """The objectives that learn from a file."""
 
 
@@ -96,7 +96,7 @@ class PolicyFile(ABC, Generic[P, X]):
         return ()
 
     @abstractmethod
-    def read(self, file: str, columns: ColumnNames) -> tuple[list[X], LeftOut]:
+    def read(self, file: str, columns: ColumnNames, settings: P) -> tuple[list[X], LeftOut]:
         """Read the rows to learn from, and what the file has beside them."""
 
     @abstractmethod
@@ -122,6 +122,10 @@ def policy_file(objective: FileObjective) -> PolicyFile[Any, Any]:
         from rlaif.training.sft.standalone import SftFile
 
         return SftFile()
+    if objective == "kto":
+        from rlaif.training.kto.standalone import KtoFile
+
+        return KtoFile()
     from rlaif.training.dpo.standalone import DpoFile
 
     return DpoFile()
@@ -141,7 +145,7 @@ def train_policy(
     """Train a policy on a file.
 
     Args:
-        file: of preferences or of demonstrations, by the objective.
+        file: of preferences, of demonstrations or of ratings, by the objective.
         policy: a hub id, a model's folder, an adapter's folder or `builtin:...`; also the reference policy.
         out: folder to make.
         columns: the file's own names.
@@ -160,7 +164,7 @@ def train_policy(
     check_model(policy)
     check_trainable(policy)
     decisive = files.prepare(settings)
-    rows, left_out = files.read(file, columns)
+    rows, left_out = files.read(file, columns, settings)
     check_template(settings.policy, policy, chats=any(not isinstance(row.prompt, str) for row in rows))
     sha = sha256_of(map(files.identity, rows))
     with ray_cluster(address):

@@ -85,7 +85,7 @@ class LoadedGroups:
     model: Any
     base: str
     attention: "Attention"
-    groups: list[Group]
+    groups: Sequence[Group]
 
 
 def load_on_groups(job: TrainingJob[Any], groups: Sequence[Group]) -> LoadedGroups:

@@ -19,6 +19,7 @@ _LOGGED = {
     "loss": ("loss",),
     "margin": ("rewards/margins", "margin"),
     "accuracy": ("rewards/accuracies", "accuracy"),
+    "kl": ("kl",),
     "grad_norm": ("grad_norm",),
     "lr": ("learning_rate",),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlaif.recipe import TrainersSection, TrainingSection
-from rlaif.training.dpo import reference_policy
+from rlaif.training import reference_scores
 from rlaif.training.dpo.reference_policy import settle_reference
 from rlaif.training.groups import Group, Pair, with_reference
 from rlaif.training.job import StartingWeights, TrainingJob
@@ -28,7 +28,7 @@ def test_policy_0_is_loaded_once_by_its_own_training(tmp_path: Path, monkeypatch
         loaded.append(start)
         return load_initial(start, *rest, **named)
 
-    monkeypatch.setattr(reference_policy, "load_initial", counted)
+    monkeypatch.setattr(reference_scores, "load_initial", counted)
     settings = TrainingSection(reference="initial")
     references = []
     for name, path in {"round-0": "", "round-1": later}.items():

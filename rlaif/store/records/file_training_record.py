@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from rlaif.recipe import SftSection, TrainingSection
+from rlaif.recipe import KtoSection, RatingsSection, SftSection, TrainingSection
 from rlaif.store.records.record import Record, RecordPart
 from rlaif.store.records.round_records import BaseModelRecord
 
@@ -94,6 +94,30 @@ class SftFileRecord(FileTrainingRecord):
     """Tokens with a loss, of one pass over the demonstrations."""
     loss: float
     """Mean negative log-likelihood of a token in the last step, in nats."""
+    attention: str
+    unpacked: str
+    """See `DpoFileRecord`."""
+
+
+class KtoFileRecord(FileTrainingRecord):
+    """What `rlaif train --objective kto` writes."""
+
+    policy: StartingPolicy
+    prompt: "TemplateRecord"
+    bounds: RatingsSection
+    """Which numbers of the file were good."""
+    ratings: int
+    """Rated answers that were learned from."""
+    too_long: list[str]
+    """Ids of ratings longer than the model's context; left out."""
+    training: KtoSection
+    policy_id: str
+    groups: int
+    """Prompts with their answers, of all epochs."""
+    desirable: int
+    undesirable: int
+    loss: float
+    """Mean loss of the last step."""
     attention: str
     unpacked: str
     """See `DpoFileRecord`."""

@@ -15,9 +15,10 @@ from rlaif.io.files import join, names
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import TrainingSection
 from rlaif.training.dpo.mismatch import Mismatch, mismatch
-from rlaif.training.groups import Group, pack_in_order, with_reference
+from rlaif.training.groups import Group, with_reference
 from rlaif.training.job import TrainingJob
-from rlaif.training.models import load_initial, score_groups
+from rlaif.training.models import score_groups
+from rlaif.training.reference_scores import initial_policy, score_together
 
 Origin = Literal["engine", "trainer", "stored", "none"]
 
@@ -65,31 +66,19 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
                 return Reference(list(groups), "engine", found_mismatch)
         scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
     else:
-        scored, context = _initial_policy(model, base, job)
+        scored, context = initial_policy(model, base, job)
         name = f"initial {start.adapter or start.base}"
     origin: Origin = "stored"
     folder = job.rows.rsplit("/", 1)[0]
     if (found := _read(wanted, folder, name)) is None:
         with context:
-            origin, found = "trainer", _score_together(scored, wanted, max_tokens, job.gpu)
+            logps = score_together(scored, wanted, max_tokens, job.gpu)
+        origin = "trainer"
+        found = [with_reference(group, of_group) for group, of_group in zip(wanted, logps, strict=True)]
         _write(found, folder, name)
     # A prompt and a policy identify a group.
     own = {(group.prompt_token_ids, group.policy): group for group in found}
     return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, found_mismatch)
-
-
-def _initial_policy(model: Any, base: str, job: TrainingJob[TrainingSection]) -> tuple[Any, Any]:
-    """Return a model that is the initial policy within a context; `model` is the policy before its first update."""
-    start, lora = job.start, job.settings.lora
-    if lora is not None and not start.adapter:
-        return model, model.disable_adapter()
-    if not start.path:
-        return model, nullcontext()
-    from rlaif.training.kernels.attention import copy_attention
-
-    initial = load_initial(start, base, lora, gpu=job.gpu, sharded=job.sharded)
-    copy_attention(model, initial)
-    return initial, nullcontext()
 
 
 def _complete(groups: Sequence[Group]) -> bool:
@@ -100,24 +89,6 @@ def _measure_mismatch(groups: Sequence[Group], model: Any, job: TrainingJob[Trai
     count = min(_MOST_GROUPS, max(_FEWEST_GROUPS, len(groups) // 10))
     sample = groups[:: max(1, len(groups) // count)][:count]
     return mismatch(sample, score_groups(model, sample, job.settings.max_tokens_per_pack, job.gpu), job.settings)
-
-
-def _score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[Group]:
-    """Score every n-th group in each of n workers, longest first, and exchange the scores."""
-    import torch.distributed as dist
-
-    workers, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-    order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
-    shares = [[groups[index] for index in order[worker::workers]] for worker in range(workers)]
-    passes = max(len(pack_in_order(share, max_tokens)) for share in shares)
-    scores = score_groups(model, shares[rank], max_tokens, gpu, passes=passes)
-    own = list(zip(order[rank::workers], scores, strict=True))
-    parts: list[Any] = [own]
-    if workers > 1:
-        parts = [None] * workers
-        dist.all_gather_object(parts, own)
-    found = dict(entry for part in parts for entry in part)
-    return [with_reference(group, found[index]) for index, group in enumerate(groups)]
 
 
 def _read(groups: Sequence[Group], folder: str, name: str) -> list[Group] | None:

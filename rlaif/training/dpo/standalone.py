@@ -27,7 +27,7 @@ class DpoFile(PolicyFile[DpoSettings, Preference]):
     settings = DpoSettings
     row = "pair"
 
-    def read(self, file: str, columns: ColumnNames) -> tuple[list[Preference], LeftOut]:
+    def read(self, file: str, columns: ColumnNames, settings: DpoSettings) -> tuple[list[Preference], LeftOut]:
         """See `PolicyFile`."""
         read = read_preferences(file, columns)
         return read.rows, read.left_out

@@ -6,16 +6,19 @@ that is longer than the model's context is left out and reported, never cut.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rlaif.chat import Messages
 from rlaif.data.demonstrations import Demonstration
 from rlaif.data.question import Question
+from rlaif.data.ratings import Rating
 from rlaif.errors import UserError
 from rlaif.models.chat_template import ChatTemplate, Tools
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate
 from rlaif.training.answer_tokens import answer_start, answered_ids, common_length
+
+R = TypeVar("R", Demonstration, Rating)
 
 Span = tuple[int, int]
 """The indices [start, end) of tokens."""
@@ -80,11 +83,11 @@ def encode_demonstrations(
     return EncodedDemonstrations(sequences, too_long)
 
 
-def asked(demonstrations: Iterable[Demonstration], template: PromptTemplate) -> list[Demonstration]:
-    """Return demonstrations in which a template of kind `answer` has asked the questions."""
+def asked(rows: Iterable[R], template: PromptTemplate) -> list[R]:
+    """Return demonstrations or ratings in which a template of kind `answer` has asked the questions."""
     return [
         replace(each, prompt=question_prompt(template, each.prompt)) if isinstance(each.prompt, Question) else each
-        for each in demonstrations
+        for each in rows
     ]
 
 

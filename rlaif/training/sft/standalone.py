@@ -33,7 +33,7 @@ class SftFile(PolicyFile[SftSettings, Demonstration]):
         """See `PolicyFile`: the template asks the questions."""
         return (load_template(settings.policy.prompt).sha,)
 
-    def read(self, file: str, columns: ColumnNames) -> tuple[list[Demonstration], LeftOut]:
+    def read(self, file: str, columns: ColumnNames, settings: SftSettings) -> tuple[list[Demonstration], LeftOut]:
         """See `PolicyFile`."""
         read = read_demonstrations(file, columns)
         return read.rows, read.left_out

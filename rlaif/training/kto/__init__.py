@@ -1,0 +1,1 @@
+"""Kahneman-Tversky optimization on answers that are rated one by one."""
