@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlaif.models.resolve import weights_id
-from rlaif.store.records.file_training_record import DpoFileRecord, SftFileRecord
+from rlaif.store.records.file_training_record import DpoFileRecord, KtoFileRecord, SftFileRecord
 from tests.e2e import command
 from tests.tiny import save_chat_model
 
@@ -66,6 +67,37 @@ def test_learns_demonstrations_and_goes_on_from_them(tmp_path: Path) -> None:
     wrong = command.run("train", str(file), "--policy", model, "-o", str(tmp_path / "p"), "--objective", "dpo")
     assert wrong.returncode == 2
     assert "no column 'chosen'" in wrong.stderr
+
+
+def test_learns_from_thumbs_up_and_down(tmp_path: Path) -> None:
+    model = save_chat_model(tmp_path / "model", ["Sales?", "Costs?", "5", "4"])
+    given = [("Sales?", "5", True), ("Sales?", "4", False), ("Costs?", "4", 1), ("Costs?", "5", 0), ("Costs?", "", 1)]
+    rows = [
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}], "label": label}
+        for asked, said, label in given
+    ]
+    file, out = tmp_path / "ratings.jsonl", tmp_path / "policy"
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    arguments = ["--objective", "kto", "--set", "training.learning_rate=0.02", "--set", "training.epochs=20", "--json"]
+    done = command.run("train", str(file), "--policy", model, "-o", str(out), *arguments)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["left_out"] == {"empty": [f"{file}:5"]}
+    assert [printed[name] for name in ("ratings", "groups", "desirable", "undesirable", "steps")] == [4, 2, 2, 2, 20]
+    record = KtoFileRecord.read(str(out / "training.json"))
+    assert record is not None
+    assert record.log[0]["loss"] == pytest.approx(0.5, abs=1e-3)
+    assert record.loss < 0.45
+    tokenizer, trained = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
+    for asked, answer in {"Sales?": "5 <end>", "Costs?": "4 <end>"}.items():
+        ids = tokenizer(f"user {asked} <end> assistant", return_tensors="pt").input_ids
+        said = trained.generate(ids, max_new_tokens=2, do_sample=False)[0, ids.shape[1] :]
+        assert tokenizer.decode(said) == answer
+
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows[:2]), encoding="utf-8")
+    one = command.run("train", str(file), "--policy", model, "-o", str(tmp_path / "p"), "--objective", "kto")
+    assert (one.returncode, one.stderr.count("\n")) == (2, 1)
+    assert f"{file}: all ratings are of answers to one prompt" in one.stderr
 
 
 def test_trains_and_continues_its_own_adapter(tmp_path: Path) -> None:

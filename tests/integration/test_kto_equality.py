@@ -43,13 +43,13 @@ def groups_of(draw: st.DrawFn, most: int) -> list[RatedGroup]:
     return group_ratings(rows)
 
 
-def planned(groups: list[RatedGroup], seed: int, workers: int = 1) -> tuple[list[RatedGroup], PackPlan]:
-    """All groups as one step, with references near those of the model."""
-    found, plan = plan_ratings(groups, KTO, context=LONGEST, workers=workers, seed=seed)
+def planned(groups: list[RatedGroup], seed: int, lower: float = 0.0) -> tuple[list[RatedGroup], PackPlan]:
+    """All groups as one step, with references near those of the model, or lower by so many nats."""
+    found, plan = plan_ratings(groups, KTO, context=LONGEST, workers=1, seed=seed)
     assert plan.steps == 1
     draw = random.Random(seed)
     read = read_groups(found)
-    logps = [[-5.0 * len(each) + draw.uniform(-6, 2) for each in group.candidates] for group in read]
+    logps = [[-5.0 * len(each) + draw.uniform(-6, 2) - lower for each in group.candidates] for group in read]
     return with_references(found, read, logps), plan
 
 
@@ -153,7 +153,7 @@ def test_unpacked_gives_the_same(folder: Path) -> None:
          "source": "human"}
         for i in range(5)
     ]  # fmt: skip
-    groups, plan = planned(group_ratings(rows), 0)
+    groups, plan = planned(group_ratings(rows), 0, lower=10.0)
     unpacked = [replace(group, packed=False) for group in groups]
     theirs = trl_step(groups, False, folder)
     check(our_step(unpacked, plan, False, folder, alone=True), theirs)
