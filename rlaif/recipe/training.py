@@ -152,6 +152,10 @@ class TrainingSection(PolicyTrainingSection):
     length_penalty: float = Field(default=0.0, ge=0)
     """What each token of an answer costs in reward (R-DPO's alpha, Park et al. 2024, arXiv:2403.19159): a longer chosen
     answer is pushed less, a shorter one more. For losses on whole answers."""
+    ld_alpha: float | None = Field(default=None, ge=0, lt=1)
+    """Weight of the log-probabilities of tokens beyond the length of the pair's shorter answer (LD-DPO's alpha, Liu et
+    al. 2024, arXiv:2409.06411); null is 1. For losses on whole answers. The trainer then computes the reference itself,
+    for `previous` under the policy that the training starts from."""
     weights: Literal["equal", "margin"] = "equal"
     """`margin` weighs each pair by its margin, at most 1, relative to the round's mean, so that a pair the judge was
     unsure of counts less."""
@@ -175,11 +179,14 @@ class TrainingSection(PolicyTrainingSection):
             raise ValueError(f"label_smoothing does nothing to the loss {self.loss}; expected sigmoid or robust")
         if self.loss == "robust" and not self.label_smoothing:
             raise ValueError("loss robust without label_smoothing is sigmoid; expected label_smoothing above 0")
-        if self.length_penalty and self.loss in PER_TOKEN_LOSSES:
-            raise ValueError(
-                f"length_penalty is of whole answers, and the loss {self.loss} averages over their tokens; expected "
-                "sigmoid, hinge or robust"
-            )
+        for key, given in (("length_penalty", self.length_penalty > 0), ("ld_alpha", self.ld_alpha is not None)):
+            if given and self.loss in PER_TOKEN_LOSSES:
+                raise ValueError(
+                    f"{key} is of whole answers, and the loss {self.loss} averages over their tokens; expected "
+                    "sigmoid, hinge or robust"
+                )
+        if self.ld_alpha is not None and self.max_mismatch is not None:
+            raise ValueError("max_mismatch does nothing with ld_alpha: the trainer computes the reference itself")
         if self.simpo_gamma is not None and self.loss != "simpo":
             raise ValueError(f"simpo_gamma does nothing to the loss {self.loss}; expected simpo")
         if self.loss == "simpo" and (self.reference != "previous" or self.max_mismatch is not None):

@@ -1,9 +1,9 @@
 """Models of a training: loaded, used to score candidates, and saved for engines, judges and transformers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
@@ -13,6 +13,11 @@ from rlaif.models.trainable import read_config
 from rlaif.recipe import LoraSection
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import StartingWeights
+
+if TYPE_CHECKING:
+    import torch
+
+    from rlaif.training.shared_prompt import PackedRow
 
 
 def load_policy(
@@ -159,10 +164,28 @@ def lora_config(lora: LoraSection, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any
     )
 
 
+Score = Callable[[Sequence[Group], "PackedRow", "torch.Tensor"], list[list[float]]]
+"""Given groups, their row and the log-probabilities of its targets, returns figures of each group."""
+
+
+def candidate_scores(groups: Sequence[Group], row: "PackedRow", logps_A: "torch.Tensor") -> list[list[float]]:
+    """Return each candidate's summed log-probability, in nats, for each group."""
+    from rlaif.training.shared_prompt import sums_by_candidate
+
+    flat = iter(sums_by_candidate(row, logps_A).tolist())
+    return [[next(flat) for _ in group.candidates] for group in groups]
+
+
 def score_groups(
-    model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool, *, passes: int = 0
+    model: Any,
+    groups: Sequence[Group],
+    max_tokens: int,
+    gpu: bool,
+    *,
+    score: Score = candidate_scores,
+    passes: int = 0,
 ) -> list[list[float]]:
-    """Return each candidate's summed log-probability, in nats, for each group; without gradients.
+    """Return what `score` makes of each group's log-probabilities, those of its candidates by default; no gradients.
 
     Args:
         model: of `load_model` or `load_policy`.
@@ -174,7 +197,7 @@ def score_groups(
 
     from rlaif.training.kernels.attention import attention_of
     from rlaif.training.sharding import is_sharded
-    from rlaif.training.shared_prompt import candidate_logps, pack_row
+    from rlaif.training.shared_prompt import pack_row, token_logps
 
     device = torch.device("cuda" if gpu else "cpu")
     if not is_sharded(model):
@@ -185,8 +208,8 @@ def score_groups(
     with torch.no_grad():
         for indices in [*packs, *[[]] * (passes - len(packs))]:
             part = [groups[index] for index in indices]
-            flat = iter(candidate_logps(model, pack_row(part).to(device), attention_of(model)).tolist())
-            scores += [[next(flat) for _ in group.candidates] for group in part]
+            row = pack_row(part).to(device)
+            scores += score(part, row, token_logps(model, row, attention_of(model)))
     model.train()
     return scores
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rlaif.training.groups import Group, pack_in_order
 from rlaif.training.job import TrainingJob
-from rlaif.training.models import load_initial, score_groups
+from rlaif.training.models import Score, candidate_scores, load_initial, score_groups
 
 
 def initial_policy(model: Any, base: str, job: TrainingJob[Any]) -> tuple[Any, Any]:
@@ -23,8 +23,10 @@ def initial_policy(model: Any, base: str, job: TrainingJob[Any]) -> tuple[Any, A
     return initial, nullcontext()
 
 
-def score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool) -> list[list[float]]:
-    """Return the log-probability of each candidate of groups, in nats, without gradients; every worker calls.
+def score_together(
+    model: Any, groups: Sequence[Group], max_tokens: int, gpu: bool, score: Score = candidate_scores
+) -> list[list[float]]:
+    """Return what `score_groups` does; every worker calls, and all get the same.
 
     Each of n workers scores every n-th group, longest first, and they exchange the scores.
     """
@@ -34,7 +36,7 @@ def score_together(model: Any, groups: Sequence[Group], max_tokens: int, gpu: bo
     order = sorted(range(len(groups)), key=lambda index: (-groups[index].tokens, index))
     shares = [[groups[index] for index in order[worker::workers]] for worker in range(workers)]
     passes = max(len(pack_in_order(share, max_tokens)) for share in shares)
-    scores = score_groups(model, shares[rank], max_tokens, gpu, passes=passes)
+    scores = score_groups(model, shares[rank], max_tokens, gpu, score=score, passes=passes)
     own = list(zip(order[rank::workers], scores, strict=True))
     parts: list[Any] = [own]
     if workers > 1:

@@ -69,6 +69,14 @@ def test_learns_demonstrations_and_goes_on_from_them(tmp_path: Path) -> None:
     assert "no column 'chosen'" in wrong.stderr
 
 
+def preference(model: str | Path, tokenizer: Any, prompt: str, good: str, bad: str) -> float:
+    """How much likelier a model finds one word than another, in nats."""
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    logps_V = AutoModelForCausalLM.from_pretrained(model)(ids).logits[0, -1].log_softmax(-1)
+    chosen, rejected = (tokenizer.convert_tokens_to_ids(word) for word in (good, bad))
+    return float(logps_V[chosen] - logps_V[rejected])
+
+
 def test_learns_from_thumbs_up_and_down(tmp_path: Path) -> None:
     model = save_chat_model(tmp_path / "model", ["Sales?", "Costs?", "5", "4"])
     given = [("Sales?", "5", True), ("Sales?", "4", False), ("Costs?", "4", 1), ("Costs?", "5", 0), ("Costs?", "", 1)]
@@ -88,11 +96,12 @@ def test_learns_from_thumbs_up_and_down(tmp_path: Path) -> None:
     assert record is not None
     assert record.log[0]["loss"] == pytest.approx(0.5, abs=1e-3)
     assert record.loss < 0.45
-    tokenizer, trained = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
-    for asked, answer in {"Sales?": "5 <end>", "Costs?": "4 <end>"}.items():
-        ids = tokenizer(f"user {asked} <end> assistant", return_tensors="pt").input_ids
-        said = trained.generate(ids, max_new_tokens=2, do_sample=False)[0, ids.shape[1] :]
-        assert tokenizer.decode(said) == answer
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    for asked, good, bad in (("Sales?", "5", "4"), ("Costs?", "4", "5")):
+        before, after = (
+            preference(path, tokenizer, f"user {asked} <end> assistant", good, bad) for path in (model, out)
+        )
+        assert after > before + 2
 
     file.write_text("".join(json.dumps(each) + "\n" for each in rows[:2]), encoding="utf-8")
     one = command.run("train", str(file), "--policy", model, "-o", str(tmp_path / "p"), "--objective", "kto")

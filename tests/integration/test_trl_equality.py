@@ -24,6 +24,8 @@ LOSSES = {
     "ipo": TrainingSection(loss="ipo", beta=0.3),
     "hinge": TrainingSection(loss="hinge", beta=0.3),
     "robust": TrainingSection(loss="robust", label_smoothing=0.1, beta=0.3),
+    "ld": TrainingSection(ld_alpha=0.4, beta=0.3),
+    "ld-hinge": TrainingSection(loss="hinge", ld_alpha=0.0, beta=0.3),
 }
 SIMPO = TrainingSection(loss="simpo", beta=2.0, simpo_gamma=0.8)
 
@@ -62,7 +64,13 @@ def trl_step(
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """All pairs as one batch of TRL's stock trainer."""
     rows = Dataset.from_list(trl_rows(groups))
-    args = arguments(folder, loss_type=[settings.loss], label_smoothing=settings.label_smoothing, beta=settings.beta)
+    args = arguments(
+        folder,
+        loss_type=[settings.loss],
+        label_smoothing=settings.label_smoothing,
+        beta=settings.beta,
+        ld_alpha=settings.ld_alpha,
+    )
     trainer = TokenDPOTrainer(model_with(adapter), args=args, train_dataset=rows, processing_class=tiny_tokenizer())
     batch = trainer.data_collator(list(rows))
     value = trainer._compute_loss(trainer.model, batch, False)

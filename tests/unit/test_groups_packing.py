@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.training.dpo.trainer import make_batch
+from rlaif.training.dpo.batch import make_batch
 from rlaif.training.groups import Group, PackPlan, Pair, group_pairs, pack_in_order, plan_training, with_reference
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=3)

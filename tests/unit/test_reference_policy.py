@@ -12,7 +12,7 @@ from rlaif.training import reference_scores
 from rlaif.training.dpo.reference_policy import settle_reference
 from rlaif.training.groups import Group, Pair, with_reference
 from rlaif.training.job import StartingWeights, TrainingJob
-from rlaif.training.models import load_initial, load_policy
+from rlaif.training.models import load_initial, load_policy, score_groups
 from tests.tiny import save_chat_model
 
 WORDS = [f"w{number}" for number in range(10)]
@@ -57,3 +57,35 @@ def test_a_loss_without_a_reference_policy_computes_none(tmp_path: Path) -> None
     found = settle_reference(without, None, "", job)
     assert (found.origin, found.mismatch, found.groups) == ("none", None, without)
     assert not list(tmp_path.iterdir())
+
+
+def test_length_desensitized_references_are_of_each_pairs_common_length(tmp_path: Path) -> None:
+    """Those of engines are of whole answers, and are not taken; a pair's longer answer counts by its beginning."""
+    folder = save_chat_model(tmp_path / "model", WORDS)
+    start = StartingWeights(folder, None, "float32", id="now")
+    pairs = (Pair("p", 0, 1, -9.0, -9.0), Pair("q", 2, 0, -9.0, -9.0))
+    group = Group((3, 6, 7, 8), ((9, 10, 2), (11, 2), (12, 2, 13, 14)), pairs, policy="now")
+    model = load_policy(start, folder, None, gpu=False)
+
+    def references(**settings: Any) -> tuple[str, list[tuple[float, float]]]:
+        place = tmp_path / f"round-{len(list(tmp_path.iterdir()))}"
+        place.mkdir()
+        job = TrainingJob(
+            start=start, rows=str(place / "pairs.parquet"), out="", settings=TrainingSection(**settings), seed=0,
+            gpu=False, workers=TrainersSection(),
+        )  # fmt: skip
+        found = settle_reference([group], model, folder, job)
+        return found.origin, [(pair.ref_chosen_logp, pair.ref_rejected_logp) for pair in found.groups[0].pairs]
+
+    whole, whole_logps = references(reference="initial")
+    none, heads = references(ld_alpha=0.0)
+    half, mixed = references(ld_alpha=0.5, reference="initial")
+    assert {whole, none, half} == {"trainer"}
+    ((first_two, second, third_three),) = score_groups(
+        model, [replace(group, candidates=((9, 10), (11, 2), (12, 2, 13)))], 100, False
+    )
+    ((first, *_),) = score_groups(model, [group], 100, False)
+    assert heads[0] == pytest.approx((first_two, second), abs=1e-5)
+    assert heads[1] == pytest.approx((third_three, first), abs=1e-5)
+    for given, head, full in zip(mixed, heads, whole_logps, strict=True):
+        assert given == pytest.approx([(a + b) / 2 for a, b in zip(head, full, strict=True)], abs=1e-5)

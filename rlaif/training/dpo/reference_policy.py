@@ -9,16 +9,22 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlaif.io.files import join, names
 from rlaif.models.dtype import weights_dtype
 from rlaif.recipe import TrainingSection
 from rlaif.training.dpo.mismatch import Mismatch, mismatch
-from rlaif.training.groups import Group, with_reference
+from rlaif.training.groups import Group
 from rlaif.training.job import TrainingJob
 from rlaif.training.models import score_groups
 from rlaif.training.reference_scores import initial_policy, score_together
+
+if TYPE_CHECKING:
+    import torch
+
+    from rlaif.training.shared_prompt import PackedRow
 
 Origin = Literal["engine", "trainer", "stored", "none"]
 
@@ -56,7 +62,8 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     start, max_tokens = job.start, job.settings.max_tokens_per_pack
     found_mismatch, wanted = None, list(groups)
     if job.settings.reference == "previous":
-        if _complete(groups):
+        # Engines give the sum over an answer, of which a pair's shorter answer may want a part.
+        if job.settings.ld_alpha is None and _complete(groups):
             # For candidates of an earlier policy only the engine has its log-probabilities.
             wanted = [group for group in groups if group.policy in ("", start.id)]
             if wanted:
@@ -72,13 +79,35 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     folder = job.rows.rsplit("/", 1)[0]
     if (found := _read(wanted, folder, name)) is None:
         with context:
-            logps = score_together(scored, wanted, max_tokens, job.gpu)
+            logps = score_together(scored, wanted, max_tokens, job.gpu, partial(_pair_scores, job.settings.ld_alpha))
         origin = "trainer"
-        found = [with_reference(group, of_group) for group, of_group in zip(wanted, logps, strict=True)]
+        found = [_with_references(group, of_group) for group, of_group in zip(wanted, logps, strict=True)]
         _write(found, folder, name)
     # A prompt and a policy identify a group.
     own = {(group.prompt_token_ids, group.policy): group for group in found}
     return Reference([own.get((g.prompt_token_ids, g.policy), g) for g in groups], origin, found_mismatch)
+
+
+def _pair_scores(
+    ld_alpha: float | None, groups: Sequence[Group], row: "PackedRow", logps_A: "torch.Tensor"
+) -> list[list[float]]:
+    """Return the log-probabilities of each pair's chosen and rejected answer, one after the other, for each group."""
+    import torch
+
+    from rlaif.training.dpo.batch import answer_logps, make_batch
+    from rlaif.training.shared_prompt import moved
+
+    batch = moved(make_batch(groups, 1.0), logps_A.device)
+    flat = iter(torch.stack(answer_logps(batch, logps_A, ld_alpha), dim=1).flatten().tolist())
+    return [[next(flat) for _ in range(2 * len(group.pairs))] for group in groups]
+
+
+def _with_references(group: Group, logps: Sequence[float]) -> Group:
+    pairs = tuple(
+        replace(pair, ref_chosen_logp=chosen, ref_rejected_logp=rejected)
+        for pair, chosen, rejected in zip(group.pairs, logps[::2], logps[1::2], strict=True)
+    )
+    return replace(group, pairs=pairs)
 
 
 def _complete(groups: Sequence[Group]) -> bool:
