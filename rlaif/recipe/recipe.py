@@ -20,6 +20,7 @@ from rlaif.recipe.phase import Amount, PhaseSection, amounts_of, check_amounts
 from rlaif.recipe.phases import with_whole_phases
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import QuestionsSection
+from rlaif.recipe.tracking import Trackers
 from rlaif.recipe.training import LoraSection, TrainingSection
 
 S = TypeVar("S", bound=Section)
@@ -97,6 +98,9 @@ class Recipe(Section):
     """Rounds with different objectives, in order; null is one phase of objective `dpo`, with the sections above."""
     evaluation: EvaluationSection = EvaluationSection()
     cluster: ClusterSection = ClusterSection()
+    tracking: Trackers = ()
+    """Experiment trackers: names, such as `[wandb, tensorboard]`, or sections with a name; see
+    [tracking.md](tracking.md)."""
 
     @property
     def every_phase(self) -> list[PhaseSection]:
@@ -223,7 +227,12 @@ def parse_overrides(kind: type[S], overrides: Iterable[str], given: Mapping[str,
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return the resolved recipe, defaults and all, as YAML."""
-    return dump_yaml(recipe.model_dump(mode="json"))
+    return dump_yaml(recipe_tree(recipe))
+
+
+def recipe_tree(recipe: Recipe) -> dict[str, Any]:
+    """Return the resolved recipe, defaults and all, as plain values; no secret is among them."""
+    return recipe.model_dump(mode="json")
 
 
 def _stored(text: str, origin: str) -> YamlMapping:

@@ -33,8 +33,9 @@ _FREE = (
     "cluster", "judge.backend.api_key_env", "judge.backend.concurrency", "judge.backend.headers",
     "judge.backend.max_error_share", "judge.backend.prices", "judge.backend.retries", "judge.backend.timeout",
     "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "rounds.count", "rounds.gate",
-    "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "training.checkpoint_steps",
-    "training.max_tokens_per_pack", "training.gradient_checkpointing", "training.max_probe_difference",
+    "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "tracking",
+    "training.checkpoint_steps", "training.max_tokens_per_pack", "training.gradient_checkpointing",
+    "training.max_probe_difference",
 )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ that was killed anywhere continues with the first stage that is not marked.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from rlaif.errors import RlaifError
 from rlaif.evaluation.heldout import least_difference
@@ -48,6 +49,7 @@ class RoundLoop:
     Args:
         judges: by the sha256 of their specs.
         policy_check: raises unless the policy can be trained; its end is awaited before anything is asked of engines.
+        on_step: takes a round's number and the log entry of each step of its training.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class RoundLoop:
         progress: Progress,
         emit: Emit,
         policy_check: "asyncio.Task[None]",
+        on_step: Callable[[int, dict[str, float]], None],
     ) -> None:
         self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
         self._judges, self._progress, self._emit, self._policy_check = judges, progress, emit, policy_check
+        self._on_step = on_step
         self._initial = run.path("initial")
         self._judges_heldout = any(question.gold_answer is None for question in setup.heldout)
         judge = judges[setup.judge.sha]
@@ -150,6 +154,7 @@ class RoundLoop:
             training = train_policy(
                 directory, self._recipe, current, round_.phase.training, round_.objective,
                 pools=self._pools, workers=self._workers, progress=self._progress, emit=self._emit,
+                on_step=partial(self._on_step, directory.number),
             )  # fmt: skip
             if not ahead or following.done("judge"):
                 await training

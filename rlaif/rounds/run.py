@@ -27,6 +27,7 @@ from rlaif.models.policy_source import policy_source
 from rlaif.progress import Progress
 from rlaif.prompts.question_prompt import shown_question
 from rlaif.recipe import Recipe
+from rlaif.recipe.recipe import recipe_tree
 from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
@@ -37,6 +38,7 @@ from rlaif.store.records.run_records import SpendingRecord
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import MESSAGES, VERDICTS
 from rlaif.store.shards import ShardTable, write_table
+from rlaif.tracking.feed import Tracking
 from rlaif.training.policy_check import confirm_policy
 from rlaif.training.workers import TrainingWorkers
 
@@ -79,7 +81,8 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
             begin(run, setup, policy_id, base)
             run.events.append((RunResumed if resumed else RunStarted)(rounds=setup.recipe.rounds.count))
             try:
-                outcome = asyncio.run(_do_rounds(setup, run, policy_id, progress))
+                with Tracking(run, setup.recipe.tracking, recipe_tree(setup.recipe), progress.say) as tracking:
+                    outcome = asyncio.run(_do_rounds(setup, run, policy_id, progress, tracking))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
                 run.set_state("interrupted" if interrupted else "failed")
@@ -94,13 +97,14 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
     return outcome
 
 
-async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress) -> RunOutcome:
+async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progress, tracking: Tracking) -> RunOutcome:
     """Open the engines, training workers and judge of a run, and do its rounds."""
     recipe, cluster = setup.recipe, setup.recipe.cluster
     gpu = uses_gpus(cluster.device)
 
     def emit(event: AnyEvent) -> None:
         run.events.append(event)
+        tracking.on_event(event)
         if event.notice is not None:
             progress.say(event.notice)
 
@@ -133,7 +137,8 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
         loop = RoundLoop(
-            setup, run, pools, workers, judges=opened, progress=progress, emit=emit, policy_check=check
+            setup, run, pools, workers, judges=opened, progress=progress, emit=emit, policy_check=check,
+            on_step=tracking.on_step,
         )  # fmt: skip
         stopped = await loop.run()
     if stopped is None:

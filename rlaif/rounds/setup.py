@@ -33,6 +33,7 @@ from rlaif.objectives.registry import prepare_objective
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import PhaseSection, Recipe
+from rlaif.tracking.tracker import check_trackers
 
 _LEAST_FREE = 200 << 20
 
@@ -113,6 +114,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     if not is_url(runs):
         path = str(Path(runs).resolve() / recipe.name)
         _check_disk(path)
+    check_trackers(recipe.tracking, path)
     answer_template = load_template(recipe.policy.prompt)
     if answer_template.kind != "answer":
         raise UserError(f"{answer_template.path}: kind is {answer_template.kind}; policy.prompt expects kind answer")

@@ -13,7 +13,7 @@ from rlaif.store.records.round_records import BaseModelRecord, PolicyRecord, Tra
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir
 from rlaif.training.group_training import GroupTrainingResult
-from rlaif.training.job import StartingWeights, TrainingJob
+from rlaif.training.job import OnStep, StartingWeights, TrainingJob, ignore_step
 from rlaif.training.workers import StepProgress, TrainingWorkers
 
 # Figures of every training, as result and record name them.
@@ -33,11 +33,13 @@ async def train_policy(
     workers: TrainingWorkers,
     progress: Progress,
     emit: Emit,
+    on_step: OnStep = ignore_step,
 ) -> None:
     """Train the round's policy from the current one, if the round has what to learn from, and mark the stage.
 
     Args:
         settings: of the training, which those of the recipe's phase are.
+        on_step: takes the log entry of each step, beside the progress.
     """
     gathered = directory.record().gathered
     if gathered is not None and gathered.units == 0:
@@ -64,15 +66,19 @@ async def train_policy(
     )
     await pools.make_room()
     title = f"round {directory.number}: train"
-    on_step = StepProgress(progress, f"{title}: prepare", title)
+    shown = StepProgress(progress, f"{title}: prepare", title)
+
+    def on_entry(entry: dict[str, float]) -> None:
+        shown(entry)
+        on_step(entry)
 
     def on_lost(starts: int) -> None:
-        on_step.restart()
+        shown.restart()
         emit(TrainingLost(round=directory.number, starts=starts))
         progress.say(f"{title}: a worker was lost; its steps since the last checkpoint are taken again")
 
     with pools.training_wait() as wait:
-        result = await workers.run(objective.train, job, on_step, on_lost=on_lost, wait=wait)
+        result = await workers.run(objective.train, job, on_entry, on_lost=on_lost, wait=wait)
     if pools.demand.takes_turns:
         await workers.stop()
     base_id = source.base_id() if source.adapter else pools.policy.base.id

@@ -12,6 +12,10 @@ OnStep = Callable[[dict[str, float]], None]
 """Takes the log entry of each step as it happens: `TrainingResult.log`'s, with the number of all `steps`."""
 
 
+def ignore_step(entry: dict[str, float]) -> None:
+    """Drop a step's entry: the `OnStep` of a training that nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartingWeights:
     """The weights that a training starts from.

@@ -87,6 +87,18 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
         ):
             assert sorted(rows(run, number, table, columns)) == sorted(rows(finished_run, number, table, columns))
     assert sum(event["event"] == "resume" for event in events(run)) == len(MOMENTS)
+    tracked = tracked_points(run)
+    assert set(tracked.values()) == {1}, "a tracker holds a point twice"
+    assert tracked == tracked_points(finished_run)
+
+
+def tracked_points(run: Path) -> Counter[tuple[str, int]]:
+    """Count the figures that TensorBoard holds of a run, by tag and step."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return Counter((tag, event.step) for tag in events.Tags()["scalars"] for event in events.Scalars(tag))
 
 
 def test_an_interrupted_run_says_how_to_continue(tmp_path: Path) -> None:

@@ -235,6 +235,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
         judges={"judge": REFERENCE}, progress=Silent(), emit=ignore_event, policy_check=nothing,
+        on_step=lambda number, entry: None,
     )  # fmt: skip
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):
         asyncio.run(rounds._train(directory, round_, PolicyWeights("base", "base")))

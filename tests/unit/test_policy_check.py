@@ -185,7 +185,15 @@ def test_nothing_is_asked_of_engines_before_the_policy_is_known_to_be_trainable(
         rest: Any = Mock(heldout=())
         pools: Any = Pools()
         loop = RoundLoop(
-            MagicMock(), rest, pools, rest, judges=MagicMock(), progress=rest, emit=rest, policy_check=check
+            MagicMock(),
+            rest,
+            pools,
+            rest,
+            judges=MagicMock(),
+            progress=rest,
+            emit=rest,
+            policy_check=check,
+            on_step=rest,
         )
         await loop._load(rest, judges=False)
 
