@@ -76,15 +76,18 @@ def renamed(*paths: str) -> str:
     """Return the table of old names that are still accepted, from the tables at `module.NAME`."""
     tables = [getattr(importlib.import_module(path.rpartition(".")[0]), path.rpartition(".")[2]) for path in paths]
     rows = [
-        (f"`{old}`", f"`{old[: old.rfind('.') + 1]}{new.name}`", _values(new.values))
+        (f"`{old}`", f"`{old[: old.rfind('.') + 1]}{new.name}`", _values(new))
         for table in tables
         for old, new in table.items()
     ]
     return _table(("old name", "new name", "old and new values"), rows)
 
 
-def _values(values: Mapping[Any, Any] | None) -> str:
-    return ", ".join(f"`{old}`: `{json.dumps(new)}`" for old, new in (values or {}).items()) or "the same"
+def _values(renamed: Any) -> str:
+    values = {"null" if old is None else old: json.dumps(new) for old, new in (renamed.values or {}).items()}
+    kept = [f"`{old}`: `{new}`" for old, new in values.items()]
+    refused = [f"others are refused: expected {renamed.instead}"] if renamed.instead else []
+    return ", ".join(kept + refused) or "the same"
 
 
 def figures(part: str) -> str:

@@ -21,11 +21,13 @@ class Renamed:
         name: without the section of a key, which stays the same.
         values: the new value of each old one; None keeps the value.
         others: whether a value that is not among `values` is kept, rather than refused.
+        instead: what is expected in place of a value that is refused, where `values` do not say it.
     """
 
     name: str
     values: Mapping[Hashable, Any] | None = None
     others: bool = False
+    instead: str = ""
 
     def refuse_both(self, names: Container[str], fault: Fault) -> None:
         """Raise UserError with `fault` completed if the new name is among those given."""
@@ -41,7 +43,8 @@ class Renamed:
             return self.values[old]
         if self.others:
             return old
-        raise UserError(replace(fault, expected=" or ".join(map(repr, self.values)), found=shown(old)))
+        expected = self.instead or " or ".join(map(repr, self.values))
+        raise UserError(replace(fault, expected=expected, found=shown(old)))
 
 
 Renames = Mapping[str, Renamed]

@@ -59,11 +59,13 @@ class YamlMapping:
             old = key = (*key, _place(node, part, setting))
             if renamed := new_name(tuple(map(str, old)), self.renames):
                 key = (*old[:-1], renamed.name)
+                if index == len(parts) - 1:
+                    value = renamed.value(value, Fault("--set", field=dotted))
                 warn_renamed("--set", _dotted(old), _dotted(key))
             if index == len(parts) - 1:
                 break
             node = _below(node, key[-1], setting)
-        node[key[-1]] = value = renamed.value(value, Fault("--set", field=dotted)) if renamed else value
+        node[key[-1]] = value
         self._move(key, None)
         self.locations[key] = ("--set", None)
         self.rename(key, value)
@@ -87,8 +89,9 @@ class YamlMapping:
             if renamed := new_name(tuple(map(str, path)), self.renames):
                 fault, new = self.fault(path), (*key, renamed.name)
                 renamed.refuse_both(node, fault)
+                value = renamed.value(node.pop(old), fault)
                 warn_renamed(fault.location, fault.field, _dotted(new))
-                node[renamed.name] = renamed.value(node.pop(old), fault)
+                node[renamed.name] = value
                 self._move(path, new)
             self.rename(new, node[new[-1]])
 

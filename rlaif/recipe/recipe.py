@@ -30,7 +30,13 @@ RENAMED: Renames = {
     "questions.*.columns.answer": Renamed("gold_answer", {"answer": "gold_answer"}, others=True),
     "training.max_drift": Renamed("max_mismatch"),
     "training.nll": Renamed("sft_weight"),
-    "training.probe_tolerance": Renamed("max_probe_difference"),
+    # The old limit was of the largest difference of a token, the new one is of their mean.
+    "training.probe_tolerance": Renamed(
+        "max_probe_difference",
+        {None: None},
+        instead="max_probe_difference, which limits the mean of the tokens' differences rather than the largest; "
+        "leave both out for its default",
+    ),
 }
 """Old keys that are still accepted."""
 
@@ -238,7 +244,13 @@ def recipe_tree(recipe: Recipe) -> dict[str, Any]:
 def _stored(text: str, origin: str) -> YamlMapping:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RenamedWarning)
-        return parse_mapping(text, origin, renames=RENAMED)
+        mapping = parse_mapping(text, origin, renames={old: new for old, new in RENAMED.items() if not new.instead})
+    for old in (old for old, new in RENAMED.items() if new.instead):
+        section, _, key = old.partition(".")
+        if isinstance(values := mapping.tree.get(section), dict):
+            # Its value means something else today, so the default is in its place.
+            values.pop(key, None)
+    return mapping
 
 
 def _overridden(kind: type[S], mapping: YamlMapping, overrides: Iterable[str] | None) -> S:

@@ -103,7 +103,7 @@ def test_the_record_of_an_older_training_is_read(tmp_path: Path) -> None:
     overwrite(str(tmp_path / "training.json"), {**older, "mismatch_p99": 0.1, "training": {"probe_tolerance": 0.25}})
     read = DpoFileRecord.read(str(tmp_path / "training.json"))
     assert read is not None
-    assert (read.mismatch_margin, read.mismatch_p99, read.training.max_probe_difference) == (None, 0.1, 0.25)
+    assert (read.mismatch_margin, read.mismatch_p99, read.training.max_probe_difference) == (None, 0.1, None)
 
 
 def test_a_missing_record_is_none(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ questions: {train: {type: demo}, heldout: {type: demo, split: heldout}}
 judge: {name: reference}
 """
 OLD = BASE.replace("name: reference", "name: reference, canaries: {path: gold.jsonl}") + (
-    "training:\n  nll: 0.1\n  max_drift: 0.3\n  probe_tolerance: 0.4\n"
+    "training:\n  nll: 0.1\n  max_drift: 0.3\n  probe_tolerance: null\n"
 )
 
 
@@ -47,6 +47,19 @@ def test_the_recipe_of_an_older_run_is_read_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert stored_recipe(OLD, "recipe.yaml").training.sft_weight == 0.1
+
+
+def test_a_limit_of_another_meaning_is_refused_and_that_of_an_older_run_is_the_default() -> None:
+    old = OLD.replace("probe_tolerance: null", "probe_tolerance: 0.4")
+    with pytest.warns(RenamedWarning), pytest.raises(UserError) as refused:
+        parse_recipe(old, "mine.yaml")
+    assert str(refused.value) == (
+        "mine.yaml:7: training.probe_tolerance: expected max_probe_difference, which limits the mean of the tokens' "
+        "differences rather than the largest; leave both out for its default (got 0.4)"
+    )
+    with pytest.raises(UserError, match=r"^--set: training\.probe_tolerance: expected max_probe_difference"):
+        parse_recipe(BASE, "mine.yaml", ["training.probe_tolerance=0.4"])
+    assert stored_recipe(old, "recipe.yaml").training.max_probe_difference is None
 
 
 def test_both_names_at_once_are_refused_with_the_line() -> None:
@@ -91,10 +104,7 @@ def test_a_renamed_key_may_have_other_values(old: str, swap: bool) -> None:
             swap_positions=swap
         )
     for wrong in ("one", "[both]"):
-        with (
-            pytest.warns(RenamedWarning),
-            pytest.raises(UserError, match=r"^j\.yaml:1: orders: expected 'both' or 'given' \(got .*one|both"),
-        ):
+        with pytest.raises(UserError, match=r"^j\.yaml:1: orders: expected 'both' or 'given' \(got .*one|both"):
             parse_mapping(f"orders: {wrong}", "j.yaml", renames=table)
 
 

@@ -40,11 +40,10 @@ class StartingPolicy(RecordPart):
 
 
 def _current_names(training: Any) -> Any:
-    """Read the settings of an older training."""
-    if not isinstance(training, dict) or "probe_tolerance" not in training:
+    """Read the settings of an older training, without a limit that had another meaning than today's."""
+    if not isinstance(training, dict):
         return training
-    kept = {name: value for name, value in training.items() if name != "probe_tolerance"}
-    return {**kept, "max_probe_difference": training["probe_tolerance"]}
+    return {name: value for name, value in training.items() if name != "probe_tolerance"}
 
 
 class DpoFileRecord(FileTrainingRecord):
