@@ -69,8 +69,8 @@ class JudgeSession:
             name: policy.model if name == "policy" else name
             for name in sorted({model for spec in specs for model in spec.models})
         }
-        for model in self.served.values():
-            check_model(model)
+        for name, model in self.served.items():
+            check_model(model, self._revision(name))
         for spec in specs:
             check_judge_templates(spec, policy)
         self._sources = {name: _find_source(model, self._revision(name)) for name, model in self.served.items()}

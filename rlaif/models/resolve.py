@@ -44,7 +44,7 @@ def check_model(model: str, revision: str | None = None) -> None:
         raise UserError(f"{model}: no such directory; expected a model's directory, a hub id or {BUILTIN}")
     else:
         hub_answers()  # Before the hub's client is imported.
-        _hub_config(model)
+        _hub_config(model, revision)
 
 
 def find_adapter(model: str, revision: str | None = None) -> Adapter | None:
@@ -195,16 +195,16 @@ def config_file(model: str, revision: str | None = None) -> str | None:
         return config_file(adapter.base, adapter.base_revision)
     if model == BUILTIN:
         return None
-    return str(Path(model) / "config.json") if is_path(model) else _hub_config(model)
+    return str(Path(model) / "config.json") if is_path(model) else _hub_config(model, revision)
 
 
 @lru_cache(maxsize=64)
-def _hub_config(model: str) -> str:
+def _hub_config(model: str, revision: str | None) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return str(hf_hub_download(model, "config.json"))
+        return str(hf_hub_download(model, "config.json", revision=revision))
     except HFValidationError:
         raise UserError(f"{model}: neither a directory nor a hub id; expected one of these, or {BUILTIN}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

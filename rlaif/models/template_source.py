@@ -115,7 +115,7 @@ def _file(model: str, revision: str | None, name: str) -> Path | None:
     if model == BUILTIN or Path(model).is_dir():
         path = Path(resolve_model(model) if model == BUILTIN else model) / name
         return path if path.is_file() else None
-    check_model(model)
+    check_model(model, revision)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -18,11 +18,11 @@ from transformers import (
     T5Config,
 )
 
-from rlaif.errors import UserError
+from rlaif.errors import UserError, WorkError
 from rlaif.models.trainable import check_trainable
 from rlaif.recipe import LoraSection, PolicySection
 from rlaif.rounds.loop import RoundLoop
-from rlaif.training.kernels.self_check import rotary_limit
+from rlaif.training.kernels.self_check import choose_attention, rotary_limit
 from rlaif.training.kernels.trial_model import trial_model
 from rlaif.training.policy_check import check_policy, confirm_policy
 from tests.families import FAMILIES
@@ -160,6 +160,27 @@ def test_a_trial_of_grouped_experts_has_both_kinds_of_layer_and_few_experts() ->
     model = trial_model(large, torch.device("cpu"))
     assert [type(layer.mlp).__name__ for layer in model.model.layers] == ["DeepseekV3MLP", "DeepseekV3MoE"]
     assert model.config.n_routed_experts == 4
+
+
+def test_a_trial_with_full_widths_is_refused_where_it_would_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(config: Any) -> Any:
+        raise ValueError("the heads do not fit")
+
+    monkeypatch.setattr("rlaif.training.kernels.trial_model._narrow", refuse)
+    large = LlamaConfig(hidden_size=16384, intermediate_size=53248, num_attention_heads=128, num_hidden_layers=126)
+    with pytest.raises(WorkError) as refused:
+        choose_attention(large, torch.device("cpu"))
+    assert str(refused.value) == (
+        "llama cannot be tried with narrow layers (the heads do not fit), and 2 of its own have 7.4 billion weights, "
+        "more than the 1.1 that are tried"
+    )
+    assert trial_model(LlamaConfig(**TINY), torch.device("cpu")).config.hidden_size == 32
+
+
+def test_a_trial_keeps_the_types_of_token_ids_within_its_vocabulary() -> None:
+    large = LlamaConfig(**TINY | {"vocab_size": 128_256}, pad_token_id=128_004, eos_token_id=[128_001, 128_009, 7])
+    small = trial_model(large, torch.device("cpu")).config
+    assert (small.vocab_size, small.pad_token_id, small.eos_token_id) == (256, 255, [255, 255, 7])
 
 
 def test_nothing_is_asked_of_engines_before_the_policy_is_known_to_be_trainable() -> None:

@@ -114,6 +114,8 @@ def _chosen(config: _Config, device: torch.device, packed: bool) -> Attention:
     with _quiet(), torch.no_grad():
         try:
             model = trial_model(config.config, device)
+        except WorkError:
+            raise
         except Exception as error:  # Of any kind; see `trial_model`.
             kind = config.config.model_type
             raise WorkError(f"transformers cannot run {kind} as a causal language model: {first_line(error)}") from None

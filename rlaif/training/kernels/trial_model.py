@@ -10,7 +10,11 @@ from typing import Any
 
 import torch
 
+from rlaif.errors import WorkError, first_line
+
 _VOCABULARY = 256
+# Of a trial with the model's own widths: 4 GiB in float32.
+_MOST_WEIGHTS = 1 << 30
 _WINDOW = 8
 _WINDOWS = ("sliding_window", "attention_window_size", "window_size", "attention_chunk_size")
 _HEADS = 4
@@ -24,18 +28,37 @@ def trial_model(config: Any, device: torch.device) -> Any:
     """Return a model of a config's architecture in float32, with few layers and weights drawn from a fixed seed.
 
     Raises:
+        WorkError: the architecture runs with its own widths at most, and a trial of these would be too large.
         Exception: transformers' own, where it cannot build or run the architecture.
     """
-    for shrink in (_narrow, _shallow):
-        try:
-            model = _build(shrink(config)).to(device)
-            tokens = torch.arange(3, device=device)[None]
-            with torch.no_grad():
-                model(input_ids=tokens, use_cache=False)
-            return model
-        except Exception as error:  # Of any kind: each architecture has its own conditions on its sizes.
-            failed = error
-    raise failed
+    try:
+        return _run(_build(_narrow(config)), device)
+    except Exception as error:  # Of any kind: each architecture has its own conditions on its sizes.
+        wide = _shallow(config)
+        if (weights := _count(wide)) > _MOST_WEIGHTS:
+            layers = wide.get_text_config().num_hidden_layers
+            raise WorkError(
+                f"{config.model_type} cannot be tried with narrow layers ({first_line(error)}), and {layers} of its "
+                f"own have {weights / 1e9:.1f} billion weights, more than the {_MOST_WEIGHTS / 1e9:.1f} that are tried"
+            ) from None
+    return _run(_build(wide), device)
+
+
+def _run(model: Any, device: torch.device) -> Any:
+    """Return a model after a forward pass."""
+    model = model.to(device)
+    with torch.no_grad():
+        model(input_ids=torch.arange(3, device=device)[None], use_cache=False)
+    return model
+
+
+def _count(config: Any) -> int:
+    """Return the weights of a config's model, without memory for them."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def _build(config: Any) -> Any:
@@ -54,11 +77,17 @@ def _build(config: Any) -> Any:
 def _shallow(config: Any) -> Any:
     """Return a config of few layers and a small vocabulary, with the widths of a config."""
     small = copy.deepcopy(config)
-    for name in ("quantization_config", "pad_token_id", "bos_token_id", "eos_token_id"):
-        for part in (small, small.get_text_config()):
-            if getattr(part, name, None) is not None:
-                setattr(part, name, None)
     text = small.get_text_config()
+    for part in (small, text):
+        if getattr(part, "quantization_config", None) is not None:
+            part.quantization_config = None
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            # Within the small vocabulary, and of the type that it has: some configs take no other.
+            given = getattr(part, name, None)
+            if isinstance(given, list):
+                setattr(part, name, [min(token, _VOCABULARY - 1) for token in given])
+            elif given is not None:
+                setattr(part, name, min(given, _VOCABULARY - 1))
     _keep_first_layers(text)
     # Dense layers before the first one with experts.
     _limit(text, ("first_k_dense_replace",), 1)

@@ -81,7 +81,7 @@ def train_reward_file(
     template = load_template(prompt)
     if template.kind != "answer":
         raise UserError(f"{template.path}: kind is {template.kind}; --prompt expects kind answer")
-    check_model(model)
+    check_model(model, settings.revision)
     read = read_pairs(file, template, columns)
     out_of_training = held_out((pair.question for pair in read.pairs), heldout_share, settings.seed)
     train = [pair for pair in read.pairs if pair.question not in out_of_training]
