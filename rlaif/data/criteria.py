@@ -4,7 +4,6 @@ Invariant: names differ also where case is ignored, weights are above zero, and 
 equal to the last bit.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from rlaif.io.json_text import parse_json
 from rlaif.io.yaml_file import pydantic_fault
 from rlaif.recipe.base import Section
 
@@ -83,7 +83,7 @@ def read_criteria(value: object) -> tuple[Criterion, ...]:
         return value
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from None
     if not isinstance(value, Mapping):

@@ -4,7 +4,6 @@ Invariant: every message gets one of five roles and a text. What a model would b
 refused by its name; other keys, such as a time or a language, are not part of a chat and are left out.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from rlaif.chat import REASONING_KEYS, Message, Messages
 from rlaif.data.tool_calls import checked_json, read_tool_calls
 from rlaif.errors import first_line, shown
+from rlaif.io.json_text import parse_json
 from rlaif.io.rows import Row
 
 ROLES: Mapping[str, str] = {
@@ -59,7 +59,7 @@ def chat_in(row: Row, field: str, value: object) -> object:
 
 def _parsed(row: Row, field: str, text: str) -> object:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise row.error(field, f"not JSON: {first_line(error)}", expected="the messages of a chat") from None
 

@@ -33,9 +33,10 @@ def from_parts(prompt: Text, chosen: Text, rejected: Text) -> Sides:
     """Return the sides of a row with a prompt of its own, which its answers may repeat.
 
     A text prompt of answers that are chats is a turn of the user, and a text answer to a chat one of the assistant.
+    Answers that are texts repeat their prompt only as whole dialogues: others may begin with its words by themselves.
     """
     if isinstance(prompt, str) and isinstance(chosen, str) and isinstance(rejected, str):
-        repeated = prompt.strip() and chosen.startswith(prompt) and rejected.startswith(prompt)
+        repeated = ASSISTANT in prompt and chosen.startswith(prompt) and rejected.startswith(prompt)
         begin = len(prompt) if repeated else 0
         return Sides(prompt, chosen[begin:], rejected[begin:])
     sides = _as_chat(chosen), _as_chat(rejected)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlaif.errors import first_line, shown
+from rlaif.io.json_text import parse_json
 from rlaif.io.rows import Row
 
 _DEEPEST = 64
@@ -54,7 +55,7 @@ def checked_json(row: Row, field: str, value: object) -> Any:
     structs = row.line is None and not row.ragged and not isinstance(value, str)
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except (ValueError, RecursionError) as error:
             raise row.error(field, f"not JSON: {first_line(error)}", found=shown(value)) from None
     try:

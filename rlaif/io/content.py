@@ -70,10 +70,20 @@ def opened(path: str, compression: str) -> Iterator[IO[bytes]]:
     try:
         with found as raw:
             yield io.BufferedReader(COMPRESSED[compression](raw) if compression else raw, _BUFFER)
-    except FileNotFoundError:
-        raise UserError(Fault(path, "no such file")) from None
+    except FileNotFoundError as error:
+        raise UserError(Fault(path, _why_missing(error))) from None
+    except PermissionError:
+        raise UserError(Fault(path, "permission denied")) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(Fault(path, f"cannot be read: {first_line(error)}")) from None
+
+
+def _why_missing(error: FileNotFoundError) -> str:
+    """Return what keeps a file from being read: fsspec calls every answer of a web server but the good one missing."""
+    status = getattr(error.__cause__, "status", None)
+    if status in (401, 403):
+        return f"permission denied (HTTP {status})"
+    return "no such file" if status in (None, 404, 410) else f"cannot be read: HTTP {status}"
 
 
 def refuse_other(path: str, file: Any, expected: str, starts: bytes = b"") -> None:

@@ -4,16 +4,15 @@ Invariant: every object becomes one row with its line; anything else raises `Use
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rlaif.errors import Fault, UserError, first_line
 from rlaif.io.content import refuse_other, text_lines
+from rlaif.io.json_text import DECODER, DuplicateKey, find_duplicate, parse_json, skip_space
 from rlaif.io.row import Row
 
-_DECODER = json.JSONDecoder()
-_SPACE = re.compile(r"\s*")
+_ONCE = "each key once"
 _NAMES = {list: "a list", dict: "an object", str: "a text", type(None): "null", bool: "true or false"}
 
 
@@ -33,7 +32,9 @@ def _line_rows(path: str, lines: Iterable[str]) -> Iterator[Row]:
             raise UserError(Fault(path, problem, line, expected=expected))
         first = False
         try:
-            values = json.loads(content)
+            values = parse_json(content)
+        except DuplicateKey as error:
+            raise UserError(Fault(path, first_line(error), line, expected=_ONCE)) from None
         except (ValueError, RecursionError) as error:
             raise UserError(Fault(path, _not_json(error), line, expected="one JSON object per line")) from None
         yield _row(path, values, line)
@@ -47,14 +48,14 @@ def json_rows(path: str, file: Any, columns: Sequence[str]) -> Iterator[Row]:
     """
     refuse_other(path, file, "JSON")
     text = "".join(text_lines(path, file))
-    start = _skip(text, 0)
+    start = skip_space(text, 0)
     if text[start : start + 1] == "[":
         yield from _elements(path, text, start)
         return
     if not text[start:]:
         return
     value, end = _decoded(path, text, start)
-    if _skip(text, end) < len(text):
+    if skip_space(text, end) < len(text):
         yield from _line_rows(path, text.split("\n"))
         return
     found = None if not isinstance(value, dict) or value.keys() & set(columns) else _array(path, text, start, value)
@@ -71,31 +72,31 @@ def _array(path: str, text: str, start: int, value: dict[str, Any]) -> int | Non
     keys = keys or [key for key, item in arrays.items() if not item]
     if len(keys) != 1:
         return None
-    at = _skip(text, start + 1)
+    at = skip_space(text, start + 1)
     while True:
         key, at = _decoded(path, text, at)
-        at = _skip(text, _skip(text, at) + 1)
+        at = skip_space(text, skip_space(text, at) + 1)
         if key == keys[0]:
             return at
-        at = _skip(text, _skip(text, _decoded(path, text, at)[1]) + 1)
+        at = skip_space(text, skip_space(text, _decoded(path, text, at)[1]) + 1)
 
 
 def _elements(path: str, text: str, start: int) -> Iterator[Row]:
     """Yield the objects of an array, which begins at `start`."""
-    at, number, line, counted = _skip(text, start + 1), 0, _line(text, start), start
+    at, number, line, counted = skip_space(text, start + 1), 0, _line(text, start), start
     more = text[at : at + 1] != "]"
     while more:
         number, line, counted = number + 1, line + text.count("\n", counted, at), at
         value, at = _decoded(path, text, at)
         yield _row(path, value, line, number)
-        at = _skip(text, at)
+        at = skip_space(text, at)
         more = text[at : at + 1] == ","
         if more:
-            at = _skip(text, at + 1)
+            at = skip_space(text, at + 1)
         elif text[at : at + 1] != "]":
             raise UserError(Fault(path, "not JSON", _line(text, at), expected="a comma or the end of the array"))
     # Of an array within an object the rest was read before.
-    if start == _skip(text, 0) and _skip(text, at + 1) < len(text):
+    if start == skip_space(text, 0) and skip_space(text, at + 1) < len(text):
         raise UserError(Fault(path, "not JSON", _line(text, at), expected="nothing after the end of the array"))
 
 
@@ -108,7 +109,11 @@ def _row(path: str, value: Any, line: int, number: int | None = None) -> Row:
 
 def _decoded(path: str, text: str, at: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, at)
+        return DECODER.raw_decode(text, at)
+    except DuplicateKey as error:
+        second = find_duplicate(text, at)
+        line = _line(text, at if second is None else second)
+        raise UserError(Fault(path, first_line(error), line, expected=_ONCE)) from None
     except json.JSONDecodeError as error:
         raise UserError(Fault(path, f"not JSON: {error.msg}", error.lineno)) from None
     except (ValueError, RecursionError) as error:
@@ -117,11 +122,6 @@ def _decoded(path: str, text: str, at: int) -> tuple[Any, int]:
 
 def _not_json(error: Exception) -> str:
     return f"not JSON: {first_line(error)}"
-
-
-def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
 
 
 def _line(text: str, at: int) -> int:

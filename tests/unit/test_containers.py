@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import lzma
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +240,50 @@ def test_two_columns_of_parquet_with_one_name_are_refused_if_they_are_read(tmp_p
     assert [row.values for row in read_file(str(tmp_path / "q.parquet"), ["id"])] == [{"id": "c"}]
     with pytest.raises(UserError, match=r"q.parquet: two columns named 'note'; expected each name once"):
         list(read_file(str(tmp_path / "q.parquet"), ["id", "note"]))
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(403, "permission denied (HTTP 403)"), (404, "no such file"), (503, "cannot be read: HTTP 503")],
+)
+def test_an_answer_of_a_web_server_is_named_for_what_it_is(status: int, says: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Keep the test's output clean."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/q.jsonl"
+        with pytest.raises(UserError) as raised:
+            list(read_file(url, ["id"]))
+        server.shutdown()
+    assert str(raised.value) == f"{url}: {says}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "location"),
+    [
+        ("q.jsonl", '{"id": "1"}\n{"id": "2", "more": {"a": 1, "a": 1}}\n', "2: an object has the key 'a' twice"),
+        ("q.json", '[\n {"id": "1"},\n {"id": "2",\n  "id": "3"}\n]', "4: an object has the key 'id' twice"),
+        ("q.json", '{"rows": [\n {"id": "1", "x": [{"b": "b"}, {"b": 1,\n "b": 2}]}]}', "3: an object has the key 'b'"),
+        ("q.json", '{"rows": [{"id": "1"}],\n "rows": []}', "2: an object has the key 'rows' twice"),
+    ],
+)
+def test_a_key_that_an_object_has_twice_is_refused_with_its_line(
+    tmp_path: Path, name: str, content: str, location: str
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        list(read_file(str(tmp_path / name), ["id"]))
+    assert str(raised.value).startswith(f"{tmp_path / name}:{location}")
+    assert str(raised.value).endswith("; expected each key once")
 
 
 def test_the_secrets_of_a_url_are_in_no_message() -> None:

@@ -108,12 +108,16 @@ def test_every_form_is_the_same_in_csv_and_parquet(tmp_path: Path, form: str) ->
 JSON_ANSWERS = {"prompt": QUESTION, "chosen": '{"value": 4.2}', "rejected": '[{"content": null}]'}
 TEXTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "explicit": (PLAIN, PLAIN),
-    "prompt repeated in both answers": (
-        {**PLAIN, "chosen": QUESTION + PLAIN["chosen"], "rejected": QUESTION + PLAIN["rejected"]}, PLAIN,
+    "answers that begin with the question": (
+        RESTATED := {**PLAIN, "chosen": QUESTION + PLAIN["chosen"], "rejected": QUESTION + PLAIN["rejected"]}, RESTATED,
     ),
     "answers that are JSON": (JSON_ANSWERS, JSON_ANSWERS),
     "Anthropic's HH": (
         {"chosen": f"{HH} I think it was 4.", "rejected": f"{HH} I think it was 5."},
+        {"prompt": HH, "chosen": " I think it was 4.", "rejected": " I think it was 5."},
+    ),
+    "HH with the prompt of its own": (
+        {"prompt": HH, "chosen": f"{HH} I think it was 4.", "rejected": f"{HH} I think it was 5."},
         {"prompt": HH, "chosen": " I think it was 4.", "rejected": " I think it was 5."},
     ),
 }  # fmt: skip
