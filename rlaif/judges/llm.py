@@ -1,13 +1,20 @@
 """The spec of a judge that asks a model: its template, its backend, and the rules between the keys of its file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, StringConstraints
 
 from rlaif.chat import Messages
-from rlaif.data.criteria import Criterion, CriterionSection, criteria_tree, describe_criteria, named_criteria
+from rlaif.data.criteria import (
+    Criterion,
+    CriterionSection,
+    criteria_bytes,
+    criteria_tree,
+    describe_criteria,
+    named_criteria,
+)
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.io.yaml_file import read_text
@@ -238,3 +245,10 @@ class LlmSpec(JudgeSpec):
             "backend": self.backend.type,
             **{name: value for name, value in self.backend.identity.items() if name != "type"},
         }
+
+
+def criteria_tokens(judges: Iterable[JudgeSpec], questions: Iterable[Question]) -> int:
+    """Return the most tokens that questions' own criteria take in a judge's prompt; a token is at least a byte."""
+    if not any(isinstance(leaf, LlmSpec) and leaf.reads_marks for judge in judges for leaf in judge.leaves):
+        return 0
+    return max((criteria_bytes(question.criteria) for question in questions), default=0)

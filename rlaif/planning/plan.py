@@ -77,10 +77,11 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     each_once = list({spec.sha: spec for spec in specs}.values())
     judges = [calls for spec in each_once for calls, _ in judge_calls(spec, VllmBackend)]
     hardware = describe_hardware(options.hardware, gpu, gpus_needed(recipe, judges))
-    seats = place_run(recipe, judges, hardware)
+    sets, notes = _question_sets(recipe, each_once, options)
+    criteria = max(sets.train.criteria_tokens, sets.heldout.criteria_tokens)
+    seats = place_run(recipe, judges, hardware, criteria_tokens=criteria)
     check_seats(seats, recipe.cluster.placement, hardware)
     layout = lay_out(seats, recipe.cluster.placement, hardware) if gpu else None
-    sets, notes = _question_sets(recipe, options)
     asked = [{specs[recipe.locate(number)[0]].sha} for number in range(recipe.rounds.count)]
     work = [round_tokens(recipe, number, sets, judges, shas) for number, shas in enumerate(asked)]
     rounds = [plan_round(recipe, tokens, judges=judges, seats=seats, hardware=hardware) for tokens in work]
@@ -117,14 +118,14 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     )
 
 
-def _question_sets(recipe: Recipe, options: PlanOptions) -> tuple[QuestionSets, list[str]]:
+def _question_sets(recipe: Recipe, judges: Sequence[JudgeSpec], options: PlanOptions) -> tuple[QuestionSets, list[str]]:
     """Return the run's questions, and the assumptions made of them."""
     prompt_tokens, longest = options.prompt_tokens, recipe.sampling.max_tokens
-    train, notes = measure_questions(recipe, "train", count=options.questions, prompt_tokens=prompt_tokens)
-    heldout, lines = measure_questions(recipe, "heldout", count=None, prompt_tokens=prompt_tokens)
+    train, notes = measure_questions(recipe, "train", judges, count=options.questions, prompt_tokens=prompt_tokens)
+    heldout, lines = measure_questions(recipe, "heldout", judges, count=None, prompt_tokens=prompt_tokens)
     notes, test = notes + lines, None
     if recipe.questions.test is not None:
-        test, lines = measure_questions(recipe, "test", count=None, prompt_tokens=prompt_tokens)
+        test, lines = measure_questions(recipe, "test", judges, count=None, prompt_tokens=prompt_tokens)
         notes += lines
     return QuestionSets(train, heldout, test, min(options.answer_tokens or longest, longest)), notes
 

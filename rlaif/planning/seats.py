@@ -73,15 +73,19 @@ def _own_judge_models(recipe: Recipe, judges: Sequence[JudgeCalls]) -> list[str]
     return sorted({judge.model for judge in judges if not (judge.model == "policy" and shared)})
 
 
-def place_run(recipe: Recipe, judges: Sequence[JudgeCalls], hardware: Hardware) -> list[Seats]:
-    """Return the seats of a run in the order in which it starts them, the training last."""
+def place_run(recipe: Recipe, judges: Sequence[JudgeCalls], hardware: Hardware, *, criteria_tokens: int) -> list[Seats]:
+    """Return the seats of a run in the order in which it starts them, the training last.
+
+    Args:
+        criteria_tokens: most tokens of a question's own criteria in a judge's prompt.
+    """
     policy = recipe.policy
     dtype_bytes = _DTYPE_BYTES[weights_dtype(policy.dtype, hardware.gpu)]
     shape = model_shape(policy.model, policy.revision)
     own = _own_judge_models(recipe, judges)
     serves_judge = "policy" not in own and any(judge.model == "policy" for judge in judges)
     judge_tokens = max((judge.output_tokens for judge in judges), default=0)
-    place = partial(_place_engines, recipe, dtype_bytes=dtype_bytes, hardware=hardware)
+    place = partial(_place_engines, recipe, criteria_tokens=criteria_tokens, dtype_bytes=dtype_bytes, hardware=hardware)
     seats = [place("policy", policy.model, shape, judge_tokens=judge_tokens if serves_judge else 0)]
     for name in own:
         model, its_shape = (policy.model, shape) if name == "policy" else (name, model_shape(name))
@@ -96,6 +100,7 @@ def _place_engines(
     shape: ModelShape,
     *,
     judge_tokens: int,
+    criteria_tokens: int,
     dtype_bytes: int,
     hardware: Hardware,
 ) -> Seats:
@@ -140,7 +145,7 @@ def _place_engines(
     )
     wanted = recipe.policy.max_length
     if judge_tokens:
-        wanted = judge_context(recipe.policy, recipe.longest_sampling, judge_tokens)
+        wanted = judge_context(recipe.policy, recipe.longest_sampling, judge_tokens) + criteria_tokens
     context = context_within(model, wanted)
     if seats.memory.total > allowed or seats.kv_tokens < context:
         raise UserError(_does_not_fit(seats, section, hardware, context))

@@ -18,7 +18,7 @@ from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.errors import UserError
 from rlaif.io.column_names import ColumnNames
-from rlaif.judges.llm import LlmSpec
+from rlaif.judges.llm import LlmSpec, criteria_tokens
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
@@ -40,10 +40,15 @@ BackendT = TypeVar("BackendT", VllmBackend, OpenAIBackend)
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The number of a set's questions, and the mean length of a question's prompt in tokens."""
+    """The number of a set's questions, and the mean length of a question's prompt in tokens.
+
+    Attributes:
+        criteria_tokens: most tokens of a question's own criteria in a judge's prompt.
+    """
 
     count: int
     prompt_tokens: int
+    criteria_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,12 @@ class RoundTokens:
 
 
 def measure_questions(
-    recipe: Recipe, role: Literal["train", "heldout", "test"], *, count: int | None, prompt_tokens: int | None
+    recipe: Recipe,
+    role: Literal["train", "heldout", "test"],
+    judges: Sequence[JudgeSpec],
+    *,
+    count: int | None,
+    prompt_tokens: int | None,
 ) -> tuple[Questions, list[str]]:
     """Return how many questions a set has and how long their prompts are, with the assumptions made.
 
@@ -148,7 +158,8 @@ def measure_questions(
     if prompt_tokens is None:
         estimate = f"estimated at {_CHARACTERS_PER_TOKEN} characters a token"
         notes.append(f"{role}: {len(questions):,} questions, prompts of {measured} tokens on average, {estimate}")
-    return Questions(count or len(questions), min(prompt_tokens or measured, longest)), notes
+    length = min(prompt_tokens or measured, longest)
+    return Questions(count or len(questions), length, criteria_tokens(judges, questions)), notes
 
 
 def _mean_tokens(questions: Sequence[Question], template: PromptTemplate) -> int:

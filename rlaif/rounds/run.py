@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from rlaif.cluster.ray_cluster import ray_cluster, uses_gpus
-from rlaif.data.criteria import criteria_bytes
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.inference.limits import Spending
 from rlaif.inference.pools import RunPools
@@ -21,7 +20,7 @@ from rlaif.judge_evals.gold_set import GOLD_SET_TABLE
 from rlaif.judges.build import is_cached_in_runs, limited_spending, open_judge
 from rlaif.judges.endpoints import SMALL_ANSWERS, Trial, spread
 from rlaif.judges.judge import Judge
-from rlaif.judges.llm import LlmSpec
+from rlaif.judges.llm import criteria_tokens
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.policy_source import policy_source
 from rlaif.progress import Progress
@@ -113,7 +112,7 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
         recipe.policy, recipe.longest_sampling, recipe.training, cluster,
         base_id=policy_id, judge_models={model for judge in judges for model in judge.models},
         judge_tokens=max(1, *(judge.answer_tokens for judge in judges)),
-        criteria_tokens=_criteria_tokens(setup), gpu=gpu, emit=emit,
+        criteria_tokens=criteria_tokens(judges, (*setup.train, *setup.heldout)), gpu=gpu, emit=emit,
     )  # fmt: skip
     spending = run_spending(run, judges, recipe.judge.max_cost)
     async with AsyncExitStack() as stack:
@@ -165,13 +164,6 @@ def _trial(setup: Setup) -> Trial:
     """Return what the judge is asked before engines start; see `Trial`."""
     questions = spread((*setup.train, *setup.heldout))
     return Trial(engines=True, own=tuple((question, SMALL_ANSWERS) for question in questions))
-
-
-def _criteria_tokens(setup: Setup) -> int:
-    """Return the most tokens that the questions' own criteria take in a judge's prompt; a token is at least a byte."""
-    if not any(isinstance(leaf, LlmSpec) and leaf.reads_marks for judge in setup.judges for leaf in judge.leaves):
-        return 0
-    return max(criteria_bytes(question.criteria) for question in (*setup.train, *setup.heldout))
 
 
 def _write_questions(run: RunDir, setup: Setup) -> None:

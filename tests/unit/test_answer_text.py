@@ -1,12 +1,18 @@
 """Thinking is told from the answer also where a tokenizer spells its marks as special tokens."""
 
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rlaif.chat import visible_answer
+from rlaif.chat import Messages, visible_answer
+from rlaif.inference.requests import ChatRequest
+from rlaif.inference.vllm.texts import EngineTexts
 from rlaif.models.answer_text import AnswerText
-from tests.chat_templates import byte_tokenizer
+from rlaif.prompts.reading import FIRST, SECOND
+from rlaif.prompts.verdict_text import read_choice
+from tests.chat_templates import OPENS_THINKING, byte_tokenizer
 
 
 def generated(text: str, special: list[str]) -> tuple[str, str]:
@@ -48,3 +54,19 @@ def test_the_end_of_a_turn_is_no_mark_of_thinking_without_channels() -> None:
 def test_other_special_tokens_are_left_out() -> None:
     kept, decoded = generated("<s>It is 7.<|im_end|></s>", [])
     assert kept == decoded == "It is 7."
+
+
+def test_a_judges_reply_that_stops_in_the_thinking_that_its_prompt_opened_is_unparsed() -> None:
+    texts = EngineTexts(byte_tokenizer(OPENS_THINKING), None)
+    messages: Messages = [{"role": "user", "content": "A or B?"}]
+
+    def read(text: str, **request: Any) -> str:
+        ids = byte_tokenizer(None)(text, add_special_tokens=False)["input_ids"]
+        reply = texts.reply(ChatRequest(messages, 100, **request), SimpleNamespace(token_ids=ids, text=text))
+        return read_choice(reply, re.compile(r"\[(A|B)\]"), {"A": FIRST, "B": SECOND}).status
+
+    assert read("Is it [A]? I think so. [A]") == "unparsed"
+    assert read("Is it [A]? I think so.</think> [A]") == "ok"
+    assert read("[A]", chat_template_kwargs={"enable_thinking": False}) == "ok"
+    # A schema leaves no room for thinking.
+    assert read("[A]", schema='{"type": "object"}') == "ok"

@@ -330,6 +330,18 @@ def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_shown(files
     assert line.endswith("USD at its prices; neither its time nor its money is counted below")
 
 
+def test_criteria_of_questions_take_room_in_a_judges_context(files: Path) -> None:
+    files_ = [f"questions.{role}={{type: file, path: questions.jsonl}}" for role in ("train", "heldout")]
+    room = ("judge.name=criteria", "cluster.policy.kv_cache_gib=2", *files_)
+    _plan(*room)
+    criteria = {"complete": {"weight": 1, "description": "Every figure is named. " * 1000}}
+    rows = [json.loads(line) for line in (files / "questions.jsonl").read_text().splitlines()]
+    (files / "questions.jsonl").write_text("\n".join(json.dumps({**row, "criteria": criteria}) for row in rows))
+    with pytest.raises(UserError, match=r"policy\.max_length, and the judge's prompt around it"):
+        _plan(*room)
+    _plan("judge.name=finance-grounded", *room[1:])
+
+
 def test_a_small_node_is_refused(files: Path) -> None:
     with pytest.raises(UserError, match="node"):
         _plan(*FILES, recipe="tatqa", host_memory=4.0)

@@ -175,7 +175,7 @@ class VllmEngine:
             reason, tokens = str(answer.finish_reason), len(answer.token_ids)
             if reason not in ("stop", "length"):
                 return ChatReply("", "", len(prompt), tokens, seconds, failure=f"vLLM ended the answer with {reason}")
-            return ChatReply(self._texts.answer(answer), reason, len(prompt), tokens, seconds)
+            return ChatReply(self._texts.reply(request, answer), reason, len(prompt), tokens, seconds)
 
         return self._stepper.submit(StepRequest(prompt, params, self._weights.initial, finish))
 

@@ -28,9 +28,11 @@ class EngineTexts:
 
     def judging_prompt(self, request: ChoiceRequest | ChatRequest) -> list[int]:
         """Return the ids of a judge's prompt; UserError if the chat template does not take it."""
+        return self._template(request).prompt_ids(request.messages)
+
+    def _template(self, request: ChoiceRequest | ChatRequest) -> ChatTemplate:
         kwargs = request.chat_template_kwargs
-        template = self._judging.setdefault(json.dumps(kwargs), ChatTemplate(self._tokenizer, kwargs))
-        return template.prompt_ids(request.messages)
+        return self._judging.setdefault(json.dumps(kwargs), ChatTemplate(self._tokenizer, kwargs))
 
     def plain_ids(self, text: str) -> list[int]:
         """Return the ids of a text alone."""
@@ -44,14 +46,19 @@ class EngineTexts:
         """Return the text of one token."""
         return str(self._tokenizer.decode([token_id]))
 
-    def answer(self, part: Any) -> str:
-        """Return the text of one of vLLM's outputs."""
+    def reply(self, request: ChatRequest, part: Any) -> str:
+        """Return a judge's reply of one of vLLM's outputs, from the thinking on that its prompt has opened."""
+        # A schema holds from the first token and leaves no room for thinking.
+        opened = "" if request.schema else self._template(request).opened_thinking
+        return opened + self._answer(part)
+
+    def _answer(self, part: Any) -> str:
         return self._answer_text.of(part.token_ids, part.text)
 
     def candidate(self, part: Any, seed: int) -> Candidate:
         """Return the candidate of one of vLLM's outputs; `seed` is that of the request."""
         return Candidate(
-            text=(self._sampling.opened_thinking + self.answer(part)).strip(),
+            text=(self._sampling.opened_thinking + self._answer(part)).strip(),
             token_ids=list(part.token_ids),
             logprobs=[step[token].logprob for token, step in zip(part.token_ids, part.logprobs, strict=True)],
             finish_reason=str(part.finish_reason),
