@@ -57,7 +57,7 @@ class RunPoints:
             if measured is None:
                 return
             self._add("policy", 0, _heldout(measured) | self._seconds(None))
-            self._next = "pairs"
+            self._next = "gather"
         while self._read_stage(self._run.round(self._round)):
             pass
 
@@ -72,19 +72,20 @@ class RunPoints:
     def _read_stage(self, directory: RoundDir) -> bool:
         """Add the points of the next stage; returns whether it is done."""
         record = directory.record()
-        if self._next == "pairs" and record.stages.pairs is not None:
-            self._add("policy", directory.number + 1, _pairs(record))
+        stages = record.stages
+        if self._next == "gather" and record.gathered:
+            self._add("policy", directory.number + 1, _gathered(record))
             self._next = "train"
-        elif self._next == "train" and record.stages.train is not None:
+        elif self._next == "train" and (stages.train or stages.promote):
             trained = TrainingRecord.read(directory.path("training.json"))
             for entry in trained.log if trained else []:
                 self._steps += 1
                 self._committed.append(_step(len(self._committed) + 1, self._steps, entry))
             self._live = {key: entry for key, entry in self._live.items() if key[0] > directory.number}
             self._next = "promote"
-        elif self._next == "promote" and record.stages.promote is not None:
+        elif self._next == "promote" and stages.promote:
             self._add("policy", directory.number + 1, _outcome(directory, record) | self._seconds(directory.number))
-            self._round, self._next = self._round + 1, "pairs"
+            self._round, self._next = self._round + 1, "gather"
         else:
             return False
         return True
@@ -106,7 +107,7 @@ def _step(number: int, at: int, entry: Mapping[str, float]) -> Point:
     return Point(number, "train/step", at, figures)
 
 
-def _pairs(record: RoundRecord) -> Figures:
+def _gathered(record: RoundRecord) -> Figures:
     pairs, sampled, judged = record.stages.pairs, record.stages.sample, record.stages.judge
     figures: Figures = {}
     if sampled is not None:
@@ -126,6 +127,9 @@ def _pairs(record: RoundRecord) -> Figures:
         }
         figures |= {f"comparisons/{status}": count for status, count in pairs.by_status.items()}
         figures |= {f"pairs_by_judge/{judge}": count for judge, count in pairs.by_judge.items()}
+    if (other := record.stages.gather) is not None:
+        figures |= {f"gather/{other.unit}": other.units, "gather/questions": other.questions}
+        figures |= {f"gather/{name}": value for name, value in other.figures.items()}
     return figures
 
 

@@ -57,7 +57,17 @@ class WandbRun:
         for axis in (_STEP, _POLICY):
             opened.define_metric(axis, hidden=True)
         opened.define_metric("train/*", step_metric=_STEP)
-        for group in ("sample", "judge", "pairs", "comparisons", "pairs_by_judge", "heldout", "gate", "seconds"):
+        for group in (
+            "sample",
+            "judge",
+            "pairs",
+            "comparisons",
+            "pairs_by_judge",
+            "gather",
+            "heldout",
+            "gate",
+            "seconds",
+        ):
             opened.define_metric(f"{group}/*", step_metric=_POLICY)
 
     def log(self, point: Point) -> None:

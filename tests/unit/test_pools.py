@@ -1,8 +1,6 @@
 """The engine pools of a run, the resources of pools and training, and the settings of commands without a run."""
 
 from collections.abc import Collection
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -13,6 +11,7 @@ from rlaif.errors import UserError
 from rlaif.evaluation.predict import PredictSettings
 from rlaif.inference.pools import RunPools, judge_context
 from rlaif.judges.judge_file import load_judge_file
+from rlaif.judges.llm import criteria_tokens
 from rlaif.judges.serving import serving_settings
 from rlaif.models.builtin import BUILTIN
 from rlaif.recipe import (
@@ -25,7 +24,6 @@ from rlaif.recipe import (
     TrainingSection,
     parse_overrides,
 )
-from rlaif.rounds.run import _criteria_tokens
 from rlaif.store.events import ignore_event
 
 POLICY = PolicySection(model=BUILTIN, max_length=1024)
@@ -54,17 +52,12 @@ def test_a_judge_of_the_initial_policy_shares_its_engines_only_with_an_adapter()
 
 def test_the_room_for_criteria_is_that_of_the_questions_if_the_judge_is_shown_them() -> None:
     own = (Criterion("Unit", description="Is the unit given?" * 50),)
-    setup: Any = SimpleNamespace(
-        train=[Question("q", "Sales?")],
-        heldout=[Question("h", "Sales?", criteria=own)],
-        judges=[load_judge_file("criteria")],
-    )
-    tokens = _criteria_tokens(setup)
+    questions = [Question("q", "Sales?"), Question("h", "Sales?", criteria=own)]
+    tokens = criteria_tokens([load_judge_file("criteria")], questions)
     assert tokens >= len("Is the unit given?") * 50
     with_room = run_pools({"policy"}, LoraSection(rank=4), tokens).policy._spec.context
     assert with_room == judge_context(POLICY, SAMPLING) + tokens
-    setup.judges = [load_judge_file("finance-grounded")]
-    assert _criteria_tokens(setup) == 0
+    assert criteria_tokens([load_judge_file("finance-grounded")], questions) == 0
 
 
 def test_each_other_model_of_a_judge_has_engines_of_its_own() -> None:

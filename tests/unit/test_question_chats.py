@@ -228,6 +228,7 @@ def test_a_run_refuses_a_chat_that_the_template_does_not_take(tmp_path: Path, al
 
 
 def test_the_tokens_of_a_plan_are_those_of_the_chat(tmp_path: Path) -> None:
+    from rlaif.judges.judge_file import load_judge_file
     from rlaif.planning.tokens import measure_questions
     from rlaif.recipe import parse_recipe
 
@@ -235,10 +236,11 @@ def test_the_tokens_of_a_plan_are_those_of_the_chat(tmp_path: Path) -> None:
         {"role": "user", "content": "x" * size}, {"role": "assistant", "content": "Yes."}, MESSAGES[3]
     ]  # fmt: skip
     paths = [write(tmp_path / f"{size}.jsonl", {"messages": long(size)}) for size in (30, 3030)]
-    found = []
+    found, judge = [], load_judge_file("reference")
     for path in paths:
         source = {"type": "file", "path": path}
         tree = {"policy": {"model": "builtin:smollm2-135m"}, "questions": {"train": source, "heldout": source}}
         recipe = parse_recipe(json.dumps({**tree, "judge": {"name": "reference"}}), "r.yaml", [])
-        found.append(measure_questions(recipe, "train", count=None, prompt_tokens=None)[0].prompt_tokens)
+        measured, _ = measure_questions(recipe, "train", [judge], count=None, prompt_tokens=None)
+        found.append(measured.prompt_tokens)
     assert found[1] - found[0] == 1000
