@@ -7,11 +7,13 @@ installed judge or template keeps its name, and any other file that the cluster 
 import contextlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 from rlaif.errors import UserError
 from rlaif.io.resources import resource_folders
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
+from rlaif.judges.spec import JudgeSpec
 from rlaif.prompts.template import load_template
 from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
 from rlaif.recipe.judge import ENVIRONMENT_VARIABLE, OpenAIBackend
@@ -22,13 +24,16 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     tree = recipe.model_dump(mode="json")
     _refuse_local_folder("policy.model", recipe.policy.model)
     _refuse_unsent_headers(recipe)
-    judge, template = load_judge_file(recipe.judge.name, recipe.judge), load_template(recipe.policy.prompt)
-    for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
-        _refuse_local_folder(f"judge {judge.name}: model", model)
-    for kind, path in {*judge.files, ("prompts", template.path)}:
+    judges, template = _judges(recipe), load_template(recipe.policy.prompt)
+    for judge in judges:
+        for model in [*judge.models, *(leaf.model for leaf in judge.leaves if isinstance(leaf, RewardModelSpec))]:
+            _refuse_local_folder(f"judge {judge.name}: model", model)
+    files = {file for judge in judges for file in judge.files}
+    for kind, path in {*files, ("prompts", template.path)}:
         _copy(path, folder / _target(kind, path))
-    if "/" in recipe.judge.name:
-        tree["judge"]["name"] = str(_target("judges", judge.path))
+    for section, judge in zip(_judge_trees(tree), judges, strict=True):
+        if "/" in section["name"]:
+            section["name"] = str(_target("judges", judge.path))
     if "/" in recipe.policy.prompt:
         tree["policy"]["prompt"] = str(_target("prompts", template.path))
     for role in ("train", "heldout", "test"):
@@ -39,15 +44,31 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
             tree["questions"][role]["path"] = _copy_data(source.path, f"questions.{role}.path", role, folder)
     if recipe.judge.gold_set is not None:
         gold_set = _copy_data(recipe.judge.gold_set.path, "judge.gold_set.path", "gold-set", folder)
-        tree["judge"]["gold_set"]["path"] = gold_set
+        for section in _judge_trees(tree):
+            section["gold_set"]["path"] = gold_set
+    for index, phase in enumerate(recipe.phases or ()):
+        for name, file in phase.files.items():
+            key = f"phases.{index}.{name}"
+            tree["phases"][index][name]["path"] = _copy_data(file, f"{key}.path", key, folder)
     moved = Recipe.model_validate(tree)
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
     with contextlib.chdir(folder):
-        same = load_judge_file(moved.judge.name, moved.judge).sha == judge.sha
+        same = [judge.sha for judge in _judges(moved)] == [judge.sha for judge in judges]
         same = same and load_template(moved.policy.prompt).sha == template.sha
     if not same:
         raise UserError(f"judge {moved.judge.name}: one of its files names a different file in the job's folder")
     return moved
+
+
+def _judges(recipe: Recipe) -> list[JudgeSpec]:
+    """Return the recipe's judge, and that of each phase that asks one."""
+    own = [phase.judge for phase in recipe.phases or () if phase.judge is not None]
+    return [load_judge_file(section.name, section) for section in (recipe.judge, *own)]
+
+
+def _judge_trees(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the sections that `_judges` reads, in its order."""
+    return [tree["judge"], *(phase["judge"] for phase in tree["phases"] or () if phase["judge"] is not None)]
 
 
 def _copy_data(path: str, key: str, role: str, folder: Path) -> str:
@@ -80,11 +101,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _refuse_unsent_headers(recipe: Recipe) -> None:
-    backend = recipe.judge.backend
-    for name, value in backend.headers.items() if isinstance(backend, OpenAIBackend) else ():
-        if not ENVIRONMENT_VARIABLE.search(value):
+    own = {f"phases.{index}.judge": phase.judge for index, phase in enumerate(recipe.phases or ())}
+    for key, judge in {"judge": recipe.judge, **own}.items():
+        backend = judge.backend if judge else None
+        for name, value in backend.headers.items() if isinstance(backend, OpenAIBackend) else ():
+            if ENVIRONMENT_VARIABLE.search(value):
+                continue
             raise UserError(
-                f"judge.backend.headers.{name}: a value is not stored, so a job cannot take it along; expected a "
+                f"{key}.backend.headers.{name}: a value is not stored, so a job cannot take it along; expected a "
                 "variable, such as ${NAME}, and --env NAME"
             )
 

@@ -54,6 +54,12 @@ class SftPhase(PhaseSection):
         """Whether the rounds take questions of the train set, and not demonstrations of a file."""
         return isinstance(self.demonstrations, GoldAnswers)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """See `PhaseSection`."""
+        source = self.demonstrations
+        return {"demonstrations": source.path} if isinstance(source, DemonstrationFile) else {}
+
     @model_validator(mode="after")
     def _uses_what_it_sets(self) -> "SftPhase":
         for name in ("sampling", "judge"):

@@ -48,6 +48,11 @@ class PhaseSection(Section):
         """Whether the rounds take questions of the train set."""
         return True
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The paths of the files that the rounds learn from, by the key of the section that names one."""
+        return {}
+
     @classmethod
     def shared(cls, tree: Mapping[str, Any]) -> dict[str, type[Section]]:
         """Return the sections that such a phase has from the recipe; `tree` holds the phase's unchecked values."""

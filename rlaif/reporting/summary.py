@@ -33,6 +33,8 @@ class PolicyState(RecordPart):
             test questions.
         difference: its score minus the initial policy's, question by question.
         promoted: None while undecided.
+        phase: title of the phase whose round trained it; None for the initial policy, and where the recipe has none.
+        learned: what that round learned from, such as `12 demonstrations`; "" before it is gathered.
         note: why there is no such policy, or "".
     """
 
@@ -48,6 +50,8 @@ class PolicyState(RecordPart):
     difference: Mean | None = None
     gate: GateResult | None = None
     promoted: bool | None
+    phase: str | None = None
+    learned: str = ""
     note: str = ""
 
 
@@ -102,6 +106,11 @@ class RunSummary:
         """The policy that was promoted last, or the initial one."""
         promoted = [policy for policy in self.policies[1:] if policy.promoted and policy.id is not None]
         return promoted[-1] if promoted else self.initial
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether the recipe has phases, of which a report says which one trained a policy."""
+        return any(record.phase is not None for record in self.rounds)
 
     @property
     def metric(self) -> str:
@@ -178,6 +187,8 @@ def _trained_policy(directory: RoundDir, record: RoundRecord) -> PolicyState:
     return PolicyState(
         number=directory.number + 1,
         promoted=record.promoted,
+        phase=record.phase,
+        learned=f"{record.gathered.units:,} {record.gathered.unit}" if record.gathered else "",
         note=note,
         **(trained.model_dump(include={"id", "kind", "parent", "files"}) if trained else {}),
         **_figures(measured),
@@ -227,9 +238,13 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
 
 
 def _round(record: RoundRecord) -> dict[str, Any]:
-    pairs = record.stages.pairs
+    pairs, gathered = record.stages.pairs, record.gathered
     return {
         "round": record.round,
+        "phase": record.phase,
+        "objective": record.objective,
+        "learned": None if gathered is None else {"unit": gathered.unit, "count": gathered.units},
+        "left_out": record.stages.gather.left_out if record.stages.gather else {},
         "done": list(record.done),
         "left": list(record.left),
         "pairs": pairs.pairs if pairs else None,

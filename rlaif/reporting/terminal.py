@@ -51,7 +51,9 @@ def policies_table(summary: RunSummary) -> Table:
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
     caption = "\n".join(headline(summary))
-    table = plain_table(["policy", *figures, "promoted"], range(1, len(figures) + 1), gap=1, caption=caption)
+    learned = ["learned from"] if summary.has_phases else []
+    columns = ["policy", *figures, "promoted", *learned]
+    table = plain_table(columns, range(1, len(figures) + 1), gap=1, caption=caption)
     for policy in summary.policies:
         found = policy.metrics
         scores = [span(found.get("score")), _mean(found.get("exact")), _mean(found.get("f1"))] if scored else []
@@ -63,6 +65,7 @@ def policies_table(summary: RunSummary) -> Table:
             _mean(found.get("length"), 1),
             _mean(found.get("kl"), 2),
             promotion(policy),
+            *([policy.learned] if learned else []),
             style="bold" if policy.number == summary.current.number else None,
         )
     return table

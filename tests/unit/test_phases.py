@@ -1,10 +1,12 @@
 """Phases of a recipe: what they inherit, which round belongs to which, and what a mistake says."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from rlaif.errors import UserError
+from rlaif.jobs.bundle import make_bundle
 from rlaif.recipe import DpoPhase, Recipe, SftPhase, dump_recipe, parse_recipe, stored_recipe
 from rlaif.rounds.identity import differing_keys
 
@@ -147,3 +149,17 @@ def test_a_run_goes_on_with_more_phases() -> None:
     more = RECIPE + "  - {objective: sft, questions: 3}\n"
     assert differing_keys(plain(parse()), plain(parse(text=more))) == []
     assert differing_keys(plain(parse(text=more)), plain(parse())) == ["phases.3"]
+
+
+def test_a_job_takes_the_files_and_judges_of_phases_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, job = tmp_path / "here", tmp_path / "job"
+    for folder in (here / "judges", job):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    (here / "theirs.jsonl").write_text('{"question": "Sales?", "gold_answer": "5"}\n')
+    (here / "judges" / "mine.yaml").write_text("kind: reference\n")
+    overrides = ["phases.0.demonstrations={type: file, path: theirs.jsonl}", "phases.2.judge=judges/mine.yaml"]
+    moved = make_bundle(parse(*overrides, "judge.max_cost=null"), job)
+    assert [phase.files for phase in moved.every_phase] == [{"demonstrations": "theirs.jsonl"}, {}, {}]
+    assert (job / "theirs.jsonl").is_file()
+    assert (job / "judges" / "mine.yaml").is_file()

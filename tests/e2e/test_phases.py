@@ -1,0 +1,92 @@
+"""A run of phases: demonstrations in increments, then preferences, by one loop and in one store."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e import command
+
+RECIPE = Path(__file__).parent / "phases.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    runs = tmp_path_factory.mktemp("phases")
+    done = command.run("run", str(RECIPE), "--runs", str(runs))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return runs / "phases"
+
+
+def manifest(run: Path, number: int) -> dict[str, object]:
+    found: dict[str, object] = json.loads((run / f"round-{number:03d}" / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_each_round_has_the_stages_of_its_objective(run: Path) -> None:
+    learned = ["gather", "train", "evaluate", "promote"]
+    sampled = ["sample", "judge", "pairs", "train", "evaluate", "promote"]
+    for number, objective, stages in ((0, "sft", learned), (1, "sft", learned), (2, "dpo", sampled)):
+        found = manifest(run, number)
+        assert (found["objective"], list(found["stages"])) == (objective, stages)
+    assert manifest(run, 2)["phase"] == "preferences"
+    assert not (run / "round-000" / "candidates").exists()
+
+
+def test_a_round_learns_demonstrations_that_no_other_has(run: Path) -> None:
+    rows = [pq.read_table(run / f"round-{number:03d}" / "demonstrations.parquet").to_pylist() for number in (0, 1)]
+    assert [len(each) for each in rows] == [6, 6]
+    assert not {row["id"] for row in rows[0]} & {row["id"] for row in rows[1]}
+    for row in rows[0]:
+        assert row["answer"][0]["role"] == "assistant"
+        assert row["ends"] == [len(row["token_ids"])]
+
+
+def test_each_phase_starts_from_the_policy_of_the_one_before(run: Path) -> None:
+    policies = [json.loads((run / f"round-{number:03d}" / "policy.json").read_text()) for number in range(3)]
+    assert [policy["parent"] for policy in policies[1:]] == [policy["id"] for policy in policies[:2]]
+    shard = next((run / "round-002" / "candidates").glob("*.parquet"))
+    assert set(pq.read_table(shard)["policy"].to_pylist()) == {policies[1]["id"]}
+
+
+def test_the_test_questions_are_answered_after_each_round(run: Path) -> None:
+    for number in range(4):
+        text = (run / f"submission-{number:02d}.csv").read_text(encoding="utf-8")
+        assert [len(row) for row in csv.reader(text.splitlines())] == [3] * 4
+    curve = list(csv.DictReader((run / "learning-curve.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["learned_in_all"] for row in curve[:3]] == ["0", "6", "12"]
+    assert [row["phase"] for row in curve] == ["initial", "sft", "sft", "preferences"]
+    assert all(row["value"] for row in curve)
+
+
+def test_what_each_policy_learned_from_is_shown(run: Path) -> None:
+    shown = command.run("report", str(run))
+    assert "learned from" in shown.stdout
+    assert "6 demonstrations" in shown.stdout
+    assert "6 demonstrations" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_finished_run_goes_on_with_another_phase(run: Path, tmp_path: Path) -> None:
+    more = tmp_path / "phases.yaml"
+    text = RECIPE.read_text(encoding="utf-8").replace(
+        "\nrounds: {gate", "\n  - {objective: sft, questions: 2}\nrounds: {gate"
+    )
+    more.write_text(text, encoding="utf-8")
+    kept = (run / "round-002" / "policy.json").read_bytes()
+    done = command.run("run", str(more), "--runs", str(run.parent))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run / "round-002" / "policy.json").read_bytes() == kept
+    assert manifest(run, 3)["objective"] == "sft"
+    fewer = command.run("run", str(RECIPE), "--runs", str(run.parent))
+    assert fewer.returncode == 2
+    assert "What differs: phases.3" in fewer.stderr
+
+
+def test_a_plan_counts_the_rounds_of_each_objective() -> None:
+    plan = json.loads(command.run("plan", str(RECIPE), "--json").stdout)
+    sampled = [entry["tokens"]["sample"]["requests"] for entry in plan["rounds"]]
+    assert sampled == [0, 0, 24]
+    assert all(entry["tokens"]["train"]["computed"] > 0 for entry in plan["rounds"])
