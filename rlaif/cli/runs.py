@@ -155,16 +155,27 @@ def merge(
 
 def trace(
     run: _Run,
-    pair_id: Annotated[str, typer.Argument(metavar="PAIR_ID", help="The pair's id, or its beginning.")],
+    pair_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A pair's id, or its beginning; or the id of a demonstration, a rating or a rollout."
+        ),
+    ],
     runs: Runs = "runs",
     json_: Json = False,
 ) -> None:
-    """Show the history of a preference pair: prompt, candidates, policy, verdicts, and the policy that it trained."""
+    """Show the history of a pair, or of an answer: prompt, answers, verdicts, and the policy that it trained."""
+    from rlaif.reporting.answer_view import answer_view
     from rlaif.reporting.terminal import lineage_view
+    from rlaif.store.answer_trace import trace_answer
     from rlaif.store.rundir import find_run
     from rlaif.store.trace import trace_pair
 
-    lineage = trace_pair(find_run(run, runs), pair_id)
+    directory = find_run(run, runs)
+    if (answer := trace_answer(directory, pair_id)) is not None:
+        print_result(asdict(answer), answer_view(answer), json_)
+        return
+    lineage = trace_pair(directory, pair_id)
     print_result(asdict(lineage), lineage_view(lineage), json_)
 
 

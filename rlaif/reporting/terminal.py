@@ -104,14 +104,14 @@ def lineage_view(traced: lineage.Lineage) -> RenderableType:
         *_answer("rejected", traced.rejected),
         *_policy(traced.policy),
         *_decision(traced.decision),
-        *_verdicts(traced.verdicts, traced.chosen.index),
-        *_training(traced.training),
+        *verdict_lines(traced.verdicts, traced.chosen.index),
+        *training_facts(traced.training),
         *([Text("\nmissing", style="bold")] if traced.missing else []),
-        *(_indented(line) for line in traced.missing),
+        *(indented(line) for line in traced.missing),
     )
 
 
-def _section(title: str, facts: Facts) -> list[RenderableType]:
+def section(title: str, facts: Facts) -> list[RenderableType]:
     """Return labelled lines. Labels must be short: a sha256 beside one has to fit into eighty columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -129,7 +129,7 @@ def _prompt(prompt: lineage.TracedQuestion) -> list[RenderableType]:
         facts += [("question", prompt.question), ("gold answer", prompt.reference)]
         facts += [("document", prompt.doc_link)] if prompt.doc_link else []
         facts += [("context", _shortened(prompt.context))] if prompt.context else []
-    return _section(f"prompt, {prompt.tokens} tokens", facts)
+    return section(f"prompt, {prompt.tokens} tokens", facts)
 
 
 def _answer(title: str, candidate: lineage.TracedCandidate) -> list[RenderableType]:
@@ -137,7 +137,7 @@ def _answer(title: str, candidate: lineage.TracedCandidate) -> list[RenderableTy
     facts += [f"finished by {candidate.finish_reason}"] if candidate.finish_reason else []
     facts += [f"seed {candidate.seed}"] if candidate.seed is not None else []
     heading = Text.assemble((f"\n{title}: candidate {candidate.index}", "bold"), f"\n  {', '.join(facts)}")
-    return [heading, _indented(candidate.text)]
+    return [heading, indented(candidate.text)]
 
 
 def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
@@ -146,7 +146,7 @@ def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
     facts += [("model", policy.model)] if policy.model else []
     for name, sha in sorted(policy.files.items()):
         facts += [("file", name), ("sha256", sha)]
-    return _section("sampled by", facts)
+    return section("sampled by", facts)
 
 
 def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
@@ -158,38 +158,44 @@ def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
     facts += [("margin", figure(decision.margin, 4))]
     if decision.score_chosen is not None and decision.score_rejected is not None:
         facts += [("scores", f"{decision.score_chosen:g} against {decision.score_rejected:g}")]
-    return _section("decided by", facts)
+    return section("decided by", facts)
 
 
-def _verdicts(verdicts: Sequence[lineage.TracedVerdict], chosen: int) -> list[RenderableType]:
-    lines: list[RenderableType] = [Text(f"\nverdicts on these two answers: {len(verdicts)}", style="bold")]
+def verdict_lines(
+    verdicts: Sequence[lineage.TracedVerdict], of: int, *, name: str = "chosen", other: str = "rejected"
+) -> list[RenderableType]:
+    """Return the verdicts in words; candidate `of` is called `name`, and what it was compared with `other`."""
+    both = "these two answers" if other == "rejected" else "it"
+    lines: list[RenderableType] = [Text(f"\nverdicts on {both}: {len(verdicts)}", style="bold")]
     width = max((len(verdict.judge) for verdict in verdicts), default=0)
     for verdict in verdicts:
         first = verdict.second if verdict.order == "ba" else verdict.first
-        about = f"{'chosen' if first == chosen else 'rejected'} {'alone' if verdict.second is None else 'first'}"
+        about = f"{name if first == of else other} {'alone' if verdict.second is None else 'first'}"
         says = "" if verdict.score is None else f"score {verdict.score:g}"
         if verdict.preference is not None:
-            of_chosen = verdict.preference if verdict.first == chosen else 1.0 - verdict.preference
-            says = f"P(chosen) {of_chosen:.3f}"
+            likely = verdict.preference if verdict.first == of else 1.0 - verdict.preference
+            says = f"P({name}) {likely:.3f}"
         cost = f"{verdict.prompt_tokens}+{verdict.completion_tokens} tokens, {verdict.seconds:.2f} s"
         judge = plain(verdict.judge.ljust(width))
         lines.append(Text.assemble("  ", judge, f"  {about:14} {verdict.status:8} {says:15} {cost}".rstrip()))
         if verdict.marks:
-            lines.append(_indented(marks_text(verdict.marks), 6))
-        lines.append(_indented(verdict.text or "(nothing)", 6))
+            lines.append(indented(marks_text(verdict.marks), 6))
+        lines.append(indented(verdict.text or "(nothing)", 6))
     return lines
 
 
-def _training(training: lineage.TracedTraining) -> list[RenderableType]:
+def training_facts(training: lineage.TracedTraining) -> list[RenderableType]:
+    """Return the lines on what a round trained."""
     promoted = {None: "not decided yet", True: "yes", False: "no"}[training.promoted]
     facts: Facts = [("in round", training.round), ("policy", training.policy or "none yet")]
     facts += [("steps", training.steps), ("promoted", promoted)] if training.policy else []
     if training.gate is not None:
         facts += [("gate", training.gate)]
-    return _section("trained", facts)
+    return section("trained", facts)
 
 
-def _indented(text: str, spaces: int = 2) -> Padding:
+def indented(text: str, spaces: int = 2) -> Padding:
+    """Return text of a model or a file, set in."""
     return Padding(plain(text), (0, 0, 0, spaces))
 
 

@@ -43,7 +43,7 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
         if {entry["first"], entry["second"]} - {None} <= indices
     )
     policy = _policy(run, directory, row["policy"], record)
-    training = _training(directory)
+    training = traced_training(directory)
     in_round = f"round {directory.number}"
     missing = {
         "prompts/train.parquet: the question as it was read": asked is None,
@@ -174,7 +174,18 @@ def _decision(
     )
 
 
-def _training(directory: RoundDir) -> lineage.TracedTraining:
+def verdicts_on(directory: RoundDir, row: Mapping[str, Any]) -> tuple[lineage.TracedVerdict, ...]:
+    """Return a round's verdicts on one candidate, alone or beside others; none where the row is no candidate's."""
+    if "candidate" not in row:
+        return ()
+    stored = _from_shards(directory, "verdicts", row["prompt_id"])
+    return tuple(
+        _verdict(entry, row["candidate"]) for entry in stored if row["candidate"] in (entry["first"], entry["second"])
+    )
+
+
+def traced_training(directory: RoundDir) -> lineage.TracedTraining:
+    """Return what a round trained, and what came of it."""
     trained = PolicyRecord.read(directory.path("policy.json"))
     measured = EvaluationRecord.read(directory.path("evaluation.json"))
     record = directory.record()
