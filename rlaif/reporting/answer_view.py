@@ -16,12 +16,14 @@ def answer_view(traced: TracedAnswer) -> RenderableType:
         *_messages("prompt", traced.prompt),
         *_messages("answer", traced.answer),
         *section("recorded", facts),
-        *(
-            verdict_lines(traced.verdicts, traced.facts["candidate"], name="it", other="other")
-            if traced.verdicts
-            else ()
-        ),
+        *_verdicts(traced),
         *training_facts(traced.training),
+    )
+
+
+def _verdicts(traced: TracedAnswer) -> list[RenderableType]:
+    return (
+        verdict_lines(traced.verdicts, traced.facts["candidate"], name="it", other="other") if traced.verdicts else []
     )
 
 

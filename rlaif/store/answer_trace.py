@@ -1,7 +1,8 @@
 """Finds an answer that a round learned from by itself, not in a pair, and traces it through the files of its run.
 
-Such an answer is a row of a file that the round's objective gathered: a demonstration, a rating or a rollout. Invariant:
-nothing is inferred; a fact that the files do not hold is left out.
+Such an answer is a row of a file that the round's objective gathered: a demonstration, a rating or a rollout.
+
+Invariant: nothing is inferred; a fact that the files do not hold is left out.
 """
 
 from collections.abc import Iterator, Mapping

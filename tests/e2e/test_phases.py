@@ -71,10 +71,8 @@ def test_what_each_policy_learned_from_is_shown(run: Path) -> None:
 
 def test_a_finished_run_goes_on_with_another_phase(run: Path, tmp_path: Path) -> None:
     more = tmp_path / "phases.yaml"
-    text = RECIPE.read_text(encoding="utf-8").replace(
-        "\nrounds: {gate", "\n  - {objective: sft, questions: 2}\nrounds: {gate"
-    )
-    more.write_text(text, encoding="utf-8")
+    text = RECIPE.read_text(encoding="utf-8")
+    more.write_text(text.replace("\nrounds:", "\n  - {objective: sft, questions: 2}\nrounds:"), encoding="utf-8")
     kept = (run / "round-002" / "policy.json").read_bytes()
     done = command.run("run", str(more), "--runs", str(run.parent))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,6 +81,15 @@ def test_a_finished_run_goes_on_with_another_phase(run: Path, tmp_path: Path) ->
     fewer = command.run("run", str(RECIPE), "--runs", str(run.parent))
     assert fewer.returncode == 2
     assert "What differs: phases.3" in fewer.stderr
+
+
+def test_a_demonstration_is_traced_to_the_policy_that_learned_it(run: Path) -> None:
+    row = pq.read_table(run / "round-001" / "demonstrations.parquet").to_pylist()[0]
+    shown = json.loads(command.run("trace", str(run), row["id"], "--json").stdout)
+    policy = json.loads((run / "round-001" / "policy.json").read_text(encoding="utf-8"))
+    assert (shown["kind"], shown["answer"]) == ("demonstration", row["answer"])
+    assert shown["training"]["policy"] == policy["id"]
+    assert row["answer"][0]["content"] in command.run("trace", str(run), row["id"]).stdout
 
 
 def test_a_plan_counts_the_rounds_of_each_objective() -> None:
