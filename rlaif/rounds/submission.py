@@ -47,7 +47,14 @@ def learning_curve(run: RunDir) -> Iterator[dict[str, object]]:
 
     `learned` counts what a round learned from, of its kind, and `learned_in_all` that kind in all rounds so far.
     """
-    yield {"round": "", "phase": "initial", "learned": 0, "promoted": True, **_measured(run.path("initial"))}
+    yield {
+        "round": "",
+        "phase": "initial",
+        "learned": 0,
+        "learned_in_all": 0,
+        "promoted": True,
+        **_measured(run.path("initial")),
+    }
     so_far: dict[str, int] = {}
     for directory in run.rounds():
         record = directory.record()

@@ -80,7 +80,7 @@ def test_a_finished_run_goes_on_with_another_phase(run: Path, tmp_path: Path) ->
     assert manifest(run, 3)["objective"] == "sft"
     fewer = command.run("run", str(RECIPE), "--runs", str(run.parent))
     assert fewer.returncode == 2
-    assert "What differs: phases.3" in fewer.stderr
+    assert "What differs: phases.2" in fewer.stderr
 
 
 def test_a_demonstration_is_traced_to_the_policy_that_learned_it(run: Path) -> None:
