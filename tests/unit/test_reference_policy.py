@@ -1,4 +1,7 @@
-"""The reference policy `initial` is policy 0, which is loaded again only where the training does not start from it."""
+"""The reference policy `initial` is policy 0, which is loaded again only where the training does not start from it.
+
+Of `previous` the trainer computes what no engine sampled, and all where the engine's cannot be trusted.
+"""
 
 import math
 from dataclasses import replace
@@ -89,3 +92,29 @@ def test_length_desensitized_references_are_of_each_pairs_common_length(tmp_path
     assert heads[1] == pytest.approx((third_three, first), abs=1e-5)
     for given, head, full in zip(mixed, heads, whole_logps, strict=True):
         assert given == pytest.approx([(a + b) / 2 for a, b in zip(head, full, strict=True)], abs=1e-5)
+
+
+@pytest.mark.parametrize(("error", "origin"), [(1e-6, "both"), (3.0, "trainer")])
+def test_what_no_engine_sampled_is_computed_alone(tmp_path: Path, error: float, origin: str) -> None:
+    folder = save_chat_model(tmp_path / "model", [f"w{number}" for number in range(10)])
+    start = StartingWeights(folder, None, "float32", id="p0")
+    job = TrainingJob(
+        start=start, rows=str(tmp_path / "pairs.parquet"), out="", settings=TrainingSection(), seed=0, gpu=False,
+        workers=TrainersSection(),
+    )  # fmt: skip
+    model = load_policy(start, folder, None, gpu=False)
+    nobody = Pair("h", 0, 1, math.nan, math.nan)
+    sampled = replace(GROUPS[0], policy="p0")
+    preference, earlier = replace(GROUPS[0], pairs=(nobody,)), replace(GROUPS[0], policy="before p0")
+    (exact,) = score_groups(model, [sampled], 2048, False)
+    sampled = with_reference(sampled, [logp + sign * error for logp, sign in zip(exact, (1, -1), strict=True)])
+    for expected in (origin, "stored"):
+        found = settle_reference([sampled, preference, earlier], model, folder, job)
+        assert found.origin == expected
+        assert found.mismatch is not None
+        own, added, former = found.groups
+        assert added.pairs[0].ref_chosen_logp == pytest.approx(exact[0], abs=1e-5)
+        assert (own == sampled) == (origin == "both")
+        assert own.pairs[0].ref_rejected_logp == pytest.approx(exact[1], abs=1e-5)
+        # Only the engine has those of an earlier policy.
+        assert former == earlier

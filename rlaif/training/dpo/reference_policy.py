@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rlaif.training.shared_prompt import PackedRow
 
-Origin = Literal["engine", "trainer", "stored", "none"]
+Origin = Literal["engine", "trainer", "both", "stored", "none"]
 
 _STORED = "reference.parquet"
 # Compares a tenth of the groups, within these bounds. On a CPU, scoring one costs a third of training on it.
@@ -39,8 +39,9 @@ class Reference:
 
     Attributes:
         groups: with a reference for every pair.
-        origin: `engine` as sampled, `trainer` computed now, `stored` computed by an earlier start of this training,
-            `none` for a loss without a reference policy.
+        origin: `engine` as sampled, `trainer` computed now, `both` where only those were computed that no engine has
+            sampled, `stored` computed by an earlier start of this training, `none` for a loss without a reference
+            policy.
         mismatch: of the engine's log-probabilities, where there were any to compare.
     """
 
@@ -61,16 +62,22 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
         return Reference(list(groups), "none", None)
     start, max_tokens = job.start, job.settings.max_tokens_per_pack
     found_mismatch, wanted = None, list(groups)
+    computed: Origin = "trainer"
     if job.settings.reference == "previous":
         # Engines give the sum over an answer, of which a pair's shorter answer may want a part.
-        if job.settings.ld_alpha is None and _complete(groups):
+        if job.settings.ld_alpha is None:
             # For candidates of an earlier policy only the engine has its log-probabilities.
-            wanted = [group for group in groups if group.policy in ("", start.id)]
-            if wanted:
-                found_mismatch = _measure_mismatch(wanted, model, job)
+            sampled = [group for group in groups if _complete(group) and group.policy in ("", start.id)]
+            wanted = [group for group in groups if not _complete(group)]
+            if sampled:
+                found_mismatch = _measure_mismatch(sampled, model, job)
             dtype = weights_dtype(start.dtype, job.gpu)
-            if found_mismatch is None or found_mismatch.is_small(job.settings, dtype):
+            if found_mismatch is not None and not found_mismatch.is_small(job.settings, dtype):
+                wanted += sampled
+            elif not wanted:
                 return Reference(list(groups), "engine", found_mismatch)
+            elif len(wanted) < len(groups):
+                computed = "both"
         scored, context, name = model, nullcontext(), f"start {start.id or start.base}"
     else:
         scored, context = initial_policy(model, base, job)
@@ -80,7 +87,7 @@ def settle_reference(groups: Sequence[Group], model: Any, base: str, job: Traini
     if (found := _read(wanted, folder, name)) is None:
         with context:
             logps = score_together(scored, wanted, max_tokens, job.gpu, partial(_pair_scores, job.settings.ld_alpha))
-        origin = "trainer"
+        origin = computed
         found = [_with_references(group, of_group) for group, of_group in zip(wanted, logps, strict=True)]
         _write(found, folder, name)
     # A prompt and a policy identify a group.
@@ -110,8 +117,8 @@ def _with_references(group: Group, logps: Sequence[float]) -> Group:
     return replace(group, pairs=pairs)
 
 
-def _complete(groups: Sequence[Group]) -> bool:
-    return not any(math.isnan(p.ref_chosen_logp) or math.isnan(p.ref_rejected_logp) for g in groups for p in g.pairs)
+def _complete(group: Group) -> bool:
+    return not any(math.isnan(pair.ref_chosen_logp) or math.isnan(pair.ref_rejected_logp) for pair in group.pairs)
 
 
 def _measure_mismatch(groups: Sequence[Group], model: Any, job: TrainingJob[TrainingSection]) -> Mismatch:
