@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import jobs, judge, preferences, runs
+from rlaif.cli import ask, jobs, judge, preferences, runs
 from rlaif.cli.errors import at_the_edge
 
 _HELP: Any = {"no_args_is_help": True, "context_settings": {"help_option_names": ["-h", "--help"]}}
@@ -25,7 +25,7 @@ app = typer.Typer(
 judge_app = typer.Typer(name="judge", help="List, show, check and try judges; measure them against people.", **_HELP)
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
-    "Runs": [runs.run, runs.plan, runs.predict, runs.merge, runs.trace, runs.report, runs.runs],
+    "Runs": [runs.run, runs.plan, runs.predict, runs.merge, runs.trace, runs.report, runs.runs, ask.ask],
     "Parts of a run alone": [preferences.label, preferences.train, preferences.train_reward],
     "Clusters": [jobs.submit, jobs.status, jobs.logs, jobs.stop, jobs.manifest],
 }

@@ -11,6 +11,9 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 Cluster = Annotated[
     str | None, typer.Option("--cluster", metavar="FILE", help="File with the `cluster:` section to use.")
 ]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")
+]
 Runs = Annotated[str, typer.Option("--runs", help="Folder or URL that holds the runs.")]
 RayAddress = Annotated[str | None, typer.Option("--address", help="Ray cluster to join; starts one here if left out.")]
 Dashboard = Annotated[

@@ -11,10 +11,8 @@ from typing import Annotated
 import typer
 
 from rlaif.cli import errors
-from rlaif.cli.options import Cluster, ColumnsOption, Json, OutcomeJson, Overrides, RayAddress, Recipe, Runs
+from rlaif.cli.options import Cluster, ColumnsOption, Json, OutcomeJson, Overrides, RayAddress, Recipe, RunName, Runs
 from rlaif.cli.terminal import TerminalProgress, plain_console, print_result, stop_signals, working
-
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's name in the folder of runs, or its path or URL.")]
 
 
 def run(
@@ -154,7 +152,7 @@ def merge(
 
 
 def trace(
-    run: _Run,
+    run: RunName,
     pair_id: Annotated[
         str,
         typer.Argument(
@@ -180,7 +178,7 @@ def trace(
 
 
 def report(
-    run: _Run,
+    run: RunName,
     runs: Runs = "runs",
     out: Annotated[str | None, typer.Option(help="Page to write; the run's report.html if left out.")] = None,
     json_: Json = False,

@@ -133,14 +133,18 @@ def _prompt(prompt: lineage.TracedQuestion) -> list[RenderableType]:
 
 
 def _answer(title: str, candidate: lineage.TracedCandidate) -> list[RenderableType]:
-    facts = [f"{candidate.tokens} tokens", f"log-probability {candidate.logprob:.3f}"]
+    facts = [f"{candidate.tokens} tokens"]
+    facts += [f"log-probability {candidate.logprob:.3f}"] if candidate.logprob is not None else []
     facts += [f"finished by {candidate.finish_reason}"] if candidate.finish_reason else []
     facts += [f"seed {candidate.seed}"] if candidate.seed is not None else []
-    heading = Text.assemble((f"\n{title}: candidate {candidate.index}", "bold"), f"\n  {', '.join(facts)}")
+    number = "" if candidate.index is None else f": candidate {candidate.index}"
+    heading = Text.assemble((f"\n{title}{number}", "bold"), f"\n  {', '.join(facts)}")
     return [heading, indented(candidate.text)]
 
 
 def _policy(policy: lineage.TracedPolicy) -> list[RenderableType]:
+    if policy.id is None:
+        return section("sampled by", [("policy", "none of this run: the pair is of feedback.preferences")])
     known = "the initial model" if policy.kind == "base" else f"{policy.kind}, trained in round {policy.round}"
     facts: Facts = [("policy", known if policy.kind else None), ("sha256", policy.id)]
     facts += [("model", policy.model)] if policy.model else []
@@ -155,6 +159,7 @@ def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
         facts += [("judge", decision.judge), ("sha256", decision.judge_sha)]
         facts += [("template", decision.prompt), ("sha256", decision.prompt_sha)] if decision.prompt_sha else []
         facts += [("model", decision.model)] if decision.model else []
+    facts += [("people", ", ".join(decision.labelled_by))] if decision.labelled_by else []
     facts += [("margin", figure(decision.margin, 4))]
     if decision.score_chosen is not None and decision.score_rejected is not None:
         facts += [("scores", f"{decision.score_chosen:g} against {decision.score_rejected:g}")]
@@ -162,7 +167,7 @@ def _decision(decision: lineage.TracedDecision) -> list[RenderableType]:
 
 
 def verdict_lines(
-    verdicts: Sequence[lineage.TracedVerdict], of: int, *, name: str = "chosen", other: str = "rejected"
+    verdicts: Sequence[lineage.TracedVerdict], of: int | None, *, name: str = "chosen", other: str = "rejected"
 ) -> list[RenderableType]:
     """Return the verdicts in words; candidate `of` is called `name`, and what it was compared with `other`."""
     both = "these two answers" if other == "rejected" else "it"

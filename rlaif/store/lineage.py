@@ -35,15 +35,15 @@ class TracedCandidate:
     """One of the two candidates.
 
     Attributes:
-        index: number of the candidate among those of its question.
-        logprob: sum of its tokens' log-probabilities under the policy that sampled it, in nats.
+        index: number of the candidate among those of its question; None where the run did not sample it.
+        logprob: sum of its tokens' log-probabilities under the policy that sampled it, in nats; None without one.
         finish_reason, seed: None if the shards of candidates are gone.
     """
 
-    index: int
+    index: int | None
     text: str
     tokens: int
-    logprob: float
+    logprob: float | None
     finish_reason: str | None
     seed: int | None
 
@@ -53,6 +53,7 @@ class TracedPolicy:
     """The policy that sampled the pair.
 
     Attributes:
+        id: None where the run did not sample the pair.
         kind: `base` is the initial model, `lora` an adapter on it, `full` new weights; None if the run has no policy
             of that id.
         model: the initial model.
@@ -60,7 +61,7 @@ class TracedPolicy:
         files: sha256 of each file of its weights; empty for the initial policy.
     """
 
-    id: str
+    id: str | None
     kind: str | None
     model: str | None
     round: int | None
@@ -104,19 +105,22 @@ class TracedDecision:
 
     Attributes:
         source: `ai` or `human`.
+        labelled_by: the people who say so, where they decided a comparison of the run.
+        judge, judge_sha: None of a person's pair.
         prompt, model: the judge's template and the model that it asks; None for a judge without one.
         score_chosen, score_rejected: the judge's ratings, if it rates.
     """
 
     source: str
     margin: float | None
-    judge: str
-    judge_sha: str
+    judge: str | None
+    judge_sha: str | None
     prompt: str | None
     prompt_sha: str | None
     model: str | None
     score_chosen: float | None
     score_rejected: float | None
+    labelled_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

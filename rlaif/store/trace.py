@@ -45,11 +45,13 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
     policy = _policy(run, directory, row["policy"], record)
     training = traced_training(directory)
     in_round = f"round {directory.number}"
+    # A pair of people's own preferences has no candidate of the run.
+    sampled = chosen.index is not None
     missing = {
-        "prompts/train.parquet: the question as it was read": asked is None,
-        f"{in_round}: the candidates' shard: seeds and finish reasons": not indices <= candidates.keys(),
+        "prompts/train.parquet: the question as it was read": sampled and asked is None,
+        f"{in_round}: the candidates' shard: seeds and finish reasons": sampled and not indices <= candidates.keys(),
         f"{in_round}: the verdicts' shard": not verdicts and row["source"] == "ai",
-        f"policy.json of the policy that sampled the pair ({policy.id})": policy.kind is None,
+        f"policy.json of the policy that sampled the pair ({policy.id})": sampled and policy.kind is None,
         f"{in_round}: not trained": training.policy is None,
         f"{in_round}: not evaluated or promoted yet": training.policy is not None and training.promoted is None,
     }
@@ -139,7 +141,7 @@ def _candidate(
     )
 
 
-def _verdict(row: Mapping[str, Any], chosen: int) -> lineage.TracedVerdict:
+def _verdict(row: Mapping[str, Any], chosen: int | None) -> lineage.TracedVerdict:
     prefers: Literal["chosen", "rejected"] | None = None
     if row["preference"] is not None and row["second"] is not None and row["preference"] != 0.5:
         winner = row["first"] if row["preference"] > 0.5 else row["second"]
@@ -149,7 +151,7 @@ def _verdict(row: Mapping[str, Any], chosen: int) -> lineage.TracedVerdict:
     return lineage.TracedVerdict(**{name: row[name] for name in columns}, prefers=prefers, marks=marks)
 
 
-def _policy(run: RunDir, directory: RoundDir, policy_id: str, record: RunRecord | None) -> lineage.TracedPolicy:
+def _policy(run: RunDir, directory: RoundDir, policy_id: str | None, record: RunRecord | None) -> lineage.TracedPolicy:
     model = record.policy.model if record else None
     if record and policy_id == record.policy.id:
         return lineage.TracedPolicy(policy_id, "base", model, None, {})
@@ -168,6 +170,7 @@ def _decision(
     template_shas = [entry.prompt_sha for entry in verdicts if entry.judge_sha == row["judge_sha"] and entry.prompt_sha]
     return lineage.TracedDecision(
         **{name: row[name] for name in ("source", "margin", "judge", "judge_sha", "score_chosen", "score_rejected")},
+        labelled_by=tuple(row.get("labelled_by") or ()),
         prompt=judge.prompt if judge else None,
         prompt_sha=template_shas[0] if template_shas else judge.prompt_sha if judge else None,
         model=judge.model if judge else None,
