@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/recipes.md", "docs/objectives.md", "docs/judges.md", "docs/architecture.md", "docs/data.md")
+PAGES = tuple(f"docs/{name}.md" for name in ("recipes", "objectives", "judges", "architecture", "data", "people"))
 _WRITTEN = "keys|renamed|figures|variables|packages|layers|reasons|containers|fields"
 _PART = re.compile(rf"(<!-- (?P<words>(?:{_WRITTEN})\b[^>]*?) -->\n).*?(<!-- end -->)", re.S)
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}

@@ -197,6 +197,8 @@ def report(
         return
     console = plain_console()
     console.print(policies_table(summary))
+    for record in summary.people:
+        console.print(record.summary, markup=False)
     for line in summary.missing:
         console.print(f"not there yet: {line}", markup=False)
     console.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -61,6 +61,12 @@ class Preference:
     policy: str | None
     tools: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def content(self) -> list[Any]:
+        """All that decides what is learned, as plain values."""
+        tools = [self.tools] if self.tools else []
+        return [self.prompt, self.chosen, self.rejected, self.margin, self.source, *tools]
+
 
 @dataclass(frozen=True, slots=True)
 class Preferences:

@@ -3,26 +3,38 @@
 Invariant: a round takes the share of them that it takes of the questions, and none is taken again before all others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rlaif.data.preferences import Preference, Preferences, Text, read_preferences
 from rlaif.data.round_shares import round_share
 from rlaif.io.column_names import ColumnNames
+from rlaif.models.chat_template import check_chats
+from rlaif.models.policy_source import policy_source
+from rlaif.models.shape import context_within
 from rlaif.preferences.pairs import pair_id
-from rlaif.recipe import HumanPreferencesSection
+from rlaif.recipe import HumanPreferencesSection, LoraSection, PolicySection
 from rlaif.training.dpo.encode import encode_preferences
+from rlaif.training.standalone import sha256_of
 
 
-def load_human_preferences(section: HumanPreferencesSection | None) -> Preferences | None:
+def load_human_preferences(section: HumanPreferencesSection | None, policy: PolicySection) -> Preferences | None:
     """Return the preferences of a recipe, those of people where the file does not say otherwise; None without a file.
 
     Raises:
-        UserError: a row is no preference, or there is none.
+        UserError: a row is no preference, there is none, or the policy's chat template does not take a chat.
     """
     if section is None:
         return None
-    return read_preferences(section.path, ColumnNames(section.columns, "feedback.preferences.columns"), "human")
+    read = read_preferences(section.path, ColumnNames(section.columns, "feedback.preferences.columns"), "human")
+    chats = ((row.id, row.prompt) for row in read.rows if row.prompt and not isinstance(row.prompt, str))
+    check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
+    return read
+
+
+def preferences_sha(preferences: Sequence[Preference]) -> str:
+    """Return the sha256 of what preferences hold, in their order."""
+    return sha256_of([each.id, *each.content] for each in preferences)
 
 
 def round_preferences(preferences: Sequence[Preference], shares: Sequence[float], seed: int) -> list[Preference]:
@@ -37,25 +49,19 @@ def round_preferences(preferences: Sequence[Preference], shares: Sequence[float]
 
 
 def preference_rows(
-    preferences: Sequence[Preference],
-    tokenizer: Any,
-    *,
-    round_number: int,
-    policy_id: str,
-    max_length: int,
-    chat_template_kwargs: Mapping[str, Any],
+    preferences: Sequence[Preference], policy: PolicySection, lora: LoraSection | None, *, round_number: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows of `pairs.parquet` for some preferences, and the ids of those that are longer than `max_length`.
+    """Return the rows of `pairs.parquet` for some preferences, and the ids of those that are too long for the policy.
 
-    `prompt_id` is the preference's own id. Their reference log-probabilities are null unless `policy_id`, the policy
-    that the round trains, sampled them.
+    `prompt_id` is the preference's own id. Their reference log-probabilities are null. Loads the policy's tokenizer.
 
     Raises:
         UserError: the chat template does not take a chat, and others of `encode_preferences`.
     """
-    encoded = encode_preferences(
-        preferences, tokenizer, max_length, policy_id, chat_template_kwargs=chat_template_kwargs
-    )
+    source = policy_source(policy, lora)
+    longest = context_within(source.model, policy.max_length)
+    kwargs = policy.chat_template_kwargs
+    encoded = encode_preferences(preferences, source.tokenizer(), longest, "", chat_template_kwargs=kwargs)
     by_id = {preference.id: preference for preference in preferences}
     rows = []
     for row in encoded.rows:

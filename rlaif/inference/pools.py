@@ -57,9 +57,13 @@ class Pools:
 
     async def make_room(self) -> None:
         """Before a training: wait for its resources, and on shared GPUs give it the engines'."""
+        await self.idle()
+        await self.training_wait().until_there()
+
+    async def idle(self) -> None:
+        """Give the engines of shared GPUs back while nothing is asked of them."""
         if self.demand.takes_turns:
             await self.release()
-        await self.training_wait().until_there()
 
     def training_wait(self) -> ResourceWait:
         """Return the wait to look at while a training shows no progress."""

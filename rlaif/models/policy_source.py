@@ -9,6 +9,7 @@ from typing import Any
 
 from rlaif.errors import UserError
 from rlaif.models.adapter import Adapter
+from rlaif.models.merge import tokenizer_folder
 from rlaif.models.resolve import find_adapter, model_identity, resolve_adapter, resolve_model, weights_id
 from rlaif.recipe import LoraSection, PolicySection
 
@@ -32,6 +33,13 @@ class PolicySource:
     def base_id(self) -> str:
         """Return the sha256 of the model's weights, which must be on this machine or come to it."""
         return model_identity(resolve_model(self.model, self.revision))
+
+    def tokenizer(self) -> Any:
+        """Return the policy's tokenizer; its model and adapter must be on this machine or come to it."""
+        from transformers import AutoTokenizer
+
+        adapter = resolve_adapter(self.adapter, self.adapter_revision) if self.adapter else ""
+        return AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(self.model, self.revision), adapter))
 
     def policy_id(self) -> str:
         """Return the policy's id: the sha256 of the adapter's weights, or of the model's without one."""

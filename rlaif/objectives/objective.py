@@ -5,18 +5,19 @@ Invariant: the loop knows no objective. Adding one adds its phase to `rlaif/reci
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
 from rlaif.judges.judge import Judge
+from rlaif.progress import Progress
 from rlaif.prompts.template import PromptTemplate
-from rlaif.recipe import LoraSection, PhaseSection, PolicySection
+from rlaif.recipe import FeedbackSection, LoraSection, PhaseSection, PolicySection
 from rlaif.store.records.round_records import GatherStage, PairsStage, Stage
 from rlaif.store.records.run_records import QuestionSet
-from rlaif.store.rundir import RoundDir
+from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.training.group_training import GroupTrainingResult
 from rlaif.training.job import TrainingJob, Worker
 
@@ -30,6 +31,7 @@ class Materials:
     Attributes:
         train: the run's train set.
         key: of the phase in the recipe, such as `phases.0`, for messages.
+        feedback: of the recipe.
     """
 
     train: Sequence[Question]
@@ -37,6 +39,7 @@ class Materials:
     lora: LoraSection | None
     template: PromptTemplate
     key: str
+    feedback: FeedbackSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,10 @@ class RoundWork:
         judge: of the phase; it has judged the candidates where the phase samples some.
         render: returns the chat that asks the policy a question.
         say: tells a person a line.
+        idle: gives back what the round needs no more until it trains, before it waits for people.
     """
 
+    run: RunDir
     directory: RoundDir
     number: int
     questions: Sequence[Question]
@@ -60,7 +65,9 @@ class RoundWork:
     policy: PolicySection
     seed: int
     render: Callable[[Question], Messages]
+    progress: Progress
     say: Callable[[str], None]
+    idle: Callable[[], Awaitable[None]]
 
 
 class Objective(ABC, Generic[P]):

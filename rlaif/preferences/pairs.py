@@ -67,7 +67,7 @@ class PairCounts:
         if self.by_people:
             counts.append(f"{self.by_people.total():,} decided by people")
         if self.preferences:
-            counts.append(f"and {self.preferences:,} pairs of feedback.preferences")
+            counts.append(f"{self.preferences:,} pairs of feedback.preferences")
         return ", ".join(counts)
 
     @property

@@ -26,7 +26,7 @@ class HumanPreferencesSection(Section):
     path: str = Field(min_length=1)
     """A file of preferences, as `rlaif train` reads them; `feedback.preferences: FILE` sets it alone. A row counts as a
     person's unless its `source` is `ai`. Each round takes the share of them that it takes of the questions, in a seeded
-    order, and none again before all others; `training.human_weight` weighs a person's."""
+    order; a phase takes none again before all others; `training.human_weight` weighs a person's."""
     columns: dict[str, str | None] = Field(default_factory=dict)
     """The file's own names of columns, by field: `{chosen: better}`; null reads none."""
 

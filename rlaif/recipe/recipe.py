@@ -14,6 +14,7 @@ from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import YamlMapping, dump_yaml, parse_mapping, read_mapping, validated
 from rlaif.recipe.base import Section
 from rlaif.recipe.cluster import ClusterSection
+from rlaif.recipe.feedback import FeedbackSection
 from rlaif.recipe.judge import JudgeSection, PairsSection
 from rlaif.recipe.objectives import DpoPhase, Phase
 from rlaif.recipe.phase import Amount, PhaseSection, amounts_of, check_amounts
@@ -98,6 +99,7 @@ class Recipe(Section):
     sampling: SamplingSection = SamplingSection()
     judge: JudgeSection
     pairs: PairsSection = PairsSection()
+    feedback: FeedbackSection = FeedbackSection()
     training: TrainingSection = TrainingSection()
     rounds: RoundsSection = RoundsSection()
     phases: list[Phase] | None = None
@@ -167,6 +169,13 @@ class Recipe(Section):
             for phase in self.phases
         ]
         return self.model_copy(update={"training": training, "phases": phases})
+
+    @model_validator(mode="after")
+    def _feedback_is_learned_from(self) -> "Recipe":
+        for name in ("preferences", "people"):
+            if getattr(self.feedback, name) and all(phase.objective != "dpo" for phase in self.every_phase):
+                raise ValueError(f"feedback.{name}: no phase learns from preferences; expected one of objective dpo")
+        return self
 
     @model_validator(mode="after")
     def _settings_work_together(self) -> "Recipe":

@@ -32,7 +32,7 @@ _TRAINING = (
     ("grad_norm", "gradient norm"),
     ("lr", "learning rate"),
 )
-_WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id")
+_WORDS = ("count", "duration", "figure", "moment", "promotion", "share", "short_id", "span")
 _MARGINS_SHOWN = 6
 _GOLD_SET_NAMED = 20
 

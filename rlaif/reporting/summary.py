@@ -14,6 +14,7 @@ from pydantic import Field
 from rlaif.errors import UserError
 from rlaif.recipe import stored_tree
 from rlaif.stats.bootstrap import interval_json
+from rlaif.store.records.people_record import PEOPLE_FILE, PeopleRecord
 from rlaif.store.records.record import RecordPart
 from rlaif.store.records.round_records import EvaluationRecord, GateResult, Mean, PolicyRecord, RoundRecord, error_share
 from rlaif.store.records.run_records import RunRecord
@@ -66,6 +67,7 @@ class RunSummary:
         reason: why the run stopped or failed, or None.
         policies: the initial policy, then one for each round that has begun.
         rounds: those that have begun.
+        people: what people were asked and decided, of the rounds with a queue for them.
         last_event: time of the last event, ISO 8601, or None.
     """
 
@@ -76,6 +78,7 @@ class RunSummary:
     reason: str | None
     policies: tuple[PolicyState, ...]
     rounds: tuple[RoundRecord, ...]
+    people: tuple[PeopleRecord, ...]
     last_event: str | None
 
     @property
@@ -156,6 +159,7 @@ def summarize(run: RunDir) -> RunSummary:
         reason=reasons[-1] if reasons and reasons[-1] else None,
         policies=(initial, *trained),
         rounds=rounds,
+        people=tuple(filter(None, (PeopleRecord.read(entry.path(PEOPLE_FILE)) for entry in directories))),
         last_event=events[-1].time if events else None,
     )
 
@@ -232,6 +236,7 @@ def summary_json(summary: RunSummary) -> dict[str, Any]:
             {"policy": policy.number, **policy.model_dump(exclude={"number", "files"})} for policy in summary.policies
         ],
         "by_round": [_round(record) for record in summary.rounds],
+        "people": [record.model_dump(mode="json", exclude={"layout"}) for record in summary.people],
         "last_event": summary.last_event,
         "missing": list(summary.missing),
     }
@@ -253,4 +258,6 @@ def _round(record: RoundRecord) -> dict[str, Any]:
         "below_margin": pairs.below_margin if pairs else None,
         "truncated": pairs.truncated if pairs else None,
         "pairs_by_judge": pairs.by_judge if pairs else {},
+        "decided_by_people": pairs.by_people if pairs else {},
+        "pairs_of_preferences": pairs.preferences if pairs else None,
     }

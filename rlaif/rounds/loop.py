@@ -132,6 +132,7 @@ class RoundLoop:
     async def _gather(self, directory: RoundDir, round_: RoundSetup) -> None:
         objective = round_.objective
         work = RoundWork(
+            run=self._run,
             directory=directory,
             number=round_.number,
             questions=round_.questions,
@@ -140,6 +141,8 @@ class RoundLoop:
             policy=self._recipe.policy,
             seed=self._recipe.seed,
             render=self._setup.render,
+            progress=self._progress,
+            idle=self._pools.idle,
             say=lambda line: self._progress.say(f"round {directory.number}: {line}"),
         )
         with self._timed("pairs" if "pairs" in objective.stages else "gather", directory.number):

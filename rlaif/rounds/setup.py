@@ -154,7 +154,9 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     gold_set = load_gold_set(recipe.judge.gold_set)
     phases = []
     for index, (phase, phase_judge) in enumerate(zip(recipe.every_phase, own_judges, strict=True)):
-        materials = Materials(train, recipe.policy, recipe.training.lora, answer_template, f"phases.{index}")
+        materials = Materials(
+            train, recipe.policy, recipe.training.lora, answer_template, f"phases.{index}", recipe.feedback
+        )
         phases.append(PhaseSetup(prepare_objective(phase, materials), phase_judge))
     setup = Setup(recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set)
     _check_chats(setup)

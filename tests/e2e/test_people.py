@@ -19,6 +19,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
+def waits(run: Path) -> int:
+    """How often the round has begun to make its pairs, which begins with waiting for people."""
+    return sum(each["event"] == "stage_started" and each["stage"] == "pairs" for each in lines(run / "events.jsonl"))
+
+
 def ask(run: Path, who: str, keys: str) -> str:
     words = [sys.executable, "-m", "rlaif", "ask", str(run), "--who", who]
     done = subprocess.run(words, input=keys, capture_output=True, text=True, timeout=120, check=False)
@@ -51,17 +56,21 @@ def test_a_run_waits_for_people_and_learns_from_them(tmp_path: Path) -> None:
     process.wait()
 
     process = command.start(*arguments)
+    assert command.wait_until(lambda: waits(run) == 2, process)
     # Another tool writes a line that is wrong, and people answer what is left.
     with open(folder / "labels.jsonl", "a", encoding="utf-8") as labels:
         labels.write('{"item": "none", "label": "first", "who": "tool"}\n')
     shown = ask(run, "ann", "2 x 0 " + "1 2 " * len(queue))
     assert f"{len(queue)} of {len(queue)} comparisons answered by ann" in shown
     output, errors = process.communicate(timeout=600)
+    output = " ".join(output.split())
     assert process.returncode == 0, output + errors
     assert lines(folder / "queue.jsonl") == queue
-    assert "comparisons wait for people, until" in output or "people decided" in output
-    assert "labels.jsonl:2: item: expected the id of an item of queue.jsonl (got 'none'); the line does not count" in (
-        output
+    assert f"{len(queue) - 1} comparisons wait for people, until" in output
+    assert f"people decided {len(queue)} of {len(queue)} comparisons" in output
+    assert (
+        "labels.jsonl:2: item: expected the id of an item of queue.jsonl (got 'none'); the line does not count"
+        in output
     )
     said = {label["item"]: label["label"] for label in lines(folder / "labels.jsonl") if label["who"] == "ann"}
     rows = pq.read_table(folder / "pairs.parquet").to_pylist()

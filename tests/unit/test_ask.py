@@ -93,7 +93,7 @@ def test_an_edit_becomes_a_demonstration(queued: QueuedRun, tmp_path: Path) -> N
     assert third["demonstration"] == "and more"
     # A comparison with a demonstration alone is still to be answered.
     assert "1 of 6 comparisons answered" in done.output
-    rows = read_demonstrations(queued.directory.path("demonstrations.jsonl"))
+    rows = read_demonstrations(queued.directory.path("demonstrations.jsonl")).rows
     assert sorted(str(row.answer) for row in rows) == sorted([first["demonstration"], "and more"])
 
 

@@ -10,12 +10,15 @@ import pytest
 from rlaif.data.preferences import Preference
 from rlaif.errors import UserError
 from rlaif.feedback.preferences import load_human_preferences, preference_rows, round_preferences
+from rlaif.models.builtin import BUILTIN
 from rlaif.preferences.pairs import pair_id
 from rlaif.preferences.round_pairs import write_pairs
-from rlaif.recipe import FeedbackSection, HumanPreferencesSection, PairsSection
+from rlaif.recipe import FeedbackSection, HumanPreferencesSection, PairsSection, PolicySection
 from rlaif.recipe.recipe import parse_overrides
 from tests.tiny import save_chat_model
 from tests.unit.queued_run import Compares, QueuedRun
+
+POLICY = PolicySection(model=BUILTIN)
 
 
 def written(path: Path, *rows: dict[str, object]) -> str:
@@ -27,20 +30,20 @@ def test_a_row_is_a_persons_unless_it_says_otherwise(tmp_path: Path) -> None:
     sides = {"prompt": "Sales?", "chosen": "5", "rejected": "6"}
     path = written(tmp_path / "p.jsonl", sides, {**sides, "prompt": "Profit?", "source": "ai"})
     section = parse_overrides(FeedbackSection, [f"preferences={path}"])
-    read = load_human_preferences(section.preferences)
+    read = load_human_preferences(section.preferences, POLICY)
     assert read is not None
     assert [row.source for row in read.rows] == ["human", "ai"]
-    assert load_human_preferences(None) is None
+    assert load_human_preferences(None, POLICY) is None
 
 
 def test_columns_are_named_in_the_recipe(tmp_path: Path) -> None:
     path = written(tmp_path / "p.jsonl", {"prompt": "Sales?", "better": "5", "rejected": "6"})
     columns: dict[str, str | None] = {"chosen": "better"}
-    read = load_human_preferences(HumanPreferencesSection(path=path, columns=columns))
+    read = load_human_preferences(HumanPreferencesSection(path=path, columns=columns), POLICY)
     assert read is not None
     assert read.rows[0].chosen == "5"
     with pytest.raises(UserError, match=r"feedback\.preferences\.columns: won: unknown field"):
-        load_human_preferences(HumanPreferencesSection(path=path, columns={"won": "better"}))
+        load_human_preferences(HumanPreferencesSection(path=path, columns={"won": "better"}), POLICY)
 
 
 def preferences(count: int) -> list[Preference]:
@@ -72,6 +75,7 @@ def test_they_join_the_rounds_pairs_and_replace_the_judges_on_the_same_answers(t
     alone = pairs()
     folder = save_chat_model(tmp_path / "model", ["Sales?", "five", "six"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    policy = PolicySection(model=folder, max_length=32)
     chat = [{"role": "user", "content": "Sales?"}]
     answers = [[{"role": "assistant", "content": text}] for text in ("five", "six")]
     given = [
@@ -79,9 +83,7 @@ def test_they_join_the_rounds_pairs_and_replace_the_judges_on_the_same_answers(t
         Preference("~ a text", "Sales?", " five", " six", None, "human", None, None),
         Preference("a long text", "Sales? " * 40, "five", "six", None, "human", None, None),
     ]
-    rows, too_long = preference_rows(
-        given, tokenizer, round_number=0, policy_id="p0", max_length=32, chat_template_kwargs={}
-    )
+    rows, too_long = preference_rows(given, policy, None, round_number=0)
     assert too_long == ["a long text"]
     # Of one more the answers are those of a pair of the judge, preferred the other way.
     known = alone[5]

@@ -12,10 +12,11 @@ from rlaif.data.question import Question, Turn, chat_tree
 from rlaif.errors import UserError
 from rlaif.feedback.demonstrations import write_demonstrations
 from rlaif.feedback.labels import PersonLabel, append_label, labels_path, read_label_lines
-from rlaif.feedback.people import ask_people, read_people_record
+from rlaif.feedback.people import ask_people
 from rlaif.feedback.waiting import await_labels
 from rlaif.recipe import FeedbackSection, PeopleSection
 from rlaif.recipe.recipe import parse_overrides
+from rlaif.store.records.people_record import PEOPLE_FILE, PeopleRecord
 from tests.unit.queued_run import QueuedRun
 
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
@@ -150,7 +151,7 @@ def test_a_round_goes_on_without_people_at_the_limit(queued: QueuedRun) -> None:
 
 
 def test_an_interrupted_wait_changes_nothing(queued: QueuedRun) -> None:
-    before = read_people_record(queued.directory)
+    before = PeopleRecord.read(queued.directory.path(PEOPLE_FILE))
 
     async def stopped() -> None:
         section = PeopleSection(wait=3600)
@@ -161,7 +162,7 @@ def test_an_interrupted_wait_changes_nothing(queued: QueuedRun) -> None:
         assert task.cancelled()
 
     asyncio.run(stopped())
-    assert read_people_record(queued.directory) == before
+    assert PeopleRecord.read(queued.directory.path(PEOPLE_FILE)) == before
 
 
 def test_what_came_of_the_queue_is_recorded(queued: QueuedRun) -> None:
@@ -171,7 +172,7 @@ def test_what_came_of_the_queue_is_recorded(queued: QueuedRun) -> None:
     section = PeopleSection(wait=0)
     found = asyncio.run(ask_people(queued.directory, section, run="r", seed=0, progress=said))
     assert {key: list(value) for key, value in found.items()} == {one.prompt_id: [(one.first, one.second)]}
-    record = read_people_record(queued.directory)
+    record = PeopleRecord.read(queued.directory.path(PEOPLE_FILE))
     assert record is not None
     assert record.ended is not None
     assert (record.answered, record.outcomes) == (2, {"second": 1, "undecided": 1})

@@ -1,17 +1,20 @@
 """The queue of a round: what is queued for people, why, and what the random part says of the judge."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from rlaif.cli.main import app
 from rlaif.errors import UserError
 from rlaif.feedback.labels import PersonLabel
 from rlaif.feedback.outcomes import people_decisions, people_record
-from rlaif.feedback.people import people_line, queue_for_people, read_people_record
+from rlaif.feedback.people import queue_for_people
 from rlaif.feedback.queue import read_queue
 from rlaif.recipe import PeopleSection
-from rlaif.store.records.people_record import PeopleRecord
+from rlaif.store.records.people_record import PEOPLE_FILE, PeopleRecord
 from tests.unit.queued_run import Compares, QueuedRun
 
 
@@ -22,6 +25,10 @@ def queued(tmp_path: Path) -> QueuedRun:
 
 def label(item: str, said: str, who: str = "ann", **rest: object) -> PersonLabel:
     return PersonLabel.model_validate({"item": item, "label": said, "who": who, **rest})
+
+
+def people_json(queued: QueuedRun) -> PeopleRecord | None:
+    return PeopleRecord.read(queued.directory.path(PEOPLE_FILE))
 
 
 def test_a_share_of_all_comparisons_is_queued_and_a_share_of_it_is_random(queued: QueuedRun) -> None:
@@ -43,9 +50,9 @@ def test_the_queue_is_written_once_and_depends_on_the_seed_alone(queued: QueuedR
     assert [item.id for item in again.items] == [item.id for item in queued.items]
     assert [item.id for item in other.items] != [item.id for item in queued.items]
     path = Path(queued.directory.path("queue.jsonl"))
-    written, record = path.read_bytes(), read_people_record(queued.directory)
+    written, record = path.read_bytes(), people_json(queued)
     assert queued.queue(seed=7) == queued.items
-    assert (path.read_bytes(), read_people_record(queued.directory)) == (written, record)
+    assert (path.read_bytes(), people_json(queued)) == (written, record)
     assert record is not None
     assert (record.queued, record.random, record.ended) == (12, 3, None)
 
@@ -128,8 +135,26 @@ def test_the_judge_is_measured_on_the_random_part_alone(tmp_path: Path) -> None:
     assert Counter(found.outcomes).total() == 11
     assert found.labels == {"ann": 11}
     assert "people decided 11 of 60 comparisons; on 5 drawn at random the judge agrees with them in 0.600 [" in (
-        people_line(found)
+        found.summary
     )
     path = str(tmp_path / "people.json")
     found.write(path)
     assert PeopleRecord.read(path) == found
+
+
+def test_a_report_shows_what_people_decided(queued: QueuedRun) -> None:
+    runner = CliRunner()
+    waiting = runner.invoke(app, ["report", queued.run.root])
+    assert waiting.exit_code == 0, waiting.output
+    assert "round 0: 12 comparisons wait for people since 20" in waiting.stdout
+    labels = [label(item.id, "first", "<ann>") for item in queued.items]
+    record = people_json(queued)
+    assert record is not None
+    ended = people_record(record, queued.items, labels, ended="2026-01-31T10:00:00+00:00", seed=0)
+    ended.write(queued.directory.path(PEOPLE_FILE))
+    shown = runner.invoke(app, ["report", queued.run.root, "--json"])
+    assert json.loads(shown.stdout)["people"][0]["outcomes"] == {"first": 12}
+    page = Path(queued.run.path("report.html")).read_text(encoding="utf-8")
+    assert "12 first" in page
+    assert "&lt;ann&gt; 12" in page
+    assert "of 3 drawn at random" in page

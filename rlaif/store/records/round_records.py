@@ -57,7 +57,11 @@ class PairsStage(StageRecord):
     by_status: dict[str, int]
     """Comparisons by the status of their decision; `silent` where the judge could not tell."""
     by_judge: dict[str, int]
-    """Pairs by the judge that decided."""
+    """Pairs by the judge that decided, or `people`."""
+    by_people: dict[str, int] = Field(default_factory=dict)
+    """Comparisons that people decided, by the outcome."""
+    preferences: int = 0
+    """Pairs of `feedback.preferences`, which are counted in `pairs` too."""
 
     @property
     def units(self) -> int:

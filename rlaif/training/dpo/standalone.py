@@ -34,8 +34,7 @@ class DpoFile(PolicyFile[DpoSettings, Preference]):
 
     def identity(self, row: Preference) -> list[Any]:
         """See `PolicyFile`."""
-        tools = [row.tools] if row.tools else []
-        return [row.id, row.prompt, row.chosen, row.rejected, row.margin, row.source, *tools]
+        return [row.id, *row.content]
 
     def encode(self, rows: Sequence[Preference], start: StartingModel, settings: DpoSettings) -> EncodedRows:
         """See `PolicyFile`."""

@@ -6,9 +6,7 @@ from typing import Any
 
 from rlaif.data.demonstrations import Demonstration
 from rlaif.models.chat_template import ChatTemplate
-from rlaif.models.merge import tokenizer_folder
 from rlaif.models.policy_source import policy_source
-from rlaif.models.resolve import resolve_adapter, resolve_model
 from rlaif.models.shape import context_within
 from rlaif.recipe import LoraSection, PolicySection
 from rlaif.training.sft.encode import encode_demonstrations
@@ -41,14 +39,12 @@ def write_demonstrations(
         UserError: the chat template does not take one of them; see `encode_demonstrations`.
     """
     import pyarrow as pa
-    from transformers import AutoTokenizer
 
     from rlaif.store.schemas import DEMONSTRATIONS
     from rlaif.store.shards import write_table
 
     source = policy_source(policy, lora)
-    adapter = resolve_adapter(source.adapter, source.adapter_revision) if source.adapter else ""
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder(resolve_model(source.model, source.revision), adapter))
+    tokenizer = source.tokenizer()
     chat_template = ChatTemplate(tokenizer, policy.chat_template_kwargs)
     context = context_within(source.model, policy.max_length)
     encoded = encode_demonstrations(demonstrations, tokenizer, chat_template, context)
