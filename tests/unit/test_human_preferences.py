@@ -11,10 +11,14 @@ from rlaif.data.preferences import Preference
 from rlaif.errors import UserError
 from rlaif.feedback.preferences import load_human_preferences, preference_rows, round_preferences
 from rlaif.models.builtin import BUILTIN
+from rlaif.objectives.dpo import DpoObjective
+from rlaif.objectives.objective import Materials
 from rlaif.preferences.pairs import pair_id
 from rlaif.preferences.round_pairs import write_pairs
-from rlaif.recipe import FeedbackSection, HumanPreferencesSection, PairsSection, PolicySection
-from rlaif.recipe.recipe import parse_overrides
+from rlaif.prompts.template import load_template
+from rlaif.recipe import DpoPhase, FeedbackSection, HumanPreferencesSection, JudgeSection, PairsSection, PolicySection
+from rlaif.recipe.recipe import parse_overrides, parse_recipe
+from rlaif.store.records.run_records import QuestionSet
 from tests.tiny import save_chat_model
 from tests.unit.queued_run import Compares, QueuedRun
 
@@ -100,3 +104,30 @@ def test_they_join_the_rounds_pairs_and_replace_the_judges_on_the_same_answers(t
     assert (row["prompt"], row["chosen"], row["rejected"]) == (chat, *answers)
     assert (row["ref_chosen_logp"], row["policy"], row["judge"], row["round"]) == (None, None, None, 0)
     assert tokenizer.decode(row["chosen_token_ids"]).split()[-2:] == ["five", "<end>"]
+
+
+def test_a_run_is_not_continued_with_other_preferences(tmp_path: Path) -> None:
+    sides = {"prompt": "Sales?", "chosen": "5", "rejected": "6"}
+
+    def sources(better: str) -> dict[str, QuestionSet]:
+        path = written(tmp_path / "p.jsonl", {**sides, "chosen": better})
+        feedback = FeedbackSection(preferences=HumanPreferencesSection(path=path))
+        materials = Materials((), POLICY, None, load_template("answer"), "phases.0", feedback)
+        return DpoObjective.prepare(DpoPhase(objective="dpo", judge=JudgeSection(name="reference")), materials).sources
+
+    first = sources("5")
+    assert {name: found.count for name, found in first.items()} == {"phases.0.feedback.preferences": 1}
+    assert sources("5") == first
+    assert sources("7") != first
+
+
+def test_feedback_that_no_phase_learns_from_is_refused() -> None:
+    text = """
+policy: {model: "builtin:smollm2-135m"}
+questions: {train: {type: demo, split: train}, heldout: {type: demo, split: heldout}}
+judge: {name: reference}
+phases: [{objective: sft}]
+"""
+    for setting, key in (("feedback.people={}", "people"), ("feedback.preferences=p.jsonl", "preferences")):
+        with pytest.raises(UserError, match=rf"feedback\.{key}: no phase learns from preferences; expected one of"):
+            parse_recipe(text, "mine.yaml", [setting])
