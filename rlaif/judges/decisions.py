@@ -114,7 +114,7 @@ def decide_by_scores(verdicts: Iterable[Verdict], *, log_odds: bool = False) -> 
 
 
 def _by_scores(first: Sequence[Verdict], second: Sequence[Verdict], log_odds: bool) -> Decision:
-    (first_status, a), (second_status, b) = _score_of(first), _score_of(second)
+    (first_status, a), (second_status, b) = score_of(first), score_of(second)
     status: Status = worst_status((first_status, second_status)) or "tie"
     preference = margin = None
     if a is not None and b is not None and (a > b or a < b):
@@ -154,7 +154,8 @@ def _by_checks(one: Verdict, other: Verdict, tie_below: float, silent_rating: fl
     )
 
 
-def _score_of(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:
+def score_of(verdicts: Sequence[Verdict]) -> tuple[Status, float | None]:
+    """Return the status and the score of one candidate's ratings by one judge; see `decide_by_scores`."""
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
     if 2 * len(scores) <= len(verdicts):
         return worst_status(verdict.status for verdict in verdicts) or "error", None

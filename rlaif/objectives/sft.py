@@ -1,4 +1,4 @@
-"""`objective: sft`: demonstrations, from the gold answers of the round's questions or from a file."""
+"""`objective: sft`: demonstrations, from gold answers of the round's questions or from a file."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,8 @@ from rlaif.data.increments import round_items
 from rlaif.errors import UserError
 from rlaif.io.column_names import ColumnNames
 from rlaif.objectives.objective import Materials, Objective, RoundWork
-from rlaif.recipe import DemonstrationFile, LoraSection, SftPhase, amounts_of
+from rlaif.objectives.rejection_sampling import RejectionSampling
+from rlaif.recipe import BestOfN, DemonstrationFile, LoraSection, SftPhase, amounts_of
 from rlaif.store.records.round_records import GatherStage
 from rlaif.store.records.run_records import QuestionSet
 from rlaif.training.group_training import GroupTrainingResult
@@ -39,9 +40,11 @@ class SftObjective(Objective[SftPhase]):
     rows = "demonstrations.parquet"
 
     @classmethod
-    def prepare(cls, phase: SftPhase, materials: Materials) -> "SftObjective":
+    def prepare(cls, phase: SftPhase, materials: Materials) -> Objective[SftPhase]:
         """See `Objective`."""
         source, demonstrations = phase.demonstrations, list[Demonstration]()
+        if isinstance(source, BestOfN):
+            return RejectionSampling()
         if isinstance(source, DemonstrationFile):
             demonstrations = read_demonstrations(source.path, ColumnNames(source.columns)).rows
             if not demonstrations:

@@ -40,19 +40,36 @@ class DemonstrationFile(Section):
     """The file's own names of columns, by field: `{completion: reply}`; null reads none."""
 
 
+class BestOfN(Section):
+    """The best of the candidates that the policy samples for a question, as the judge sees it (rejection sampling)."""
+
+    type: Literal["best_of_n"]
+    min_reward: float | None = Field(default=None, allow_inf_nan=False)
+    """Least reward of a candidate that is learned: the judge's rating on its own scale, or else the share of its
+    comparisons that it wins. Null asks that it be better than another candidate of its question."""
+
+
 class SftPhase(PhaseSection):
     """Rounds that learn demonstrations: answers that the policy is to give as they are."""
 
     objective: Literal["sft"]
-    """`sft`: demonstrations. Such a round samples nothing and asks no judge."""
-    demonstrations: Annotated[GoldAnswers | DemonstrationFile, Field(discriminator="type")] = GoldAnswers()
-    """Where the demonstrations come from."""
+    """`sft`: demonstrations. Unless they are the best of sampled candidates, a round asks neither engines nor judge."""
+    demonstrations: Annotated[GoldAnswers | DemonstrationFile | BestOfN, Field(discriminator="type")] = GoldAnswers()
+    """Where the demonstrations come from: `gold_answers`, a `file`, or the `best_of_n`."""
     training: SftSection = SftSection()
 
     @property
     def takes_questions(self) -> bool:
         """Whether the rounds take questions of the train set, and not demonstrations of a file."""
-        return isinstance(self.demonstrations, GoldAnswers)
+        return not isinstance(self.demonstrations, DemonstrationFile)
+
+    @classmethod
+    def shared(cls, tree: Mapping[str, Any]) -> dict[str, type[Section]]:
+        """See `PhaseSection`."""
+        source = tree.get("demonstrations")
+        sampled = isinstance(source, Mapping) and source.get("type") == "best_of_n"
+        own: dict[str, type[Section]] = {"sampling": SamplingSection, "judge": JudgeSection}
+        return super().shared(tree) | (own if sampled else {})
 
     @property
     def files(self) -> dict[str, str]:
@@ -63,7 +80,7 @@ class SftPhase(PhaseSection):
     @model_validator(mode="after")
     def _uses_what_it_sets(self) -> "SftPhase":
         for name in ("sampling", "judge"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None and not isinstance(self.demonstrations, BestOfN):
                 raise ValueError(f"{name}: demonstrations are neither sampled nor judged; remove it")
         return self
 

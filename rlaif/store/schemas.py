@@ -27,6 +27,11 @@ DEMONSTRATIONS = pa.schema(
         # Of the spans of tokens that are learned.
         ("starts", pa.list_(pa.int32())),
         ("ends", pa.list_(pa.int32())),
+        # Of one that the policy sampled; null for others.
+        ("prompt_id", pa.string()),
+        ("candidate", pa.int32()),
+        ("reward", pa.float64()),
+        ("policy", pa.string()),
         ("round", pa.int32()),
     ]
 )

@@ -179,7 +179,7 @@ def _decision(
 
 def verdicts_on(directory: RoundDir, row: Mapping[str, Any]) -> tuple[lineage.TracedVerdict, ...]:
     """Return a round's verdicts on one candidate, alone or beside others; none where the row is no candidate's."""
-    if "candidate" not in row:
+    if row.get("candidate") is None:
         return ()
     stored = _from_shards(directory, "verdicts", row["prompt_id"])
     return tuple(

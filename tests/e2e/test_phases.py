@@ -72,12 +72,24 @@ def test_what_each_policy_learned_from_is_shown(run: Path) -> None:
 def test_a_finished_run_goes_on_with_another_phase(run: Path, tmp_path: Path) -> None:
     more = tmp_path / "phases.yaml"
     text = RECIPE.read_text(encoding="utf-8")
-    more.write_text(text.replace("\nrounds:", "\n  - {objective: sft, questions: 2}\nrounds:"), encoding="utf-8")
+    best = "{objective: sft, questions: 4, demonstrations: {type: best_of_n, min_reward: 0.0}}"
+    more.write_text(text.replace("\nrounds:", f"\n  - {best}\nrounds:"), encoding="utf-8")
     kept = (run / "round-002" / "policy.json").read_bytes()
     done = command.run("run", str(more), "--runs", str(run.parent))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (run / "round-002" / "policy.json").read_bytes() == kept
-    assert manifest(run, 3)["objective"] == "sft"
+    assert list(manifest(run, 3)["stages"]) == ["sample", "judge", "gather", "train", "evaluate", "promote"]  # type: ignore[call-overload]
+    rows = pq.read_table(run / "round-003" / "demonstrations.parquet").to_pylist()
+    candidates = {
+        (row["prompt_id"], row["candidate"]): row
+        for shard in (run / "round-003" / "candidates").glob("*.parquet")
+        for row in pq.read_table(shard).to_pylist()
+    }
+    assert rows
+    for row in rows:
+        sampled = candidates[row["prompt_id"], row["candidate"]]
+        assert row["token_ids"] == sampled["prompt_token_ids"] + sampled["token_ids"]
+        assert row["token_ids"][row["starts"][0] :] == sampled["token_ids"]
     fewer = command.run("run", str(RECIPE), "--runs", str(run.parent))
     assert fewer.returncode == 2
     assert "What differs: phases.2" in fewer.stderr

@@ -1,0 +1,107 @@
+"""`objective: sft` on the best of the candidates that the policy samples: rejection sampling.
+
+Dong et al. 2023 (RAFT, arXiv:2304.06767) and Touvron et al. 2023 (arXiv:2307.09288, section 3.2.2) train in this way.
+
+Invariant: what is learned are the token ids that were sampled; a candidate that was cut is never learned.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rlaif.chat import Messages
+from rlaif.judges.judge import stored_verdict
+from rlaif.objectives.objective import Materials, Objective, RoundWork
+from rlaif.preferences.rewards import candidate_rewards
+from rlaif.recipe import BestOfN, SftPhase
+from rlaif.store.records.round_records import GatherStage
+from rlaif.store.schemas import CANDIDATES, DEMONSTRATIONS, VERDICTS
+from rlaif.store.shards import ShardTable, joined, write_table
+from rlaif.training.group_training import GroupTrainingResult
+from rlaif.training.job import TrainingJob, Worker
+from rlaif.training.sft.train import train_sft
+
+
+class RejectionSampling(Objective[SftPhase]):
+    """See `Objective`."""
+
+    stages = ("sample", "judge", "gather", "train", "evaluate", "promote")
+    rows = "demonstrations.parquet"
+
+    @classmethod
+    def prepare(cls, phase: SftPhase, materials: Materials) -> "RejectionSampling":
+        """See `Objective`; there is nothing to load."""
+        return cls()
+
+    @property
+    def train(self) -> Callable[[TrainingJob[Any], Worker], GroupTrainingResult]:
+        """See `Objective`."""
+        return train_sft
+
+    async def gather(self, phase: SftPhase, work: RoundWork) -> GatherStage:
+        """See `Objective`."""
+        assert isinstance(phase.demonstrations, BestOfN)
+        candidates = ShardTable(work.directory.path("candidates"), CANDIDATES)
+        verdicts = ShardTable(work.directory.path("verdicts"), VERDICTS)
+        rows: dict[str, dict[str, Any]] = {}
+        left_out: Counter[str] = Counter()
+        for question_id, sampled, judged in joined(candidates, verdicts):
+            given = [stored_verdict(row) for row in judged]
+            rewards = candidate_rewards(work.judge, question_id, len(sampled), given)
+            best, reason = best_candidate(sampled, rewards, phase.demonstrations.min_reward)
+            if best is None:
+                left_out[reason] += 1
+            else:
+                messages = work.render(work.train[question_id])
+                rows[question_id] = _row(best, messages, rewards[best["candidate"]], work.directory.number)
+        ordered = [rows[name] for name in sorted(rows)]
+        write_table(work.directory.path(self.rows), pa.Table.from_pylist(ordered, schema=DEMONSTRATIONS))
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
+        work.say(f"{len(rows):,} demonstrations" + (f"; left out: {reasons}" if reasons else ""))
+        return GatherStage(
+            unit="demonstrations", units=len(rows), questions=len(work.questions), left_out=dict(left_out)
+        )
+
+
+def best_candidate(
+    sampled: Sequence[Mapping[str, Any]], rewards: Sequence[float | None], min_reward: float | None
+) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the row of a question's best candidate, the first of several; or None and the reason.
+
+    Args:
+        sampled: rows of candidates.
+        rewards: of the candidates by index.
+        min_reward: see `BestOfN`.
+    """
+    read = [reward for reward in rewards if reward is not None]
+    if not read:
+        return None, "without_a_reward"
+    least = min_reward if min_reward is not None else min(read)
+    whole = [row for row in sampled if row["finish_reason"] != "length" and rewards[row["candidate"]] is not None]
+    best = max(whole, key=lambda row: (rewards[row["candidate"]], -row["candidate"]), default=None)
+    if best is None:
+        return None, "cut_by_length"
+    reward = rewards[best["candidate"]]
+    assert reward is not None
+    if reward < least or (min_reward is None and reward == least):
+        return None, "no_better_than_others" if min_reward is None else "below_min_reward"
+    return best, ""
+
+
+def _row(best: Mapping[str, Any], messages: Messages, reward: float | None, number: int) -> dict[str, Any]:
+    prompt, answer = list(best["prompt_token_ids"]), list(best["token_ids"])
+    return {
+        "id": best["prompt_id"],
+        "prompt": list(messages),
+        "answer": [{"role": "assistant", "content": best["text"]}],
+        "token_ids": prompt + answer,
+        "starts": [len(prompt)],
+        "ends": [len(prompt) + len(answer)],
+        "prompt_id": best["prompt_id"],
+        "candidate": best["candidate"],
+        "reward": reward,
+        "policy": best["policy"],
+        "round": number,
+    }
