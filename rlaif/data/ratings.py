@@ -64,6 +64,11 @@ class Rating:
     tools: tuple[dict[str, Any], ...] = ()
 
     @property
+    def content(self) -> list[Any]:
+        """All of it but the score, as plain values."""
+        return [self.id, self.desirable, self.source, *self.asked]
+
+    @property
     def asked(self) -> list[Any]:
         """Prompt, answer and tools as plain values."""
         prompt = [self.prompt.question, self.prompt.context] if isinstance(self.prompt, Question) else self.prompt

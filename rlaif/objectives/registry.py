@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlaif.objectives.dpo import DpoObjective
+from rlaif.objectives.kto import KtoObjective
 from rlaif.objectives.objective import Materials, Objective
 from rlaif.objectives.sft import SftObjective
 from rlaif.recipe import PhaseSection
 
-OBJECTIVES: Mapping[str, type[Objective[Any]]] = {"dpo": DpoObjective, "sft": SftObjective}
+OBJECTIVES: Mapping[str, type[Objective[Any]]] = {
+    "dpo": DpoObjective,
+    "kto": KtoObjective,
+    "sft": SftObjective,
+}
 
 
 def prepare_objective(phase: PhaseSection, materials: Materials) -> Objective[Any]:

@@ -3,7 +3,7 @@
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
 from rlaif.recipe.feedback import FeedbackSection, HumanPreferencesSection, PeopleSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
-from rlaif.recipe.objectives import BestOfN, DemonstrationFile, DpoPhase, GoldAnswers, SftPhase
+from rlaif.recipe.objectives import BestOfN, DemonstrationFile, DpoPhase, GoldAnswers, KtoPhase, RatingFile, SftPhase
 from rlaif.recipe.phase import Amount, PhaseSection, amounts_of
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
@@ -34,9 +34,9 @@ from rlaif.recipe.training import (
 __all__ = [
     "PER_TOKEN_LOSSES", "Amount", "BestOfN", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions",
     "DemonstrationFile", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions",
-    "GateSection", "GoldAnswers", "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "KtoSection",
-    "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection", "PolicySection",
-    "PolicyTrainingSection", "PreferenceLoss", "QuestionSource", "RatingsSection", "Recipe", "RoundsSection",
-    "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection", "amounts_of", "dump_recipe",
-    "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "GateSection", "GoldAnswers", "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "KtoPhase",
+    "KtoSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection", "PolicySection",
+    "PolicyTrainingSection", "PreferenceLoss", "QuestionSource", "RatingFile", "RatingsSection", "Recipe",
+    "RoundsSection", "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection", "amounts_of",
+    "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

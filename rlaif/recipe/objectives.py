@@ -9,7 +9,7 @@ from rlaif.recipe.base import Section
 from rlaif.recipe.judge import JudgeSection, PairsSection
 from rlaif.recipe.phase import PhaseSection
 from rlaif.recipe.policy import SamplingSection
-from rlaif.recipe.training import SftSection, TrainingSection
+from rlaif.recipe.training import KtoSection, RatingsSection, SftSection, TrainingSection
 
 
 class DpoPhase(PhaseSection):
@@ -85,9 +85,45 @@ class SftPhase(PhaseSection):
         return self
 
 
-Phase = Annotated[DpoPhase | SftPhase, Field(discriminator="objective")]
+class RatingFile(RatingsSection):
+    """Ratings of people from a file, which join those of the judge. An answer that both rated has the people's."""
 
-PHASES: Mapping[str, type[PhaseSection]] = {"dpo": DpoPhase, "sft": SftPhase}
+    path: str = Field(min_length=1)
+    """A file of ratings in any form that `rlaif train --objective kto` takes; see [data.md](data.md). Each round takes
+    the share of them that it takes of the questions, in a seeded order, and none again before all others."""
+    columns: dict[str, str | None] = Field(default_factory=dict)
+    """The file's own names of columns, by field: `{completion: reply}`; null reads none."""
+
+
+class KtoPhase(PhaseSection):
+    """Rounds that learn from sampled candidates that are rated one by one."""
+
+    objective: Literal["kto"]
+    """`kto`: candidates that are good or bad by their scores, each by itself."""
+    sampling: SamplingSection = SamplingSection()
+    judge: JudgeSection
+    ratings: RatingsSection
+    """Which scores are good and which are bad, on the judge's own scale: 0 to 1 for the exact check, and for judges
+    that compare and panels the win rate."""
+    human_ratings: RatingFile | None = None
+    """Ratings of people that join each round's; null adds none."""
+    training: KtoSection = KtoSection()
+
+    @property
+    def files(self) -> dict[str, str]:
+        """See `PhaseSection`."""
+        return {"human_ratings": self.human_ratings.path} if self.human_ratings else {}
+
+    @model_validator(mode="after")
+    def _scores_are_read(self) -> "KtoPhase":
+        if self.ratings.desirable_from is None:
+            raise ValueError("ratings.desirable_from: missing; expected the score from which on an answer is good")
+        return self
+
+
+Phase = Annotated[DpoPhase | SftPhase | KtoPhase, Field(discriminator="objective")]
+
+PHASES: Mapping[str, type[PhaseSection]] = {"dpo": DpoPhase, "sft": SftPhase, "kto": KtoPhase}
 
 
 def shared_sections(phase: Mapping[str, Any]) -> dict[str, type[Section]]:

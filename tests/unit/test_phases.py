@@ -7,7 +7,7 @@ import pytest
 
 from rlaif.errors import UserError
 from rlaif.jobs.bundle import make_bundle
-from rlaif.recipe import DpoPhase, Recipe, SftPhase, dump_recipe, parse_recipe, stored_recipe
+from rlaif.recipe import DpoPhase, KtoPhase, Recipe, SftPhase, dump_recipe, parse_recipe, stored_recipe
 from rlaif.rounds.identity import differing_keys
 
 RECIPE = """
@@ -163,3 +163,21 @@ def test_a_job_takes_the_files_and_judges_of_phases_along(tmp_path: Path, monkey
     assert [phase.files for phase in moved.every_phase] == [{"demonstrations": "theirs.jsonl"}, {}, {}]
     assert (job / "theirs.jsonl").is_file()
     assert (job / "judges" / "mine.yaml").is_file()
+
+
+KTO = RECIPE.replace(
+    "  - {objective: dpo, questions: 4,", "  - {objective: kto, ratings: {desirable_from: 0.5}, questions: 4,"
+)
+
+
+def test_a_phase_of_ratings_says_which_scores_are_good() -> None:
+    text = KTO.replace(", pairs: {min_margin: 0.5}", "")
+    phase = parse(text=text).every_phase[2]
+    assert isinstance(phase, KtoPhase)
+    assert (phase.ratings.desirable_from, phase.training.beta, phase.judge.name) == (0.5, 0.3, "reference")
+    with_people = parse("phases.2.human_ratings={path: people.csv}", text=text).every_phase[2]
+    assert with_people.files == {"human_ratings": "people.csv"}
+    with pytest.raises(UserError, match=r"ratings\.desirable_from: missing"):
+        parse(text=text.replace("{desirable_from: 0.5}", "{}"))
+    with pytest.raises(UserError, match=r"undesirable_to is 0\.7; expected less than desirable_from"):
+        parse("phases.2.ratings.undesirable_to=0.7", text=text)

@@ -47,7 +47,7 @@ class KtoFile(PolicyFile[KtoSettings, Rating]):
 
     def identity(self, row: Rating) -> list[Any]:
         """See `PolicyFile`."""
-        return [row.id, row.desirable, row.source, *row.asked]
+        return row.content
 
     def encode(self, rows: Sequence[Rating], start: StartingModel, settings: KtoSettings) -> EncodedRows:
         """See `PolicyFile`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.data.demonstrations import Demonstration
+from rlaif.data.ratings import Rating
 from rlaif.models.chat_template import ChatTemplate
 from rlaif.models.policy_source import policy_source
 from rlaif.models.shape import context_within
@@ -48,7 +49,7 @@ def write_demonstrations(
     chat_template = ChatTemplate(tokenizer, policy.chat_template_kwargs)
     context = context_within(source.model, policy.max_length)
     encoded = encode_demonstrations(demonstrations, tokenizer, chat_template, context)
-    texts = {each.id: _shown(each) for each in demonstrations}
+    texts = {each.id: shown_messages(each) for each in demonstrations}
     rows = [{**sequence_row(each), **texts[each.id], "round": round_number} for each in encoded.sequences]
     write_table(path, pa.Table.from_pylist(rows, schema=DEMONSTRATIONS))
     return WrittenDemonstrations(len({each.id for each in encoded.sequences}), encoded.too_long)
@@ -59,10 +60,10 @@ def demonstrations_sha(demonstrations: Sequence[Demonstration]) -> str:
     return sha256_of([each.id, *each.content] for each in demonstrations)
 
 
-def _shown(demonstration: Demonstration) -> dict[str, Any]:
-    """Return a demonstration's chat as messages with texts, for people who trace it."""
-    prompt: Any = demonstration.prompt
-    answer = demonstration.answer
+def shown_messages(row: Demonstration | Rating) -> dict[str, Any]:
+    """Return the `prompt` and `answer` of a row that is no question as messages with texts, for people who trace it."""
+    prompt: Any = row.prompt
+    answer = row.answer
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
     messages = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
