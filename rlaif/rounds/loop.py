@@ -6,7 +6,7 @@ that was killed anywhere continues with the first stage that is not marked.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -14,13 +14,13 @@ from rlaif.errors import RlaifError
 from rlaif.evaluation.heldout import least_difference
 from rlaif.inference.pools import RunPools
 from rlaif.judge_evals.gold_set import check_stored
-from rlaif.judges.judge import Judge
 from rlaif.objectives.objective import RoundWork
 from rlaif.progress import Ahead, Progress
 from rlaif.recipe import GateSection, RoundsSection
 from rlaif.rounds.dispatcher import sample_and_judge
 from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.gate import too_few
+from rlaif.rounds.round_judges import RoundJudges
 from rlaif.rounds.setup import RoundSetup, Setup
 from rlaif.rounds.submission import write_learning_curve, write_submission
 from rlaif.rounds.training_stage import train_policy
@@ -47,7 +47,7 @@ class RoundLoop:
     """Does the rounds of a run with what `rlaif.rounds.run` has opened.
 
     Args:
-        judges: by the sha256 of their specs.
+        judges: of the rounds, and of the held-out answers.
         policy_check: raises unless the policy can be trained; its end is awaited before anything is asked of engines.
         on_step: takes a round's number and the log entry of each step of its training.
     """
@@ -59,7 +59,7 @@ class RoundLoop:
         pools: RunPools,
         workers: TrainingWorkers,
         *,
-        judges: Mapping[str, Judge],
+        judges: RoundJudges,
         progress: Progress,
         emit: Emit,
         policy_check: "asyncio.Task[None]",
@@ -70,7 +70,7 @@ class RoundLoop:
         self._on_step = on_step
         self._initial = run.path("initial")
         self._judges_heldout = any(question.gold_answer is None for question in setup.heldout)
-        judge = judges[setup.judge.sha]
+        judge = judges.of_file(setup.judge)
         self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
 
     async def run(self) -> RoundDir | None:
@@ -94,7 +94,8 @@ class RoundLoop:
         if round_.objective.samples and not directory.done("judge"):
             if section := self._recipe.judge.gold_set:
                 # A judge that is known to disagree ends the round before engines start.
-                check_stored(self._judge(round_), self._setup.gold_set, directory, section.min_agreement)
+                judge = await self._judges.of_round(directory, round_)
+                check_stored(judge, self._setup.gold_set, directory, section.min_agreement)
             await self._sample(directory, current, self._progress)
         if directory.record().gathered is None:
             await self._gather(directory, round_)
@@ -110,9 +111,6 @@ class RoundLoop:
             await self._evaluate(directory, trained)
         self._promote(directory)
 
-    def _judge(self, round_: RoundSetup) -> Judge:
-        return self._judges[round_.judge.sha]
-
     async def _measure_initial_policy(self) -> None:
         if EvaluationRecord.read(self._run.path("initial", "evaluation.json")) is None:
             await self._load(self._pools.policy.base, judges=False)
@@ -122,8 +120,8 @@ class RoundLoop:
                 write_submission(self._run, None, promoted=True)
 
     async def _sample(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
+        judge = await self._judges.of_round(directory, self._setup.round(directory.number))
         await self._load(policy, judges=True, progress=progress)
-        judge = self._judge(self._setup.round(directory.number))
         with self._timed("sample", directory.number):
             await sample_and_judge(
                 directory, self._setup, self._pools.policy, judge, progress=progress, emit=self._emit
@@ -137,7 +135,7 @@ class RoundLoop:
             number=round_.number,
             questions=round_.questions,
             train={question.id: question for question in self._setup.train},
-            judge=self._judge(round_),
+            judge=await self._judges.of_round(directory, round_),
             policy=self._recipe.policy,
             seed=self._recipe.seed,
             render=self._setup.render,

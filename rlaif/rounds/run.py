@@ -30,6 +30,8 @@ from rlaif.recipe.recipe import recipe_tree
 from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
+from rlaif.rounds.reward_stage import RewardStage
+from rlaif.rounds.round_judges import RoundJudges
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import AnyEvent, RunFailed, RunFinished, RunInterrupted, RunResumed, RunStarted, RunStopped
 from rlaif.store.records.round_records import BaseModelRecord
@@ -135,8 +137,16 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
         if not pools.demand.takes_turns and trains:
             # Their imports take as long as the engines' start; then they wait for the first training.
             workers.start()
+        reward = None
+        if recipe.reward.retrain:
+            reward = RewardStage(setup, run, setup.reward_pairs, pools=pools, workers=workers, progress=progress)
+
+        async def open_anew(spec: JudgeSpec) -> Judge:
+            return await stack.enter_async_context(open_judge(spec, pools, spending=spending, cache=cache))
+
+        round_judges = RoundJudges(opened, reward, open_anew)
         loop = RoundLoop(
-            setup, run, pools, workers, judges=opened, progress=progress, emit=emit, policy_check=check,
+            setup, run, pools, workers, judges=round_judges, progress=progress, emit=emit, policy_check=check,
             on_step=tracking.on_step,
         )  # fmt: skip
         stopped = await loop.run()

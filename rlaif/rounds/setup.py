@@ -6,6 +6,7 @@ seconds, with one message, before Ray or a model starts and before anything is w
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rlaif.judge_evals.gold_set import load_gold_set
 from rlaif.judges.build import check_environment, check_judge_templates, limited_spending
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
+from rlaif.judges.retrained import reward_models
 from rlaif.judges.spec import JudgeSpec
 from rlaif.models.chat_template import check_chats
 from rlaif.models.policy_source import continued_lora
@@ -30,6 +32,7 @@ from rlaif.models.template_source import check_chat_template
 from rlaif.models.trainable import check_trainable
 from rlaif.objectives.objective import Materials, Objective
 from rlaif.objectives.registry import prepare_objective
+from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import PhaseSection, Recipe
@@ -48,6 +51,7 @@ class Setup:
         judge: the recipe's, of the held-out answers and of each phase that names no other.
         phases: what each phase of the recipe works with.
         gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
+        reward_pairs: what people decided for the judge's reward model to learn from; empty where it learns nothing.
     """
 
     recipe: Recipe
@@ -59,6 +63,7 @@ class Setup:
     answer_template: PromptTemplate
     phases: tuple["PhaseSetup", ...]
     gold_set: tuple[Label, ...] = ()
+    reward_pairs: tuple[RewardPair, ...] = ()
 
     @property
     def judges(self) -> list[JudgeSpec]:
@@ -152,15 +157,35 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
     gold_set = load_gold_set(recipe.judge.gold_set)
+    people = _reward_pairs(recipe, [judge, *own_judges])
     phases = []
     for index, (phase, phase_judge) in enumerate(zip(recipe.every_phase, own_judges, strict=True)):
         materials = Materials(
             train, recipe.policy, recipe.training.lora, answer_template, f"phases.{index}", recipe.feedback
         )
         phases.append(PhaseSetup(prepare_objective(phase, materials), phase_judge))
-    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set)
+    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set, people)
     _check_chats(setup)
     return setup
+
+
+def _reward_pairs(recipe: Recipe, judges: Sequence[JudgeSpec]) -> tuple[RewardPair, ...]:
+    """Return people's pairs for the reward model that the run trains anew, or raise UserError if it cannot."""
+    section = recipe.reward
+    if not section.retrain:
+        return ()
+    found = [reward_models(judge) for judge in judges]
+    if not any(found):
+        raise UserError("reward.retrain: no judge of the run has a reward model; expected one of kind reward-model")
+    if several := next((judge.name for judge, models in zip(judges, found, strict=True) if len(models) > 1), None):
+        raise UserError(f"reward.retrain: judge {several} has several reward models; expected one to train anew")
+    try:
+        section.training.check_step(recipe.cluster.training.workers)
+    except ValueError as error:
+        raise UserError(f"reward.{error}") from None
+    if section.pairs is None:
+        return ()
+    return read_pairs(section.pairs, next(models[0] for models in found if models).template).pairs
 
 
 def _check_chats(setup: Setup) -> None:

@@ -165,8 +165,10 @@ def _policy(run: RunDir, directory: RoundDir, policy_id: str | None, record: Run
 def _decision(
     row: Mapping[str, Any], verdicts: tuple[lineage.TracedVerdict, ...], record: RunRecord | None
 ) -> lineage.TracedDecision:
-    walked = (each for judge in record.judges for each in judge.walk()) if record else ()
-    judge = next((judge for _, judge in walked if judge.sha == row["judge_sha"]), None)
+    walked = [each for judge in record.judges for _, each in judge.walk()] if record else []
+    # A reward model that the run has trained anew has other weights, and so another sha256, than in `run.json`.
+    named = [each for each in walked if each.name == row["judge"]]
+    judge = next((each for each in walked if each.sha == row["judge_sha"]), named[0] if named else None)
     template_shas = [entry.prompt_sha for entry in verdicts if entry.judge_sha == row["judge_sha"] and entry.prompt_sha]
     return lineage.TracedDecision(
         **{name: row[name] for name in ("source", "margin", "judge", "judge_sha", "score_chosen", "score_rejected")},

@@ -11,6 +11,7 @@ from typing import Literal
 
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store.events import StageBroken, StageDone
+from rlaif.store.records.reward_record import RewardRecord
 from rlaif.store.records.round_records import EvaluationRecord, RoundRecord
 from rlaif.store.records.training_record import TrainingRecord
 from rlaif.store.rundir import RoundDir, RunDir
@@ -74,7 +75,7 @@ class RunPoints:
         record = directory.record()
         stages = record.stages
         if self._next == "gather" and record.gathered:
-            self._add("policy", directory.number + 1, _gathered(record))
+            self._add("policy", directory.number + 1, _reward(directory) | _gathered(record))
             self._next = "train"
         elif self._next == "train" and (stages.train or stages.promote):
             trained = TrainingRecord.read(directory.path("training.json"))
@@ -131,6 +132,14 @@ def _gathered(record: RoundRecord) -> Figures:
         figures |= {f"gather/{other.unit}": other.units, "gather/questions": other.questions}
         figures |= {f"gather/{name}": value for name, value in other.figures.items()}
     return figures
+
+
+def _reward(directory: RoundDir) -> Figures:
+    trained = RewardRecord.read(directory.path("reward.json"))
+    if trained is None:
+        return {}
+    figures = _ends("reward/accuracy", trained.accuracy) | _ends("reward/gain", trained.gain)
+    return {"reward/pairs": trained.train.pairs, **figures}
 
 
 def _outcome(directory: RoundDir, record: RoundRecord) -> Figures:

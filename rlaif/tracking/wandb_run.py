@@ -14,6 +14,9 @@ from rlaif.tracking.tracker import TrackedRun
 
 _STEP: Axis = "train/step"
 _POLICY: Axis = "policy"
+_OF_POLICIES = (
+    "sample", "judge", "pairs", "comparisons", "pairs_by_judge", "gather", "reward", "heldout", "gate", "seconds",
+)  # fmt: skip
 
 
 def check_key(tracker: TrackerSection) -> None:
@@ -57,17 +60,7 @@ class WandbRun:
         for axis in (_STEP, _POLICY):
             opened.define_metric(axis, hidden=True)
         opened.define_metric("train/*", step_metric=_STEP)
-        for group in (
-            "sample",
-            "judge",
-            "pairs",
-            "comparisons",
-            "pairs_by_judge",
-            "gather",
-            "heldout",
-            "gate",
-            "seconds",
-        ):
+        for group in _OF_POLICIES:
             opened.define_metric(f"{group}/*", step_metric=_POLICY)
 
     def log(self, point: Point) -> None:

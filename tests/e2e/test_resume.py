@@ -89,7 +89,12 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
     assert sum(event["event"] == "resume" for event in events(run)) == len(MOMENTS)
     tracked = tracked_points(run)
     assert set(tracked.values()) == {1}, "a tracker holds a point twice"
-    assert tracked == tracked_points(finished_run)
+    # A kill between a stage's mark and the event of its end leaves its seconds unknown.
+    assert measured(tracked) == measured(tracked_points(finished_run))
+
+
+def measured(points: Counter[tuple[str, int]]) -> set[tuple[str, int]]:
+    return {(tag, step) for tag, step in points if not tag.startswith("seconds/")}
 
 
 def tracked_points(run: Path) -> Counter[tuple[str, int]]:

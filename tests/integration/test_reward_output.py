@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from rlaif.recipe import TrainersSection, parse_overrides
+from rlaif.recipe.reward import RewardTrainingSection
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
-from rlaif.training.reward.train import RewardSettings, RewardTrainingSection, train_reward_model
+from rlaif.training.reward.train import RewardSettings, train_reward_model
 from tests.tiny import save_chat_model
 from tests.workers import in_workers
 

@@ -27,13 +27,14 @@ from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.quoting import conversation
 from rlaif.prompts.template import load_template
 from rlaif.recipe import TrainersSection, parse_overrides
+from rlaif.recipe.reward import RewardTrainingSection
 from rlaif.store.schemas import PAIRS
 from rlaif.store.shards import write_table
 from rlaif.training.job import StartingWeights, TrainingJob, Worker
 from rlaif.training.models import load_classifier
 from rlaif.training.reward.pairs import encode_pairs, held_out
-from rlaif.training.reward.standalone import pairs_sha
-from rlaif.training.reward.train import RewardResult, RewardSettings, RewardTrainingSection, train_reward_model
+from rlaif.training.reward.preparation import pairs_sha
+from rlaif.training.reward.train import RewardResult, RewardSettings, train_reward_model
 from tests.tiny import save_chat_model
 from tests.workers import in_workers
 

@@ -23,6 +23,7 @@ from rlaif.recipe import GoldSetSection, parse_recipe
 from rlaif.reporting.html import render_page
 from rlaif.rounds import loop
 from rlaif.rounds.identity import differing_keys
+from rlaif.rounds.round_judges import RoundJudges
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.records.round_records import GoldSetRecord
@@ -234,7 +235,7 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     nothing: Any = None
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
-        judges={"judge": REFERENCE}, progress=Silent(), emit=ignore_event, policy_check=nothing,
+        judges=RoundJudges({"judge": REFERENCE}), progress=Silent(), emit=ignore_event, policy_check=nothing,
         on_step=lambda number, entry: None,
     )  # fmt: skip
     with pytest.raises(WorkError, match=r"round 2: judge reference agrees .* It disagrees on 1 \(people b, judge a\)"):

@@ -36,6 +36,16 @@ def held_out(questions: Iterable[str], share: float, seed: int) -> frozenset[str
     return frozenset(distinct[:count])
 
 
+def always_held_out(question: str, share: float, seed: int) -> bool:
+    """Return whether a question is held out in every training of a run, however many questions there are.
+
+    Args:
+        share: of all questions that are held out, in [0, 1].
+    """
+    digest = hashlib.sha256(f"{seed}\0{question}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedPairs:
     """Rows to train on, and the pairs that were too long.

@@ -18,29 +18,11 @@ from pydantic import Field, model_validator
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.padding import named_padding, padding_of, set_padding
 from rlaif.models.resolve import resolve_model
-from rlaif.recipe import LoraSection, OptimizerSection, TrainersSection
+from rlaif.recipe import TrainersSection
 from rlaif.recipe.base import Section
+from rlaif.recipe.reward import RewardTrainingSection
 from rlaif.store.shards import read_table
 from rlaif.training.job import TrainingJob, TrainingResult, Worker
-
-
-class RewardTrainingSection(OptimizerSection):
-    """One training of a reward model on pairs of answers."""
-
-    learning_rate: float = Field(default=1e-5, gt=0)
-    """Peak learning rate of AdamW. An adapter takes a far larger one than full weights."""
-    pairs_per_step: int = Field(default=16, ge=1)
-    """Pairs in one optimizer step over all workers."""
-    pairs_per_pass: int = Field(default=4, ge=1)
-    """Pairs in one forward pass of a worker; bounds memory, not the result."""
-    max_length: int = Field(default=2048, ge=16)
-    """Longest conversation, in tokens, at most what the model takes. A longer one loses the beginning of its context,
-    the same for both answers; a pair that does not fit without any context is left out."""
-    center: float = Field(default=0.0, ge=0)
-    """Weight of the squared sum of a pair's two rewards, which draws their mean to zero (Eisenstein et al. 2023,
-    arXiv:2312.09244)."""
-    lora: LoraSection | None = None
-    """A low-rank adapter, merged into the weights that are saved; null trains all weights."""
 
 
 class RewardClusterSection(Section):
@@ -66,12 +48,7 @@ class RewardSettings(Section):
 
     @model_validator(mode="after")
     def _settings_work_together(self) -> "RewardSettings":
-        step, workers = self.training.pairs_per_step, self.cluster.training.workers
-        if step % (self.training.pairs_per_pass * workers):
-            raise ValueError(
-                f"training.pairs_per_step ({step}) is not a multiple of training.pairs_per_pass "
-                f"({self.training.pairs_per_pass}) times cluster.training.workers ({workers}); expected a multiple"
-            )
+        self.training.check_step(self.cluster.training.workers)
         return self
 
 
