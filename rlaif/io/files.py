@@ -166,6 +166,24 @@ def put_folder(source: str, path: str) -> None:
     _sync(target.parent)
 
 
+def put_tree(source: str, url: str) -> None:
+    """Copy a local folder's files, also those of folders within, to a URL."""
+    system, inner = filesystem(url)
+    for file in sorted(file for file in Path(source).rglob("*") if file.is_file()):
+        target = f"{inner}/{file.relative_to(source)}"
+        system.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        system.put_file(str(file), target)
+
+
+def fetch_tree(url: str, target: Path) -> None:
+    """Copy all files of a folder at a URL, also those of folders within, to a local folder."""
+    system, inner = filesystem(url)
+    for found in system.find(inner):
+        file = target / found.split(inner.strip("/"), 1)[1].lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(found, str(file))
+
+
 def local_folder(path: str, key: str) -> str:
     """Return a local path of a folder; one on an object store is fetched once, under a key that names its content."""
     if not is_url(path):

@@ -21,12 +21,16 @@ from rlaif.recipe.recipe import (
 )
 from rlaif.recipe.training import (
     PER_TOKEN_LOSSES,
+    GrpoSection,
     KtoSection,
     LoraSection,
     OptimizerSection,
+    PolicyGradientSection,
     PolicyTrainingSection,
+    PpoSection,
     PreferenceLoss,
     RatingsSection,
+    RlooSection,
     SftSection,
     TrainingSection,
 )
@@ -34,9 +38,10 @@ from rlaif.recipe.training import (
 __all__ = [
     "PER_TOKEN_LOSSES", "Amount", "BestOfN", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions",
     "DemonstrationFile", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions",
-    "GateSection", "GoldAnswers", "GoldSetSection", "HumanPreferencesSection", "JudgeSection", "KtoPhase",
-    "KtoSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection", "PolicySection",
-    "PolicyTrainingSection", "PreferenceLoss", "QuestionSource", "RatingFile", "RatingsSection", "Recipe",
-    "RoundsSection", "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection", "amounts_of",
-    "dump_recipe", "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
+    "GateSection", "GoldAnswers", "GoldSetSection", "GrpoSection", "HumanPreferencesSection", "JudgeSection",
+    "KtoPhase", "KtoSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection",
+    "PolicyGradientSection", "PolicySection", "PolicyTrainingSection", "PpoSection", "PreferenceLoss", "QuestionSource",
+    "RatingFile", "RatingsSection", "Recipe", "RlooSection", "RoundsSection", "SamplingSection", "SftPhase",
+    "SftSection", "TrainersSection", "TrainingSection", "amounts_of", "dump_recipe", "load_recipe", "parse_overrides",
+    "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -107,3 +107,24 @@ RATINGS = pa.schema(
         ("round", pa.int32()),
     ]
 )
+
+ROLLOUTS = pa.schema(
+    [
+        ("rollout_id", pa.string()),
+        ("prompt", MESSAGES),
+        ("answer", MESSAGES),
+        ("prompt_id", pa.string()),
+        ("candidate", pa.int32()),
+        ("prompt_token_ids", pa.list_(pa.int32())),
+        ("token_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        # Null where no judge gave one.
+        ("reward", pa.float64()),
+        ("truncated", pa.bool_()),
+        ("source", pa.string()),
+        ("judge", pa.string()),
+        ("judge_sha", pa.string()),
+        ("policy", pa.string()),
+        ("round", pa.int32()),
+    ]
+)

@@ -20,7 +20,7 @@ from rlaif.training.groups import Group, PackPlan
 from rlaif.training.kernels.attention import attention_of
 from rlaif.training.kernels.cpu_layers import hold_cpu_gradients, use_cpu_layers
 from rlaif.training.sharded_trainer import ShardedTrainer
-from rlaif.training.shared_prompt import PackedRow, moved, token_logps
+from rlaif.training.shared_prompt import PackedRow, TokenOutputs, moved, token_outputs
 
 
 class GroupBatch(Protocol):
@@ -50,6 +50,8 @@ class GroupTrainer(ShardedTrainer):
 
     Attributes:
         units: what the loss is a mean over, for messages.
+        temperature: of the log-probabilities.
+        state_in: local folder of an optimizer's state to begin with; None begins anew.
 
     Args:
         groups: all groups of the training.
@@ -58,6 +60,8 @@ class GroupTrainer(ShardedTrainer):
     """
 
     units: ClassVar[str]
+    temperature: float = 1.0
+    state_in: str | None = None
 
     def __init__(self, *rest: Any, groups: Sequence[Group], plan: PackPlan, **named: Any) -> None:
         self._groups, self._plan = groups, plan
@@ -82,6 +86,10 @@ class GroupTrainer(ShardedTrainer):
     def loss_of(self, batch: Any, logps_A: torch.Tensor) -> PackLoss:
         """Return the loss of a pack from the log-probabilities of its row's targets, in nats."""
 
+    def loss_of_outputs(self, batch: Any, outputs: TokenOutputs) -> PackLoss:
+        """Return the loss of a pack; an objective with a value head needs more than the log-probabilities."""
+        return self.loss_of(batch, outputs.logps)
+
     @abstractmethod
     def ids_of(self, batch: Any, logps_A: torch.Tensor) -> Sequence[str]:
         """Return the ids of what makes a pack's loss infinite or NaN, for a message."""
@@ -93,6 +101,8 @@ class GroupTrainer(ShardedTrainer):
         """See `Trainer`: the packs of the next optimizer step."""
         packs, items = super().get_batch_samples(*rest, **named)
         packs = [self._prepare_inputs(pack) for pack in packs]
+        if self.state_in is not None and self.state.global_step == 0:
+            self.load_moments(self.state_in)  # A checkpoint has its own.
         self.before_step([pack["batch"] for pack in packs])
         return packs, items
 
@@ -113,10 +123,11 @@ class GroupTrainer(ShardedTrainer):
     ) -> torch.Tensor:
         """Return a pack's share of its step's loss, times the packs and workers that it will be divided by."""
         batch = inputs["batch"]
-        logps_A = token_logps(model, batch.row, self._attention)
-        found = self.loss_of(batch, logps_A)
-        # The empty sum keeps the graph whole where a pack has nothing to learn.
-        loss = found.loss + 0.0 * logps_A.sum()
+        outputs = token_outputs(model, batch.row, self._attention, self.temperature)
+        logps_A = outputs.logps
+        found = self.loss_of_outputs(batch, outputs)
+        # The empty sums keep the graph whole where a pack has nothing to learn.
+        loss = found.loss + 0.0 * sum(output.sum() for output in outputs if output is not None)
         if not torch.isfinite(loss):
             # Before it reaches the weights.
             ids = ", ".join(self.ids_of(batch, logps_A))

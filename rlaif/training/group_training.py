@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from rlaif.store.policy_weights import Probe
 from rlaif.training.groups import Group, PackPlan
@@ -71,10 +71,11 @@ class GroupTrainingResult(TrainingResult):
 
 
 R = TypeVar("R", bound=GroupTrainingResult)
+G = TypeVar("G", bound=Group)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedGroups:
+class LoadedGroups(Generic[G]):
     """The policy before its first update, and the groups as it reads them.
 
     Attributes:
@@ -85,10 +86,10 @@ class LoadedGroups:
     model: Any
     base: str
     attention: "Attention"
-    groups: Sequence[Group]
+    groups: list[G]
 
 
-def load_on_groups(job: TrainingJob[Any], groups: Sequence[Group]) -> LoadedGroups:
+def load_on_groups(job: TrainingJob[Any], groups: Sequence[G]) -> LoadedGroups[G]:
     """Load the policy that a training starts from, and settle how it reads the groups; every worker calls."""
     from transformers import set_seed
 
@@ -106,7 +107,7 @@ def load_on_groups(job: TrainingJob[Any], groups: Sequence[Group]) -> LoadedGrou
 def train_on_groups(
     job: TrainingJob[Any],
     worker: Worker,
-    loaded: LoadedGroups,
+    loaded: LoadedGroups[G],
     plan: PackPlan,
     *,
     trainer: "Callable[..., GroupTrainer]",
@@ -124,6 +125,7 @@ def train_on_groups(
     from transformers import AutoTokenizer
 
     from rlaif.models.merge import tokenizer_folder
+    from rlaif.training.carried_state import fetch_state, store_state
     from rlaif.training.models import initial_adapter, save_model
     from rlaif.training.probe import ProbeRecorder
     from rlaif.training.trainer import Checkpoints, StepLog, fit, pack_arguments, step_entries
@@ -136,11 +138,15 @@ def train_on_groups(
             loaded.model, args=pack_arguments(job, plan, checkpoints.folder), processing_class=tokenizer,
             groups=groups, plan=plan, callbacks=[StepLog(worker), checkpoints],
         )  # fmt: skip
+        if job.state_in is not None:
+            made.state_in = fetch_state(job.state_in, scratch)
         recorder = ProbeRecorder(made, groups)
         seconds = fit(made, checkpoints.last())
         probe = recorder.probe()
         trained = Path(scratch) / "policy"
         made.save_model(str(trained))
+        if job.state_out is not None:
+            store_state(made, job.state_out, scratch)
         files, policy_id = save_model(trained, tokenizer, job.out) if worker.rank == 0 else ({}, "")
     log = step_entries(made)
     return result(

@@ -48,6 +48,10 @@ class TrainingJob(Generic[S]):
         seed: of the order, of new weights and of dropout.
         gpu: whether each worker has a GPU.
         checkpoints: path or URL of the folder for checkpoints; None writes none.
+        state_in: path or URL of the folder with the optimizer's state of the training before, to go on with; None
+            begins anew.
+        state_out: path or URL of the folder for the optimizer's state after the last step; None keeps none.
+        temperature: at which the answers of a policy gradient were sampled.
     """
 
     start: StartingWeights
@@ -58,6 +62,9 @@ class TrainingJob(Generic[S]):
     gpu: bool
     workers: TrainersSection
     checkpoints: str | None = None
+    state_in: str | None = None
+    state_out: str | None = None
+    temperature: float = 1.0
 
     @property
     def sharded(self) -> bool:

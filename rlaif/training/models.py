@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rlaif.errors import WorkError
 from rlaif.io.files import local_folder, put_folder
@@ -17,7 +17,9 @@ from rlaif.training.job import StartingWeights
 if TYPE_CHECKING:
     import torch
 
-    from rlaif.training.shared_prompt import PackedRow
+    from rlaif.training.shared_prompt import PackedRow, TokenOutputs
+
+T = TypeVar("T")
 
 
 def load_policy(
@@ -185,31 +187,55 @@ def score_groups(
     score: Score = candidate_scores,
     passes: int = 0,
 ) -> list[list[float]]:
-    """Return what `score` makes of each group's log-probabilities, those of its candidates by default; no gradients.
+    """Return what `score` makes of each group's log-probabilities, those of its candidates by default.
+
+    See `score_outputs`.
+    """
+
+    def of_outputs(groups: Sequence[Group], row: "PackedRow", outputs: "TokenOutputs") -> list[list[float]]:
+        return score(groups, row, outputs.logps)
+
+    return score_outputs(model, groups, max_tokens, gpu, score=of_outputs, passes=passes)
+
+
+def score_outputs(
+    model: Any,
+    groups: Sequence[Group],
+    max_tokens: int,
+    gpu: bool,
+    *,
+    score: "Callable[[Sequence[Group], PackedRow, TokenOutputs], list[T]]",
+    passes: int = 0,
+    temperature: float = 1.0,
+    bfloat16: bool = False,
+) -> list[T]:
+    """Return what `score` makes of a model's outputs for each group; without gradients.
 
     Args:
         model: of `load_model` or `load_policy`.
         max_tokens: token budget of a forward pass.
         gpu: whether to run on this process's GPU.
         passes: forward passes to run at least: the workers of a sharded model gather its weights together.
+        temperature: of the log-probabilities.
+        bfloat16: whether matrices multiply in bfloat16, as in a training that does so.
     """
     import torch
 
     from rlaif.training.kernels.attention import attention_of
     from rlaif.training.sharding import is_sharded
-    from rlaif.training.shared_prompt import pack_row, token_logps
+    from rlaif.training.shared_prompt import pack_row, token_outputs
 
     device = torch.device("cuda" if gpu else "cpu")
     if not is_sharded(model):
         model.to(device)
     model.eval()
-    scores: list[list[float]] = []
+    scores: list[T] = []
     packs = pack_in_order(groups, max_tokens)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         for indices in [*packs, *[[]] * (passes - len(packs))]:
             part = [groups[index] for index in indices]
             row = pack_row(part).to(device)
-            scores += score(part, row, token_logps(model, row, attention_of(model)))
+            scores += score(part, row, token_outputs(model, row, attention_of(model), temperature))
     model.train()
     return scores
 

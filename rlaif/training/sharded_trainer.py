@@ -20,10 +20,12 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 from transformers import Trainer
 
+from rlaif.errors import WorkError
 from rlaif.training.sharding import gathered_weights, is_sharded
 from rlaif.training.trainer import SHARDED_MODEL
 
 _OPTIMIZER = "sharded_optimizer"
+_MOMENTS = "moments.pt"
 # A frozen base is not in a checkpoint.
 _TRAINED = StateDictOptions(ignore_frozen_params=True, strict=False)
 
@@ -81,6 +83,42 @@ class ShardedTrainer(Trainer):  # type: ignore[misc]
         load(state, checkpoint_id=str(Path(checkpoint, _OPTIMIZER)))
         set_optimizer_state_dict(self.model, self.optimizer.optimizer, state, options=_TRAINED)
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, "scheduler.pt"), weights_only=True))
+
+    def save_moments(self, folder: str) -> None:
+        """Save what the optimizer knows of the trained weights; every worker calls."""
+        if self.sharded:
+            save(self._moments(), checkpoint_id=str(Path(folder, _OPTIMIZER)))
+        elif self.args.should_save:
+            saved = {"weights": self._optimized(), "state": self.optimizer.state_dict()["state"]}
+            torch.save(saved, Path(folder, _MOMENTS))
+
+    def load_moments(self, folder: str) -> None:
+        """Take over what an optimizer of the same weights knew; this one keeps its learning rates.
+
+        Raises:
+            WorkError: it knew other weights, or workers of the other strategy wrote it.
+        """
+        rates = [{key: group[key] for key in ("lr", "initial_lr")} for group in self.optimizer.param_groups]
+        if Path(folder, _MOMENTS).is_file() == self.sharded:
+            raise WorkError(
+                f"{folder}: an optimizer's state of another strategy of workers; expected the same strategy"
+            )
+        if self.sharded:
+            state = self._moments()
+            load(state, checkpoint_id=str(Path(folder, _OPTIMIZER)))
+            set_optimizer_state_dict(self.model, self.optimizer.optimizer, state, options=_TRAINED)
+        else:
+            saved = torch.load(Path(folder, _MOMENTS), map_location="cpu", weights_only=True)
+            if saved["weights"] != self._optimized():
+                raise WorkError(f"{folder}: an optimizer's state of other weights; expected that of the same policy")
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": saved["state"]})
+        for group, own in zip(self.optimizer.param_groups, rates, strict=True):
+            group.update(own)
+
+    def _optimized(self) -> list[str]:
+        """Return the names of the weights in the order of the optimizer's."""
+        names = {id(weight): name for name, weight in self.model.named_parameters()}
+        return [names[id(weight)] for group in self.optimizer.param_groups for weight in group["params"]]
 
     def _trained(self) -> dict[str, Any]:
         return get_model_state_dict(self.model, options=_TRAINED)

@@ -11,7 +11,7 @@ Suffixes name axes: T tokens of the row, A answer tokens, C candidates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -126,14 +126,32 @@ def token_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind
 
     The model is one of `load_model`, with or without an adapter or a wrapper, and `attention` its `attention_of`.
     """
+    return token_outputs(model, row, attention).logps
+
+
+class TokenOutputs(NamedTuple):
+    """What a model makes of each of a row's targets: see `AnswerLogps`."""
+
+    logps: torch.Tensor
+    values: torch.Tensor | None
+
+
+def token_outputs(
+    model: torch.nn.Module, row: PackedRow, attention: AttentionKind, temperature: float = 1.0
+) -> TokenOutputs:
+    """Return `token_logps` of sampling at a temperature, and the values of a model with a value head."""
     if attention == "alone":
-        return _logps_alone(model, row)
+        return _outputs_alone(model, row, temperature)
     # A row without answers still runs: every worker must take part in every gradient exchange.
     nothing = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     keep, targets = (row.predicted_from, row.targets) if len(row.targets) else (nothing, nothing)
     inputs = _inputs(row, attention)
-    logps_A: torch.Tensor = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets).logps
-    return logps_A[: len(row.targets)]
+    output = model(**inputs, logits_to_keep=keep, use_cache=False, answer_targets=targets, temperature=temperature)
+    return _first(output, len(row.targets))
+
+
+def _first(output: Any, count: int) -> TokenOutputs:
+    return TokenOutputs(output.logps[:count], None if output.values is None else output.values[:count])
 
 
 def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
@@ -149,17 +167,19 @@ def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
     return {**filled, "attention_mask": row.layout.block_mask()}
 
 
-def _logps_alone(model: torch.nn.Module, row: PackedRow) -> torch.Tensor:
-    """Return `token_logps` from one forward pass for each candidate."""
+def _outputs_alone(model: torch.nn.Module, row: PackedRow, temperature: float) -> TokenOutputs:
+    """Return `token_outputs` from one forward pass for each candidate."""
     lengths: list[int] = row.lengths.tolist()
     written = [index for index, length in enumerate(lengths) if length]
     zero = torch.zeros(1, dtype=torch.long, device=row.owner.device)
     # Workers that share weights take part in as many passes as the others, and agree on how many before the first.
     passes = _passes(model, len(written))
-    logps = [_sequence_logps(model, *_sequence(row, index)) for index in written]
-    # Idle passes give no log-probability, but they are in the graph.
-    logps += [_sequence_logps(model, zero, zero, zero)[:0] for _ in range(passes - len(written))]
-    return torch.cat(logps)
+    found = [_sequence_outputs(model, *_sequence(row, index), temperature) for index in written]
+    # Idle passes give no token, but they are in the graph.
+    idle = passes - len(written)
+    found += [_first(_sequence_outputs(model, zero, zero, zero, temperature), 0) for _ in range(idle)]
+    values = [each.values for each in found if each.values is not None]
+    return TokenOutputs(torch.cat([each.logps for each in found]), torch.cat(values) if values else None)
 
 
 def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -173,19 +193,23 @@ def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, t
     return torch.cat((prompt, ids_T[spans.answer.start : spans.answer.end])), predicted_from, row.targets[own]
 
 
-def _sequence_logps(
-    model: torch.nn.Module, ids: torch.Tensor, predicted_from: torch.Tensor, targets: torch.Tensor
-) -> torch.Tensor:
+def _sequence_outputs(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    predicted_from: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float,
+) -> TokenOutputs:
     # The last MLP stays whole: with gradient checkpointing it runs again once other sequences have run.
     output = model(
         input_ids=ids[None],
         logits_to_keep=predicted_from,
         use_cache=False,
         answer_targets=targets,
+        temperature=temperature,
         whole_mlp=True,
     )
-    logps: torch.Tensor = output.logps
-    return logps
+    return _first(output, len(targets))
 
 
 def _passes(model: torch.nn.Module, needed: int) -> int:

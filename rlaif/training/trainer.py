@@ -8,7 +8,7 @@ import torch.distributed as dist
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from rlaif.io.files import filesystem, is_url, join, names, read_bytes, write_bytes
+from rlaif.io.files import fetch_tree, filesystem, is_url, join, names, put_tree, read_bytes, write_bytes
 from rlaif.models.dtype import bfloat16_passes
 from rlaif.training.groups import PackPlan
 from rlaif.training.job import TrainingJob, Worker
@@ -19,7 +19,12 @@ _LOGGED = {
     "loss": ("loss",),
     "margin": ("rewards/margins", "margin"),
     "accuracy": ("rewards/accuracies", "accuracy"),
+    "reward": ("reward",),
     "kl": ("kl",),
+    "ratio": ("ratio",),
+    "clipped": ("clipped",),
+    "importance": ("importance",),
+    "value_loss": ("value_loss",),
     "grad_norm": ("grad_norm",),
     "lr": ("learning_rate",),
 }
@@ -142,29 +147,20 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         if self._url is None:
             return
         name = _name(state.global_step)
-        url, written = join(self._url, name), Path(self.folder, name)
-        system, path = filesystem(url)
-        for file in sorted(file for file in written.rglob("*") if file.is_file()):
-            target = f"{path}/{file.relative_to(written)}"
-            system.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            system.put_file(str(file), target)
+        url = join(self._url, name)
+        put_tree(str(Path(self.folder, name)), url)
         if dist.is_initialized():
             dist.barrier()
         if self._rank == 0:
             write_bytes(join(url, _MARK), b"")
+            system = filesystem(self._url)[0]
             for old in _complete(self._url)[:-KEPT_CHECKPOINTS]:
                 system.rm(filesystem(join(self._url, _name(old)))[1], recursive=True)
 
     def _fetch(self, url: str) -> None:
-        complete = _complete(url)
-        if not complete:
-            return
-        name = _name(complete[-1])
-        system, path = filesystem(join(url, name))
-        for found in system.find(path):
-            target = Path(self.folder, name, found.split(f"{name}/", 1)[1])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            system.get_file(found, str(target))
+        if complete := _complete(url):
+            name = _name(complete[-1])
+            fetch_tree(join(url, name), Path(self.folder, name))
 
 
 def _complete(url: str) -> list[int]:

@@ -169,7 +169,7 @@ class StepProgress:
             self._progress.advance(1)
             self._progress.stage(self._title, int(entry["steps"]), int(entry["step"]) - 1)
             self._training = True
-        figures = {name: entry[name] for name in ("loss", "margin", "accuracy") if name in entry}
+        figures = {name: entry[name] for name in ("loss", "margin", "accuracy", "reward", "kl") if name in entry}
         self._progress.advance(1, **figures)
 
     def restart(self) -> None:

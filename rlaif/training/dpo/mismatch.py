@@ -17,7 +17,7 @@ MAX_MISMATCH = 0.1
 """Default of `training.max_mismatch`."""
 # Largest shared error, by the engine's dtype. Measured with SmolLM2-135M on a CPU and answers of 23 tokens: 5e-6 in
 # float32 and 1e-3 in bfloat16; margins moved by 1e-5 and 0.06 at beta 0.1.
-_MAX_BIAS = {"float32": 1e-4, "bfloat16": 0.01, "float16": 2e-3}
+MAX_BIAS = {"float32": 1e-4, "bfloat16": 0.01, "float16": 2e-3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Mismatch:
     def is_small(self, settings: TrainingSection, dtype: str) -> bool:
         """Whether the engine's log-probabilities may be the reference; `dtype` is the engine's."""
         limit = settings.max_mismatch or MAX_MISMATCH
-        return self.margin_p99 <= limit and abs(self.bias) <= _MAX_BIAS[dtype]
+        return self.margin_p99 <= limit and abs(self.bias) <= MAX_BIAS[dtype]
 
 
 def mismatch(groups: Sequence[Group], logps: Sequence[Sequence[float]], settings: TrainingSection) -> Mismatch:

@@ -23,9 +23,15 @@ _CHUNK_NUMBERS_CPU, _CHUNK_NUMBERS_GPU = 1_000_000, 4_000_000
 
 @dataclass
 class AnswerLogps(ModelOutput):  # type: ignore[misc]
-    """The output of a model with an answer head: [A] float32, log-probability of each target, in nats."""
+    """The output of a model with an answer head.
+
+    Attributes:
+        logps: [A] float32, log-probability of each target, in nats.
+        values: [A] float32, of the model's value head at the positions that predict the targets; None without one.
+    """
 
     logps: torch.Tensor | None = None
+    values: torch.Tensor | None = None
 
 
 def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
@@ -33,7 +39,8 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
 
     The head is inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism)
     handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged. With `whole_mlp` its
-    last MLP computes all positions: for several forward passes before one backward pass.
+    last MLP computes all positions: for several forward passes before one backward pass. With `temperature` the
+    log-probabilities are those of sampling at it. A model with a `value_head` also returns values.
 
     Args:
         narrow: whether to narrow the last MLP; None tries whether that changes nothing, which takes weights.
@@ -46,14 +53,24 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
 
     @functools.wraps(type(model).forward)
     def forward(
-        self: Any, *args: Any, answer_targets: torch.Tensor | None = None, whole_mlp: bool = False, **named: Any
+        self: Any,
+        *args: Any,
+        answer_targets: torch.Tensor | None = None,
+        whole_mlp: bool = False,
+        temperature: float = 1.0,
+        **named: Any,
     ) -> Any:
         if last is not None:
             # Kept until the next forward pass: gradient checkpointing repeats this one.
             whole = whole_mlp or answer_targets is None
             last.positions = None if whole else torch.unique(named["logits_to_keep"])
         output = plain(*args, **named)
-        return output if answer_targets is None else AnswerLogps(logps=token_logps(output.logits[0], answer_targets))
+        if answer_targets is None:
+            return output
+        head = getattr(self, "value_head", None)
+        return AnswerLogps(
+            logps=token_logps(output.logits[0], answer_targets, temperature), values=head and head.values()
+        )
 
     model.forward = types.MethodType(forward, model)
     return last is not None
@@ -111,37 +128,39 @@ def _agree(plain: Any, narrow: NarrowMlp, model: Any) -> bool:
     return same and not part[:, 1].any()
 
 
-def token_logps(logits_AV: torch.Tensor, targets_A: torch.Tensor) -> torch.Tensor:
-    """Return log softmax(logits)[target] of each row: float32, in nats.
+def token_logps(logits_AV: torch.Tensor, targets_A: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Return log softmax(logits / temperature)[target] of each row: float32, in nats.
 
     The logits are of any float type; the backward pass overwrites them, so nothing else may use them.
     """
-    logps_A: torch.Tensor = _TokenLogps.apply(logits_AV, targets_A)  # type: ignore[no-untyped-call]  # torch
+    logps_A: torch.Tensor = _TokenLogps.apply(logits_AV, targets_A, temperature)  # type: ignore[no-untyped-call]  # torch
     return logps_A
 
 
 class _TokenLogps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits_AV: torch.Tensor, targets_A: torch.Tensor) -> torch.Tensor:
-        normalizers_A = torch.cat([chunk.float().logsumexp(1) for chunk in torch.split(logits_AV, _rows(logits_AV))])
+    def forward(ctx: Any, logits_AV: torch.Tensor, targets_A: torch.Tensor, temperature: float) -> torch.Tensor:
+        chunks = torch.split(logits_AV, _rows(logits_AV))
+        normalizers_A = torch.cat([(chunk.float() / temperature).logsumexp(1) for chunk in chunks])
         ctx.save_for_backward(logits_AV, targets_A, normalizers_A)
-        return logits_AV.gather(1, targets_A[:, None])[:, 0].float() - normalizers_A
+        ctx.temperature = temperature
+        return logits_AV.gather(1, targets_A[:, None])[:, 0].float() / temperature - normalizers_A
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (gradient_A,) = upstream
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits_AV, targets_A, normalizers_A = ctx.saved_tensors
-        # d logp / d logits = onehot(target) - softmax(logits)
+        gradient_A = upstream[0] / ctx.temperature
+        # d logp / d logits = (onehot(target) - softmax(logits / temperature)) / temperature
         with torch.no_grad():
             rows = _rows(logits_AV)
             chunks = (torch.split(tensor, rows) for tensor in (logits_AV, normalizers_A, gradient_A))
             for chunk, norm, up in zip(*chunks, strict=True):
                 if chunk.dtype == torch.float32:
-                    chunk.sub_(norm[:, None]).exp_().mul_(-up[:, None])
+                    chunk.div_(ctx.temperature).sub_(norm[:, None]).exp_().mul_(-up[:, None])
                 else:
-                    chunk.copy_((chunk.float() - norm[:, None]).exp_().mul_(-up[:, None]))
+                    chunk.copy_((chunk.float() / ctx.temperature - norm[:, None]).exp_().mul_(-up[:, None]))
             logits_AV.scatter_add_(1, targets_A[:, None], gradient_A[:, None].to(logits_AV.dtype))
-        return logits_AV, None
+        return logits_AV, None, None
 
 
 def _rows(logits_AV: torch.Tensor) -> int:

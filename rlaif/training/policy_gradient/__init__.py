@@ -1,0 +1,1 @@
+"""Policy gradients on groups of answers with rewards: GRPO, RLOO and PPO."""
