@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).parents[1]
 PAGES = tuple(f"docs/{name}.md" for name in ("recipes", "objectives", "judges", "architecture", "data", "people"))
-_WRITTEN = "keys|renamed|figures|variables|packages|layers|reasons|containers|fields"
+_WRITTEN = "keys|own|renamed|figures|variables|packages|layers|reasons|containers|fields"
 _PART = re.compile(rf"(<!-- (?P<words>(?:{_WRITTEN})\b[^>]*?) -->\n).*?(<!-- end -->)", re.S)
 _NAMES = {str: "string", int: "integer", float: "number", bool: "true or false"}
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -59,7 +59,7 @@ def keys(path: str, *prefixes: str) -> str:
 
 
 def own(path: str) -> str:
-    """Return the table of the keys that a section has beside those of the class that it extends."""
+    """Return the table of the keys that a section has beside those of the class that it extends, or otherwise."""
     module, _, name = path.rpartition(".")
     model: type[BaseModel] = getattr(importlib.import_module(module), name)
     (base,) = model.__bases__
@@ -67,9 +67,13 @@ def own(path: str) -> str:
     rows = [
         (f"`{key}`", type_text(field), default_text(field), _meaning(field.description or ""))
         for key, field in model.model_fields.items()
-        if key not in inherited and not _is_tag(field)
+        if not _is_tag(field) and not _is_section(field.annotation) and _differs(field, inherited.get(key))
     ]
     return _table(("key", "type", "default", "meaning"), rows)
+
+
+def _differs(field: FieldInfo, other: FieldInfo | None) -> bool:
+    return other is None or (field.default, field.description) != (other.default, other.description)
 
 
 def renamed(*paths: str) -> str:

@@ -76,10 +76,12 @@ class Objective(ABC, Generic[P]):
     Attributes:
         stages: of its rounds, in order.
         rows: name of the file in a round's folder that holds what the round learns from.
+        carries_state: whether the optimizer's state lives across the rounds of a phase.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
     rows: ClassVar[str]
+    carries_state: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

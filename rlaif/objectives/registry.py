@@ -6,6 +6,7 @@ from typing import Any
 from rlaif.objectives.dpo import DpoObjective
 from rlaif.objectives.kto import KtoObjective
 from rlaif.objectives.objective import Materials, Objective
+from rlaif.objectives.policy_gradient import PolicyGradientObjective
 from rlaif.objectives.sft import SftObjective
 from rlaif.recipe import PhaseSection
 
@@ -13,6 +14,9 @@ OBJECTIVES: Mapping[str, type[Objective[Any]]] = {
     "dpo": DpoObjective,
     "kto": KtoObjective,
     "sft": SftObjective,
+    "grpo": PolicyGradientObjective,
+    "rloo": PolicyGradientObjective,
+    "ppo": PolicyGradientObjective,
 }
 
 

@@ -6,6 +6,13 @@ from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
 from rlaif.recipe.objectives import BestOfN, DemonstrationFile, DpoPhase, GoldAnswers, KtoPhase, RatingFile, SftPhase
 from rlaif.recipe.phase import Amount, PhaseSection, amounts_of
 from rlaif.recipe.policy import PolicySection, SamplingSection
+from rlaif.recipe.policy_gradients import (
+    GrpoSection,
+    PolicyGradientPhase,
+    PolicyGradientSection,
+    PpoSection,
+    RlooSection,
+)
 from rlaif.recipe.questions import Columns, DatasetQuestions, DemoQuestions, FileQuestions, QuestionSource
 from rlaif.recipe.recipe import (
     EvaluationSection,
@@ -21,16 +28,12 @@ from rlaif.recipe.recipe import (
 )
 from rlaif.recipe.training import (
     PER_TOKEN_LOSSES,
-    GrpoSection,
     KtoSection,
     LoraSection,
     OptimizerSection,
-    PolicyGradientSection,
     PolicyTrainingSection,
-    PpoSection,
     PreferenceLoss,
     RatingsSection,
-    RlooSection,
     SftSection,
     TrainingSection,
 )
@@ -40,8 +43,8 @@ __all__ = [
     "DemonstrationFile", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions",
     "GateSection", "GoldAnswers", "GoldSetSection", "GrpoSection", "HumanPreferencesSection", "JudgeSection",
     "KtoPhase", "KtoSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection",
-    "PolicyGradientSection", "PolicySection", "PolicyTrainingSection", "PpoSection", "PreferenceLoss", "QuestionSource",
-    "RatingFile", "RatingsSection", "Recipe", "RlooSection", "RoundsSection", "SamplingSection", "SftPhase",
-    "SftSection", "TrainersSection", "TrainingSection", "amounts_of", "dump_recipe", "load_recipe", "parse_overrides",
-    "parse_recipe", "stored_recipe", "stored_tree",
+    "PolicyGradientPhase", "PolicyGradientSection", "PolicySection", "PolicyTrainingSection", "PpoSection",
+    "PreferenceLoss", "QuestionSource", "RatingFile", "RatingsSection", "Recipe", "RlooSection", "RoundsSection",
+    "SamplingSection", "SftPhase", "SftSection", "TrainersSection", "TrainingSection", "amounts_of", "dump_recipe",
+    "load_recipe", "parse_overrides", "parse_recipe", "stored_recipe", "stored_tree",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from rlaif.recipe.base import Section
 from rlaif.recipe.judge import JudgeSection, PairsSection
 from rlaif.recipe.phase import PhaseSection
 from rlaif.recipe.policy import SamplingSection
+from rlaif.recipe.policy_gradients import GrpoPhase, PpoPhase, RlooPhase
 from rlaif.recipe.training import KtoSection, RatingsSection, SftSection, TrainingSection
 
 
@@ -121,9 +122,16 @@ class KtoPhase(PhaseSection):
         return self
 
 
-Phase = Annotated[DpoPhase | SftPhase | KtoPhase, Field(discriminator="objective")]
+Phase = Annotated[DpoPhase | SftPhase | KtoPhase | GrpoPhase | RlooPhase | PpoPhase, Field(discriminator="objective")]
 
-PHASES: Mapping[str, type[PhaseSection]] = {"dpo": DpoPhase, "sft": SftPhase, "kto": KtoPhase}
+PHASES: Mapping[str, type[PhaseSection]] = {
+    "dpo": DpoPhase,
+    "sft": SftPhase,
+    "kto": KtoPhase,
+    "grpo": GrpoPhase,
+    "rloo": RlooPhase,
+    "ppo": PpoPhase,
+}
 
 
 def shared_sections(phase: Mapping[str, Any]) -> dict[str, type[Section]]:

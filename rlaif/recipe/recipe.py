@@ -184,6 +184,12 @@ class Recipe(Section):
         check_lengths(self.policy, self.sampling, self.evaluation)
         if self.phases is None:
             self.sampling.check_rounds(self.rounds.count)
+        for index, phase in enumerate(self.phases or ()):
+            if phase.objective == "ppo" and self.cluster.training.strategy != "ddp":
+                raise ValueError(
+                    f"phases.{index}.objective: ppo trains a value head beside the policy, which workers do not shard; "
+                    "expected cluster.training.strategy: ddp"
+                )
         if self.rounds.staleness and self.cluster.placement != "split":
             raise ValueError(
                 "rounds.staleness: 1 samples while the trainer trains, but engines and trainer take turns with "

@@ -151,11 +151,14 @@ class RoundLoop:
         following = self._run.round(directory.number + 1)
         in_phase = round_.number + 1 < round_.phase.rounds
         ahead = self._recipe.rounds.staleness and in_phase and round_.objective.samples
+        sampling = round_.phase.sampling
         with self._timed("train", directory.number):
             training = train_policy(
                 directory, self._recipe, current, round_.phase.training, round_.objective,
                 pools=self._pools, workers=self._workers, progress=self._progress, emit=self._emit,
                 on_step=partial(self._on_step, directory.number),
+                temperature=sampling.temperature_of(round_.number) if sampling else 1.0,
+                state_in=self._state_of(directory, round_),
             )  # fmt: skip
             if not ahead or following.done("judge"):
                 await training
@@ -167,6 +170,14 @@ class RoundLoop:
             except* (RlaifError, OSError) as errors:
                 # A person reads one message, as if one task had been at work alone.
                 raise errors.exceptions[0] from None
+
+    def _state_of(self, directory: RoundDir, round_: RoundSetup) -> str | None:
+        """Return the folder of the optimizer's state that belongs to the current policy; None of another phase's."""
+        if not round_.objective.carries_state:
+            return None
+        _, trained = self._run.current_policy(self._pools.policy.base.id, directory.number)
+        of_phase = trained is not None and trained.number >= directory.number - round_.number
+        return trained.path("state") if trained is not None and of_phase else None
 
     async def _sample_ahead(self, directory: RoundDir, current: PolicyWeights) -> None:
         round_ = self._setup.round(directory.number)

@@ -33,12 +33,16 @@ async def train_policy(
     workers: TrainingWorkers,
     progress: Progress,
     emit: Emit,
+    temperature: float = 1.0,
+    state_in: str | None = None,
     on_step: OnStep = ignore_step,
 ) -> None:
     """Train the round's policy from the current one, if the round has what to learn from, and mark the stage.
 
     Args:
         settings: of the training, which those of the recipe's phase are.
+        temperature: at which the round's candidates were sampled.
+        state_in: folder of the optimizer's state that the training goes on with; None begins anew.
         on_step: takes the log entry of each step, beside the progress.
     """
     gathered = directory.record().gathered
@@ -63,6 +67,9 @@ async def train_policy(
         gpu=pools.demand.gpu,
         workers=recipe.cluster.training,
         checkpoints=directory.path("training") if settings.checkpoint_steps else None,
+        state_in=state_in,
+        state_out=directory.path("state") if objective.carries_state else None,
+        temperature=temperature,
     )
     await pools.make_room()
     title = f"round {directory.number}: train"

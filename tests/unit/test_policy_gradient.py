@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 from transformers import TrainingArguments
 
-from rlaif.recipe import GrpoSection, PpoSection, RlooSection
+from rlaif.errors import UserError
+from rlaif.recipe import GrpoSection, PpoSection, RlooSection, parse_recipe
 from rlaif.training.groups import plan_packs
 from rlaif.training.policy_gradient.advantages import (
     explained_variance,
@@ -219,3 +220,21 @@ def test_ppo_is_that_of_the_papers(max_tokens: int, tmp_path: Path) -> None:
     assert {"value_head.weight", "value_head.bias"} < theirs.keys()
     for name, gradient in theirs.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("{objective: grpo, sampling: {top_p: 0.9}}", "sampling.top_p: 0.9; a policy gradient needs answers of the"),
+        ("{objective: rloo, sampling: {temperature: 0.0}}", "sampling.temperature"),
+        ("{objective: grpo, training: {reference: previous}}", "reference does nothing without kl"),
+        ("{objective: ppo}\ncluster: {training: {workers: 2, strategy: fsdp}}", "cluster.training.strategy: ddp"),
+    ],
+)
+def test_a_phase_that_cannot_work_is_one_line(phase: str, said: str) -> None:
+    questions = "{train: {type: demo, split: train, count: 4}, heldout: {type: demo, split: heldout, count: 4}}"
+    text = f"policy: {{model: m}}\nquestions: {questions}\njudge: {{name: reference}}\nphases:\n  - {phase}\n"
+    with pytest.raises(UserError) as error:
+        parse_recipe(text, "recipe.yaml")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
