@@ -4,6 +4,7 @@ Run as a script with a `Case` as JSON, this is that process; it takes a step for
 `Contender` is the other end. `training.py` and `gpu.py` say what is compared.
 """
 
+import importlib
 import json
 import os
 import random
@@ -47,7 +48,7 @@ class Case:
         pack: token budget of a forward pass, for ours.
         steps: timed steps, after a first one that warms up.
         gpu: whether on CUDA: bfloat16 passes, and a frozen base in bfloat16.
-        objective: `dpo`, or `sft`: a prompt is then a document, and a candidate a question with its answer.
+        objective: `dpo`; `sft`: a prompt is then a document, and a candidate a question with its answer; or `grpo`.
     """
 
     trainer: str
@@ -73,7 +74,7 @@ class Figures:
     Attributes:
         seconds: of a timed step, the median; for TRL with its reference pass.
         reference_seconds: of a reference pass of ours; 0 for TRL.
-        pairs: trained on; for `sft`, demonstrations.
+        pairs: trained on; for `sft`, demonstrations; for `grpo`, prompts with all their answers.
         tokens: of a step, forward and backward, without padding.
         reference_tokens: of the reference pass.
         peak_gib: largest resident memory of the process; on CUDA the largest memory of all tensors.
@@ -320,10 +321,9 @@ def in_process(case: Case) -> Figures:
 def main() -> None:
     """Run the measurement of the first argument."""
     case = Case(**json.loads(sys.argv[1]))
-    if case.objective == "sft":
-        import sft_trainers
-
-        measured = sft_trainers.measure_ours(case) if case.trainer == "ours" else sft_trainers.measure_trl(case)
+    if case.objective != "dpo":
+        of_objective = importlib.import_module(f"{case.objective}_trainers")
+        measured = of_objective.measure_ours(case) if case.trainer == "ours" else of_objective.measure_trl(case)
     else:
         measured = measure_ours(case) if case.trainer == "ours" else measure_trl(case)
     print(f"{_RESULT}{json.dumps(asdict(measured))}", flush=True)

@@ -1,8 +1,9 @@
-"""Training against TRL's `DPOTrainer` or `SFTTrainer`, on the same pairs or demonstrations, in one run.
+"""Training against TRL's `DPOTrainer`, `SFTTrainer` or `GRPOTrainer`, on the same data, in one run.
 
     python benchmarks/training.py --prompt 300 --answer 30 --candidates 4
     python benchmarks/training.py --pairs runs/demo/round-000/pairs.parquet --lora 16
     python benchmarks/training.py --objective sft --prompt 300 --answer 10 --candidates 4
+    python benchmarks/training.py --objective grpo --prompt 300 --answer 30 --candidates 8
 
 Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up, the later
 ones are timed. The two take turns step by step, so that other load on the machine falls on both; the ratio is the
@@ -76,7 +77,7 @@ def main() -> None:
         "time, for 2 and 4 some 19 GiB",
     )  # fmt: skip
     parser.add_argument(
-        "--objective", choices=["dpo", "sft"], default="dpo",
+        "--objective", choices=["dpo", "sft", "grpo"], default="dpo",
         help="sft: a prompt is a document, and its candidates are questions on it with their answers",
     )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
@@ -84,8 +85,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all measurements")
     options = parser.parse_args()
 
-    sft = options.objective == "sft"
-    pairs_of_one = options.candidates if sft else options.pairs_per_prompt or comb(options.candidates, 2)
+    dpo = options.objective == "dpo"
+    pairs_of_one = options.pairs_per_prompt or comb(options.candidates, 2) if dpo else options.candidates
     groups = options.groups or (6 if options.file else -(-_PAIRS // pairs_of_one))
 
     def case(trainer: str, batch: int, steps: int) -> Case:
@@ -99,17 +100,17 @@ def main() -> None:
     theirs, ours, ratios = take_turns(case("trl", best, options.turns), case("ours", 0, options.turns))
     kind = f"LoRA of rank {options.lora}" if options.lora else "all weights"
     shape = options.file or f"{options.prompt}/{options.answer} tokens, {options.candidates} candidates"
-    units = "demonstrations" if sft else "pairs"
+    units = {"dpo": "pairs", "sft": "demonstrations", "grpo": "groups"}[options.objective]
     print(f"{options.model}, float32, {kind}; {shape}, {groups} prompts, {ours.pairs} {units} a step")
     print(line(f"TRL, batch {best}", theirs))
-    if left := theirs.pairs % best:
+    if options.objective != "grpo" and (left := theirs.pairs % best):
         print(f"  its loss is not a mean over the pairs: {left} in the last pass weigh as much as {best} elsewhere")
     print(line("rlaif", ours))
     faster = statistics.median(ratios)
     with_reference = faster * ours.seconds / (ours.seconds + ours.reference_seconds)
     turns = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    # Demonstrations need no reference.
-    reference = "" if sft else f"; {with_reference:.1f}x with a reference pass of ours"
+    # Only preferences need a reference.
+    reference = "" if not dpo else f"; {with_reference:.1f}x with a reference pass of ours"
     print(f"{units} a second: {faster:.1f}x (turns: {turns}{reference})")
     print(f"peak memory: {ours.peak_gib / theirs.peak_gib:.2f}x")
     for batch, run in tried.items():
