@@ -54,7 +54,10 @@ async def align(recipe: Recipe, runs: str) -> list[float]:
             # Decides each comparison by its verdicts; a tie, an unreadable reply or an error never becomes a pair.
             if not write_pairs(directory, questions, judge, recipe.pairs, render=setup.render).pairs:
                 continue
-            await train_policy(directory, recipe, current, pools=pools, workers=workers, **QUIET)
+            objective = setup.round(number).objective
+            await train_policy(
+                directory, recipe, current, recipe.training, objective, pools=pools, workers=workers, **QUIET
+            )
             trained = directory.trained_policy()
             measured = await measure(trained, directory.root, promoted)
             if measured.promoted:  # The gate.

@@ -46,6 +46,9 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
         gold_set = _copy_data(recipe.judge.gold_set.path, "judge.gold_set.path", "gold-set", folder)
         for section in _judge_trees(tree):
             section["gold_set"]["path"] = gold_set
+    if recipe.feedback.preferences is not None:
+        preferences = _copy_data(recipe.feedback.preferences.path, "feedback.preferences.path", "preferences", folder)
+        tree["feedback"]["preferences"]["path"] = preferences
     for index, phase in enumerate(recipe.phases or ()):
         for name, file in phase.files.items():
             key = f"phases.{index}.{name}"

@@ -158,10 +158,13 @@ def test_a_job_takes_the_files_and_judges_of_phases_along(tmp_path: Path, monkey
     monkeypatch.chdir(here)
     (here / "theirs.jsonl").write_text('{"question": "Sales?", "gold_answer": "5"}\n')
     (here / "judges" / "mine.yaml").write_text("kind: reference\n")
+    (here / "preferred.jsonl").write_text('{"prompt": "Sales?", "chosen": "5", "rejected": "4"}\n')
     overrides = ["phases.0.demonstrations={type: file, path: theirs.jsonl}", "phases.2.judge=judges/mine.yaml"]
+    overrides += ["feedback.preferences=preferred.jsonl"]
     moved = make_bundle(parse(*overrides, "judge.max_cost=null"), job)
     assert [phase.files for phase in moved.every_phase] == [{"demonstrations": "theirs.jsonl"}, {}, {}]
     assert (job / "theirs.jsonl").is_file()
+    assert (job / "preferred.jsonl").is_file()
     assert (job / "judges" / "mine.yaml").is_file()
 
 
