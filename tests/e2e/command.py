@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RECIPE = Path(__file__).parent / "small.yaml"
+PHASES = RECIPE.with_name("phases.yaml")
 
 
 def start(*arguments: str, cwd: Path | None = None) -> "subprocess.Popen[str]":

@@ -1,4 +1,4 @@
-"""One undisturbed run that all end-to-end tests read."""
+"""The undisturbed runs that all end-to-end tests read."""
 
 from pathlib import Path
 
@@ -15,3 +15,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (runs / "printed.txt").write_text(done.stdout, encoding="utf-8")
     return runs / "small"
+
+
+@pytest.fixture(scope="session")
+def finished_phases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one undisturbed run of the recipe of three phases."""
+    runs = tmp_path_factory.mktemp("undisturbed-phases")
+    done = command.run("run", str(command.PHASES), "--runs", str(runs))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return runs / "phases"

@@ -34,15 +34,15 @@ def exists(pattern: str) -> Callable[[Path], bool]:
 # The state to wait for, and the seconds from there to the kill.
 MOMENTS: list[tuple[str, Callable[[Path], bool], float]] = [
     ("evaluating the initial policy", began("evaluate", None), 1.0),
-    ("sampling, with a shard committed", exists("round-000/candidates/part-00000.parquet"), 0.0),
-    ("judging, with a shard committed", exists("round-000/verdicts/part-00001.parquet"), 0.0),
-    ("pairing", began("pairs", 0), 0.0),
-    ("starting to train", began("train", 0), 3.0),
+    ("gathering demonstrations", began("gather", 0), 0.0),
+    ("training on demonstrations", began("train", 0), 3.0),
     ("saving the trained policy", exists("round-000/policy"), 0.0),
-    ("evaluating", began("evaluate", 0), 0.5),
-    ("promoting", began("promote", 0), 0.0),
-    ("sampling the second round", exists("round-001/candidates/part-00001.parquet"), 0.1),
-    ("training the second round", began("train", 1), 12.0),
+    ("promoting", began("promote", 1), 0.0),
+    ("sampling, with a shard committed", exists("round-002/candidates/part-00000.parquet"), 0.0),
+    ("pairing", began("pairs", 2), 0.0),
+    ("training on preferences", began("train", 2), 12.0),
+    ("judging, with a shard committed", exists("round-003/verdicts/part-00001.parquet"), 0.0),
+    ("training by policy gradients", began("train", 3), 12.0),
 ]
 
 
@@ -53,17 +53,22 @@ def rows(run: Path, number: int, table: str, columns: list[str]) -> list[tuple[o
     return found
 
 
+def policy(run: Path, number: int) -> str:
+    found: str = json.loads((run / f"round-{number:03d}" / "policy.json").read_text(encoding="utf-8"))["id"]
+    return found
+
+
 def committed(run: Path) -> dict[str, str]:
     shards = [*run.glob("round-*/candidates/part-*.parquet"), *run.glob("round-*/verdicts/part-*.parquet")]
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
 
 
 @pytest.mark.timeout(1500)
-def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "small"
+def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_phases: Path, tmp_path: Path) -> None:
+    run = tmp_path / "phases"
     paid: dict[str, str] = {}
     for name, reached, later in MOMENTS:
-        process = command.start("run", str(command.RECIPE), "--runs", str(tmp_path))
+        process = command.start("run", str(command.PHASES), "--runs", str(tmp_path))
         assert command.wait_until(lambda reached=reached: reached(run), process), f"{name}: never reached"
         time.sleep(later)
         process.send_signal(signal.SIGKILL)
@@ -72,25 +77,28 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_run: Path, 
         now = committed(run)
         assert paid.items() <= now.items(), name
         paid = now
-    done = command.run("run", str(command.RECIPE), "--runs", str(tmp_path))
+    done = command.run("run", str(command.PHASES), "--runs", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "resuming" in done.stdout
     assert paid.items() <= committed(run).items()
-    for number in (0, 1):
+    for number in range(4):
         sampled = rows(run, number, "candidates/*.parquet", ["prompt_id", "candidate"])
         assert len(sampled) == len(set(sampled)), "a candidate is stored twice"
         asked = Counter(rows(run, number, "verdicts/*.parquet", ["prompt_id", "judge", "first", "second", "order"]))
         assert set(asked.values()) <= {1}, "a comparison was judged twice"
         for table, columns in (
             ("candidates/*.parquet", ["prompt_id", "candidate", "seed"]),
+            ("demonstrations.parquet", ["id"]),
             ("pairs.parquet", ["pair_id"]),
+            ("rollouts.parquet", ["rollout_id"]),
         ):
-            assert sorted(rows(run, number, table, columns)) == sorted(rows(finished_run, number, table, columns))
+            assert sorted(rows(run, number, table, columns)) == sorted(rows(finished_phases, number, table, columns))
+        assert policy(run, number) == policy(finished_phases, number)
     assert sum(event["event"] == "resume" for event in events(run)) == len(MOMENTS)
     tracked = tracked_points(run)
     assert set(tracked.values()) == {1}, "a tracker holds a point twice"
     # A kill between a stage's mark and the event of its end leaves its seconds unknown.
-    assert measured(tracked) == measured(tracked_points(finished_run))
+    assert measured(tracked) == measured(tracked_points(finished_phases))
 
 
 def measured(points: Counter[tuple[str, int]]) -> set[tuple[str, int]]:
