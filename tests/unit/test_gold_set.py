@@ -230,8 +230,8 @@ def test_a_round_that_is_sampled_ahead_stops_the_run_with_its_own_message(
     monkeypatch.setattr(loop.RoundLoop, "_sample_ahead", sample_ahead)
     recipe = SimpleNamespace(rounds=SimpleNamespace(staleness=1, count=3), evaluation=SimpleNamespace(max_tokens=8))
     setup: Any = SimpleNamespace(recipe=recipe, heldout=[], judge=SimpleNamespace(sha="judge"))
-    phase = SimpleNamespace(rounds=3, training=None)
-    round_: Any = SimpleNamespace(number=1, phase=phase, objective=SimpleNamespace(samples=True))
+    phase = SimpleNamespace(rounds=3, training=None, sampling=None)
+    round_: Any = SimpleNamespace(number=1, phase=phase, objective=SimpleNamespace(samples=True, carries_state=False))
     nothing: Any = None
     rounds = loop.RoundLoop(
         setup, RunDir(str(Path(directory.root).parent)), nothing, nothing,
