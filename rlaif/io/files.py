@@ -166,6 +166,13 @@ def put_folder(source: str, path: str) -> None:
     _sync(target.parent)
 
 
+def remove_folder(path: str) -> None:
+    """Remove a folder at a path or URL with all in it, if there is one."""
+    system, inner = filesystem(path)
+    if system.exists(inner):
+        system.rm(inner, recursive=True)
+
+
 def put_tree(source: str, url: str) -> None:
     """Copy a local folder's files, also those of folders within, to a URL."""
     system, inner = filesystem(url)

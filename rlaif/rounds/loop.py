@@ -13,6 +13,7 @@ from functools import partial
 from rlaif.errors import RlaifError
 from rlaif.evaluation.heldout import least_difference
 from rlaif.inference.pools import RunPools
+from rlaif.io.files import remove_folder
 from rlaif.judge_evals.gold_set import check_stored
 from rlaif.objectives.objective import RoundWork
 from rlaif.progress import Ahead, Progress
@@ -206,8 +207,13 @@ class RoundLoop:
         """Write what the current policy answers to the test questions, mark the round as over, and draw its curve."""
         if self._setup.test:
             write_submission(self._run, directory, promoted=promoted)
+        _, before = self._run.current_policy(self._pools.policy.base.id, directory.number)
         directory.mark(PromoteStage(promoted=promoted, reason=reason))
         write_learning_curve(self._run)
+        # Only the state of the current policy goes on; one of full weights takes twice their room.
+        stale = before if promoted else directory
+        if stale is not None:
+            remove_folder(stale.path("state"))
 
     async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
         """Have the engines run and answer with a policy."""
