@@ -5,6 +5,7 @@ Invariant: an unknown figure is a dash, and a difference whose interval includes
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from rlaif.data.criteria import Mark
 from rlaif.reporting.summary import PolicyState, RunSummary
@@ -35,6 +36,23 @@ def marks_text(marks: Sequence[Mark]) -> str:
 def count(number: int, thing: str) -> str:
     """Return `1 pair` or `1,204 pairs`."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def learned_from(summary: RunSummary) -> str:
+    """Return what each phase has learned from so far; "" for a recipe without phases.
+
+    An example is `Learned from: sft 12 demonstrations (policies 1 to 2), grpo 6 answers (policy 3).`
+    """
+    gathered = [record for record in summary.rounds if record.phase is not None and record.gathered is not None]
+    parts = []
+    for phase, group in groupby(gathered, key=lambda record: record.phase):
+        records = list(group)
+        units = sum(record.gathered.units for record in records if record.gathered)
+        first, last = records[0].round + 1, records[-1].round + 1
+        policies = f"policy {first}" if first == last else f"policies {first} to {last}"
+        unit = records[0].gathered.unit if records[0].gathered else ""
+        parts.append(f"{phase} {units:,} {unit} ({policies})")
+    return f"Learned from: {', '.join(parts)}." if parts else ""
 
 
 def share(value: float | None) -> str:

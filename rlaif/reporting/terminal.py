@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rlaif.reporting.figure_text import DASH, ago, figure, headline, marks_text, promotion, span
+from rlaif.reporting.figure_text import DASH, ago, figure, headline, learned_from, marks_text, promotion, span
 from rlaif.reporting.summary import RunSummary
 from rlaif.stats.bootstrap import Estimate
 from rlaif.store import lineage
@@ -51,9 +51,9 @@ def policies_table(summary: RunSummary) -> Table:
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
     caption = "\n".join(headline(summary))
-    learned = ["learned from"] if summary.has_phases else []
-    columns = ["policy", *figures, "promoted", *learned]
-    table = plain_table(columns, range(1, len(figures) + 1), gap=1, caption=caption)
+    if line := learned_from(summary):
+        caption = f"{line}\n{caption}"
+    table = plain_table(["policy", *figures, "promoted"], range(1, len(figures) + 1), gap=1, caption=caption)
     for policy in summary.policies:
         found = policy.metrics
         scores = [span(found.get("score")), _mean(found.get("exact")), _mean(found.get("f1"))] if scored else []
@@ -65,7 +65,6 @@ def policies_table(summary: RunSummary) -> Table:
             _mean(found.get("length"), 1),
             _mean(found.get("kl"), 2),
             promotion(policy),
-            *([policy.learned] if learned else []),
             style="bold" if policy.number == summary.current.number else None,
         )
     return table
