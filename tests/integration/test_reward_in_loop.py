@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.cluster.ray_cluster import ray_cluster
 from rlaif.data.question import Question
 from rlaif.inference.pools import RunPools
 from rlaif.judges.judge_file import load_judge_file
@@ -36,6 +35,7 @@ class Said(Silent):
         self.lines.append(message)
 
 
+@pytest.mark.usefixtures("ray_here")
 def test_a_reward_model_is_trained_anew_on_the_rounds_before_and_once(tmp_path: Path) -> None:
     small = SmallRun(tmp_path / "small", prompts=12, heldout=6)
     run = small.run
@@ -68,8 +68,7 @@ def test_a_reward_model_is_trained_anew_on_the_rounds_before_and_once(tmp_path: 
             found.append(await stage.judge_of(run.round(3), spec, trains=False))
             return found
 
-    with ray_cluster(None):
-        first, second, third, again, last = asyncio.run(judges())
+    first, second, third, again, last = asyncio.run(judges())
     assert first == spec
     assert progress.lines[0] == "round 0: reward model: no pairs of people or other judges to learn from yet"
     assert len(progress.lines) == 3
