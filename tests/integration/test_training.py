@@ -105,7 +105,7 @@ def alone(folder: Path, driver: Driver) -> DpoResult:
 def test_starts_at_log_two_from_the_initial_reference(alone: DpoResult) -> None:
     """Policy and reference are one model at first, so every margin is zero and DPO's loss is log 2 and the NLL."""
     assert abs(alone.log[0]["margin"]) < 1e-4
-    assert alone.pairs == 14
+    assert alone.units == 14
     assert alone.groups == 5
     assert alone.steps == 2
 
