@@ -69,7 +69,7 @@ def test_killed_at_ten_moments_ends_like_an_undisturbed_run(finished_phases: Pat
     paid: dict[str, str] = {}
     for name, reached, later in MOMENTS:
         process = command.start("run", str(command.PHASES), "--runs", str(tmp_path))
-        assert command.wait_until(lambda reached=reached: reached(run), process), f"{name}: never reached"
+        assert command.wait_until(lambda reached=reached: reached(run), process, 600), f"{name}: never reached"
         time.sleep(later)
         process.send_signal(signal.SIGKILL)
         process.wait()
