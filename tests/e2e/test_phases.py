@@ -102,6 +102,14 @@ def test_a_demonstration_is_traced_to_the_policy_that_learned_it(run: Path) -> N
     assert row["answer"][0]["content"] in command.run("trace", str(run), row["id"]).stdout
 
 
+def test_a_rollout_is_traced_and_the_state_of_the_current_policy_kept(run: Path) -> None:
+    row = pq.read_table(run / "round-003" / "rollouts.parquet").to_pylist()[0]
+    shown = json.loads(command.run("trace", str(run), row["rollout_id"], "--json").stdout)
+    assert (shown["kind"], shown["answer"]) == ("rollout", row["answer"])
+    assert shown["verdicts"]
+    assert (run / "round-003" / "state" / "complete").read_bytes() == b"whole"
+
+
 def test_a_plan_counts_the_rounds_of_each_objective() -> None:
     plan = json.loads(command.run("plan", str(command.PHASES), "--json").stdout)
     sampled = [entry["tokens"]["sample"]["requests"] for entry in plan["rounds"]]

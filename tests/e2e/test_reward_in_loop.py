@@ -35,7 +35,7 @@ def test_each_phase_judges_with_a_reward_model_of_its_own(tmp_path: Path) -> Non
     ]  # fmt: skip
     run = tmp_path / "runs" / "small"
     process = command.start(*arguments)
-    assert command.wait_until(lambda: (run / "round-000" / "reward.json").is_file(), process)
+    assert command.wait_until(lambda: (run / "round-000" / "reward.json").is_file(), process, 600)
     process.send_signal(signal.SIGKILL)
     process.wait()
     first = (run / "round-000" / "reward.json").read_bytes()
