@@ -113,5 +113,5 @@ def test_a_rollout_is_traced_and_the_state_of_the_current_policy_kept(run: Path)
 def test_a_plan_counts_the_rounds_of_each_objective() -> None:
     plan = json.loads(command.run("plan", str(command.PHASES), "--json").stdout)
     sampled = [entry["tokens"]["sample"]["requests"] for entry in plan["rounds"]]
-    assert sampled == [0, 0, 24, 24]
+    assert sampled == [0, 0, 24, 32]
     assert all(entry["tokens"]["train"]["computed"] > 0 for entry in plan["rounds"])
