@@ -16,8 +16,8 @@ _CONFIG = "recipe"
 
 
 def open_run(run: TrackedRun, project: str, uri: str | None) -> "TensorboardRun":
-    """See `open_tracker`; TensorBoard has no projects."""
-    return TensorboardRun(join(uri, run.name) if uri else join(run.root, "tensorboard"), run.config)
+    """See `open_tracker`; TensorBoard has no projects, and a folder of several runs holds each by its id."""
+    return TensorboardRun(join(uri, run.id) if uri else join(run.root, "tensorboard"), run.config)
 
 
 class TensorboardRun:

@@ -72,8 +72,8 @@ def check_trackers(trackers: Sequence[TrackerSection], root: str) -> None:
         kind = _KINDS[tracker.name]
         if find_spec(kind.library) is None:
             raise UserError(f'tracking: {tracker.name} is not installed; run: pip install "rlaif[{tracker.name}]"')
-        if tracker.name == "tensorboard" and tracker.uri is None and is_url(root):
-            raise UserError(f"tracking: tensorboard cannot append to files in {root}; expected a folder as its uri")
+        if tracker.name == "tensorboard" and is_url(folder := tracker.uri or root):
+            raise UserError(f"tracking: tensorboard cannot append to files in {folder}; expected a folder as its uri")
         if tracker.name == "wandb":
             from rlaif.tracking.wandb_run import check_key
 

@@ -6,6 +6,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,14 @@ def test_tensorboard_goes_on_behind_an_event_that_a_kill_cut_off(run: RunDir, kn
     assert open_tracker(section, known).last == 4
 
 
+def test_tensorboards_folder_holds_each_of_two_runs_of_one_name(run: RunDir, known: TrackedRun, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    section = TrackerSection(name="tensorboard", uri=str(tmp_path / "logs"))
+    open_tracker(section, known).log(all_points(run)[0])
+    assert open_tracker(section, known).last == 1
+    assert open_tracker(section, replace(known, id=f"{known.name}-anew")).last == 0
+
+
 def test_wandb_offline_writes_the_whole_run_in_each_start(run: RunDir, known: TrackedRun, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     expected = all_points(run)
@@ -357,6 +366,8 @@ def test_tensorboard_in_an_object_store_needs_a_folder() -> None:
     pytest.importorskip("tensorboard")
     with pytest.raises(UserError, match="expected a folder as its uri"):
         check_trackers([TrackerSection(name="tensorboard")], "s3://bucket/small")
+    with pytest.raises(UserError, match="cannot append to files in s3://bucket/logs"):
+        check_trackers([TrackerSection(name="tensorboard", uri="s3://bucket/logs")], "runs/small")
     check_trackers([TrackerSection(name="tensorboard", uri="logs")], "s3://bucket/small")
 
 
