@@ -13,6 +13,7 @@ from rlaif.planning.hardware import HardwareOptions
 from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
 from rlaif.recipe import LoraSection, TrainersSection, TrainingSection, load_recipe
+from rlaif.rounds.setup import prepare
 
 LLAMA = published_shape("meta-llama/Llama-3.1-8B-Instruct", "offline")
 
@@ -287,6 +288,23 @@ def test_prompts_are_measured_if_the_file_exists(files: Path) -> None:
     assert (train.count, heldout.count) == (40, 40)
     assert 100 < train.prompt_tokens < 250
     assert any("characters a token" in line for line in plan.assumptions)
+
+
+@pytest.mark.parametrize(("recipe", "sampled"), [("tatqa", [240, 240]), ("incremental-sft", [0] * 5)])
+def test_a_recipe_for_questions_of_the_user_is_prepared_and_planned(
+    files: Path, recipe: str, sampled: list[int]
+) -> None:
+    heldout = (files / "questions.jsonl").read_text().replace('"id": "', '"id": "h')
+    (files / "heldout.jsonl").write_text(heldout)
+    paths = [FILES[0], "questions.heldout.path=heldout.jsonl"]
+    if recipe == "incremental-sft":
+        paths.append("questions.test.path=heldout.jsonl")
+    setup = prepare(load_recipe(recipe, paths), "runs")
+    assert [len(questions) for questions in (setup.train, setup.heldout)] == [40, 40]
+    assert len(setup.test) == 40 * (len(paths) - 2)
+    rounds = [entry.tokens for entry in _plan(*paths, recipe=recipe).rounds]
+    assert [tokens.sample.requests for tokens in rounds] == sampled
+    assert all(tokens.train.computed > 0 for tokens in rounds)
 
 
 def test_money_needs_a_price_and_is_the_gpus_hours(files: Path) -> None:
