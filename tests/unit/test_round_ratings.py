@@ -1,38 +1,29 @@
 """Which of a round's answers are good or bad, and why the others are neither."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
-from rlaif.judges.decisions import decide_by_checks, own_verdicts
-from rlaif.judges.judge import Decision, Verdict
+from rlaif.inference.requests import Backends
+from rlaif.judges.build import build_judge
+from rlaif.judges.judge import Judge, Verdict
+from rlaif.judges.judge_file import load_judge_file
 from rlaif.preferences.round_ratings import identified, rating_rows
 from rlaif.recipe import RatingsSection
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.schemas import CANDIDATES, VERDICTS
 from rlaif.store.shards import ShardTable
 
+NO_MODELS: Any = Backends
+REFERENCE: Judge = build_judge(load_judge_file("reference"), NO_MODELS)
 BOUNDS = RatingsSection(desirable_from=0.5, undesirable_to=0.2)
-
-
-class Rates:
-    """A judge whose verdicts are each on one candidate."""
-
-    name, sha = "rates", "sha"
-
-    async def verdicts(self, *_: Any) -> list[Verdict]:
-        raise AssertionError("nothing is asked again")
-
-    def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        return decide_by_checks(own_verdicts(self, prompt_id, verdicts), tie_below=0.1, silent_rating=0.2)
 
 
 def rated(index: int, score: float | None) -> Verdict:
     status = "error" if score is None else "ok"
-    return Verdict("q", index, None, status, None, score, "", "rates", "sha")  # type: ignore[arg-type]
+    return Verdict("q", index, None, status, None, score, "", REFERENCE.name, REFERENCE.sha)  # type: ignore[arg-type]
 
 
 def candidate(index: int, tokens: list[int], text: str = "an answer", finish: str = "stop") -> dict[str, Any]:
@@ -71,7 +62,7 @@ def test_a_rounds_answers_are_good_or_bad_or_counted_by_why_not(tmp_path: Path) 
 
     known = {identified(candidates[8])}
     questions = {"q": Question("q", "What?")}
-    found = list(rating_rows(directory, questions, Rates(), BOUNDS, render=render, left_out=left_out, known=known))
+    found = list(rating_rows(directory, questions, REFERENCE, BOUNDS, render=render, left_out=left_out, known=known))
     assert [(row["candidate"], row["desirable"], row["score"]) for row in found] == [
         (0, True, 0.9), (2, False, 0.1), (7, True, 0.5),
     ]  # fmt: skip
@@ -80,5 +71,5 @@ def test_a_rounds_answers_are_good_or_bad_or_counted_by_why_not(tmp_path: Path) 
         "empty": 1,
     }  # fmt: skip
     first = found[0]
-    assert (first["source"], first["judge_sha"], first["policy"], first["round"]) == ("ai", "sha", "p0", 2)
+    assert (first["source"], first["judge_sha"], first["policy"], first["round"]) == ("ai", REFERENCE.sha, "p0", 2)
     assert (first["prompt"][0]["content"], first["answer"][0]["content"]) == ("What?", "an answer")
