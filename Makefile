@@ -17,9 +17,9 @@ LOCK = requirements/$(DEVICE)-$(PLATFORM).lock
 help:
 	@echo "make setup   install into $(VENV)"
 	@echo "make demo    install, then align the embedded model on fictional filings (about 10 minutes on 2 cores)"
-	@echo "make test       install, then run the tests, with real engines, a real Ray and a real trainer (about 20 minutes)"
-	@echo "make test-fast  the unit tests alone: no engine, no Ray, under a minute"
-	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 15 minutes more)"
+	@echo "make test       install, then run the tests, with real engines, a real Ray and a real trainer (about 50 minutes on 2 cores)"
+	@echo "make test-fast  the unit tests alone: no engine, no Ray (about 2.5 minutes on 2 cores)"
+	@echo "make test-slow  what is left: the longest runs, such as with lost nodes or as jobs (about 20 minutes more)"
 	@echo "make lint    ruff, mypy and the direction of imports"
 	@echo "make lock    resolve the dependencies anew and keep their exact versions in requirements/"
 	@echo "make docs    write the generated parts of docs/: keys of recipes and judge files, figures, packages"
