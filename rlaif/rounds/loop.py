@@ -23,7 +23,7 @@ from rlaif.rounds.evaluation_stage import PolicyEvaluation
 from rlaif.rounds.gate import too_few
 from rlaif.rounds.round_judges import RoundJudges
 from rlaif.rounds.setup import RoundSetup, Setup
-from rlaif.rounds.submission import write_learning_curve, write_submission
+from rlaif.rounds.submission import LearningCurve, write_submission
 from rlaif.rounds.training_stage import train_policy
 from rlaif.store.events import Emit, StageBroken, StageDone, StageStarted, WeightsLoaded
 from rlaif.store.policy_weights import PolicyWeights
@@ -69,7 +69,7 @@ class RoundLoop:
         self._setup, self._recipe, self._run, self._pools, self._workers = setup, setup.recipe, run, pools, workers
         self._judges, self._progress, self._emit, self._policy_check = judges, progress, emit, policy_check
         self._on_step = on_step
-        self._initial = run.path("initial")
+        self._initial, self._curve = run.path("initial"), LearningCurve(run)
         self._judges_heldout = any(question.gold_answer is None for question in setup.heldout)
         judge = judges.of_file(setup.judge)
         self._evaluation = PolicyEvaluation(setup, pools, judge, initial=self._initial, progress=progress)
@@ -80,6 +80,10 @@ class RoundLoop:
         if note := too_few(self._recipe.rounds.gate, len(self._setup.heldout), least):
             self._progress.say(note)
         await self._measure_initial_policy()
+        if self._setup.test:
+            write_submission(self._run, 0, self._initial)
+        # An earlier start may have been killed before it wrote the last one.
+        self._curve.write()
         for number in range(self._recipe.rounds.count):
             directory = self._run.round(number)
             if not directory.done("promote"):
@@ -117,8 +121,6 @@ class RoundLoop:
             await self._load(self._pools.policy.base, judges=False)
             with self._timed("evaluate", None):
                 await self._evaluation.evaluate(self._initial, "initial policy: evaluate")
-            if self._setup.test:
-                write_submission(self._run, None, promoted=True)
 
     async def _sample(self, directory: RoundDir, policy: PolicyWeights, progress: Progress) -> None:
         judge = await self._judges.of_round(directory, self._setup.round(directory.number))
@@ -205,15 +207,16 @@ class RoundLoop:
 
     def _end(self, directory: RoundDir, *, promoted: bool, reason: str | None = None) -> None:
         """Write what the current policy answers to the test questions, mark the round as over, and draw its curve."""
-        if self._setup.test:
-            write_submission(self._run, directory, promoted=promoted)
         _, before = self._run.current_policy(self._pools.policy.base.id, directory.number)
-        directory.mark(PromoteStage(promoted=promoted, reason=reason))
-        write_learning_curve(self._run)
+        current = directory if promoted else before
+        if self._setup.test:
+            write_submission(self._run, directory.number + 1, current.root if current else self._initial)
         # Only the state of the current policy goes on; one of full weights takes twice their room.
         stale = before if promoted else directory
         if stale is not None:
             remove_folder(stale.path("state"))
+        directory.mark(PromoteStage(promoted=promoted, reason=reason))
+        self._curve.write()
 
     async def _load(self, policy: PolicyWeights, *, judges: bool, progress: Progress | None = None) -> None:
         """Have the engines run and answer with a policy."""

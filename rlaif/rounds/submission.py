@@ -6,11 +6,10 @@ N. `learning-curve.csv` has a row for each of them, as far as the rounds are don
 
 import csv
 import io
-from collections.abc import Iterator
 
 from rlaif.io.files import join, read_bytes, write_bytes
-from rlaif.store.records.round_records import EvaluationRecord
-from rlaif.store.rundir import RoundDir, RunDir
+from rlaif.store.records.round_records import EvaluationRecord, GatherStage, PairsStage, RoundRecord
+from rlaif.store.rundir import RunDir
 
 CURVE_COLUMNS = (
     "round", "phase", "objective", "unit", "learned", "learned_in_all", "metric", "value", "low", "high", "test_score",
@@ -18,59 +17,63 @@ CURVE_COLUMNS = (
 )  # fmt: skip
 
 
-def write_submission(run: RunDir, directory: RoundDir | None, *, promoted: bool) -> None:
-    """Write the answers to the test questions after a round, or of the initial policy: `id, answer, passage`.
+def write_submission(run: RunDir, number: int, policy: str) -> None:
+    """Write what a policy answers to the test questions: `id, answer, passage`.
 
     Args:
-        directory: of the round; None for the initial policy.
-        promoted: whether the round's policy becomes the current one; otherwise the answers stay as they were.
+        number: of the submission; 0 for the initial policy.
+        policy: folder of the policy's held-out answers, that of its round or `initial/`.
     """
-    number = 0 if directory is None else directory.number + 1
-    own = run.path("initial") if directory is None else directory.root
-    answers = read_bytes(join(own, "predictions.csv") if promoted else _path(run, number - 1))
-    # A run that began before there were submissions lacks those of its first rounds.
+    answers = read_bytes(join(policy, "predictions.csv"))
+    # A policy that was evaluated before the recipe named test questions has none.
     if answers is not None:
-        write_bytes(_path(run, number), answers)
+        write_bytes(run.path(f"submission-{number:02d}.csv"), answers)
 
 
-def write_learning_curve(run: RunDir) -> None:
-    """Write each policy's held-out score against what had been learned from, the initial policy's first."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(learning_curve(run))
-    write_bytes(run.path("learning-curve.csv"), text.getvalue().encode())
+class LearningCurve:
+    """Each policy's held-out score against what had been learned from, the initial policy's first.
 
-
-def learning_curve(run: RunDir) -> Iterator[dict[str, object]]:
-    """Yield the rows of `learning-curve.csv`; a figure that does not exist is "".
-
-    `learned` counts what a round learned from, of its kind, and `learned_in_all` that kind in all rounds so far.
+    Each round is read once, when it is done.
     """
-    yield {
-        "round": "",
-        "phase": "initial",
-        "learned": 0,
-        "learned_in_all": 0,
-        "promoted": True,
-        **_measured(run.path("initial")),
-    }
-    so_far: dict[str, int] = {}
-    for directory in run.rounds():
-        record = directory.record()
-        gathered = record.gathered
-        if record.promoted is None or gathered is None:
-            continue
-        so_far[gathered.unit] = so_far.get(gathered.unit, 0) + gathered.units
-        yield {
+
+    def __init__(self, run: RunDir) -> None:
+        self._run, self._next = run, 0
+        self._rows: list[dict[str, object]] = []
+        self._in_all: dict[str, int] = {}
+
+    def write(self) -> None:
+        """Write `learning-curve.csv`."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        write_bytes(self._run.path("learning-curve.csv"), text.getvalue().encode())
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the rows of all rounds that are done; a figure that does not exist is left out.
+
+        `learned` counts what a round learned from, of its kind, and `learned_in_all` that kind in all rounds so far.
+        """
+        if not self._rows:
+            first = {"round": "", "phase": "initial", "learned": 0, "learned_in_all": 0, "promoted": True}
+            self._rows.append(first | _measured(self._run.path("initial")))
+        while (record := self._run.round(self._next).record()).promoted is not None:
+            self._next += 1
+            if record.gathered is not None:
+                self._rows.append(self._row(record, record.gathered))
+        return self._rows
+
+    def _row(self, record: RoundRecord, gathered: PairsStage | GatherStage) -> dict[str, object]:
+        self._in_all[gathered.unit] = self._in_all.get(gathered.unit, 0) + gathered.units
+        return {
             "round": record.round,
             "phase": record.phase or "",
             "objective": record.objective,
             "unit": gathered.unit,
             "learned": gathered.units,
-            "learned_in_all": so_far[gathered.unit],
+            "learned_in_all": self._in_all[gathered.unit],
             "promoted": record.promoted,
-            **_measured(directory.root),
+            **_measured(self._run.round(record.round).root),
         }
 
 
@@ -86,6 +89,3 @@ def _measured(folder: str) -> dict[str, object]:
         **({"test_score": test.value} if test else {}),
     }
 
-
-def _path(run: RunDir, number: int) -> str:
-    return run.path(f"submission-{number:02d}.csv")
