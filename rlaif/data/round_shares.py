@@ -7,6 +7,7 @@ ones. No item is taken again before all others have been taken as often.
 import random
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Protocol, TypeVar
 
 
@@ -30,10 +31,10 @@ def round_share(items: Sequence[T], sizes: Sequence[int], seed: str) -> list[T]:
         sizes: how many items each round takes, at most all of them.
         seed: of the shuffles; the number of the shuffle is added to it.
     """
-    shuffles = 0
+    shuffles, first = _last_whole(sizes, len(items))
     left: deque[T] = deque()
     taken: dict[str, T] = {}
-    for wanted in sizes:
+    for wanted in sizes[first:]:
         taken, passed = {}, []
         while len(taken) < wanted:
             if not left:
@@ -48,3 +49,12 @@ def round_share(items: Sequence[T], sizes: Sequence[int], seed: str) -> list[T]:
                 taken[item.id] = item
         left.extendleft(reversed(passed))
     return list(taken.values())
+
+
+def _last_whole(sizes: Sequence[int], count: int) -> tuple[int, int]:
+    """Return how many shuffles are used up where the last round begins that begins with a new one, and its number."""
+    found = (0, 0)
+    for number, before in enumerate(accumulate(sizes[:-1]), start=1):
+        if before % count == 0:
+            found = (before // count, number)
+    return found

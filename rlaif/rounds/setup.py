@@ -6,8 +6,9 @@ seconds, with one message, before Ray or a model starts and before anything is w
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,10 @@ class Setup:
         """Return what a round works with."""
         index, within = self.recipe.locate(number)
         phase, prepared = self.recipe.every_phase[index], self.phases[index]
-        questions: list[Question] = []
-        if phase.takes_questions:
-            questions = round_items(self.train, self.recipe.question_amounts(number), self.recipe.seed)
-        return RoundSetup(phase, prepared.objective, prepared.judge, within, questions)
+        return RoundSetup(phase, prepared.objective, prepared.judge, within, partial(self._questions, number))
+
+    def _questions(self, number: int) -> list[Question]:
+        return round_items(self.train, self.recipe.question_amounts(number), self.recipe.seed)
 
     def render(self, question: Question) -> Messages:
         """Return the chat that asks the policy a question."""
@@ -99,14 +100,19 @@ class RoundSetup:
 
     Attributes:
         number: of the round within its phase, from 0.
-        questions: those that it takes of the train set, in order.
+        taken: returns the questions that it takes of the train set, if its phase takes any.
     """
 
     phase: PhaseSection
     objective: Objective[Any]
     judge: JudgeSpec
     number: int
-    questions: list[Question]
+    taken: Callable[[], list[Question]]
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """Those that the round takes of the train set, in order; found when they are asked for."""
+        return self.taken() if self.phase.takes_questions else []
 
 
 def prepare(recipe: Recipe, runs: str) -> Setup:

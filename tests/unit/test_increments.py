@@ -1,5 +1,6 @@
 """The questions of a round: the recipe alone decides them, and no question is repeated before all others."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from rlaif.data.increments import round_items, round_size
 from rlaif.data.question import Question
+from rlaif.data.round_shares import round_share
 from rlaif.recipe import Amount, amounts_of
 
 
@@ -61,3 +63,28 @@ def test_every_question_comes_as_often_as_every_other(available: int, questions:
         assert len(taken) == round_size(questions[number], available) == len(set(taken))
         seen.update(taken)
         assert max(seen.values()) - min(seen.values()) <= 1
+
+
+@given(available=st.integers(1, 12), sizes=st.lists(st.integers(1, 12), min_size=1, max_size=9))
+def test_a_round_finds_its_items_without_those_of_earlier_shuffles(available: int, sizes: list[int]) -> None:
+    sizes = [min(size, available) for size in sizes]
+    left, shuffles, taken = list[Question](), 0, list[Question]()
+    for size in sizes:
+        taken, passed = [], []
+        while len(taken) < size:
+            if not left:
+                left = prompts(available)
+                random.Random(f"seed-{shuffles}").shuffle(left)
+                shuffles += 1
+            question = left.pop(0)
+            (passed if question in taken else taken).append(question)
+        left = passed + left
+    assert round_share(prompts(available), sizes, "seed") == taken
+
+
+def test_the_last_of_many_rounds_shuffles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled = []
+    shuffle = random.Random.shuffle
+    monkeypatch.setattr(random.Random, "shuffle", lambda self, order: (shuffled.append(1), shuffle(self, order)))
+    ids(50, [1.0] * 1000)
+    assert len(shuffled) == 1
