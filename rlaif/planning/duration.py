@@ -14,7 +14,15 @@ from itertools import pairwise
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.seats import Seats
 from rlaif.planning.tokens import JudgeCalls, QuestionSets, RoundTokens, Tokens
-from rlaif.recipe import PolicyTrainingSection, Recipe
+from rlaif.recipe import (
+    KtoSection,
+    PhaseSection,
+    PolicyGradientSection,
+    PolicyTrainingSection,
+    PpoSection,
+    Recipe,
+    TrainingSection,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +115,13 @@ def plan_round(
 ) -> RoundPlan:
     """Return the plan of a round with its work, the judges that ask a model, and the run's seats."""
     policy, training, cluster = seats[0], seats[-1], recipe.cluster
-    settings = recipe.every_phase[recipe.locate(tokens.number)[0]].training
+    phase, number = recipe.phase_of(tokens.number), recipe.locate(tokens.number)[1]
+    passes = passes_without_gradients(phase, phase.sampling.temperature_of(number) if phase.sampling else 1.0)
     adapter, width = recipe.training.lora is not None, cluster.policy.max_num_seqs
     # The first round samples from the initial policy, which has no adapter.
     sample = _engine_seconds(tokens.sample, policy, hardware, max_num_seqs=width, adapter=adapter and tokens.number > 0)
     evaluate = _engine_seconds(tokens.evaluate, policy, hardware, max_num_seqs=width, adapter=adapter)
-    train = _training_seconds(tokens.train, training, hardware, settings)
+    train = _training_seconds(tokens.train, training, hardware, phase.training, passes)
     own = {seat.model: seat for seat in seats if seat.role == "judge"}
     own["policy"] = policy if adapter else own.get(recipe.policy.model, policy)
     pools = [own[judge.model] for judge in judges]
@@ -162,10 +171,29 @@ def _engine_seconds(work: Tokens, engines: Seats, hardware: Hardware, *, max_num
     return read + work.written / engines.count / batch * step * slowdown
 
 
-def _training_seconds(work: Tokens, workers: Seats, hardware: Hardware, training: PolicyTrainingSection) -> float:
+def passes_without_gradients(phase: PhaseSection, temperature: float) -> int:
+    """Return how often the trainer reads each token of a round beside the epochs, such as for the reference policy.
+
+    Args:
+        temperature: at which the candidates were sampled.
+    """
+    training = phase.training
+    if isinstance(training, TrainingSection):
+        return int(training.reference == "initial" or training.ld_alpha is not None)
+    if isinstance(training, KtoSection):
+        # The reference policy reads the answers after their prompt and, each epoch, after another; so does the policy.
+        return 1 + 2 * training.epochs
+    if isinstance(training, PolicyGradientSection):
+        own = temperature != 1 or isinstance(training, PpoSection)
+        return int(own) + int(training.kl > 0 and training.reference == "initial")
+    return 0
+
+
+def _training_seconds(
+    work: Tokens, workers: Seats, hardware: Hardware, training: PolicyTrainingSection, passes: int
+) -> float:
     per_token: float = (4 if training.lora else 6) + (2 if training.gradient_checkpointing else 0)
-    if getattr(training, "reference", None) == "initial":
-        per_token += 2 / training.epochs  # One forward pass under the initial policy.
+    per_token += 2 * passes / training.epochs
     # A question is trained by one worker: with fewer questions than workers in a step, workers are idle.
     devices = min(_devices(workers, hardware), training.per_step)
     flops = per_token * workers.shape.parameters * work.computed

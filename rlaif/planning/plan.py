@@ -19,6 +19,7 @@ from rlaif.planning.tokens import (
     judge_calls,
     judged_tokens,
     measure_questions,
+    phase_sizes,
     round_tokens,
     total,
 )
@@ -100,6 +101,7 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     ]
     if recipe.judge.gold_set is not None:
         assumptions.append(f"the gold set {recipe.judge.gold_set.path}, judged once a round, is not counted")
+    assumptions += [f"{path}, whose rows join those of the rounds, is not counted" for path in _joining(recipe)]
     if recipe.reward.retrain:
         assumptions.append("the trainings of the judge's reward model are not counted")
     if recipe.rounds.staleness:
@@ -129,7 +131,8 @@ def _question_sets(recipe: Recipe, judges: Sequence[JudgeSpec], options: PlanOpt
     if recipe.questions.test is not None:
         test, lines = measure_questions(recipe, "test", judges, count=None, prompt_tokens=prompt_tokens)
         notes += lines
-    return QuestionSets(train, heldout, test, min(options.answer_tokens or longest, longest)), notes
+    answer_tokens = min(options.answer_tokens or longest, longest)
+    return QuestionSets(train, heldout, test, answer_tokens, phase_sizes(recipe, train.count)), notes
 
 
 def _seat_lines(seats: Sequence[Seats], layout: NodeLayout | None, hardware: Hardware) -> Iterator[str]:
@@ -159,6 +162,13 @@ def _work_lines(recipe: Recipe, judges: Sequence[JudgeCalls], longest_answer: in
             )
 
 
+def _joining(recipe: Recipe) -> list[str]:
+    """Return the files of people whose rows rounds learn from beside their candidates."""
+    preferences = [recipe.feedback.preferences.path] if recipe.feedback.preferences else []
+    files = [path for phase in recipe.every_phase if phase.sampling for path in phase.files.values()]
+    return list(dict.fromkeys([*preferences, *files]))
+
+
 def _judge_sections(recipe: Recipe) -> list[JudgeSection]:
     """Return the judge of each phase; the recipe's own where a phase asks none."""
     return [phase.judge or recipe.judge for phase in recipe.every_phase]
@@ -170,7 +180,7 @@ def _judged(
     """Return the questions that a judge is asked of in each of its rounds, and the candidates of each."""
     found = []
     for entry, shas in zip(rounds, asked, strict=True):
-        sampling = recipe.every_phase[recipe.locate(entry.tokens.number)[0]].sampling
+        sampling = recipe.phase_of(entry.tokens.number).sampling
         if sampling is not None and sha in shas:
             found.append((entry.tokens.questions, sampling.candidates))
     return found

@@ -16,7 +16,7 @@ from rlaif.models.resolve import find_adapter
 from rlaif.models.shape import ModelShape, context_within, model_shape
 from rlaif.planning.hardware import Hardware
 from rlaif.planning.memory import GIB, Memory, engine_memory, gib, kv_bytes_per_token, trainer_memory
-from rlaif.planning.tokens import JudgeCalls
+from rlaif.planning.tokens import JudgeCalls, learned_answers
 from rlaif.recipe import EnginesSection, PhaseSection, PolicyTrainingSection, Recipe
 
 Role = Literal["policy", "judge", "training"]
@@ -207,7 +207,7 @@ def _place_training(recipe: Recipe, shape: ModelShape, hardware: Hardware, *, dt
 def _phase_memory(recipe: Recipe, phase: PhaseSection, shape: ModelShape, *, dtype_bytes: int, gpu: bool) -> Memory:
     """Return the memory of a worker that trains in a phase."""
     sampling = phase.sampling or recipe.sampling
-    answers = sampling.max_tokens * (phase.sampling.candidates if phase.sampling else 1)
+    answers = sampling.max_tokens * learned_answers(phase)
     group = recipe.policy.max_length - sampling.max_tokens + answers
     # A group that is longer than the budget is a forward pass of its own.
     row = max(phase.training.max_tokens_per_pack, group)

@@ -76,12 +76,17 @@ def total(parts: Iterable[Tokens]) -> Tokens:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSets:
-    """The questions of a run, and the mean length of an answer in tokens."""
+    """The questions of a run, and the mean length of an answer in tokens.
+
+    Attributes:
+        of_phases: of how many each phase takes its amounts: of questions, or of the demonstrations of its file.
+    """
 
     train: Questions
     heldout: Questions
     test: Questions | None
     answer_tokens: int
+    of_phases: tuple[int, ...]
 
     def answer_once(self, *more: Questions) -> Tokens:
         """Return the work of one answer to each held-out and test question, and to each of `more`."""
@@ -212,9 +217,9 @@ def round_tokens(
         judges: those that ask a model, of all phases.
         asked: `JudgeCalls.file_sha` of those that the round's phase asks.
     """
-    phase = recipe.every_phase[recipe.locate(number)[0]]
+    phase = recipe.phase_of(number)
     amount = amounts_of(recipe.rounds.questions, number + 1)[-1]
-    questions = round_size(amount, sets.train.count if phase.takes_questions else _demonstrations(phase))
+    questions = round_size(amount, sets.of_phases[recipe.locate(number)[0]])
     prompt, candidates = sets.train.prompt_tokens, phase.sampling.candidates if phase.sampling else 0
     sample = Tokens(
         requests=questions * candidates,
@@ -222,8 +227,7 @@ def round_tokens(
         computed=questions * prompt if candidates else 0,
         written=questions * candidates * sets.answer_tokens,
     )
-    # A round without candidates learns one demonstration after each prompt.
-    trained = questions * (prompt + max(1, candidates) * sets.answer_tokens) * phase.training.epochs
+    trained = questions * (prompt + learned_answers(phase) * sets.answer_tokens) * phase.training.epochs
     kl = Questions(min(recipe.evaluation.kl_questions, sets.heldout.count), sets.heldout.prompt_tokens)
     return RoundTokens(
         number=number,
@@ -238,11 +242,19 @@ def round_tokens(
     )
 
 
-def _demonstrations(phase: PhaseSection) -> int:
-    """Return how many demonstrations the file of a phase has."""
-    assert isinstance(phase, SftPhase)
-    assert isinstance(phase.demonstrations, DemonstrationFile)
-    return len(read_demonstrations(phase.demonstrations.path, ColumnNames(phase.demonstrations.columns)).rows)
+def learned_answers(phase: PhaseSection) -> int:
+    """Return the most answers to a question that a phase learns from: one demonstration, or all candidates."""
+    return 1 if phase.sampling is None or isinstance(phase, SftPhase) else phase.sampling.candidates
+
+
+def phase_sizes(recipe: Recipe, train: int) -> tuple[int, ...]:
+    """Return `QuestionSets.of_phases`; `train` counts the train questions."""
+    return tuple(
+        len(read_demonstrations(phase.demonstrations.path, ColumnNames(phase.demonstrations.columns)).rows)
+        if isinstance(phase, SftPhase) and isinstance(phase.demonstrations, DemonstrationFile)
+        else train
+        for phase in recipe.every_phase
+    )
 
 
 def judged_tokens(judge: JudgeCalls, questions: int, candidates: int, sets: QuestionSets) -> Tokens:

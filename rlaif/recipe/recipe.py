@@ -145,6 +145,10 @@ class Recipe(Section):
             number -= phase.rounds
         raise IndexError(f"no phase has {number} rounds more than all phases")
 
+    def phase_of(self, number: int) -> PhaseSection:
+        """Return the phase that a round belongs to."""
+        return self.every_phase[self.locate(number)[0]]
+
     @model_validator(mode="before")
     @classmethod
     def _has_whole_phases(cls, tree: Any) -> Any:

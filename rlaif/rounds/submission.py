@@ -88,4 +88,3 @@ def _measured(folder: str) -> dict[str, object]:
         **({"value": found.value, "low": found.low, "high": found.high} if found else {}),
         **({"test_score": test.value} if test else {}),
     }
-

@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
+from rlaif.data.demonstrations import read_demonstrations
 from rlaif.errors import UserError
 from rlaif.models.shape import ModelShape, model_shape, published_shape
+from rlaif.planning import tokens
+from rlaif.planning.duration import passes_without_gradients
 from rlaif.planning.hardware import HardwareOptions
 from rlaif.planning.memory import Memory, activation_bytes_per_token, engine_memory, kv_bytes_per_token, trainer_memory
 from rlaif.planning.plan import Plan, PlanOptions, make_plan
@@ -363,3 +366,57 @@ def test_criteria_of_questions_take_room_in_a_judges_context(files: Path) -> Non
 def test_a_small_node_is_refused(files: Path) -> None:
     with pytest.raises(UserError, match="node"):
         _plan(*FILES, recipe="tatqa", host_memory=4.0)
+
+
+def _phase(phase: str) -> list[str]:
+    """Return overrides that make a recipe one phase."""
+    return [f"phases=[{phase}]", "rounds={}", "training={}"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "passes"),
+    [
+        ("{objective: dpo}", 0),
+        ("{objective: dpo, training: {reference: initial}}", 1),
+        ("{objective: dpo, training: {ld_alpha: 0.5}}", 1),
+        ("{objective: sft}", 0),
+        # Once after their own prompt, and in each of two epochs twice after another.
+        ("{objective: kto, ratings: {desirable_from: 1}, training: {epochs: 2}}", 5),
+        ("{objective: grpo, sampling: {temperature: 1}}", 0),
+        ("{objective: grpo, sampling: {temperature: 0.9}}", 1),
+        ("{objective: grpo, sampling: {temperature: 1}, training: {kl: 0.1}}", 1),
+        ("{objective: ppo, sampling: {temperature: 1}}", 2),
+    ],
+)
+def test_a_training_is_planned_with_the_passes_that_only_read(phase: str, passes: int) -> None:
+    recipe = load_recipe("tatqa", _phase(phase))
+    (found,) = recipe.every_phase
+    temperature = found.sampling.temperature_of(0) if found.sampling else 1.0
+    assert passes_without_gradients(found, temperature) == passes
+
+
+def test_a_file_of_demonstrations_is_read_once_for_all_rounds(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def read(path: str, *arguments: Any) -> Any:
+        reads.append(path)
+        return read_demonstrations(path, *arguments)
+
+    monkeypatch.setattr(tokens, "read_demonstrations", read)
+    phase = "{objective: sft, rounds: 5, questions: 0.2, demonstrations: {type: file, path: questions.jsonl}}"
+    plan = _plan(*FILES, *_phase(phase), recipe="tatqa")
+    assert [entry.tokens.questions for entry in plan.rounds] == [8] * 5
+    assert reads == ["questions.jsonl"]
+
+
+def test_the_best_of_the_candidates_is_one_answer_to_train_on(files: Path) -> None:
+    phase = "{objective: sft, questions: 10, demonstrations: {type: best_of_n}, sampling: {candidates: 8}}"
+    plan = _plan(*FILES, *_phase(phase), recipe="tatqa", prompt_tokens=100)
+    (only,) = (entry.tokens for entry in plan.rounds)
+    assert (only.sample.requests, only.train.computed) == (80, 10 * (100 + 48))
+
+
+def test_rows_of_people_that_join_are_named_as_not_counted(files: Path) -> None:
+    people = "feedback.preferences=theirs.jsonl"
+    plan = _plan(*FILES, people, recipe="tatqa")
+    assert "theirs.jsonl, whose rows join those of the rounds, is not counted" in plan.assumptions
