@@ -100,7 +100,9 @@ def measure_trl(case: Case) -> Figures:
         accumulation = -(-len(rows) // case.batch)
         args = arguments(
             folder, case, case.batch, accumulation, GRPOConfig, loss_type="dapo", beta=0.0, epsilon_high=0.28,
-            num_generations=case.batch, max_completion_length=case.answer, remove_unused_columns=False,
+            # Nothing is generated; TRL wants two or more that divide the answers of a step.
+            num_generations=max(case.batch, accumulation), max_completion_length=case.answer,
+            remove_unused_columns=False,
         )  # fmt: skip
         trainer = Given(
             model, reward_funcs=lambda completions, **_: [0.0] * len(completions), args=args,

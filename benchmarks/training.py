@@ -5,7 +5,7 @@
     python benchmarks/training.py --objective sft --prompt 300 --answer 10 --candidates 4
     python benchmarks/training.py --objective grpo --prompt 300 --answer 30 --candidates 8
 
-Each trainer is a process of its own that takes optimizer steps over the same pairs. The first step warms up, the later
+Each trainer is a process of its own that takes optimizer steps over the same data. The first step warms up, the later
 ones are timed. The two take turns step by step, so that other load on the machine falls on both; the ratio is the
 median over turns. TRL runs its fastest correct configuration, which the same run determines first: no gradient
 checkpointing, no padding to a fixed length, and the fastest number of pairs a forward pass of those tried; the memory
@@ -73,12 +73,13 @@ def main() -> None:
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 2, 4],
-        help="pairs a forward pass to try for TRL; a single one is taken untried. Two trainers are in memory at a "
+        help="pairs, demonstrations or answers a forward pass to try for TRL; a single one is taken untried. Two trainers are in memory at a "
         "time, for 2 and 4 some 19 GiB",
     )  # fmt: skip
     parser.add_argument(
         "--objective", choices=["dpo", "sft", "grpo"], default="dpo",
-        help="sft: a prompt is a document, and its candidates are questions on it with their answers",
+        help="sft: a prompt is a document, and its candidates are questions on it with their answers; grpo: each "
+        "candidate has a made-up reward, and nothing is sampled",
     )  # fmt: skip
     parser.add_argument("--pack", type=int, default=1024, help="tokens a forward pass of ours")
     parser.add_argument("--turns", type=int, default=3, help="timed steps of each, in turn")
