@@ -1,1 +1,1 @@
-"""Input data of users: questions, candidates, labels and preferences."""
+"""Input data of users: questions, candidates, labels, preferences, demonstrations and ratings."""

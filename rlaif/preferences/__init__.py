@@ -1,1 +1,1 @@
-"""Preference pairs: from decisions of judges, and from files of labels and preferences."""
+"""Pairs, ratings and rewards from verdicts of judges; pairs from files of labels and preferences."""

@@ -36,7 +36,7 @@ class OptimizerSection(Section):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the rate rises from zero."""
     epochs: int = Field(default=1, ge=1)
-    """Passes over the pairs, each in another order."""
+    """Passes over the rows, each in another order."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradient norm above which it is clipped."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -1,1 +1,1 @@
-"""The loop: sample, judge, pair, train, evaluate, promote, and resume."""
+"""The loop: sample, judge, gather, train, evaluate, promote, and resume."""
