@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train an adapter; 0 trains all weights")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 2, 4],
-        help="pairs, demonstrations or answers a forward pass to try for TRL; a single one is taken untried. Two trainers are in memory at a "
-        "time, for 2 and 4 some 19 GiB",
+        help="pairs, demonstrations or answers a forward pass to try for TRL; a single one is taken untried. Two "
+        "trainers are in memory at a time, for 2 and 4 some 19 GiB",
     )  # fmt: skip
     parser.add_argument(
         "--objective", choices=["dpo", "sft", "grpo"], default="dpo",
