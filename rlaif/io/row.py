@@ -90,7 +90,8 @@ class Row:
         if is_missing(value):
             return None
         try:
-            found = float(value)  # type: ignore[arg-type]  # what is no number raises
+            # To Python true is 1, but in a file it is no number.
+            found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # others raise
         except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not math.isfinite(found):
