@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "unrated": "without a rating",
     "undecided": "whose rating is neither good nor bad",
     "empty": "with an empty answer",
+    "no_prompt": "without a prompt",
     "no_answer": "whose answer does not end with the assistant",
     "several_turns": "whose answer is more than one turn",
     "unasked": "whose prompt ends with the assistant",
@@ -98,16 +99,19 @@ def reason_to_leave_out_demonstration(answer: Text) -> str | None:
     return "unfinished" if any(visible_answer(text) is None for text in texts) else None
 
 
-def reason_to_leave_out_rating(prompt: Text, answer: Text, *, desirable: bool) -> str | None:
+def reason_to_leave_out_rating(prompt: Text | None, answer: Text, *, desirable: bool) -> str | None:
     """Return the key of `REASONS` for which a rated answer is left out; None if something can be learned from it.
 
     Args:
-        prompt: "" for a question, which a template asks.
+        prompt: None for a question, which a template asks.
     """
     if _empty(answer):
         return "empty"
-    if not isinstance(prompt, str) and (reason := _wrong_turns(Sides(prompt, answer, answer))):
-        return reason
+    if prompt is not None:
+        if not prompt:
+            return "no_prompt"
+        if reason := _wrong_turns(Sides(prompt, answer, answer)):
+            return reason
     last = answer if isinstance(answer, str) else answer[-1]["content"]
     return "unfinished" if desirable and visible_answer(last) is None else None
 

@@ -4,6 +4,7 @@ Invariant: every row becomes one rating, is left out for a reason that is counte
 file, the line and the field. No two ratings share an id, and no answer is both good and bad.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -134,8 +135,8 @@ def _rating(row: Row, bounds: RatingsSection) -> Rating | str:
     source = row.optional("source") or "human"
     if source not in ("ai", "human"):
         raise row.error("source", expected="ai or human", found=shown(source))
-    chat = "" if isinstance(prompt, Question) else prompt
-    return reason_to_leave_out_rating(chat, answer, desirable=desirable) or Rating(
+    asked = None if isinstance(prompt, Question) else prompt
+    return reason_to_leave_out_rating(asked, answer, desirable=desirable) or Rating(
         name, prompt, answer, desirable, score, source, tools
     )
 
@@ -161,9 +162,11 @@ def _prompt_and_answer(
 
 def _of_chat(row: Row, column: str, field: str) -> tuple[Messages, Messages]:
     chat = with_system(row, read_messages(row, column, row.values[column]))
-    if field:
+    ends = bool(chat) and chat[-1]["role"] == "assistant"
+    # In a file of several forms, a chat that ends with its answer has no other one.
+    if field and not (ends and is_missing(row.values[field])):
         return chat, answer_turns(row, field, text_or_chat(row, field))
-    if not chat or chat[-1]["role"] != "assistant":
+    if not ends:
         found = chat[-1]["role"] if chat else "no message"
         raise row.error(column, "has no last answer", "a turn of the assistant at its end, or completion", found)
     return chat[:-1], chat[-1:]
@@ -178,8 +181,9 @@ def _label(row: Row) -> bool | None:
     value = row.values["label"]
     if is_missing(value):
         return None
-    found = _LABELS.get(" ".join(str(value).lower().replace("_", " ").replace("-", " ").split()))
-    if found is None or str(value).strip().startswith("-"):
+    text = str(value).strip().lower()
+    found = _LABELS.get(re.sub(r"(?<=thumbs)[\s_-]+", " ", text))
+    if found is None:
         raise row.error("label", expected="true or false, 1 or 0, thumbs up or thumbs down", found=shown(value))
     return found
 

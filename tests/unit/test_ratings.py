@@ -49,6 +49,7 @@ CHAT = [user("Sales?"), assistant("5"), user("Costs?")]
         ({"prompt": "Sales?", "completion": "5", "system": "Be brief."}, [SYSTEM, CHAT[0]], [assistant("5")]),
         ({"messages": [*CHAT, assistant("4")]}, CHAT, [assistant("4")]),
         ({"messages": json.dumps(CHAT), "answer": "4"}, CHAT, [assistant("4")]),
+        ({"messages": [*CHAT, assistant("4")], "completion": None}, CHAT, [assistant("4")]),
         ({"conversations": [{"from": "human", "value": "Sales?"}, {"from": "gpt", "value": "5"}]}, CHAT[:1], CHAT[1:2]),
         ({"question": "Sales?", "context": ["a", "b"], "answer": 5}, Question("q", "Sales?", "a\n\nb"), "5"),
         ({"question": "Sales?", "completion": "5", "prompt": None}, Question("q", "Sales?"), "5"),
@@ -90,15 +91,17 @@ def test_what_teaches_nothing_is_left_out_and_counted(tmp_path: Path) -> None:
         {"prompt": "a", "completion": "<think>4", "label": False},
         {"prompt": [user("a"), assistant("b")], "completion": [assistant("c")], "label": True},
         {"prompt": [user("a")], "completion": [assistant("b"), user("c"), assistant("d")], "label": True},
+        {"messages": [assistant("b")], "label": True},
+        {"prompt": "", "completion": "b", "label": True},
     ]
     found = read(tmp_path, *rows)
     assert [row.answer for row in found.rows] == ["1", "<think>4"]
     by_reason = found.left_out.by_reason
     assert {reason: [place.split(":")[1] for place in places] for reason, places in by_reason.items()} == {
-        "unrated": ["6"], "empty": ["5"], "several_turns": ["10"], "unasked": ["9"], "unfinished": ["7"],
-        "repeated": ["2"], "contradicting": ["3", "4"],
+        "unrated": ["6"], "empty": ["5"], "no_prompt": ["11", "12"], "several_turns": ["10"], "unasked": ["9"],
+        "unfinished": ["7"], "repeated": ["2"], "contradicting": ["3", "4"],
     }  # fmt: skip
-    assert found.left_out.line.startswith("8 of 10 rows were left out: 1 without a rating (")
+    assert found.left_out.line.startswith("10 of 12 rows were left out: 1 without a rating (")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_what_teaches_nothing_is_left_out_and_counted(tmp_path: Path) -> None:
         ({"prompt": "a", "completion": "5"}, "no column 'label'"),
         ({"prompt": "a", "completion": "5", "rating": 3}, "--set ratings.desirable_from=NUMBER"),
         ({"prompt": "a", "completion": "5", "label": 3}, "label: expected true or false, 1 or 0, thumbs up or thumbs"),
-        ({"prompt": "a", "completion": "5", "label": -1}, "label: expected true or false"),
+        *(({"prompt": "a", "completion": "5", "label": e}, "label: expected true or false") for e in (-1, "-1", "_1")),
         ({"prompt": "a", "completion": "5", "answer": "6", "label": 1}, "answer: the row has a completion too"),
         ({"messages": CHAT, "label": 1}, "messages: has no last answer"),
         (
@@ -134,7 +137,7 @@ def test_a_row_without_a_rating_is_one_line(tmp_path: Path, row: Any, said: str)
 
 
 @pytest.mark.parametrize(
-    ("rating", "said"), [("four", "rating: expected a number"), (float("inf"), "rating: expected a number")]
+    ("rating", "said"), [(rating, "rating: expected a number") for rating in ("four", float("inf"), True)]
 )
 def test_a_rating_that_is_no_number_is_one_line(tmp_path: Path, rating: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
