@@ -51,10 +51,10 @@ def rating_rows(
             if answered in seen or answered in known:
                 left_out["repeated" if answered in seen else "rated_by_people"] += 1
                 continue
-            seen.add(answered)
             if score is None:
                 left_out["without_score"] += 1
                 continue
+            seen.add(answered)
             desirable = bounds.is_desirable(score)
             if reason := _reason(row, desirable):
                 left_out[reason] += 1

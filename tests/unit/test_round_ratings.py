@@ -46,8 +46,10 @@ def test_a_rounds_answers_are_good_or_bad_or_counted_by_why_not(tmp_path: Path) 
         candidate(7, [9]),
         candidate(8, [10]),
         candidate(9, [11], text="  "),
+        # The same answer as one that the judge could not rate.
+        candidate(10, [8]),
     ]
-    given = [0.9, 0.9, 0.1, 0.3, 0.9, 0.9, None, 0.5, 0.9, 0.9]
+    given = [0.9, 0.9, 0.1, 0.3, 0.9, 0.9, None, 0.5, 0.9, 0.9, 0.1]
     verdicts = [rated(index, score) for index, score in enumerate(given)]
     ShardTable(directory.path("candidates"), CANDIDATES).append(candidates)
     rows = [
@@ -64,7 +66,7 @@ def test_a_rounds_answers_are_good_or_bad_or_counted_by_why_not(tmp_path: Path) 
     questions = {"q": Question("q", "What?")}
     found = list(rating_rows(directory, questions, REFERENCE, BOUNDS, render=render, left_out=left_out, known=known))
     assert [(row["candidate"], row["desirable"], row["score"]) for row in found] == [
-        (0, True, 0.9), (2, False, 0.1), (7, True, 0.5),
+        (0, True, 0.9), (2, False, 0.1), (7, True, 0.5), (10, False, 0.1),
     ]  # fmt: skip
     assert left_out == {
         "truncated": 1, "undecided": 1, "repeated": 1, "unfinished": 1, "without_score": 1, "rated_by_people": 1,
