@@ -70,19 +70,24 @@ def ask_first(
             break
         equals = list(group)
         own = [_words(pairs[index].answers) for index in equals]
-        rows = _farthest_first(np.stack(own), np.array(seen).reshape(-1, _CELLS), wanted - len(chosen))
+        rows = _farthest_first(own, seen, wanted - len(chosen))
         chosen += [equals[each] for each in rows]
         seen += own
     return [Asked(index, reasons[index]) for index in chosen]
 
 
-def _farthest_first(words: NDArray[np.float64], before: NDArray[np.float64], count: int) -> list[int]:
-    """Return at most `count` rows: next always the one least like those before it, of several the first."""
-    if len(words) == 1:
+def _farthest_first(
+    equals: Sequence[NDArray[np.float64]], before: Sequence[NDArray[np.float64]], count: int
+) -> list[int]:
+    """Return at most `count` indices: next always the one least like those before it, of several the first."""
+    # Most margins are alone, and nothing need be compared.
+    if len(equals) == 1:
         return [0]
+    words = np.stack(equals)
     nearest = np.zeros(len(words))
     for start in range(0, len(before), _BLOCK):
-        np.maximum(nearest, _likeness(words, before[start : start + _BLOCK].T).max(axis=1), out=nearest)
+        block = np.stack(before[start : start + _BLOCK])
+        np.maximum(nearest, _likeness(words, block.T).max(axis=1), out=nearest)
     rows: list[int] = []
     while len(rows) < min(count, len(words)):
         following = int(nearest.argmin())
