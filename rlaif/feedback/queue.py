@@ -38,7 +38,7 @@ class QueueItem(RecordPart):
     model_config = ConfigDict(extra="ignore")
 
     id: str
-    """Unique in the run."""
+    """Of these two answers to the question in this round: no label of other answers fits it."""
     prompt_id: str
     """Id of the question."""
     question: str
@@ -62,7 +62,7 @@ def queue_item(
 ) -> QueueItem:
     """Return the item of two candidates of a question, each given by its index and its text."""
     return QueueItem(
-        id=pair_id("people", round_number, question.id, first[0], second[0]),
+        id=pair_id("people", round_number, question.id, *first, *second),
         prompt_id=question.id,
         question=shown_question(question),
         context=question.context,

@@ -13,6 +13,7 @@ from rlaif.errors import UserError
 from rlaif.feedback.demonstrations import write_demonstrations
 from rlaif.feedback.labels import PersonLabel, append_label, labels_path, read_label_lines
 from rlaif.feedback.people import ask_people
+from rlaif.feedback.queue import queue_item
 from rlaif.feedback.waiting import await_labels
 from rlaif.recipe import FeedbackSection, PeopleSection
 from rlaif.recipe.recipe import parse_overrides
@@ -68,6 +69,17 @@ def test_wrong_lines_are_named_and_count_for_nothing(queued: QueuedRun) -> None:
         f"{path}:5: who: empty; expected the person's name (got ' ')",
         f"{path}:7: item: missing; expected a value",
     ]
+
+
+def test_a_label_of_other_answers_fits_no_comparison(queued: QueuedRun) -> None:
+    """Such as one of another run of the recipe, which sampled other answers to the same questions."""
+    question = queued.questions[queued.items[0].prompt_id]
+    why = queued.items[0].why
+    ids = {
+        queue_item(number, question, (0, first), (1, second), random=False, why=why).id
+        for number, first, second in ((0, "five", "six"), (1, "five", "six"), (0, "six", "five"), (0, "five", "seven"))
+    }
+    assert len(ids) == 4
 
 
 def test_a_line_that_was_cut_off_does_not_swallow_the_next(queued: QueuedRun) -> None:
