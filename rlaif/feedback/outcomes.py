@@ -1,7 +1,7 @@
 """What the labels of a round's queue come to: the decisions of people, and how far the judge agrees with them.
 
-Invariant: a comparison is decided by more than half of the people who answered it; `skip` is no answer. Without such a
-majority people decide nothing, and the judge's decision stays.
+Invariant: a comparison is decided by more than half of the people who answered it; `skip` is no answer. A tie and both
+bad together are a tie. Without such a majority people decide nothing, and the judge's decision stays.
 """
 
 from collections import Counter
@@ -56,7 +56,9 @@ def _majority(by_person: Mapping[str, PersonLabel]) -> PeopleDecision | None:
     for answer, count in Counter(votes.values()).most_common(1):
         if 2 * count > len(votes):
             return PeopleDecision(answer, tuple(sorted(who for who, own in votes.items() if own == answer)))
-    return None
+    # Some say that they tie and some that both are bad: all of these prefer neither.
+    neither = sorted(who for who, own in votes.items() if own in ("tie", "both_bad"))
+    return PeopleDecision("tie", tuple(neither)) if 2 * len(neither) > len(votes) else None
 
 
 def _outcome(decision: PeopleDecision | None) -> str:

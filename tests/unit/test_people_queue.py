@@ -82,13 +82,15 @@ def test_a_queue_that_cannot_be_read_is_named(queued: QueuedRun) -> None:
 
 
 def test_a_majority_decides_and_a_split_does_not(queued: QueuedRun) -> None:
-    one, two, three, four, five = queued.items[:5]
+    one, two, three, four, five, six, seven = queued.items[:7]
     labels = [
         label(one.id, "second"),
         label(two.id, "first"), label(two.id, "first", "bob"), label(two.id, "second", "cid"),
         label(three.id, "first"), label(three.id, "second", "bob"),
         label(four.id, "tie"), label(four.id, "skip", "bob"),
         label(five.id, "both_bad"), label(five.id, "both_bad", undone=True),
+        label(six.id, "tie"), label(six.id, "both_bad", "bob"), label(six.id, "skip", "cid"),
+        label(seven.id, "tie"), label(seven.id, "first", "bob"),
     ]  # fmt: skip
     found = people_decisions(queued.items, labels)
     decided = {
@@ -100,6 +102,8 @@ def test_a_majority_decides_and_a_split_does_not(queued: QueuedRun) -> None:
         one.id: ("second", ("ann",)),
         two.id: ("first", ("ann", "bob")),
         four.id: ("tie", ("ann",)),
+        # Nobody prefers an answer, so neither does the round.
+        six.id: ("tie", ("ann", "bob")),
     }
 
 
