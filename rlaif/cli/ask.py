@@ -108,7 +108,11 @@ class _Terminal:
             if key not in ("0", "1", "2"):
                 return shown
             begin = "" if key == "0" else shown.answers[int(key) - 1]
-        text = (click.edit(begin, require_save=False) or "").strip()
+        try:
+            text = (click.edit(begin) or "").strip()
+        except click.ClickException as failed:
+            self._console.print(failed.message, markup=False)
+            return shown
         if not text:
             self._console.print("Nothing was written.")
             return shown

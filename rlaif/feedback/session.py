@@ -50,7 +50,7 @@ class LabelSession:
         who: the person's name.
 
     Raises:
-        UserError: the round has no queue.
+        UserError: the round has no queue; or, from what stores an answer, its pairs are made.
     """
 
     def __init__(self, directory: RoundDir, who: str) -> None:
@@ -95,13 +95,19 @@ class LabelSession:
         return replace(shown, demonstration=text)
 
     def undo(self) -> Shown | None:
-        """Withdraw this person's last answer and return its comparison; None where there is none."""
+        """Withdraw what this person did last and return its comparison; None where there is nothing.
+
+        Of an answer with a demonstration the answer goes and the demonstration stays, until it is withdrawn too.
+        """
         own = list(self._own().values())
         if not own:
             return None
         last = own[-1]
-        append_label(self.directory, last.model_copy(update={"when": now(), "undone": True}))
-        return self._shown(last.item, last)
+        if last.label is not None and last.demonstration is not None:
+            kept = self._append(last.item, None, last.demonstration)
+            return self._shown(last.item, kept)
+        self._add(last.model_copy(update={"when": now(), "undone": True}))
+        return self._shown(last.item, None)
 
     def close(self) -> str | None:
         """Write the round's demonstrations and return their path, or None; see `write_demonstrations`."""
@@ -120,8 +126,14 @@ class LabelSession:
                     found[label.item] = label
         return found
 
-    def _append(self, item: str, answer: Answer | None, demonstration: str | None) -> None:
+    def _append(self, item: str, answer: Answer | None, demonstration: str | None) -> PersonLabel:
         label = PersonLabel(item=item, label=answer, who=self.who, demonstration=demonstration, when=now())
+        self._add(label)
+        return label
+
+    def _add(self, label: PersonLabel) -> None:
+        # The round may have gone on since the person began.
+        _check_open(self.directory)
         append_label(self.directory, label)
 
     def _shown(self, name: str, own: PersonLabel | None) -> Shown:
@@ -140,13 +152,17 @@ def open_round(run: RunDir, number: int | None) -> RoundDir:
     if number is not None:
         directory = run.round(number)
     else:
-        queued = [entry for entry in run.rounds() if read_queue(entry) is not None]
-        if not queued:
+        last = next((entry for entry in reversed(run.rounds()) if read_queue(entry) is not None), None)
+        if last is None:
             raise UserError(f"{run.root}: no round has a queue for people; expected a run with feedback.people")
-        directory = queued[-1]
-    if directory.done("pairs"):
-        raise UserError(f"{directory.root}: its pairs are made, so answers would no longer count")
+        directory = last
+    _check_open(directory)
     return directory
+
+
+def _check_open(directory: RoundDir) -> None:
+    if directory.done("pairs"):
+        raise UserError(f"{directory.root}: its pairs are made, so answers no longer count")
 
 
 def _hash(*parts: str) -> int:

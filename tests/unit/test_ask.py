@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from rlaif.cli.main import app
 from rlaif.data.demonstrations import read_demonstrations
+from rlaif.errors import UserError
 from rlaif.feedback.labels import current_labels, labels_path, read_label_lines
 from rlaif.feedback.session import LabelSession
 from rlaif.store.records.round_records import PairsStage
@@ -95,6 +96,50 @@ def test_an_edit_becomes_a_demonstration(queued: QueuedRun, tmp_path: Path) -> N
     assert "1 of 6 comparisons answered" in done.output
     rows = read_demonstrations(queued.directory.path("demonstrations.jsonl")).rows
     assert sorted(str(row.answer) for row in rows) == sorted([first["demonstration"], "and more"])
+
+
+def test_an_edit_that_was_not_saved_is_no_demonstration(queued: QueuedRun, tmp_path: Path) -> None:
+    """The text that the editor opens with is an answer of the policy."""
+    editor = tmp_path / "editor"
+    for script, says in (("#!/bin/sh\n", "Nothing was written."), ("#!/bin/sh\nexit 1\n", "Editing failed")):
+        editor.write_text(script, encoding="utf-8")
+        editor.chmod(0o755)
+        done = ask(queued, "e1 q", EDITOR=str(editor), VISUAL=str(editor))
+        assert done.exit_code == 0, done.output
+        assert says in done.output
+    assert lines(queued) == []
+
+
+def test_undo_withdraws_the_answer_and_then_what_was_written(queued: QueuedRun) -> None:
+    session = LabelSession(queued.directory, "ann")
+    first = session.next()
+    assert first is not None
+    session.answer(session.demonstrate(first, "It was $5."), "1")
+    again = session.undo()
+    assert again is not None
+    assert (again.item.id, again.demonstration, session.answered()) == (first.item.id, "It was $5.", 0)
+    # Whoever ends here keeps what they wrote.
+    path = session.close()
+    assert path is not None
+    assert len(read_demonstrations(path).rows) == 1
+    nothing = session.undo()
+    assert nothing is not None
+    assert nothing.demonstration is None
+    session.answer(nothing, "1")
+    session.close()
+    assert Path(path).read_bytes() == b""
+
+
+def test_an_answer_after_the_round_went_on_is_refused(queued: QueuedRun) -> None:
+    session = LabelSession(queued.directory, "ann")
+    shown = session.next()
+    assert shown is not None
+    session.answer(shown, "1")
+    queued.directory.mark(PairsStage(questions=1, pairs=1, below_margin=0, by_status={}, by_judge={}))
+    for late in (lambda: session.answer(shown, "2"), session.undo):
+        with pytest.raises(UserError, match="its pairs are made, so answers no longer count"):
+            late()
+    assert len(lines(queued)) == 1
 
 
 def test_other_keys_explain_themselves(queued: QueuedRun) -> None:
