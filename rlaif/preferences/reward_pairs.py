@@ -101,7 +101,7 @@ def run_pairs(rounds: Iterable[RoundDir], judge: str, questions: Mapping[str, st
         judge: name of the reward model, whose own decisions are left out: it would learn from itself.
         questions: texts of the run's questions by id, by which a question is known that people's pairs have too.
     """
-    columns = ["pair_id", "prompt_id", "prompt", "chosen", "rejected", "source", "judge"]
+    columns = ["pair_id", "prompt_id", "prompt", "chosen", "rejected", "source", "judge", "chosen_candidate"]
     found = []
     for directory in rounds:
         if not names(directory.root, "pairs.parquet"):
@@ -111,7 +111,10 @@ def run_pairs(rounds: Iterable[RoundDir], judge: str, questions: Mapping[str, st
             own = row["source"] == "ai" and row["judge"] == judge
             if not own and visible_answer(chosen) is not None:
                 pair = _of_chat(row["pair_id"], row["prompt"], chosen, rejected, row["source"])
-                found.append(replace(pair, question=questions.get(row["prompt_id"], row["prompt_id"])))
+                if row["chosen_candidate"] is not None:
+                    pair = replace(pair, question=questions.get(row["prompt_id"], row["prompt_id"]))
+                # Of preferences that people brought, `prompt_id` is their own id and names no question.
+                found.append(pair)
     return found
 
 
@@ -153,7 +156,8 @@ def _of_chat(id_: str, prompt: Messages, chosen: str, rejected: str, source: str
     *before, last = prompt
     return RewardPair(
         id_,
-        json.dumps(prompt),
+        # A chat of one turn asks the same as its text.
+        json.dumps(prompt) if before else last["content"],
         last["content"],
         lambda context: [*before, {**last, "content": context}],
         chosen,

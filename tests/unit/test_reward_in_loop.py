@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from rlaif.evaluation.heldout_pairs import accuracy_of
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.retrained import reward_models, with_reward_model
 from rlaif.judges.reward_scores import Reward
-from rlaif.preferences.reward_pairs import RewardPair, run_pairs
+from rlaif.preferences.reward_pairs import RewardPair, read_pairs, run_pairs
+from rlaif.prompts.template import load_template
 from rlaif.recipe import dump_recipe, load_recipe, parse_recipe
 from rlaif.recipe.judge import JudgeSection
 from rlaif.reporting.html import render_page
@@ -23,6 +25,8 @@ from rlaif.store.records.file_training_record import HeldOutPairs, TrainedPairs
 from rlaif.store.records.reward_record import RewardRecord
 from rlaif.store.records.round_records import BaseModelRecord, EvaluationRecord, PromoteStage
 from rlaif.store.rundir import RunDir
+from rlaif.store.schemas import PAIRS
+from rlaif.store.shards import write_table
 from rlaif.training.reward.pairs import always_held_out
 from tests.tiny import save_chat_model
 from tests.unit.small_run import SmallRun
@@ -46,6 +50,29 @@ def test_a_reward_model_does_not_learn_from_its_own_decisions(tmp_path: Path) ->
     assert chosen[:-1] == rejected[:-1]
     assert (chosen[-1]["content"], rejected[-1]["content"]) == (first.chosen, first.rejected)
     assert run_pairs([run.round(2)], "reward-model", {}) == []
+
+
+def test_preferences_on_one_prompt_are_one_question(tmp_path: Path) -> None:
+    """Else one would be trained on and the other held out; so would one of `reward.pairs` on the same prompt."""
+    directory = RunDir(str(tmp_path)).round(0)
+
+    def row(name: str, prompt: list[dict[str, str]]) -> dict[str, object]:
+        answers = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+        return {"pair_id": name, "prompt_id": name, "prompt": prompt, "source": "human", **answers}
+
+    text = [{"role": "user", "content": "Sales?"}]
+    chat = [*text, {"role": "assistant", "content": "When?"}, {"role": "user", "content": "2023"}]
+    # The last has the id of a question of the run, which asks something else.
+    rows = [row("p1", text), row("p2", text), row("p3", chat), row("p4", chat), row("q1", text)]
+    write_table(directory.path("pairs.parquet"), pa.Table.from_pylist(rows, schema=PAIRS))
+    first, second, third, fourth, last = run_pairs([directory], "reward-model", {"q1": "Profit?"})
+    file = tmp_path / "p.jsonl"
+    sides = {"chosen": "5", "rejected": "6"}
+    file.write_text("".join(json.dumps({"prompt": prompt, **sides}) + "\n" for prompt in ("Sales?", text, chat)))
+    in_file = read_pairs(str(file), load_template("answer")).pairs
+    assert [first.question, second.question, last.question] == ["Sales?"] * 3
+    assert third.question == fourth.question
+    assert [pair.question for pair in in_file] == [first.question, first.question, third.question]
 
 
 @given(st.sets(st.text(max_size=9)), st.floats(0, 1), st.integers(0, 9))
