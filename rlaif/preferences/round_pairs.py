@@ -68,12 +68,12 @@ def write_pairs(
                 cut={row["candidate"] for row in sampled if row["finish_reason"] == "length"},
                 people=(people or {}).get(question_id),
             )
-            for row in made:
-                if row["source"] == "ai" and known and _compared(row) in known:
-                    counts.pairs -= 1
-                    counts.by_judge[row["judge"]] -= 1
-                else:
-                    yield row
+            replaced = [row for row in made if row["source"] == "ai" and _compared(row) in known] if known else []
+            counts.pairs -= len(replaced)
+            if replaced and len(replaced) == len(made):
+                counts.prompts -= 1
+            counts.by_judge.subtract(row["judge"] for row in replaced)
+            yield from (row for row in made if row not in replaced)
         if preferences:
             yield from preferences
             counts.pairs += len(preferences)

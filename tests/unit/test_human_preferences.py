@@ -13,7 +13,7 @@ from rlaif.feedback.preferences import load_human_preferences, preference_rows, 
 from rlaif.models.builtin import BUILTIN
 from rlaif.objectives.dpo import DpoObjective
 from rlaif.objectives.objective import Materials
-from rlaif.preferences.pairs import pair_id
+from rlaif.preferences.pairs import PairCounts, pair_id
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.prompts.template import load_template
 from rlaif.recipe import DpoPhase, FeedbackSection, HumanPreferencesSection, JudgeSection, PairsSection, PolicySection
@@ -104,6 +104,28 @@ def test_they_join_the_rounds_pairs_and_replace_the_judges_on_the_same_answers(t
     assert (row["prompt"], row["chosen"], row["rejected"]) == (chat, *answers)
     assert (row["ref_chosen_logp"], row["policy"], row["judge"], row["round"]) == (None, None, None, 0)
     assert tokenizer.decode(row["chosen_token_ids"]).split()[-2:] == ["five", "<end>"]
+
+
+def test_a_question_whose_pairs_people_replace_has_none(tmp_path: Path) -> None:
+    queued = QueuedRun(tmp_path / "run")
+
+    def pairs(preferences: list[dict[str, object]]) -> tuple[PairCounts, list[dict[str, object]]]:
+        counts = write_pairs(
+            queued.directory, queued.questions, Compares(), PairsSection(), render=lambda _: [],
+            preferences=preferences,
+        )  # fmt: skip
+        return counts, pq.read_table(queued.directory.path("pairs.parquet")).to_pylist()
+
+    before, alone = pairs([])
+    name = alone[0]["prompt_id"]
+    of_people = [
+        {**row, "pair_id": f"p{number}", "prompt_id": f"p{number}", "source": "human", "judge": None}
+        for number, row in enumerate(alone)
+        if row["prompt_id"] == name
+    ]
+    after, rows = pairs(of_people)
+    assert name not in {row["prompt_id"] for row in rows}
+    assert (after.prompts, after.pairs) == (before.prompts - 1, before.pairs)
 
 
 def test_a_run_is_not_continued_with_other_preferences(tmp_path: Path) -> None:
