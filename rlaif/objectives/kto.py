@@ -1,10 +1,11 @@
 """`objective: kto`: the round's candidates that are good or bad by their stored verdicts, and ratings of people."""
 
+import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from rlaif.data.increments import round_size
@@ -13,9 +14,11 @@ from rlaif.data.round_shares import round_share
 from rlaif.io.column_names import ColumnNames
 from rlaif.objectives.objective import Materials, Objective, RoundWork
 from rlaif.preferences.round_ratings import identified, rating_rows
+from rlaif.preferences.round_rows import write_rows
 from rlaif.recipe import KtoPhase, LoraSection, amounts_of
 from rlaif.store.records.round_records import GatherStage
 from rlaif.store.records.run_records import QuestionSet
+from rlaif.store.schemas import RATINGS
 from rlaif.training.group_training import GroupTrainingResult
 from rlaif.training.job import TrainingJob, Worker
 from rlaif.training.kto.groups import ONE_PROMPT
@@ -23,8 +26,6 @@ from rlaif.training.kto.round_rows import human_rating_rows, ratings_sha
 from rlaif.training.kto.train import train_kto
 from rlaif.training.sft.encode import asked
 from rlaif.training.worker import run_once
-
-_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,23 @@ class KtoObjective(Objective[KtoPhase]):
         judged = rating_rows(
             work.directory, work.train, work.judge, phase.ratings, render=work.render, left_out=left_out, known=known
         )
-        written = _write(human, judged, work.directory.path(self.rows))
-        desirable, undesirable = written.by_label[True], written.by_label[False]
+        written = _Written()
+        write_rows(
+            work.directory, self.rows, RATINGS, written.counted(judged), then_by="candidate",
+            first=list(written.counted(human)),
+        )  # fmt: skip
+        desirable, undesirable, prompts = written.by_label[True], written.by_label[False], len(written.prompts)
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items() if count)
         work.say(
-            f"{desirable:,} good and {undesirable:,} bad answers to {written.prompts:,} prompts"
+            f"{desirable:,} good and {undesirable:,} bad answers to {prompts:,} prompts"
             + (f"; left out: {reasons}" if reasons else "")
         )
         units = desirable + undesirable
-        if written.prompts == 1:
+        if prompts == 1:
             work.say(ONE_PROMPT)
             left_out["to_one_prompt"], units = units, 0
         figures = {"desirable": float(desirable), "undesirable": float(undesirable)}
-        return GatherStage(
-            unit="ratings", units=units, questions=written.prompts, left_out=dict(+left_out), figures=figures
-        )
+        return GatherStage(unit="ratings", units=units, questions=prompts, left_out=dict(+left_out), figures=figures)
 
     def _of_round(self, phase: KtoPhase, work: RoundWork) -> list[Rating]:
         """Return the people's ratings that the round takes: the share of them that it takes of the questions."""
@@ -99,27 +102,16 @@ class KtoObjective(Objective[KtoPhase]):
         return round_share(self.human, sizes, f"ratings-{work.seed}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Written:
-    by_label: Counter[bool]
-    prompts: int
+    """How many ratings there are of each label, and of answers to which prompts, by a digest of their tokens."""
 
+    by_label: Counter[bool] = field(default_factory=Counter)
+    prompts: set[bytes] = field(default_factory=set)
 
-def _write(human: Sequence[dict[str, Any]], judged: Iterator[dict[str, Any]], path: str) -> _Written:
-    """Write rows sorted by question and candidate, those of people first."""
-    import pyarrow as pa
-
-    from rlaif.store.schemas import RATINGS
-    from rlaif.store.shards import write_table
-
-    none = dict.fromkeys(RATINGS.names)
-    of_people = pa.Table.from_pylist([{**none, **row} for row in human], schema=RATINGS)
-    parts = [RATINGS.empty_table()]
-    while rows := list(islice(judged, _ROWS_AT_ONCE)):
-        parts.append(pa.Table.from_pylist(rows, schema=RATINGS))
-    of_judge = pa.concat_tables(parts)
-    by_question = of_judge.sort_by([("prompt_id", "ascending"), ("candidate", "ascending")])
-    whole = pa.concat_tables([of_people, by_question])
-    write_table(path, whole)
-    prompts = {tuple(ids) for part in whole.select(["prompt_token_ids"]).to_batches() for ids in part[0].to_pylist()}
-    return _Written(Counter(whole["desirable"].to_pylist()), len(prompts))
+    def counted(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield rows of ratings, and count them."""
+        for row in rows:
+            self.by_label[row["desirable"]] += 1
+            self.prompts.add(hashlib.blake2b(array("q", row["prompt_token_ids"]).tobytes(), digest_size=16).digest())
+            yield row

@@ -1,21 +1,18 @@
 """`objective: grpo | rloo | ppo`: the round's candidates with what its judge's stored verdicts reward them with."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
-from rlaif.judges.judge import stored_verdict
 from rlaif.objectives.objective import Materials, Objective, RoundWork
 from rlaif.preferences.pairs import pair_id
-from rlaif.preferences.rewards import candidate_rewards
+from rlaif.preferences.round_rows import judged_questions, write_rows
 from rlaif.recipe import PolicyGradientPhase
 from rlaif.store.records.round_records import GatherStage
-from rlaif.store.schemas import CANDIDATES, ROLLOUTS, VERDICTS
-from rlaif.store.shards import ShardTable, joined, write_table
+from rlaif.store.schemas import ROLLOUTS
 from rlaif.training.group_training import GroupTrainingResult
 from rlaif.training.job import TrainingJob, Worker
-from rlaif.training.policy_gradient.rollouts import read_rollouts
+from rlaif.training.policy_gradient.rollouts import Rollouts, read_rollouts
 from rlaif.training.policy_gradient.train import train_policy_gradient
 
 
@@ -38,48 +35,61 @@ class PolicyGradientObjective(Objective[PolicyGradientPhase]):
 
     async def gather(self, phase: PolicyGradientPhase, work: RoundWork) -> GatherStage:
         """See `Objective`."""
-        rows = sorted(_rollouts(work), key=lambda row: (row["prompt_id"], row["candidate"]))
-        write_table(work.directory.path(self.rows), pa.Table.from_pylist(rows, schema=ROLLOUTS))
-        found = read_rollouts(rows, phase.training.truncated, compared=phase.objective != "ppo")
-        units = sum(len(group.candidates) for group in found.groups)
-        alike = len(rows) - found.unscored - units
+        counts = _Counts()
+        rows = _rollouts(phase, work, counts)
+        write_rows(work.directory, self.rows, ROLLOUTS, rows, then_by="candidate")
+        reward = counts.rewards / counts.scored if counts.scored else 0.0
+        unscored, alike = counts.answers - counts.scored, counts.scored - counts.units
         work.say(
-            f"{units:,} answers to {len(found.groups):,} questions, mean reward {found.reward:.3f}; "
-            f"left out: {found.unscored:,} without a reward, {alike:,} whose question's answers earned the same"
+            f"{counts.units:,} answers to {counts.groups:,} questions, mean reward {reward:.3f}; "
+            f"left out: {unscored:,} without a reward, {alike:,} whose question's answers earned the same"
         )
-        left_out = {"without_reward": found.unscored, "alike": alike}
+        left_out = {"without_reward": unscored, "alike": alike}
         return GatherStage(
             unit="answers",
-            units=units,
-            questions=len({row["prompt_id"] for row in rows}),
+            units=counts.units,
+            questions=counts.questions,
             left_out={reason: count for reason, count in left_out.items() if count},
-            figures={"reward": found.reward},
+            figures={"reward": reward},
         )
 
 
-def _rollouts(work: RoundWork) -> Iterator[dict[str, Any]]:
+@dataclass(slots=True)
+class _Counts:
+    """What a round gathers: all of its answers, those with a reward, and those that are learned from, in groups."""
+
+    questions: int = 0
+    answers: int = 0
+    scored: int = 0
+    units: int = 0
+    groups: int = 0
+    rewards: float = 0.0
+
+    def add(self, answers: int, found: Rollouts) -> None:
+        """Count a question."""
+        scored = answers - found.unscored
+        self.questions += 1
+        self.answers += answers
+        self.scored += scored
+        self.units += sum(len(group.candidates) for group in found.groups)
+        self.groups += len(found.groups)
+        self.rewards += found.reward * scored
+
+
+def _rollouts(phase: PolicyGradientPhase, work: RoundWork, counts: _Counts) -> Iterator[dict[str, Any]]:
     """Yield a row for each candidate of the round."""
-    candidates = ShardTable(work.directory.path("candidates"), CANDIDATES)
-    verdicts = ShardTable(work.directory.path("verdicts"), VERDICTS)
-    for question_id, sampled, judged in joined(candidates, verdicts):
-        count = 1 + max(row["candidate"] for row in sampled)
-        rewards = candidate_rewards(work.judge, question_id, count, [stored_verdict(row) for row in judged])
-        prompt = work.render(work.train[question_id])
-        for row in sampled:
-            yield {
-                "rollout_id": pair_id(work.directory.number, question_id, row["candidate"]),
-                "prompt": prompt,
-                "answer": [{"role": "assistant", "content": row["text"]}],
-                "prompt_id": question_id,
-                "candidate": row["candidate"],
-                "prompt_token_ids": row["prompt_token_ids"],
-                "token_ids": row["token_ids"],
+    compared = phase.objective != "ppo"
+    for judged in judged_questions(work.directory):
+        rewards, prompt = judged.rewards(work.judge), work.render(work.train[judged.id])
+        rows = [
+            {
+                **judged.answer_columns(row, prompt, work.judge),
+                "rollout_id": pair_id(work.directory.number, judged.id, row["candidate"]),
                 "logprobs": row["logprobs"],
                 "reward": rewards[row["candidate"]],
                 "truncated": row["finish_reason"] == "length",
-                "source": "ai",
-                "judge": work.judge.name,
-                "judge_sha": work.judge.sha,
-                "policy": row["policy"],
-                "round": work.directory.number,
             }
+            for row in judged.sampled
+        ]
+        counts.add(len(rows), read_rollouts(rows, phase.training.truncated, compared=compared))
+        yield from rows

@@ -2,23 +2,20 @@
 
 Dong et al. 2023 (RAFT, arXiv:2304.06767) and Touvron et al. 2023 (arXiv:2307.09288, section 3.2.2) train in this way.
 
-Invariant: what is learned are the token ids that were sampled; a candidate that was cut is never learned.
+Invariant: what is learned are the token ids that were sampled; a candidate that was cut, that thinks without an end or
+that is empty is never learned.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from rlaif.chat import Messages
-from rlaif.judges.judge import stored_verdict
 from rlaif.objectives.objective import Materials, Objective, RoundWork
-from rlaif.preferences.rewards import candidate_rewards
+from rlaif.preferences.round_rows import judged_questions, no_example, write_rows
 from rlaif.recipe import BestOfN, SftPhase
 from rlaif.store.records.round_records import GatherStage
-from rlaif.store.schemas import CANDIDATES, DEMONSTRATIONS, VERDICTS
-from rlaif.store.shards import ShardTable, joined, write_table
+from rlaif.store.schemas import DEMONSTRATIONS
 from rlaif.training.group_training import GroupTrainingResult
 from rlaif.training.job import TrainingJob, Worker
 from rlaif.training.sft.train import train_sft
@@ -43,26 +40,23 @@ class RejectionSampling(Objective[SftPhase]):
     async def gather(self, phase: SftPhase, work: RoundWork) -> GatherStage:
         """See `Objective`."""
         assert isinstance(phase.demonstrations, BestOfN)
-        candidates = ShardTable(work.directory.path("candidates"), CANDIDATES)
-        verdicts = ShardTable(work.directory.path("verdicts"), VERDICTS)
-        rows: dict[str, dict[str, Any]] = {}
         left_out: Counter[str] = Counter()
-        for question_id, sampled, judged in joined(candidates, verdicts):
-            given = [stored_verdict(row) for row in judged]
-            rewards = candidate_rewards(work.judge, question_id, len(sampled), given)
-            best, reason = best_candidate(sampled, rewards, phase.demonstrations.min_reward)
-            if best is None:
-                left_out[reason] += 1
-            else:
-                messages = work.render(work.train[question_id])
-                rows[question_id] = _row(best, messages, rewards[best["candidate"]], work.directory.number)
-        ordered = [rows[name] for name in sorted(rows)]
-        write_table(work.directory.path(self.rows), pa.Table.from_pylist(ordered, schema=DEMONSTRATIONS))
+        best = _best_answers(work, phase.demonstrations.min_reward, left_out)
+        units = write_rows(work.directory, self.rows, DEMONSTRATIONS, best, then_by="candidate")
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
-        work.say(f"{len(rows):,} demonstrations" + (f"; left out: {reasons}" if reasons else ""))
-        return GatherStage(
-            unit="demonstrations", units=len(rows), questions=len(work.questions), left_out=dict(left_out)
-        )
+        work.say(f"{units:,} demonstrations" + (f"; left out: {reasons}" if reasons else ""))
+        return GatherStage(unit="demonstrations", units=units, questions=len(work.questions), left_out=dict(left_out))
+
+
+def _best_answers(work: RoundWork, min_reward: float | None, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Yield the row of each question's best candidate; count the other questions by why they have none."""
+    for judged in judged_questions(work.directory):
+        rewards = judged.rewards(work.judge)
+        best, reason = best_candidate(judged.sampled, rewards, min_reward)
+        if best is None:
+            left_out[reason] += 1
+        else:
+            yield _row(best, work.render(work.train[judged.id]), rewards[best["candidate"]], judged.round)
 
 
 def best_candidate(
@@ -79,10 +73,13 @@ def best_candidate(
     if not read:
         return None, "without_a_reward"
     least = min_reward if min_reward is not None else min(read)
-    whole = [row for row in sampled if row["finish_reason"] != "length" and rewards[row["candidate"]] is not None]
-    best = max(whole, key=lambda row: (rewards[row["candidate"]], -row["candidate"]), default=None)
+    rewarded = sorted(
+        (row for row in sampled if rewards[row["candidate"]] is not None),
+        key=lambda row: (-(rewards[row["candidate"]] or 0.0), row["candidate"]),
+    )
+    best = next((row for row in rewarded if no_example(row) is None), None)
     if best is None:
-        return None, "cut_by_length"
+        return None, no_example(rewarded[0]) or ""
     reward = rewards[best["candidate"]]
     assert reward is not None
     if reward < least or (min_reward is None and reward == least):

@@ -1,33 +1,16 @@
-"""A round's `pairs.parquet`, from its stored candidates and verdicts, and from what people decided and prefer.
+"""A round's `pairs.parquet`, from its stored candidates and verdicts, and from what people decided and prefer."""
 
-The file depends only on them, not on the order in which they were stored, and the memory to write it does not grow with
-the round: shards are read one by one, and the pairs are sorted externally, first into files by range of the question
-ids, then within each file.
-"""
-
-import tempfile
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlaif.chat import Messages
 from rlaif.data.question import Question
-from rlaif.io.files import whole_file
-from rlaif.judges.judge import Comparison, Judge, stored_verdict
+from rlaif.judges.judge import Comparison, Judge
 from rlaif.preferences.pairs import PEOPLE, PairCounts, PeopleDecision, pair_id, pair_rows
+from rlaif.preferences.round_rows import judged_questions, write_rows
 from rlaif.recipe import PairsSection
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import CANDIDATES, PAIRS, VERDICTS
-from rlaif.store.shards import ShardTable, joined
-
-_QUESTIONS_PER_RANGE = 8192
-_ROWS_PER_APPEND = 4096
+from rlaif.store.schemas import PAIRS
 
 
 def write_pairs(
@@ -50,23 +33,21 @@ def write_pairs(
     """
     counts = PairCounts()
     known = {_compared(row) for row in preferences}
-    candidates = ShardTable(directory.path("candidates"), CANDIDATES)
-    verdicts = ShardTable(directory.path("verdicts"), VERDICTS)
 
     def rows() -> Iterator[dict[str, Any]]:
-        for question_id, sampled, judged in joined(candidates, verdicts):
-            question = questions[question_id]
+        for judged in judged_questions(directory):
+            question, sampled = questions[judged.id], judged.sampled
             made = pair_rows(
                 question,
                 {row["candidate"]: row["text"] for row in sampled},
-                [stored_verdict(row) for row in judged],
+                judged.verdicts,
                 render(question),
                 judge=judge,
                 section=section,
                 source_columns=sampled_columns(directory.number, sampled),
                 counts=counts,
                 cut={row["candidate"] for row in sampled if row["finish_reason"] == "length"},
-                people=(people or {}).get(question_id),
+                people=(people or {}).get(judged.id),
             )
             replaced = [row for row in made if row["source"] == "ai" and _compared(row) in known] if known else []
             counts.pairs -= len(replaced)
@@ -80,12 +61,7 @@ def write_pairs(
             counts.preferences += len(preferences)
             counts.by_judge[PEOPLE] += len(preferences)
 
-    starts = sorted(candidates.prompt_ids())[::_QUESTIONS_PER_RANGE]
-    with whole_file(directory.path("pairs.parquet")) as temporary, pq.ParquetWriter(
-        temporary, PAIRS, compression="zstd"
-    ) as writer:  # fmt: skip
-        for table in _sorted_ranges(rows(), starts):
-            writer.write_table(table)
+    write_rows(directory, "pairs.parquet", PAIRS, rows(), then_by="pair_id")
     return counts
 
 
@@ -113,26 +89,3 @@ def _compared(row: Mapping[str, Any]) -> tuple[tuple[int, ...], frozenset[tuple[
     """Return what identifies the comparison of a pair, whichever answer it prefers: prompt and answers as token ids."""
     answers = frozenset(tuple(row[f"{side}_token_ids"]) for side in ("chosen", "rejected"))
     return tuple(row["prompt_token_ids"]), answers
-
-
-def _sorted_ranges(rows: Iterable[dict[str, Any]], starts: list[str]) -> Iterator[pa.Table]:
-    """Yield the rows range by range of `prompt_id`, each sorted; `starts` are the ranges' first ids."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / str(number) for number in range(len(starts))]
-        with ExitStack() as stack:
-            ranges = [stack.enter_context(pa.ipc.new_stream(str(path), PAIRS)) for path in paths]
-            gathered: dict[int, list[dict[str, Any]]] = defaultdict(list)
-            for count, row in enumerate(rows, start=1):
-                gathered[max(0, bisect_right(starts, row["prompt_id"]) - 1)].append(row)
-                if count % _ROWS_PER_APPEND == 0:
-                    _append(ranges, gathered)
-            _append(ranges, gathered)
-        for path in paths:
-            with pa.ipc.open_stream(str(path)) as stream:
-                yield stream.read_all().sort_by([("prompt_id", "ascending"), ("pair_id", "ascending")])
-
-
-def _append(ranges: list[Any], gathered: dict[int, list[dict[str, Any]]]) -> None:
-    for number, rows in gathered.items():
-        ranges[number].write_table(pa.Table.from_pylist(rows, schema=PAIRS))
-    gathered.clear()

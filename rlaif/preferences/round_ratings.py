@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from rlaif.chat import Messages, visible_answer
+from rlaif.chat import Messages
 from rlaif.data.question import Question
-from rlaif.judges.judge import Judge, stored_verdict
+from rlaif.judges.judge import Judge
 from rlaif.preferences.pairs import pair_id
-from rlaif.preferences.rewards import candidate_rewards
+from rlaif.preferences.round_rows import judged_questions, no_example
 from rlaif.recipe import RatingsSection
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import CANDIDATES, VERDICTS
-from rlaif.store.shards import ShardTable, joined
 
 Answered = tuple[tuple[int, ...], tuple[int, ...]]
 """Prompt and answer as token ids."""
@@ -40,13 +38,10 @@ def rating_rows(
         left_out: added to, by reason.
         known: answers that people rated, whose ratings go before the judge's.
     """
-    candidates = ShardTable(directory.path("candidates"), CANDIDATES)
-    verdicts = ShardTable(directory.path("verdicts"), VERDICTS)
-    for question_id, sampled, judged in joined(candidates, verdicts):
-        scores = candidate_rewards(judge, question_id, len(sampled), [stored_verdict(row) for row in judged])
-        prompt = render(questions[question_id])
+    for judged in judged_questions(directory):
+        scores, prompt = judged.rewards(judge), render(questions[judged.id])
         seen: set[Answered] = set()
-        for row in sorted(sampled, key=lambda row: row["candidate"]):
+        for row in judged.sampled:
             score, answered = scores[row["candidate"]], identified(row)
             if answered in seen or answered in known:
                 left_out["repeated" if answered in seen else "rated_by_people"] += 1
@@ -60,20 +55,10 @@ def rating_rows(
                 left_out[reason] += 1
                 continue
             yield {
-                "rating_id": pair_id("rating", directory.number, question_id, row["candidate"]),
-                "prompt": prompt,
-                "answer": [{"role": "assistant", "content": row["text"]}],
-                "prompt_id": question_id,
-                "candidate": row["candidate"],
-                "prompt_token_ids": row["prompt_token_ids"],
-                "token_ids": row["token_ids"],
+                **judged.answer_columns(row, prompt, judge),
+                "rating_id": pair_id("rating", directory.number, judged.id, row["candidate"]),
                 "desirable": desirable,
                 "score": score,
-                "source": "ai",
-                "judge": judge.name,
-                "judge_sha": judge.sha,
-                "policy": row["policy"],
-                "round": directory.number,
             }
 
 
@@ -86,9 +71,4 @@ def _reason(row: Mapping[str, Any], desirable: bool | None) -> str | None:
     """Return why an answer with a score teaches nothing; None if it does."""
     if desirable is None:
         return "undecided"
-    if not desirable:
-        return None
-    if row["finish_reason"] == "length":
-        return "truncated"
-    visible = visible_answer(row["text"])
-    return "unfinished" if visible is None else None if visible.strip() else "empty"
+    return no_example(row) if desirable else None

@@ -4,6 +4,25 @@ import pyarrow as pa
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
+_ANSWER = [
+    ("prompt", MESSAGES),
+    ("answer", MESSAGES),
+    ("prompt_id", pa.string()),
+    ("candidate", pa.int32()),
+    ("prompt_token_ids", pa.list_(pa.int32())),
+    ("token_ids", pa.list_(pa.int32())),
+]
+"""Of a row that holds one answer."""
+
+_ORIGIN = [
+    ("source", pa.string()),
+    ("judge", pa.string()),
+    ("judge_sha", pa.string()),
+    ("policy", pa.string()),
+    ("round", pa.int32()),
+]
+"""Who decided what a row says, and which policy sampled it in which round."""
+
 CANDIDATES = pa.schema(
     [
         ("prompt_id", pa.string()),
@@ -79,11 +98,7 @@ PAIRS = pa.schema(
         ("score_chosen", pa.float64()),
         ("score_rejected", pa.float64()),
         ("margin", pa.float64()),
-        ("source", pa.string()),
-        ("judge", pa.string()),
-        ("judge_sha", pa.string()),
-        ("policy", pa.string()),
-        ("round", pa.int32()),
+        *_ORIGIN,
         # The people who decided a pair of source `human`; files that were written before this column existed lack it.
         ("labelled_by", pa.list_(pa.string())),
     ]
@@ -92,39 +107,21 @@ PAIRS = pa.schema(
 RATINGS = pa.schema(
     [
         ("rating_id", pa.string()),
-        ("prompt", MESSAGES),
-        ("answer", MESSAGES),
-        ("prompt_id", pa.string()),
-        ("candidate", pa.int32()),
-        ("prompt_token_ids", pa.list_(pa.int32())),
-        ("token_ids", pa.list_(pa.int32())),
+        *_ANSWER,
         ("desirable", pa.bool_()),
         ("score", pa.float64()),
-        ("source", pa.string()),
-        ("judge", pa.string()),
-        ("judge_sha", pa.string()),
-        ("policy", pa.string()),
-        ("round", pa.int32()),
+        *_ORIGIN,
     ]
 )
 
 ROLLOUTS = pa.schema(
     [
         ("rollout_id", pa.string()),
-        ("prompt", MESSAGES),
-        ("answer", MESSAGES),
-        ("prompt_id", pa.string()),
-        ("candidate", pa.int32()),
-        ("prompt_token_ids", pa.list_(pa.int32())),
-        ("token_ids", pa.list_(pa.int32())),
+        *_ANSWER,
         ("logprobs", pa.list_(pa.float32())),
         # Null where no judge gave one.
         ("reward", pa.float64()),
         ("truncated", pa.bool_()),
-        ("source", pa.string()),
-        ("judge", pa.string()),
-        ("judge_sha", pa.string()),
-        ("policy", pa.string()),
-        ("round", pa.int32()),
+        *_ORIGIN,
     ]
 )

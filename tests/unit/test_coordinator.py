@@ -19,7 +19,7 @@ from rlaif.errors import WorkError
 from rlaif.inference.requests import Candidate, SampleReply, SampleRequest
 from rlaif.judges.decisions import decide_by_orders, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, Verdict
-from rlaif.preferences import round_pairs as pairing
+from rlaif.preferences import round_rows
 from rlaif.preferences.round_pairs import write_pairs
 from rlaif.progress import Silent
 from rlaif.recipe import PairsSection, SamplingSection
@@ -206,7 +206,7 @@ def test_pairs_do_not_depend_on_the_order_in_which_questions_finished(
 ) -> None:
     written = []
     for seed, shard, at_once in ((0, 3, 8192), (1, 2, 4), (2, 64, 1)):
-        monkeypatch.setattr(pairing, "_QUESTIONS_PER_RANGE", at_once)
+        monkeypatch.setattr(round_rows, "_QUESTIONS_PER_RANGE", at_once)
         root = str(tmp_path / str(seed))
         dispatch(root, 30, Engines(seed), Judge(), shard=shard)
         directory, by_id = RunDir(root).round(0), {prompt.id: prompt for prompt in prompts(30)}

@@ -57,7 +57,7 @@ def test_verdicts_on_another_question_count_nothing() -> None:
 
 
 def sampled(*finish: str) -> list[dict[str, Any]]:
-    return [{"candidate": index, "finish_reason": reason} for index, reason in enumerate(finish)]
+    return [{"candidate": index, "finish_reason": reason, "text": "5"} for index, reason in enumerate(finish)]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def sampled(*finish: str) -> list[dict[str, Any]]:
         ([None, None, None], None, None, "without_a_reward"),
         # The last of four was cut.
         ([0.0, 0.3, None, 1.0], None, 1, ""),
-        ([None, None, None, 1.0], None, None, "cut_by_length"),
+        ([None, None, None, 1.0], None, None, "truncated"),
     ],
 )
 def test_the_best_candidate(
@@ -80,3 +80,11 @@ def test_the_best_candidate(
     rows = sampled("stop", "stop", "stop", "length")[: len(rewards)]
     found, why = best_candidate(rows, rewards, min_reward)
     assert (found and found["candidate"], why) == (best, reason)
+
+
+@pytest.mark.parametrize(("text", "why"), [("<think>still", "unfinished"), (" ", "empty")])
+def test_an_answer_that_shows_nothing_is_never_the_best(text: str, why: str) -> None:
+    rows = sampled("stop", "stop")
+    rows[0]["text"] = text
+    assert best_candidate(rows, [1.0, 0.5], 0.5) == (rows[1], "")
+    assert best_candidate(rows[:1], [1.0], 0.5) == (None, why)
