@@ -31,9 +31,9 @@ class PolicyGradientSection(PolicyTrainingSection):
     reference: Literal["initial", "previous"] = "initial"
     """The policy that `kl` pulls towards: the initial one, or the one before this training."""
     max_importance: float | None = Field(default=2.0, ge=1)
-    """Largest weight of a token for the difference of vLLM's log-probabilities, or of an older policy's, from those of
-    the trainer before the training: truncated importance sampling (Ionides 2008; Espeholt et al. 2018,
-    arXiv:1802.01561). Null weighs all alike."""
+    """Largest weight of a token for what sampled it: the probability that the trainer's policy gives it before the
+    training, over that of vLLM's or of an older policy, both before the temperature. This is truncated importance
+    sampling (Ionides 2008; Espeholt et al. 2018, arXiv:1802.01561). Null weighs all alike."""
     max_mismatch: float | None = Field(default=None, gt=0)
     """How far vLLM's log-probabilities may be from the trainer's at 99% of the tokens, in nats; past it, where all
     tokens share an error, or where an older policy sampled, the trainer computes those before the training itself. Null

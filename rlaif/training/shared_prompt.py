@@ -130,10 +130,11 @@ def token_logps(model: torch.nn.Module, row: PackedRow, attention: AttentionKind
 
 
 class TokenOutputs(NamedTuple):
-    """What a model makes of each of a row's targets: see `AnswerLogps`."""
+    """What a model makes of each of a row's targets; see `AnswerLogps`."""
 
     logps: torch.Tensor
     values: torch.Tensor | None
+    raw: torch.Tensor | None
 
 
 def token_outputs(
@@ -151,7 +152,8 @@ def token_outputs(
 
 
 def _first(output: Any, count: int) -> TokenOutputs:
-    return TokenOutputs(output.logps[:count], None if output.values is None else output.values[:count])
+    values, raw = (None if each is None else each[:count] for each in (output.values, output.raw))
+    return TokenOutputs(output.logps[:count], values, raw)
 
 
 def _inputs(row: PackedRow, attention: AttentionKind) -> dict[str, Any]:
@@ -179,7 +181,12 @@ def _outputs_alone(model: torch.nn.Module, row: PackedRow, temperature: float) -
     idle = passes - len(written)
     found += [_first(_sequence_outputs(model, zero, zero, zero, temperature), 0) for _ in range(idle)]
     values = [each.values for each in found if each.values is not None]
-    return TokenOutputs(torch.cat([each.logps for each in found]), torch.cat(values) if values else None)
+    raw = [each.raw for each in found if each.raw is not None]
+    return TokenOutputs(
+        torch.cat([each.logps for each in found]),
+        torch.cat(values) if values else None,
+        torch.cat(raw) if raw else None,
+    )
 
 
 def _sequence(row: PackedRow, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

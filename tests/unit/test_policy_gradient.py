@@ -1,6 +1,7 @@
 """Policy gradients: advantages by hand, which answers count, what the settings refuse, and PPO by the papers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ from pydantic import ValidationError
 from transformers import TrainingArguments
 
 from rlaif.errors import UserError
-from rlaif.recipe import GrpoSection, PpoSection, RlooSection, parse_recipe
+from rlaif.recipe import (
+    GrpoSection,
+    PolicyGradientSection,
+    PpoSection,
+    RlooSection,
+    TrainersSection,
+    parse_recipe,
+)
 from rlaif.training.groups import plan_packs
+from rlaif.training.job import StartingWeights, TrainingJob
+from rlaif.training.kernels.attention import Attention, set_attention
 from rlaif.training.policy_gradient.advantages import (
     explained_variance,
     generalized_advantages,
@@ -20,10 +30,11 @@ from rlaif.training.policy_gradient.advantages import (
     leave_one_out_advantages,
     whitened,
 )
+from rlaif.training.policy_gradient.old_policy import settle_old_policy
 from rlaif.training.policy_gradient.ppo_trainer import GroupPPOTrainer
 from rlaif.training.policy_gradient.returns import with_advantages
 from rlaif.training.policy_gradient.rollouts import RolloutGroup, read_rollouts
-from rlaif.training.policy_gradient.trainer import step_weights
+from rlaif.training.policy_gradient.trainer import GroupGRPOTrainer, GroupRLOOTrainer, step_weights
 from rlaif.training.policy_gradient.value_head import add_value_head
 from tests.tiny import tiny_llama, tiny_tokenizer
 
@@ -186,6 +197,45 @@ def ppo_groups() -> list[RolloutGroup]:
             )
         )
     return found
+
+
+@pytest.mark.parametrize("attention", ["groups", "alone"])
+@pytest.mark.parametrize(("kind", "section"), [(GroupGRPOTrainer, GrpoSection()), (GroupRLOOTrainer, RlooSection())])
+def test_a_temperature_is_no_difference_between_policies(
+    kind: Any, section: PolicyGradientSection, attention: Any, tmp_path: Path
+) -> None:
+    """Engines give log-probabilities before the temperature; what the policy itself sampled weighs one all the same."""
+    plain, model = tiny_llama(), tiny_llama()
+    plain.set_attn_implementation("eager")
+    set_attention(model, Attention(attention, implementation="sdpa" if attention == "alone" else ""))
+    groups, cooler = [], []
+    for group in ppo_groups():
+        logits = []
+        for candidate in group.candidates:
+            ids = torch.tensor([[*group.prompt_token_ids, *candidate]])
+            with torch.no_grad():
+                logits.append(plain(input_ids=ids).logits[0, len(group.prompt_token_ids) - 1 : -1])
+        tokens = torch.tensor([token for candidate in group.candidates for token in candidate])[:, None]
+        raw, cool = (torch.cat(logits).div(each).log_softmax(-1).gather(1, tokens)[:, 0].numpy() for each in (1, 0.7))
+        groups.append(replace(group, sampled_A=raw, policy="p"))
+        cooler.append(cool)
+    job: TrainingJob[PolicyGradientSection] = TrainingJob(
+        start=StartingWeights("m", None, "float32", id="p"), rows="", out="", settings=section, seed=0, gpu=False,
+        workers=TrainersSection(), temperature=0.7,
+    )  # fmt: skip
+    found = settle_old_policy(groups, model, "", job, values=False)
+    assert found.origin == "trainer"
+    for group, expected in zip(found.groups, cooler, strict=True):
+        assert group.old_A == pytest.approx(expected, abs=1e-4)
+    ready = with_advantages(found.groups, section)
+    step = [[0, 1]]
+    plan = plan_packs(ready, step, step_weights(ready, step, section), max_tokens=200, workers=1)
+    args = TrainingArguments(str(tmp_path), remove_unused_columns=False, use_cpu=True, report_to=[], save_strategy="no")
+    trainer = kind(
+        model, args=args, processing_class=tiny_tokenizer(), groups=ready, plan=plan, section=section, temperature=0.7
+    )
+    batch = trainer.data_collator([{"pack": 0}])["batch"]
+    torch.testing.assert_close(batch.importance, torch.ones_like(batch.importance), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("max_tokens", [200, 12], ids=["one pack", "a pack each"])

@@ -28,10 +28,13 @@ class AnswerLogps(ModelOutput):  # type: ignore[misc]
     Attributes:
         logps: [A] float32, log-probability of each target, in nats.
         values: [A] float32, of the model's value head at the positions that predict the targets; None without one.
+        raw: [A] float32, the log-probabilities before a temperature, without a graph; None at temperature 1 or with
+            gradients.
     """
 
     logps: torch.Tensor | None = None
     values: torch.Tensor | None = None
+    raw: torch.Tensor | None = None
 
 
 def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
@@ -40,7 +43,8 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
     The head is inside the model's own forward, so that nothing around it (autocast's float32 outputs, data parallelism)
     handles a matrix as wide as the vocabulary. Without `answer_targets` the model is unchanged. With `whole_mlp` its
     last MLP computes all positions: for several forward passes before one backward pass. With `temperature` the
-    log-probabilities are those of sampling at it. A model with a `value_head` also returns values.
+    log-probabilities are those of sampling at it; without gradients the raw ones are returned too. A model with a
+    `value_head` also returns values.
 
     Args:
         narrow: whether to narrow the last MLP; None tries whether that changes nothing, which takes weights.
@@ -67,9 +71,12 @@ def add_answer_head(model: Any, narrow: bool | None = None) -> bool:
         output = plain(*args, **named)
         if answer_targets is None:
             return output
-        head = getattr(self, "value_head", None)
+        head, logits_AV = getattr(self, "value_head", None), output.logits[0]
+        both = temperature != 1 and not torch.is_grad_enabled()
         return AnswerLogps(
-            logps=token_logps(output.logits[0], answer_targets, temperature), values=head and head.values()
+            logps=token_logps(logits_AV, answer_targets, temperature),
+            values=head and head.values(),
+            raw=token_logps(logits_AV, answer_targets) if both else None,
         )
 
     model.forward = types.MethodType(forward, model)

@@ -70,20 +70,18 @@ def settle_old_policy(groups: Sequence[RolloutGroup], model: Any, base: str, job
         base: local folder of the initial policy.
         values: whether the model has a value head.
     """
-    found, origin = None, "trainer"
+    found = None
     if job.temperature == 1 and all(group.policy in ("", job.start.id) for group in groups):
         found = _measure(groups, model, job)
         if _is_small(found, job) and not values:
-            origin = "engine"
-    if origin == "engine":
-        settled = [replace(group, old_A=group.sampled_A) for group in groups]
-    else:
-        scores = _score(groups, model, job)
-        settled = [
-            replace(group, old_A=score.logps_A, values_A=score.values_A)
-            for group, score in zip(groups, scores, strict=True)
-        ]
-    return OldPolicy(_with_reference(settled, model, base, job), "engine" if origin == "engine" else "trainer", found)
+            settled = [replace(group, old_A=group.sampled_A) for group in groups]
+            return OldPolicy(_with_reference(settled, model, base, job), "engine", found)
+    scores = _score(groups, model, job)
+    settled = [
+        replace(group, old_A=score.logps_A, values_A=score.values_A, raw_A=score.raw_A)
+        for group, score in zip(groups, scores, strict=True)
+    ]
+    return OldPolicy(_with_reference(settled, model, base, job), "trainer", found)
 
 
 def _with_reference(groups: list[RolloutGroup], model: Any, base: str, job: Job) -> list[RolloutGroup]:
@@ -99,10 +97,11 @@ def _with_reference(groups: list[RolloutGroup], model: Any, base: str, job: Job)
 
 @dataclass(frozen=True, slots=True)
 class _TokenScores:
-    """What a model makes of a group's tokens; no values without a value head."""
+    """What a model makes of a group's tokens; see `TokenOutputs`. What it does not give is empty."""
 
     logps_A: Floats
     values_A: Floats
+    raw_A: Floats
 
 
 def _score(groups: Sequence[RolloutGroup], model: Any, job: Job) -> list[_TokenScores]:

@@ -28,8 +28,9 @@ class RolloutGroup(Group):
 
     Attributes:
         rewards_C: of the candidates.
-        sampled_A: log-probabilities with which the engine sampled, in nats.
+        sampled_A: the engine's log-probabilities of what it sampled, in nats, before the temperature.
         old_A: those of the policy before the training, at the temperature of sampling.
+        raw_A: likewise before the temperature; empty at temperature 1, where they are `old_A`.
         reference_A: those of the reference policy.
         advantages_A: what the loss weighs each token by.
         values_A, returns_A: the values before the training, and what they are taught.
@@ -39,6 +40,7 @@ class RolloutGroup(Group):
     rewards_C: Floats
     sampled_A: Floats
     old_A: Floats = field(default_factory=_nothing)
+    raw_A: Floats = field(default_factory=_nothing)
     reference_A: Floats = field(default_factory=_nothing)
     advantages_A: Floats = field(default_factory=_nothing)
     values_A: Floats = field(default_factory=_nothing)
@@ -48,6 +50,13 @@ class RolloutGroup(Group):
     def lengths(self) -> list[int]:
         """Tokens of each answer."""
         return [len(candidate) for candidate in self.candidates]
+
+    @property
+    def mismatch_A(self) -> Floats:
+        """By how much the policy before the training differs from the engine's that sampled, in nats, both before the
+        temperature: engines know no other log-probabilities."""
+        before_A = self.raw_A if len(self.raw_A) else self.old_A
+        return before_A - self.sampled_A
 
     def by_answer(self, values_A: Floats) -> list[Floats]:
         """Return values of tokens for each answer."""

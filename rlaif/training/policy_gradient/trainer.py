@@ -28,10 +28,10 @@ class RolloutBatch:
         step_weight: see `Pack`.
         ids: of the answers, for messages.
         rewards: [C].
-        old, advantages: [A], see `RolloutGroup`.
+        old, advantages: [A]; see `RolloutGroup`.
         importance: [A] or, of whole answers, [C]: weight for the difference of the policy before the training from
             what sampled.
-        reference, values, returns: [A], see `RolloutGroup`; empty where nothing needs them.
+        reference, values, returns: [A]; see `RolloutGroup`; empty where nothing needs them.
     """
 
     row: PackedRow
@@ -64,15 +64,15 @@ class GroupPolicyTrainer(GroupTrainer):
     def batch_of(self, groups: Sequence[Group], step_weight: float) -> RolloutBatch:
         """See `GroupTrainer`."""
         rollouts = cast(Sequence[RolloutGroup], groups)
-        row, old_A = pack_row(groups), _joined(rollouts, "old_A")
+        row = pack_row(groups)
         return RolloutBatch(
             row=row,
             step_weight=step_weight,
             ids=tuple(id for group in groups for id in group.ids),
             rewards=_joined(rollouts, "rewards_C"),
-            old=old_A,
+            old=_joined(rollouts, "old_A"),
             advantages=_joined(rollouts, "advantages_A"),
-            importance=self.importance(row, old_A - _joined(rollouts, "sampled_A")),
+            importance=self.importance(row, _joined(rollouts, "mismatch_A")),
             reference=_joined(rollouts, "reference_A"),
             values=_joined(rollouts, "values_A"),
             returns=_joined(rollouts, "returns_A"),
