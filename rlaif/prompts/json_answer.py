@@ -15,6 +15,7 @@ from pydantic.config import JsonDict
 
 from rlaif.chat import visible_answer
 from rlaif.data.criteria import Criterion, Scale
+from rlaif.io.json_text import DECODER
 from rlaif.prompts.verdict_text import own_words
 
 MOST_RATINGS = 20
@@ -33,21 +34,12 @@ def _objects(text: str) -> Iterator[dict[str, Any] | None]:
     position = text.find("{")
     while position >= 0:
         try:
-            value, position = _DECODER.raw_decode(text, position)
+            value, position = DECODER.raw_decode(text, position)
         except (ValueError, RecursionError):
             yield None
             return
         yield value
         position = text.find("{", position)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
 
 
 @lru_cache

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from rlaif.errors import UserError
@@ -55,6 +56,18 @@ def test_points_follow_the_run_and_steps_grow_over_rounds(run: RunDir) -> None:
     assert pairs.figures["comparisons/ok"] == stages.pairs.by_status["ok"]
     assert outcome.figures["gate/passed"] == outcome.figures["gate/promoted"] == float(bool(stages.promote.promoted))  # type: ignore[union-attr]
     assert {"seconds/sample", "seconds/train", "seconds/evaluate"} <= outcome.figures.keys()
+
+
+def test_points_of_a_run_in_an_object_store_are_the_same(run: RunDir) -> None:
+    fsspec.filesystem("memory").put(run.root, "/tracked", recursive=True)
+    stored = RunDir("memory://tracked")
+    assert all_points(stored) == all_points(run)
+    with Tracking(stored, [TrackerSection(name="tensorboard", uri=f"{run.root}/logs")], CONFIG, print):
+        pass
+    record, begun = TrackingRecord.read(stored.path("tracking.json")), stored.record()
+    assert record is not None
+    assert begun is not None
+    assert record.trackers == {"tensorboard": f"{run.root}/logs/{tracking_id(begun)}"}
 
 
 def unfinished(run: RunDir) -> tuple[list[dict[str, float]], Callable[[], None]]:
