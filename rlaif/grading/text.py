@@ -53,6 +53,14 @@ def token_f1(given: Sequence[str], gold: Sequence[str]) -> float:
 
     It is 0 if either text has no tokens.
     """
+    return token_f(given, gold, 1.0)
+
+
+def token_f(given: Sequence[str], gold: Sequence[str], beta: float) -> float:
+    """Return the F-beta of an answer's normalized tokens against the gold answer's, in [0, 1].
+
+    It is (1 + beta^2) P R / (beta^2 P + R) with token precision P and token recall R, and 0 if either has no tokens.
+    """
     if not given or not gold:
         return 0.0
     left, common = Counter(gold), 0
@@ -60,7 +68,8 @@ def token_f1(given: Sequence[str], gold: Sequence[str]) -> float:
         if left[token] > 0:
             left[token] -= 1
             common += 1
-    return 2.0 * common / (len(given) + len(gold))
+    squared = beta * beta
+    return (1.0 + squared) * common / (len(given) + squared * len(gold))
 
 
 @lru_cache(maxsize=16384)

@@ -13,6 +13,7 @@ from rlaif.judges.http_judge import HttpClient, HttpSpec
 from rlaif.judges.judge import Judge
 from rlaif.judges.llm import LlmSpec
 from rlaif.judges.model_client import model_client
+from rlaif.judges.overlap import OverlapJudge, OverlapSpec
 from rlaif.judges.own_judge import OwnJudge, OwnSpec
 from rlaif.judges.pairwise import PairwiseJudge
 from rlaif.judges.panel import FirstToDecide, PanelSpec, Vote
@@ -81,6 +82,8 @@ def _single_judge(spec: JudgeSpec, backends: Backends, cache: ResponseCache | No
     match spec:
         case ReferenceSpec():
             return ReferenceJudge(spec)
+        case OverlapSpec():
+            return OverlapJudge(spec)
         case RewardModelSpec():
             return RewardModelJudge(spec, RewardModel(spec.model, spec.batch_size, spec.device))
         case LlmSpec():

@@ -12,13 +12,14 @@ from rlaif.io.resources import find_resource
 from rlaif.io.yaml_file import read_mapping, validated
 from rlaif.judges.http_judge import HttpSpec
 from rlaif.judges.llm import LlmSpec
+from rlaif.judges.overlap import OverlapSpec
 from rlaif.judges.panel import PanelSpec
 from rlaif.judges.python_judge import PythonSpec
 from rlaif.judges.rating import ReferenceSpec, RewardModelSpec
 from rlaif.judges.spec import JudgeSpec, KeyFault, Origin
 from rlaif.recipe.judge import JudgeOverrides, merged, split_judge_name
 
-AnySpec = ReferenceSpec | LlmSpec | RewardModelSpec | PanelSpec | PythonSpec | HttpSpec
+AnySpec = ReferenceSpec | OverlapSpec | LlmSpec | RewardModelSpec | PanelSpec | PythonSpec | HttpSpec
 _FILE: TypeAdapter[AnySpec] = TypeAdapter(Annotated[AnySpec, Field(discriminator="kind")])
 
 _RENAMED = {"orders": Renamed("swap_positions", {"both": True, "given": False})}

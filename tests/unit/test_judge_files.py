@@ -52,8 +52,8 @@ def test_backend_and_orders_have_defaults(tmp_path: Path) -> None:
     [
         (
             "kind: oracle",
-            "mine.yaml:1: kind: expected one of 'reference', 'llm', 'reward-model', 'panel', 'python', 'http' "
-            "(got 'oracle')",
+            "mine.yaml:1: kind: expected one of 'reference', 'overlap', 'llm', 'reward-model', 'panel', 'python', "
+            "'http' (got 'oracle')",
         ),
         ("tolerance: 0.1", "mine.yaml:1: kind: missing"),
         ("", "mine.yaml:1: expected keys"),
