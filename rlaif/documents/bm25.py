@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 K1, B = 1.2, 0.75
 HELD = 1 << 20
 """Postings in memory at once."""
-_FILES: dict[str, Any] = {"terms": np.uint64, "starts": np.uint64, "texts": np.uint32, "weights": np.float32}
-_RUN_FILES: dict[str, Any] = {"terms": np.uint64, "texts": np.uint32, "counts": np.uint32}
+_FILES = {name: np.dtype(kind) for name, kind in
+          {"terms": np.uint64, "starts": np.uint64, "texts": np.uint32, "weights": np.float32}.items()}  # fmt: skip
+_RUN_FILES = {name: np.dtype(kind) for name, kind in
+              {"terms": np.uint64, "texts": np.uint32, "counts": np.uint32}.items()}  # fmt: skip
 
 Floats = NDArray[np.float32]
 _Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -77,11 +79,10 @@ class PostingsWriter:
         lengths = np.frombuffer(self._lengths, np.float32) if self._lengths else np.zeros(0, np.float32)
         average = float(lengths.mean(dtype=np.float64)) or 1.0 if len(lengths) else 1.0
         norms = (settings.k1 * (1 - settings.b + settings.b * lengths / average)).astype(np.float32)
-        runs = [self._run(number) for number in range(len(self._run_lengths))]
         written = 0
         with ExitStack() as stack:
             files = {name: stack.enter_context(open(self._path(name), "wb")) for name in _FILES}
-            for terms, texts, counts in self._merged(runs):
+            for terms, texts, counts in self._merged():
                 distinct, first, df = np.unique(terms, return_index=True, return_counts=True)
                 idf = np.log1p((len(lengths) - df + 0.5) / (df + 0.5))
                 weights = np.repeat(idf, df) * counts * (settings.k1 + 1) / (counts + norms[texts])
@@ -91,7 +92,7 @@ class PostingsWriter:
                 files["weights"].write(weights.astype(np.float32).tobytes())
                 written += len(terms)
             files["starts"].write(np.uint64(written).tobytes())
-        for number in range(len(runs)):
+        for number in range(len(self._run_lengths)):
             for name in _RUN_FILES:
                 self._path(f"{number}-{name}").unlink()
 
@@ -105,35 +106,39 @@ class PostingsWriter:
         terms = np.frombuffer(self._terms, np.uint64)
         order = np.argsort(terms, kind="stable")
         number = len(self._run_lengths)
-        columns = (terms, np.frombuffer(self._texts, np.uint32), np.frombuffer(self._counts, np.uint32))
+        columns: _Columns = (terms, np.frombuffer(self._texts, np.uint32), np.frombuffer(self._counts, np.uint32))
         for name, column in zip(_RUN_FILES, columns, strict=True):
             column[order].tofile(self._path(f"{number}-{name}"))
         self._run_lengths.append(len(terms))
         self._terms, self._texts, self._counts = array("Q"), array("I"), array("I")
 
-    def _run(self, number: int) -> _Columns:
-        terms, texts, counts = (mapped(self._path(f"{number}-{name}"), kind) for name, kind in _RUN_FILES.items())
-        return terms, texts, counts
-
-    def _merged(self, runs: list[_Columns]) -> Iterator[_Columns]:
+    def _merged(self) -> Iterator[_Columns]:
         """Yield all postings by term and text, in parts of whole terms that fit in memory.
 
         Ids are hashes, so equal parts of their range hold about as many terms.
         """
         parts = max(1, -(-sum(self._run_lengths) // self._held))
-        ends = [round(part * 2**64 / parts) for part in range(1, parts)]
-        bounds = [
-            [0, *(int(np.searchsorted(terms, np.uint64(end))) for end in ends), len(terms)] for terms, _, _ in runs
-        ]
+        bounds = [self._bounds(number, parts) for number in range(len(self._run_lengths))]
         for part in range(parts):
-            slices = [slice(bound[part], bound[part + 1]) for bound in bounds]
-            if not any(one.stop > one.start for one in slices):
-                continue
             terms, texts, counts = (
-                np.concatenate([run[column][one] for run, one in zip(runs, slices, strict=True)]) for column in range(3)
+                np.concatenate(
+                    [
+                        # Read and not mapped: mapped pages would count as memory of this process.
+                        np.fromfile(self._path(f"{number}-{name}"), kind, end - start, offset=start * kind.itemsize)
+                        for number, (start, end) in enumerate(bound[part : part + 2] for bound in bounds)
+                    ]
+                    or [np.zeros(0, kind)]
+                )
+                for name, kind in _RUN_FILES.items()
             )
             order = np.argsort(terms, kind="stable")
             yield terms[order], texts[order], counts[order]
+
+    def _bounds(self, number: int, parts: int) -> list[int]:
+        """Return where each part of the ids' range begins in a run, and the run's end."""
+        terms = mapped(self._path(f"{number}-terms"), np.dtype(np.uint64))
+        inner = (int(np.searchsorted(terms, np.uint64(part * 2**64 // parts))) for part in range(1, parts))
+        return [0, *inner, len(terms)]
 
 
 class Postings:
@@ -163,6 +168,6 @@ class Postings:
         return scores
 
 
-def mapped(path: Path, kind: Any) -> NDArray[Any]:
+def mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
     """Return a file as an array on disk; an empty file cannot be mapped."""
     return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)

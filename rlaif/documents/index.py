@@ -76,7 +76,7 @@ class Index:
         self._page_of = np.fromfile(folder / "pages", np.uint32)
         self._chunks = Postings(folder, "chunk", self._count)
         self._pages = Postings(folder, "page", int(facts["pages"])) if self._page_weight else None
-        self._lines = mapped(folder / "chunks.jsonl", np.uint8)
+        self._lines = mapped(folder / "chunks.jsonl", np.dtype(np.uint8))
 
     def __reduce__(self) -> tuple[type["Index"], tuple[Path]]:
         # Another process maps the same files.
