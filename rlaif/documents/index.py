@@ -24,9 +24,10 @@ from rlaif.documents.search_words import query_terms, term_id, term_ids
 from rlaif.errors import UserError
 from rlaif.io.files import new_folder
 
-FORMAT = "1"
+FORMAT = "2"
 """Version of the layout and of the terms; another one builds anew."""
-PAGE_WEIGHT = 0.3
+NAME_WEIGHT = 3
+PAGE_WEIGHT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,13 @@ class IndexSettings:
 
     Attributes:
         bm25: the parameters of BM25.
+        name_weight: how many times the document's name counts in each chunk beside the chunk's text, the weight of a
+            field as in BM25F (Robertson, Zaragoza & Taylor 2004, "Simple BM25 extension to multiple weighted fields").
         page_weight: from 0 to 1, the share of the page's own score in a chunk's; 0 leaves the page out.
     """
 
     bm25: Bm25Settings = field(default_factory=Bm25Settings)
+    name_weight: int = NAME_WEIGHT
     page_weight: float = PAGE_WEIGHT
 
 
@@ -171,11 +175,6 @@ def best(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
     return found, scores[found]
 
 
-def indexed_text(chunk: Chunk) -> str:
-    """Return the text that a chunk is found by: its own, after the document's name where it does not begin with it."""
-    return chunk.text if chunk.text.startswith(chunk.document) else f"{chunk.document}\n{chunk.text}"
-
-
 def _write(folder: Path, chunks: Iterable[Chunk], settings: IndexSettings) -> None:
     by_chunk = PostingsWriter(folder, "chunk")
     by_page = PostingsWriter(folder, "page") if settings.page_weight else None
@@ -198,7 +197,9 @@ def _write(folder: Path, chunks: Iterable[Chunk], settings: IndexSettings) -> No
                     by_page.add(page_terms)
                 page, page_terms = (document, chunk.page), Counter()
                 page_count += 1
-            counts = Counter(term_ids(indexed_text(chunk)))
+            counts = Counter(term_ids(chunk.text))
+            for term in term_ids(chunk.document):
+                counts[term] += settings.name_weight
             by_chunk.add(counts)
             page_terms.update(counts)
             line = json.dumps(asdict(chunk), ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
+from rlaif.documents.function_words import FUNCTION_WORDS
+
 # Words with the signs within them: 1,577.5, 10-K, AT&T, Q2'23, year-over-year. Vowels of Indic scripts are no \\w.
 _LETTER = "(?:[^\\W_]|[\u0900-\u0963\u0966-\u0dff\u0f71-\u0f84\u102b-\u109d\u17b4-\u17d3])"
 _WORD = re.compile(rf"{_LETTER}+(?:[.,'&/-]{_LETTER}+)*")
@@ -53,17 +55,27 @@ def search_terms(text: str) -> list[str]:
 
 
 def query_terms(text: str) -> list[str]:
-    """Return the terms to search for: those of the text, and neighbouring words as one.
+    """Return the terms to search for, each once: those of the text without function words, and neighbours as one.
 
-    A name of a document often has no spaces: `BESTBUY_2023_10K` is found by `Best Buy`.
+    A name of a document often has no spaces: `BESTBUY_2023_10K` is found by `Best Buy`. A text of function words alone
+    keeps them.
+
+    >>> query_terms("What are the net sales of Best Buy?")
+    ['net', 'sale', 'best', 'buy', 'netsale', 'bestbuy']
     """
-    words = [parts[-1] for parts in map(_terms, _words(text)) if parts]
+    words = [(word, _folded(word) in FUNCTION_WORDS) for word in _words(text)]
+    terms = [term for word, empty in words if not empty for term in _terms(word)]
+    if not terms:
+        return list(dict.fromkeys(search_terms(text)))
+    wholes = [(parts[-1], empty) for word, empty in words if (parts := _terms(word))]
     joined = (
-        "".join(words[start : start + count])
+        "".join(whole for whole, _ in wholes[start : start + count])
         for count in range(2, _JOINED + 1)
-        for start in range(len(words) - count + 1)
+        for start in range(len(wholes) - count + 1)
+        # A function word may be within a name, as in `BANKOFAMERICA`.
+        if not (wholes[start][1] or wholes[start + count - 1][1])
     )
-    return [*search_terms(text), *joined]
+    return list(dict.fromkeys([*terms, *joined]))
 
 
 def term_ids(text: str) -> list[int]:

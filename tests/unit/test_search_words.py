@@ -42,11 +42,23 @@ def test_neighbouring_words_are_also_one_term_of_a_query() -> None:
     assert search_terms("AMERICANWATERWORKS_2021_10K")[0] == "americanwaterwork"
 
 
+def test_a_query_has_each_term_once_and_no_function_word() -> None:
+    assert query_terms("What is the net income, and what was net income?") == [
+        "net",
+        "income",
+        "netincome",
+        "incomenet",
+    ]
+    assert query_terms("Welche Rückstellungen hat die Bank of America?")[:2] == ["ruckstellungen", "hat"]
+    assert "bankofamerica" in query_terms("Bank of America")
+    assert query_terms("Who was it?") == ["who", "was", "it"]
+
+
 @given(st.text())
 def test_no_text_raises_and_ids_are_those_of_the_terms(text: str) -> None:
     terms = search_terms(text)
     assert term_ids(text) == [term_id(term) for term in terms]
-    assert set(terms) <= set(query_terms(text))
+    assert bool(query_terms(text)) == bool(terms)
     assert all(term and not term.isspace() for term in terms)
 
 
