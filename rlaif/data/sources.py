@@ -31,27 +31,36 @@ _RENAMED = {"answer": Renamed("gold_answer")}
 
 QUESTION_FIELDS = tuple(Columns.model_fields)
 """The fields of a question; `Columns` says what each holds."""
+_OF_DOCUMENTS = ("document", "evidence")
 
 
 def load_questions(
-    source: QuestionSource, tables: Literal["plain", "heads"] = "plain", columns: ColumnNames | None = None
+    source: QuestionSource,
+    tables: Literal["plain", "heads"] = "plain",
+    columns: ColumnNames | None = None,
+    *,
+    documents: bool = False,
 ) -> list[Question]:
     """Read the questions of a source, in order. A question without an id gets one derived from its content.
 
     Args:
         tables: how those in contexts are shown.
         columns: the file's own names; None takes those of the source.
+        documents: whether to read each question's document and evidence, also from columns that nobody names.
     """
-    questions = _load(source, columns)
+    questions = _load(source, columns, documents)
     if tables == "plain":
         return questions
     return [replace(question, context=with_heads(question.context)) for question in questions]
 
 
-def _load(source: QuestionSource, columns: ColumnNames | None) -> list[Question]:
+def _load(source: QuestionSource, columns: ColumnNames | None, documents: bool) -> list[Question]:
     if isinstance(source, DemoQuestions):
         return demo_questions(source.split, source.count, source.seed)
-    fields = Fields(QUESTION_FIELDS, _RENAMED, columns or _named(source.columns))
+    named = columns or _named(source.columns)
+    # Elsewhere a file may mean something else by these names.
+    names = [name for name in QUESTION_FIELDS if documents or name not in _OF_DOCUMENTS or name in named.by_field]
+    fields = Fields(names, _RENAMED, named)
     if isinstance(source, DatasetQuestions):
         name = f"{source.id}[{source.split}]"
         rows = rows_of_fields(islice(_dataset_rows(source, name, fields.wanted), source.limit), fields)
@@ -89,7 +98,10 @@ def _dataset_rows(source: DatasetQuestions, name: str, columns: list[str]) -> It
 
 
 def questions_sha(questions: Iterable[Question]) -> str:
-    """Return the sha256 of the ids, texts, chats, contexts, gold answers, links and criteria of questions, in order."""
+    """Return the sha256 of all that questions hold, in order, without what a run retrieves for them.
+
+    The evidence counts where there is no context, since the question is then answered from documents.
+    """
     digest = hashlib.sha256()
     for question in questions:
         content: list[Any] = [
@@ -99,6 +111,10 @@ def questions_sha(questions: Iterable[Question]) -> str:
             content.append(criteria_tree(question.criteria))
         if question.chat:
             content.append({"messages": chat_tree(question.chat)})
+        if question.document:
+            content.append({"document": question.document})
+        if question.evidence and not question.context:
+            content.append({"evidence": question.evidence})
         digest.update(json.dumps(content).encode() + b"\n")
     return digest.hexdigest()
 
@@ -113,16 +129,19 @@ def _questions(rows: Iterable[Row]) -> Iterator[tuple[Row, Question]]:
         if not text:
             raise row.error("", "empty question")
         context = row.read("context", read_context).strip()
+        document = (row.optional("document") or "").strip() or None
         yield (
             row,
             Question(
-                row.id() or _content_id(text, chat, context, id_counts),
+                row.id() or _content_id(text, chat, context or document or "", id_counts),
                 text,
                 context,
                 row.read("gold_answer", read_gold_answer),
                 (row.optional("doc_link") or "").strip() or None,
+                evidence=row.read("evidence", read_context).strip() or None,
                 criteria=_criteria(row),
                 chat=chat,
+                document=document,
             ),
         )
 
@@ -135,7 +154,11 @@ def _criteria(row: Row) -> tuple[Criterion, ...]:
 
 
 def _content_id(question: str, chat: Chat, context: str, id_counts: Counter[str]) -> str:
-    """Return an id derived from the content; an id that repeats gets a numeric suffix."""
+    """Return an id derived from the content; an id that repeats gets a numeric suffix.
+
+    Args:
+        context: or the name of the document that it will come from.
+    """
     content = f"{question}\n{context}" + (f"\n{json.dumps(chat_tree(chat))}" if chat else "")
     name = hashlib.sha256(content.encode()).hexdigest()[:16]
     id_counts[name] += 1

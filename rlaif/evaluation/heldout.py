@@ -7,13 +7,16 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rlaif.chat import Messages, visible_text
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
 from rlaif.documents.passage import supporting_passage
-from rlaif.grading.score import score_answer
+from rlaif.evaluation.citing import OF_RETRIEVED, PLACE, cited_fields
+from rlaif.grading.refusal import score_refusal
+from rlaif.grading.score import AnswerScore, score_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.judge import Judge
@@ -35,6 +38,11 @@ class HeldoutAnswer:
         f1: token F1 against the gold answer.
         tokens: length of the answer.
         failure: why there is no answer, or None.
+        chunks: ids of those that the context was retrieved as, best first; None where it was not retrieved.
+        chunk, document, page, passage: the chunk that supports the answer best, where it is, and the part of it that
+            does; None where none does and of a refusal.
+        withheld: whether the evidence was withheld, so that a refusal is right.
+        refused: whether the answer is a refusal; None where the context was not retrieved.
     """
 
     id: str
@@ -47,6 +55,13 @@ class HeldoutAnswer:
     f1: float | None
     tokens: int
     failure: str | None
+    chunks: tuple[str, ...] | None = None
+    chunk: str | None = None
+    document: str | None = None
+    page: int | None = None
+    passage: str | None = None
+    withheld: bool = False
+    refused: bool | None = None
 
 
 async def answer_questions(
@@ -56,15 +71,23 @@ async def answer_questions(
     *,
     max_tokens: int,
     progress: Progress,
+    refusal: str = "",
 ) -> list[HeldoutAnswer]:
-    """Answer every question once, greedily, with the pool's current policy."""
+    """Answer every question once, greedily, with the pool's current policy. One without a context to ask it with fails.
+
+    Args:
+        refusal: the phrase of a plain refusal, where contexts are retrieved.
+    """
 
     async def answer(question: Question) -> HeldoutAnswer:
-        request = SampleRequest(question.id, render(question), temperature=0.0, max_tokens=max_tokens)
-        reply, _ = await pool.sample(request)
-        text, tokens = (reply.candidates[0].text, reply.candidates[0].token_ids) if reply.candidates else ("", [])
-        gold = question.gold_answer
-        match = score_answer(text, gold, question=question.question) if gold is not None else None
+        text, tokens, failure = "", list[int](), question.unasked or None
+        if failure is None:
+            request = SampleRequest(question.id, render(question), temperature=0.0, max_tokens=max_tokens)
+            reply, _ = await pool.sample(request)
+            failure = reply.failure
+            if reply.candidates:
+                text, tokens = reply.candidates[0].text, reply.candidates[0].token_ids
+        gold, match = question.gold_answer, _score(question, text)
         progress.advance(1)
         return HeldoutAnswer(
             id=question.id,
@@ -76,10 +99,20 @@ async def answer_questions(
             exact=match.exact or (match.numeric and match.outcome == "right") if match else None,
             f1=match.f1 if match else None,
             tokens=len(tokens),
-            failure=reply.failure,
+            failure=failure,
+            **cited_fields(question, text, refusal),
         )
 
     return list(await asyncio.gather(*(answer(question) for question in questions)))
+
+
+def _score(question: Question, text: str) -> AnswerScore | None:
+    gold = question.gold_answer
+    if gold is None:
+        return None
+    if question.withheld:
+        return score_refusal(text, gold if isinstance(gold, str) else gold[0], question=question.question)
+    return score_answer(text, gold, question=question.question)
 
 
 def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -> dict[str, Estimate]:
@@ -90,7 +123,17 @@ def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -
         values["score"] = [float(answer.score or 0.0) for answer in scored]
         values["exact"] = [float(answer.exact or 0.0) for answer in scored]
         values["f1"] = [float(answer.f1 or 0.0) for answer in scored]
+    for name, withheld in (("refused", False), ("refused_withheld", True)):
+        refused = [each.refused for each in answers if each.refused is not None and each.withheld is withheld]
+        if refused:
+            values[name] = [float(each) for each in refused]
     return {name: mean_interval(each, confidence, seed) for name, each in values.items()}
+
+
+def answer_rows(answers: Sequence[HeldoutAnswer]) -> list[dict[str, Any]]:
+    """Return the rows of `answers.parquet`; where no context was retrieved, without the columns of those that are."""
+    dropped = () if any(answer.chunks is not None for answer in answers) else OF_RETRIEVED
+    return [{name: value for name, value in asdict(each).items() if name not in dropped} for each in answers]
 
 
 def unseen_metrics(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -> dict[str, Estimate]:
@@ -100,13 +143,22 @@ def unseen_metrics(answers: Sequence[HeldoutAnswer], confidence: float, seed: in
 
 
 def predictions_csv(answers: Sequence[HeldoutAnswer]) -> bytes:
-    """Return `id, answer, passage` as CSV; the passage is the part of the context that supports the answer best."""
+    """Return `id, answer, passage` as CSV; the passage is the part of the context that supports the answer best.
+
+    Where contexts were retrieved, `chunk, document, page` follow: the id of the passage's chunk, and where it is. They
+    are empty of an answer that no chunk supports, as of a refusal.
+    """
+    retrieved = any(answer.chunks is not None for answer in answers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "answer", "passage"])
+    writer.writerow(["id", "answer", "passage", *(PLACE if retrieved else ())])
     for answer in answers:
-        passage = supporting_passage(answer.context, answer.question, visible_text(answer.answer))
-        writer.writerow([answer.id, answer.answer, passage])
+        if answer.chunks is None:
+            passage = supporting_passage(answer.context, answer.question, visible_text(answer.answer))
+        else:
+            passage = answer.passage or ""
+        place = [getattr(answer, name) for name in PLACE] if retrieved else []
+        writer.writerow([answer.id, answer.answer, passage, *place])
     return text.getvalue().encode()
 
 

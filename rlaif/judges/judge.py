@@ -73,7 +73,8 @@ class Verdict:
 
 def stored_verdict(row: Mapping[str, Any]) -> Verdict:
     """Return a verdict from its row of a table; shards of before a column lack it."""
-    return Verdict(**{**row, "marks": tuple(Mark(**mark) for mark in row.get("marks") or ())})
+    own = {name: value for name, value in row.items() if name != "chunks"}
+    return Verdict(**{**own, "marks": tuple(Mark(**mark) for mark in row.get("marks") or ())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from rlaif.data.question import Question
 from rlaif.grading.figures import TOLERANCE
+from rlaif.grading.refusal import score_refusal
 from rlaif.grading.score import READING, AnswerScore, score_answer
 from rlaif.inference.requests import ModelBackend
 from rlaif.judges.decisions import candidates_of, decide_by_checks, decide_by_scores, own_verdicts
@@ -89,7 +90,7 @@ class RewardModelSpec(JudgeSpec):
 class ReferenceJudge(SpecJudge):
     """Rates an answer by `score_answer`: 0 for wrong, 0.5 to 1 for right; it is silent where it cannot tell.
 
-    A question without a gold answer gets no verdict.
+    A question without a gold answer gets no verdict. Where the evidence was withheld, only a refusal is right.
     """
 
     spec: ReferenceSpec
@@ -101,13 +102,18 @@ class ReferenceJudge(SpecJudge):
         if not gold or (isinstance(gold, str) and not gold.strip()):
             return []
         wanted = range(len(answers)) if comparisons is None else candidates_of(comparisons, len(answers))
-        asked = question.question
-        scores = {index: score_answer(answers[index], gold, self.spec.tolerance, question=asked) for index in wanted}
-        return [self._verdict(question.id, index, score) for index, score in scores.items()]
+        return [self._verdict(question.id, index, self._score(question, answers[index])) for index in wanted]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         own, spec = own_verdicts(self, prompt_id, verdicts), self.spec
         return decide_by_checks(own, tie_below=spec.tie_below, silent_rating=spec.silent_rating)
+
+    def _score(self, question: Question, answer: str) -> AnswerScore:
+        gold = question.gold_answer
+        assert gold is not None
+        if question.withheld:
+            return score_refusal(answer, gold if isinstance(gold, str) else gold[0], question=question.question)
+        return score_answer(answer, gold, self.spec.tolerance, question=question.question)
 
     def _verdict(self, prompt_id: str, index: int, score: AnswerScore) -> Verdict:
         status: Status = "silent" if score.outcome == "open" else "ok"

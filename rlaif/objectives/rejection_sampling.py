@@ -100,5 +100,6 @@ def _row(best: Mapping[str, Any], messages: Messages, reward: float | None, numb
         "candidate": best["candidate"],
         "reward": reward,
         "policy": best["policy"],
+        "chunks": best.get("chunks"),
         "round": number,
     }

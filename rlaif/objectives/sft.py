@@ -73,6 +73,7 @@ class SftObjective(Objective[SftPhase]):
         write = partial(
             write_demonstrations, found, work.policy, self.lora,
             path=work.directory.path(self.rows), round_number=work.directory.number,
+            chunks={} if self.demonstrations else {each.id: each.chunk_ids for each in work.questions},
         )  # fmt: skip
         # In a task, since the driver loads no tokenizer.
         written = await run_once(write, gpu=False)

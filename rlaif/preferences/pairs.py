@@ -181,6 +181,7 @@ def pair_rows(
             "prompt_id": question.id,
             "chosen_candidate": chosen,
             "rejected_candidate": rejected,
+            "chunks": question.chunk_ids,
             **provenance,
         }
         for chosen, rejected, provenance in rows

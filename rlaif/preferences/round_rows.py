@@ -55,6 +55,7 @@ class JudgedQuestion:
         copied = ("prompt_id", "candidate", "prompt_token_ids", "token_ids", "policy")
         return {
             **{name: candidate[name] for name in copied},
+            "chunks": candidate.get("chunks"),
             "prompt": prompt,
             "answer": [{"role": "assistant", "content": candidate["text"]}],
             "source": "ai",

@@ -25,6 +25,11 @@ class Columns(Section):
     object with such a list as `text`."""
     doc_link: str | None = "doc_link"
     """Column of a link to the document that the question is about."""
+    document: str | None = "document"
+    """Column of the name or path of the document that the question is about; read where contexts are retrieved from
+    documents, or where it is named here."""
+    evidence: str | None = "evidence"
+    """Column of the passage that supports the gold answer, in the forms of `context`; read as `document` is."""
     criteria: str | None = "criteria"
     """Column of the question's own criteria: an object of criteria by name, or its JSON as text."""
 

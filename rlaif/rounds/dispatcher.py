@@ -182,7 +182,8 @@ async def sample_and_judge(
     if recipe.judge.gold_set is not None:
         limit = recipe.judge.gold_set.min_agreement
         await judge_gold_set(judge, setup.gold_set, directory, limit, progress=progress, emit=emit)
-    sink = RoundSink(directory, sampling.shard_questions)
+    chunks = {question.id: question.chunk_ids for question in questions}
+    sink = RoundSink(directory, sampling.shard_questions, chunks)
     dispatcher = Dispatcher(
         pool, judge, sink, sampling,
         render=setup.render, seed=recipe.seed, round_number=directory.number, number_in_phase=round_.number,

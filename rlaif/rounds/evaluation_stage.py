@@ -4,7 +4,6 @@ Invariant: `evaluation.json` is written last, so where it is, the answers and pr
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from rlaif.evaluation.heldout import (
     Comparison,
     HeldoutAnswer,
     answer_questions,
+    answer_rows,
     compare_answers,
     initial_logps,
     metrics_of,
@@ -65,7 +65,7 @@ class PolicyEvaluation:
                 metrics["kl"] = await self._kl()
             gate = await self._gate(answers, against_initial, earlier, title)
         write_bytes(join(folder, "predictions.csv"), predictions_csv(predictions))
-        write_table(join(folder, "answers.parquet"), pa.Table.from_pylist([asdict(answer) for answer in answers]))
+        write_table(join(folder, "answers.parquet"), pa.Table.from_pylist(answer_rows(answers)))
         EvaluationRecord(
             policy=self._pools.policy.policy.id,
             promoted=gate is None or gate.passed,

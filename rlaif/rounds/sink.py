@@ -6,7 +6,7 @@ meanwhile are the next shard.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from rlaif.inference.requests import SampleReply
 from rlaif.judges.judge import Verdict
 from rlaif.store.rundir import RoundDir
-from rlaif.store.schemas import CANDIDATES, FAILURES, VERDICTS
+from rlaif.store.schemas import CANDIDATES, FAILURES, ROUND_VERDICTS, VERDICTS
 from rlaif.store.shards import ShardTable
 
 
@@ -33,13 +33,19 @@ class _Gathered:
 
 
 class RoundSink:
-    """Gathers a round's results and commits them in shards of at least `shard_questions` questions."""
+    """Gathers a round's results and commits them in shards of at least `shard_questions` questions.
 
-    def __init__(self, directory: RoundDir, shard_questions: int) -> None:
-        self._shard = shard_questions
+    Args:
+        chunks: by question, the ids of those that its context was retrieved as; none of other questions.
+    """
+
+    def __init__(
+        self, directory: RoundDir, shard_questions: int, chunks: Mapping[str, list[str] | None] | None = None
+    ) -> None:
+        self._shard, self._chunks = shard_questions, chunks or {}
         self.candidates = ShardTable(directory.path("candidates"), CANDIDATES)
         self.failures = ShardTable(directory.path("failures"), FAILURES)
-        self.verdicts = ShardTable(directory.path("verdicts"), VERDICTS)
+        self.verdicts = ShardTable(directory.path("verdicts"), ROUND_VERDICTS)
         self._gathered, self._leaving = _Gathered(), _Gathered()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._writing: Future[None] | None = None
@@ -84,17 +90,18 @@ class RoundSink:
 
     def _commit(self, gathered: _Gathered) -> None:
         # Each part is dropped once it is committed, so that a retry does not write it twice.
-        self.candidates.append_columns(_candidate_columns(gathered.candidates))
+        self.candidates.append_columns(_candidate_columns(gathered.candidates, self._chunks))
         gathered.candidates = []
         self.failures.append(gathered.failures)
         gathered.failures = []
         columns = {name: [getattr(verdict, name) for verdict in gathered.verdicts] for name in VERDICTS.names}
         columns["marks"] = [[asdict(mark) for mark in marks] for marks in columns["marks"]]
+        columns["chunks"] = [self._chunks.get(prompt_id) for prompt_id in columns["prompt_id"]]
         self.verdicts.append_columns(columns)
         gathered.verdicts, gathered.judged = [], 0
 
 
-def _candidate_columns(replies: Sequence[SampleReply]) -> dict[str, list[Any]]:
+def _candidate_columns(replies: Sequence[SampleReply], chunks: Mapping[str, list[str] | None]) -> dict[str, list[Any]]:
     rows = [(reply, index, sample) for reply in replies for index, sample in enumerate(reply.candidates)]
     sampled = ("text", "token_ids", "logprobs", "finish_reason", "seed")
     return {
@@ -102,5 +109,6 @@ def _candidate_columns(replies: Sequence[SampleReply]) -> dict[str, list[Any]]:
         "candidate": [index for _, index, _ in rows],
         "policy": [reply.policy for reply, _, _ in rows],
         "prompt_token_ids": [reply.prompt_token_ids for reply, _, _ in rows],
+        "chunks": [chunks.get(reply.id) for reply, _, _ in rows],
         **{name: [getattr(sample, name) for _, _, sample in rows] for name in sampled},
     }

@@ -4,6 +4,9 @@ import pyarrow as pa
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
+_CHUNKS = ("chunks", pa.list_(pa.string()))
+"""Ids of the chunks that a retrieved context is made of, best first; null of others, and in files of before it."""
+
 _ANSWER = [
     ("prompt", MESSAGES),
     ("answer", MESSAGES),
@@ -11,6 +14,7 @@ _ANSWER = [
     ("candidate", pa.int32()),
     ("prompt_token_ids", pa.list_(pa.int32())),
     ("token_ids", pa.list_(pa.int32())),
+    _CHUNKS,
 ]
 """Of a row that holds one answer."""
 
@@ -34,8 +38,26 @@ CANDIDATES = pa.schema(
         ("policy", pa.string()),
         ("seed", pa.int64()),
         ("prompt_token_ids", pa.list_(pa.int32())),
+        _CHUNKS,
     ]
 )
+
+CONTEXTS = pa.schema(
+    [
+        # `train`, `heldout` or `test`: two of them may have questions of one id.
+        ("set", pa.string()),
+        ("question_id", pa.string()),
+        ("rank", pa.int32()),
+        ("chunk", pa.string()),
+        ("document", pa.string()),
+        ("sha256", pa.string()),
+        ("page", pa.int32()),
+        ("place", pa.int32()),
+        ("score", pa.float64()),
+        ("text", pa.string()),
+    ]
+)
+"""The chunks that contexts are made of, by question and from rank 1, the best."""
 
 DEMONSTRATIONS = pa.schema(
     [
@@ -52,6 +74,7 @@ DEMONSTRATIONS = pa.schema(
         ("reward", pa.float64()),
         ("policy", pa.string()),
         ("round", pa.int32()),
+        _CHUNKS,
     ]
 )
 
@@ -81,6 +104,9 @@ VERDICTS = pa.schema(
     ]
 )
 
+ROUND_VERDICTS = VERDICTS.append(pa.field(*_CHUNKS))
+"""Of the verdicts on a round's candidates: with what the judge was shown."""
+
 PAIRS = pa.schema(
     [
         ("pair_id", pa.string()),
@@ -101,6 +127,7 @@ PAIRS = pa.schema(
         *_ORIGIN,
         # The people who decided a pair of source `human`; files that were written before this column existed lack it.
         ("labelled_by", pa.list_(pa.string())),
+        _CHUNKS,
     ]
 )
 

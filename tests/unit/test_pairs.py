@@ -117,6 +117,7 @@ def test_a_pair_has_its_provenance() -> None:
         "rejected": [{"role": "assistant", "content": "answer 1"}],
         "prompt_id": "q1",
         "chosen_candidate": 3,
+        "chunks": None,
         "rejected_candidate": 1,
         # The ids that were sampled, whatever a tokenizer would make of the texts.
         "prompt_token_ids": [1, 2, 3],

@@ -13,8 +13,10 @@ import rlaif
 from rlaif.cli.main import app
 from rlaif.data.candidates import read_candidates
 from rlaif.data.question import Question
+from rlaif.data.sources import load_questions
 from rlaif.errors import UserError, shown
 from rlaif.io.column_names import ColumnNames
+from rlaif.recipe import Columns, FileQuestions
 
 PARAGRAPHS = [["A", ["One.", " Two."]], ["B", ["Three."]]]
 CONTEXT = "A\nOne. Two.\n\nB\nThree."
@@ -147,3 +149,19 @@ def test_other_cells_with_brackets_are_texts(tmp_path: Path, cell: str) -> None:
     (tmp_path / "p.csv").write_text(f"question\tcontext\tgold_answer\nA?\t{quoted}\t{quoted}\n")
     (question,) = rlaif.read_questions(str(tmp_path / "p.csv"))
     assert (question.context, question.gold_answer) == (cell, cell)
+
+
+def test_documents_and_evidence_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    evidence = [{"evidence_text": "PPNE 8.7", "evidence_page_num": 4, "evidence_text_full_page": "x"}]
+    row = {"id": "f1", "question": "PPNE?", "answer": 8.7, "evidence": evidence, "doc_name": "3M_2018_10K"}
+    path = written(tmp_path / "f.jsonl", row)
+    columns = Columns(gold_answer="answer", document="doc_name")
+    (found,) = load_questions(FileQuestions(path=path, columns=columns), documents=True)
+    assert (found.document, found.evidence, found.context) == ("3M_2018_10K", "PPNE 8.7", "")
+    # Elsewhere the column may mean anything, and is not read.
+    row["evidence"] = {"any": ["thing"]}
+    path = written(tmp_path / "g.jsonl", row)
+    (found,) = load_questions(FileQuestions(path=path, columns=Columns(gold_answer="answer")))
+    assert (found.document, found.evidence) == (None, None)
+    with pytest.raises(UserError, match=r"g.jsonl:1: evidence: expected text"):
+        load_questions(FileQuestions(path=path, columns=Columns(gold_answer="answer")), documents=True)

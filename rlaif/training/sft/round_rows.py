@@ -1,6 +1,6 @@
 """A round's `demonstrations.parquet`: what is learned, as it was read and as token ids."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,13 @@ def write_demonstrations(
     *,
     path: str,
     round_number: int,
+    chunks: Mapping[str, list[str] | None] | None = None,
 ) -> WrittenDemonstrations:
     """Encode demonstrations with a policy's tokenizer, and write them to a path or URL.
 
     Args:
         demonstrations: of which none is a question.
+        chunks: by demonstration, the ids of those that its context was retrieved as; none of others.
 
     Raises:
         UserError: the chat template does not take one of them; see `encode_demonstrations`.
@@ -50,7 +52,11 @@ def write_demonstrations(
     context = context_within(source.model, policy.max_length)
     encoded = encode_demonstrations(demonstrations, tokenizer, chat_template, context)
     texts = {each.id: shown_messages(each) for each in demonstrations}
-    rows = [{**sequence_row(each), **texts[each.id], "round": round_number} for each in encoded.sequences]
+    shown = chunks or {}
+    rows = [
+        {**sequence_row(each), **texts[each.id], "round": round_number, "chunks": shown.get(each.id)}
+        for each in encoded.sequences
+    ]
     write_table(path, pa.Table.from_pylist(rows, schema=DEMONSTRATIONS))
     return WrittenDemonstrations(len({each.id for each in encoded.sequences}), encoded.too_long)
 
