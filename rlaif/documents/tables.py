@@ -12,6 +12,9 @@ import re
 from collections.abc import Sequence
 from itertools import accumulate, groupby
 
+from rlaif.documents.document import Table, TableRow
+from rlaif.documents.figures import is_figure
+
 Row = list[str]
 
 # A lone dash is a cell of a figure that is nil.
@@ -19,13 +22,6 @@ _BAR = r"\s*(?::?-{2,}:?|:-:?|-:)\s*"
 _RULE = re.compile(rf"\|?{_BAR}(?:\|{_BAR})*\|?")
 # A bar that Markdown escapes is of the cell.
 _BETWEEN = re.compile(r"(?<!\\)\|")
-# Currency and sign before the digits; a percent sign, a bracket or a footnote's mark after them.
-_FIGURE = re.compile(
-    r"[(\s$€£¥₹+−–-]*(?:(?:US|HK|NT|[ACS])\$|USD|EUR|GBP|RMB|CNY|JPY|CHF|INR|Rs\.?|kr)?[\s(]*"
-    r"\d(?:[\d.,\s]*\d)?\s*(?:%|x|bps|pts?)?[\s)]*(?:\(\w\)|\*|†)?",
-    re.IGNORECASE,
-)
-_YEAR = re.compile(r"\s*(?:FY\s*)?(?:19|20)\d\d\s*(?:\(\w\)|\*)?\s*", re.IGNORECASE)
 
 
 def with_heads(text: str) -> str:
@@ -38,15 +34,32 @@ def with_heads(text: str) -> str:
     parts: list[str] = []
     for in_table, group in groupby(text.split("\n"), lambda line: "|" in line):
         lines = list(group)
-        parts += _table(lines) if in_table and len(lines) > 1 else lines
+        table = pipe_table(lines) if in_table else None
+        parts += lines if table is None else [*([table.title] if table.title else []), *shown_rows(table)]
     return "\n".join(parts)
 
 
-def _table(lines: Sequence[str]) -> list[str]:
+def shown_rows(table: Table) -> list[str]:
+    """Return a table's rows as they are shown, in contexts and in chunks: each cell as `head: cell`."""
+    return [shown_row(row.label, row.cells, table.heads) for row in table.rows]
+
+
+def shown_row(label: str, cells: Sequence[str], heads: Sequence[str]) -> str:
+    """Return a row as it is shown.
+
+    >>> shown_row("Net sales", ["10,208", "8,631"], ["2023", "2022"])
+    'Net sales | 2023: 10,208 | 2022: 8,631'
+    """
+    shown = (f"{head}: {cell}" if head else cell for head, cell in zip(heads, cells, strict=True) if cell)
+    return " | ".join([label, *shown])
+
+
+def pipe_table(lines: Sequence[str]) -> Table | None:
+    """Return the table in lines with cells between "|", or None if they have no heads, or several rules."""
     rules = [number for number, line in enumerate(lines) if _RULE.fullmatch(line.strip())]
-    if len(rules) > 1:
+    if len(rules) > 1 or len(lines) < 2:
         # Heads may have changed in between.
-        return list(lines)
+        return None
     rule = rules[0] if rules else None
     # Markdown encloses its rows in bars, and a flattened filing has them between its cells alone.
     enclosed = all(line.startswith("|") and line.endswith("|") for line in map(str.strip, lines))
@@ -57,13 +70,14 @@ def _table(lines: Sequence[str]) -> list[str]:
     while first < len(rows) and rule is not None and not _has_figure(rows[first]) and _is_head(rows[first]):
         first += 1
     if not 0 < first < len(rows):
-        return list(lines)
+        return None
     heads, titles = _heads(rows[:first])
     if not any(heads):
-        return list(lines)
+        return None
     # A column without a cell would lose its head.
     titles += [head for column, head in enumerate(heads) if head and not any(row[column] for row in rows[first:])]
-    return [*([" ".join(titles)] if titles else []), *(_shown(row, heads) for row in rows[first:])]
+    body = tuple(TableRow(row[0], tuple(row[1:])) for row in rows[first:])
+    return Table(" ".join(titles), "", tuple(heads[1:]), body)
 
 
 def _cells(line: str, enclosed: bool) -> Row:
@@ -72,7 +86,7 @@ def _cells(line: str, enclosed: bool) -> Row:
 
 
 def _has_figure(row: Row) -> bool:
-    return any(_FIGURE.fullmatch(cell) and not _YEAR.fullmatch(cell) for cell in row[1:])
+    return any(map(is_figure, row[1:]))
 
 
 def _is_head(row: Row) -> bool:
@@ -112,8 +126,3 @@ def _spread(cells: Row) -> Row:
 
 def _or_last(last: str, cell: str) -> str:
     return cell or last
-
-
-def _shown(row: Row, heads: Sequence[str]) -> str:
-    cells = (f"{head}: {cell}" if head else cell for head, cell in zip(heads[1:], row[1:], strict=True) if cell)
-    return " | ".join([row[0], *cells])

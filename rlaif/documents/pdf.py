@@ -1,0 +1,169 @@
+"""Reads a PDF: pages of text and tables, without page numbers and running heads.
+
+Invariant: a file that cannot be read whole raises `UnreadableError`; nothing of it is returned in part.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pypdfium2 as pdfium
+
+from rlaif.documents.document import Block, Page, Table
+from rlaif.documents.faults import UnreadableError
+from rlaif.documents.limits import Limits
+from rlaif.documents.pdf_lines import Line, lines_of
+from rlaif.documents.pdf_tables import Found, find_tables
+from rlaif.documents.pdf_text import in_columns, texts_of, usual_height
+from rlaif.documents.pdf_words import Rule, read_page
+
+_EDGE = 3
+"""Lines at a page's top and bottom among which running heads and page numbers are."""
+_OFTEN = 3
+"""Pages on which a line is repeated that is a running head."""
+_PAGE_NUMBER = re.compile(
+    r"(?:page\s*)?[-–—\s]*(?:[A-Z]{1,2}-)?(?:\d{1,4}|[ivxl]{1,7})[-–—\s]*(?:\s*(?:of|/)\s*\d{1,4})?|table of contents",
+    re.IGNORECASE,
+)
+_DIGITS = re.compile(r"\d+")
+_SAME_PLACE = 30.0
+"""Points that columns of a table's second part may be beside those of its first."""
+
+
+@dataclass(slots=True)
+class _RawPage:
+    lines: list[Line]
+    rules: list[Rule]
+    width: float
+    height: float
+
+
+def read_pdf(data: bytes, limits: Limits) -> tuple[Page, ...]:
+    """Return the pages of a PDF; raises UnreadableError if it is none, encrypted, damaged, scanned or too long."""
+    raw = list(_raw_pages(data, limits))
+    if not any(page.lines for page in raw):
+        raise UnreadableError("has no text: its pages are images", "text that can be selected, as after OCR")
+    running = _running(raw)
+    for page in raw:
+        page.lines = _without_running(page, running)
+    usual = usual_height([line for page in raw for line in page.lines])
+    pages: list[Page] = []
+    above: tuple[Found, Table] | None = None
+    for number, page in enumerate(raw, start=1):
+        blocks, above = _blocks(page, usual, above)
+        pages.append(Page(number, blocks))
+    return tuple(pages)
+
+
+def _raw_pages(data: bytes, limits: Limits) -> Iterator[_RawPage]:
+    try:
+        document = pdfium.PdfDocument(data)
+    except pdfium.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise UnreadableError("is encrypted with a password", "a PDF that opens without one") from None
+        raise UnreadableError("is no whole PDF: it may be cut or damaged") from None
+    try:
+        count = len(document)
+        if count == 0:
+            raise UnreadableError("has no pages")
+        if count > limits.pages:
+            raise UnreadableError(f"has {count:,} pages", f"at most {limits.pages:,}")
+        characters = 0
+        for number in range(count):
+            try:
+                page = document[number]
+            except pdfium.PdfiumError:
+                raise UnreadableError(f"page {number + 1} cannot be read: the file may be cut or damaged") from None
+            try:
+                read = read_page(page)
+            except pdfium.PdfiumError:
+                raise UnreadableError(f"page {number + 1} cannot be read: the file may be damaged") from None
+            except UnreadableError as error:
+                raise UnreadableError(f"page {number + 1} {error.problem}", error.expected) from None
+            finally:
+                page.close()
+            characters += sum(len(word.text) for word in read.words)
+            if characters > limits.characters:
+                raise UnreadableError(f"holds more than {limits.characters:,} characters")
+            yield _RawPage(lines_of(read), read.rules, read.width, read.height)
+    finally:
+        document.close()
+
+
+def _running(pages: Sequence[_RawPage]) -> set[str]:
+    """Return the lines, with their numbers blanked, that are repeated at the edges of pages."""
+    seen = Counter(key for page in pages for key in {_key(line) for line in _edges(page) if len(line.segments) < 4})
+    return {key for key, count in seen.items() if count >= max(_OFTEN, len(pages) // 8)}
+
+
+def _edges(page: _RawPage) -> list[Line]:
+    return [
+        line
+        for line in {id(line): line for line in [*page.lines[:_EDGE], *page.lines[-_EDGE:]]}.values()
+        if line.y1 < 0.12 * page.height or line.y0 > 0.88 * page.height
+    ]
+
+
+def _key(line: Line) -> str:
+    return _DIGITS.sub("#", line.text)
+
+
+def _without_running(page: _RawPage, running: set[str]) -> list[Line]:
+    edges = {id(line) for line in _edges(page)}
+    last = page.lines[-1:] if page.lines else []
+    kept = []
+    for line in page.lines:
+        at_edge = id(line) in edges
+        number = _PAGE_NUMBER.fullmatch(line.text) is not None
+        if at_edge and (number or _key(line) in running):
+            continue
+        # A page number may be far from the edge on a page that ends early.
+        if line in last and number and len(page.lines) > 1 and line.y0 - page.lines[-2].y1 > line.height:
+            continue
+        kept.append(line)
+    return kept
+
+
+def _blocks(
+    page: _RawPage, usual: float, above: tuple[Found, Table] | None
+) -> tuple[tuple[Block, ...], tuple[Found, Table] | None]:
+    """Return a page's blocks, and the table that ends it and may go on on the next.
+
+    Args:
+        above: the table that ends the page before.
+    """
+    lines = in_columns(page.lines, page.width)
+    tables = find_tables(lines, page.rules, page.width)
+    blocks: list[Block] = []
+    start = 0
+    table: Table | None = None
+    for place, found in enumerate(tables):
+        blocks += texts_of(lines[start : found.lines.start], usual)
+        if place == 0 and above is not None and found.lines.start <= 1:
+            _continue(found, *above)
+        elif place and table is not None and start == found.lines.start:
+            # Right below a table, without a title of its own: it is of the same.
+            found.titles = found.titles or [table.title]
+            found.unit = found.unit or table.unit
+        table = found.table()
+        blocks.append(table)
+        start = found.lines.stop
+    rest = texts_of(lines[start:], usual)
+    ends = bool(tables) and not rest and not tables[-1].notes
+    return (*blocks, *rest), (tables[-1], table) if ends and table is not None else None
+
+
+def _continue(found: Found, above: Found, table: Table) -> None:
+    """Give a table at a page's top the heads, unit and title of the one that ends the page before, if it goes on."""
+    same = len(found.columns) == len(above.columns) and all(
+        abs(a.x1 - b.x1) < _SAME_PLACE for a, b in zip(found.columns, above.columns, strict=True)
+    )
+    if not same:
+        return
+    if not found.headed:
+        found.heads = list(table.heads)
+        found.titles = found.titles or [table.title]
+    found.unit = found.unit or table.unit
+    if not found.titles:
+        found.titles = [table.title]

@@ -1,0 +1,144 @@
+"""Which columns of figures a line of heads is over, by the rules that are drawn below it or by where its words are.
+
+Invariant: a head is over neighbouring columns, and two heads of a line share none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlaif.documents.pdf_lines import Line, Segment
+from rlaif.documents.pdf_words import Rule
+
+Span = tuple[int, int]
+"""First and last column that a head is over."""
+
+_WITHOUT_HEAD, _WITHOUT_COLUMN, _WITHOUT_FINER = 12.0, 1_000.0, 8.0
+"""What it costs, in points, to leave a column without a head, a head without a column, and a column of a spanning head
+without a head of its own below."""
+_NOT_UNDERLINED = 40.0
+_APART = 14.0
+"""Points that a head may be beside its column."""
+_MOST_COLUMNS, _MOST_HEADS = 40, 24
+"""Beyond these, heads take the nearest column: the search grows with their product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of figures, from the left edge of its widest to the right."""
+
+    x0: float
+    x1: float
+
+    @property
+    def middle(self) -> float:
+        return (self.x0 + self.x1) / 2
+
+
+def spans(
+    heads: Sequence[Segment], columns: Sequence[Column], rules: Sequence[Rule], below: Line | None, underlined: bool
+) -> list[Span | None]:
+    """Return the columns that each head of a line is over, or None for one that is over none.
+
+    Args:
+        rules: those between this line and the next.
+        below: the next line of heads, or None for the last.
+        underlined: whether rules are drawn below heads, so that one without is hardly over several columns.
+    """
+    found: list[Span | None] = [None] * len(heads)
+    taken: set[int] = set()
+    for number, head in enumerate(heads):
+        span = _ruled(head, heads, columns, rules)
+        if span is not None and taken.isdisjoint(range(span[0], span[1] + 1)):
+            found[number] = span
+            taken.update(range(span[0], span[1] + 1))
+    # What no rule decides is placed between its neighbours.
+    start = 0
+    while start < len(heads):
+        if found[start] is not None:
+            start += 1
+            continue
+        end = start
+        while end < len(heads) and found[end] is None:
+            end += 1
+        left, right = found[start - 1] if start else None, found[end] if end < len(heads) else None
+        first = left[1] + 1 if left is not None else 0
+        last = right[0] if right is not None else len(columns)
+        placed = _placed(heads[start:end], columns[first:last], below, _NOT_UNDERLINED if underlined else 0.0)
+        found[start:end] = [None if span is None else (span[0] + first, span[1] + first) for span in placed]
+        start = end
+    return found
+
+
+def _ruled(head: Segment, heads: Sequence[Segment], columns: Sequence[Column], rules: Sequence[Rule]) -> Span | None:
+    """Return the columns over the rule that is drawn below a head alone."""
+    for rule in rules:
+        if not rule.x0 - 2 <= head.middle <= rule.x1 + 2:
+            continue
+        if sum(rule.x0 - 2 <= other.middle <= rule.x1 + 2 for other in heads) > 1:
+            continue
+        over = [number for number, column in enumerate(columns) if _is_over(rule, column)]
+        # A rule across the page is not of one head, unless the head is over its middle.
+        if over and (len(over) == 1 or abs(head.middle - (rule.x0 + rule.x1) / 2) < 0.25 * (rule.x1 - rule.x0)):
+            return over[0], over[-1]
+    return None
+
+
+def _is_over(rule: Rule, column: Column) -> bool:
+    shared = min(rule.x1, column.x1) - max(rule.x0, column.x0)
+    return shared > 0.5 * (column.x1 - column.x0)
+
+
+def _placed(
+    heads: Sequence[Segment], columns: Sequence[Column], below: Line | None, spanning: float
+) -> list[Span | None]:
+    """Return the cheapest way to place heads, in their order, over runs of neighbouring columns.
+
+    Args:
+        spanning: what it costs that a head is over several columns.
+    """
+    if not columns:
+        return [None] * len(heads)
+    if len(columns) > _MOST_COLUMNS or len(heads) > _MOST_HEADS:
+        return _nearest(heads, columns)
+    finer = [segment.middle for segment in below.segments] if below is not None else None
+    count = len(columns)
+    # best[c] is the cost of placing the heads from the current one on over the columns from c on, with its choice.
+    best: list[tuple[float, tuple[Span | None, ...]]] = [(_WITHOUT_HEAD * (count - c), ()) for c in range(count + 1)]
+    for head in reversed(heads):
+        costs = [[_cost(head, columns, a, b, finer) + spanning * (a != b) for b in range(count)] for a in range(count)]
+        now: list[tuple[float, tuple[Span | None, ...]]] = []
+        for c in range(count + 1):
+            choice = (_WITHOUT_COLUMN + best[c][0], (None, *best[c][1]))
+            for a in range(c, count):
+                for b in range(a, count):
+                    cost = costs[a][b] + _WITHOUT_HEAD * (a - c) + best[b + 1][0]
+                    if cost < choice[0]:
+                        choice = (cost, ((a, b), *best[b + 1][1]))
+            now.append(choice)
+        best = now
+    return list(best[0][1])
+
+
+def _cost(head: Segment, columns: Sequence[Column], a: int, b: int, finer: Sequence[float] | None) -> float:
+    """Return how far a head is from being over the columns a to b, in points."""
+    x0, x1 = columns[a].x0, columns[b].x1
+    if min(x1, head.x1) - max(x0, head.x0) < -_APART:
+        return 2 * _WITHOUT_COLUMN
+    middle = abs((x0 + x1) / 2 - head.middle)
+    if a == b:
+        return min(middle, 0.8 * abs(x1 - head.x1), 0.9 * abs(x0 - head.x0))
+    if finer is None:
+        # The lowest heads are of one column each; words that span several have heads of their own below.
+        return middle + _WITHOUT_FINER * (b - a)
+    missing = max(0, b - a + 1 - sum(x0 - _APART <= place <= x1 + _APART for place in finer))
+    return middle + _WITHOUT_FINER * missing
+
+
+def _nearest(heads: Sequence[Segment], columns: Sequence[Column]) -> list[Span | None]:
+    found: list[Span | None] = []
+    start = 0
+    for head in heads:
+        near = min(range(start, len(columns)), key=lambda c: abs(columns[c].middle - head.middle), default=None)
+        found.append(None if near is None else (near, near))
+        start = start if near is None else near + 1
+    return found
