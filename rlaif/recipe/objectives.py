@@ -29,6 +29,10 @@ class GoldAnswers(Section):
     """The gold answers of the round's questions; a question without one is left out."""
 
     type: Literal["gold_answers"] = "gold_answers"
+    table_questions: int = Field(default=0, ge=0, le=100)
+    """Questions to make from the tables of each context, at most so many: the figure under a head, or in which year a
+    figure was the largest. Their answers are the tables' own, and they are demonstrations beside the gold answers. All
+    that are on one context are computed together."""
 
 
 class DemonstrationFile(Section):
