@@ -9,10 +9,13 @@ right one: of two rows with one label, of two columns with one head, or of equal
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from rlaif.chat import Messages
+from rlaif.data.demonstrations import Demonstration
+from rlaif.data.question import Question
+from rlaif.data.seeded_random import SeededRandom
 from rlaif.documents.figures import is_figure
 from rlaif.documents.tables import with_heads
 from rlaif.grading.quantities import parse_quantities
@@ -54,15 +57,31 @@ def table_questions(context: str, count: int, seed: str) -> list[TableQuestion]:
         >>> sorted(each.answer for each in table_questions(table, 9, "0"))
         ['10,208', '2023', '8,631']
     """
-    generator = Random(f"table questions {seed}")
+    random = SeededRandom(f"table-questions-{seed}")
     lookups, comparisons = list[TableQuestion](), list[TableQuestion]()
     for row in _rows(context):
-        lookups += _of_cells(row, generator)
-        comparisons += _of_years(row, generator)
-    generator.shuffle(lookups)
-    generator.shuffle(comparisons)
+        lookups += _of_cells(row, random)
+        comparisons += _of_years(row, random)
     compared = min(len(comparisons), max(round(count * _COMPARISONS), count - len(lookups)))
-    return comparisons[:compared] + lookups[: count - compared]
+    return [*random.some(comparisons, compared), *random.some(lookups, count - compared)]
+
+
+def table_demonstrations(
+    questions: Sequence[Question], count: int, *, seed: str, render: Callable[[Question], Messages]
+) -> list[Demonstration]:
+    """Return at most `count` demonstrations on the tables of each context, for the first question that has it.
+
+    A chat gives none.
+
+    Args:
+        render: returns the chat that asks the policy a question.
+    """
+    first = {each.context: each for each in reversed(questions) if count and not each.chat}
+    return [
+        Demonstration(f"{of.id}/table-{number}", render(replace(of, question=made.question)), made.answer)
+        for of in reversed(first.values())
+        for number, made in enumerate(table_questions(of.context, count, f"{seed}-{of.id}"))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +110,15 @@ def _label(text: str) -> str:
     return _NOTE.sub("", text).strip().rstrip(":").strip()
 
 
-def _of_cells(row: _Row, generator: Random) -> Iterator[TableQuestion]:
+def _of_cells(row: _Row, random: SeededRandom) -> Iterator[TableQuestion]:
     for head, cell in row.cells:
         if any(character.isdigit() for character in cell):
             forms = _LOOKUPS_ON_A_DAY if _DAY.search(head) else _LOOKUPS
-            asked = generator.choice(forms if _YEAR.search(head) else _OTHER_LOOKUPS)
+            asked = random.one(*(forms if _YEAR.search(head) else _OTHER_LOOKUPS))
             yield TableQuestion(asked.format(label=row.label, head=head), cell)
 
 
-def _of_years(row: _Row, generator: Random) -> Iterator[TableQuestion]:
+def _of_years(row: _Row, random: SeededRandom) -> Iterator[TableQuestion]:
     """Yield a question which of the years has the row's largest or smallest figure."""
     years = [found[0] for head, _ in row.cells if len(found := _YEAR.findall(head)) == 1]
     # Whether a loss of 5 is smaller than one of 3 is a matter of taste.
@@ -107,9 +126,9 @@ def _of_years(row: _Row, generator: Random) -> Iterator[TableQuestion]:
     distinct = len(set(years)) == len(set(figures)) == len(row.cells)
     if len(row.cells) < 2 or not distinct:
         return
-    kind = generator.choice(("larger", "smaller") if len(figures) == 2 else ("largest", "smallest"))
+    kind = random.one(*(("larger", "smaller") if len(figures) == 2 else ("largest", "smallest")))
     wanted = max(figures) if kind.startswith("larg") else min(figures)
-    yield TableQuestion(generator.choice(_COMPARED[kind]).format(label=row.label), years[figures.index(wanted)])
+    yield TableQuestion(random.one(*_COMPARED[kind]).format(label=row.label), years[figures.index(wanted)])
 
 
 def _amount(cell: str) -> float:

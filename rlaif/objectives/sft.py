@@ -1,19 +1,19 @@
 """`objective: sft`: demonstrations, from gold answers of the round's questions or from a file."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rlaif.data.demonstrations import Demonstration, read_demonstrations
 from rlaif.data.increments import round_items
-from rlaif.data.table_questions import table_questions
+from rlaif.data.table_questions import table_demonstrations
 from rlaif.errors import UserError
 from rlaif.io.column_names import ColumnNames
 from rlaif.objectives.objective import Materials, Objective, RoundWork
 from rlaif.objectives.rejection_sampling import RejectionSampling
-from rlaif.recipe import BestOfN, DemonstrationFile, LoraSection, SftPhase, amounts_of
+from rlaif.recipe import BestOfN, DemonstrationFile, GoldAnswers, LoraSection, SftPhase, amounts_of
 from rlaif.store.records.round_records import GatherStage
 from rlaif.store.records.run_records import QuestionSet
 from rlaif.training.group_training import GroupTrainingResult
@@ -94,15 +94,7 @@ class SftObjective(Objective[SftPhase]):
                 answer = gold if isinstance(gold, str) else gold[0]
                 found.append(Demonstration(question.id, work.render(question), answer))
         left_out = Counter(no_gold_answer=len(work.questions) - len(found))
-        return found + list(_on_tables(phase, work)), left_out
-
-
-def _on_tables(phase: SftPhase, work: RoundWork) -> Iterator[Demonstration]:
-    """Yield demonstrations made from the tables of the round's contexts, each context once."""
-    count = getattr(phase.demonstrations, "table_questions", 0)
-    first = {question.context: question for question in reversed(work.questions) if count and not question.chat}
-    for question in reversed(first.values()):
-        made = table_questions(question.context, count, f"{work.seed} {work.directory.number} {question.id}")
-        for number, each in enumerate(made):
-            asked = replace(question, id=f"{question.id}/table-{number}", question=each.question, evidence=None)
-            yield Demonstration(asked.id, work.render(asked), each.answer)
+        if isinstance(phase.demonstrations, GoldAnswers):
+            made, seed = phase.demonstrations.table_questions, f"{work.seed}-{work.directory.number}"
+            found += table_demonstrations(work.questions, made, seed=seed, render=work.render)
+        return found, left_out

@@ -24,7 +24,7 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe import DatasetQuestions, DemonstrationFile, PhaseSection, Recipe, SftPhase, amounts_of
+from rlaif.recipe import DatasetQuestions, DemonstrationFile, GoldAnswers, PhaseSection, Recipe, SftPhase, amounts_of
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 
 # Measured on tables of figures, which questions have; the template and the rubric of a judge are prose.
@@ -243,7 +243,9 @@ def round_tokens(
 
 
 def learned_answers(phase: PhaseSection) -> int:
-    """Return the most answers to a question that a phase learns from: one demonstration, or all candidates."""
+    """Return the most answers to a question that a phase learns from: demonstrations, or all candidates."""
+    if isinstance(phase, SftPhase) and isinstance(phase.demonstrations, GoldAnswers):
+        return 1 + phase.demonstrations.table_questions
     return 1 if phase.sampling is None or isinstance(phase, SftPhase) else phase.sampling.candidates
 
 

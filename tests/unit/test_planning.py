@@ -409,6 +409,13 @@ def test_a_file_of_demonstrations_is_read_once_for_all_rounds(files: Path, monke
     assert reads == ["questions.jsonl"]
 
 
+def test_questions_on_tables_are_answers_to_train_on(files: Path) -> None:
+    phase = "{objective: sft, questions: 10, demonstrations: {type: gold_answers, table_questions: 3}}"
+    plan = _plan(*FILES, *_phase(phase), recipe="tatqa", prompt_tokens=100)
+    (only,) = (entry.tokens for entry in plan.rounds)
+    assert only.train.computed == 10 * (100 + 4 * 48)
+
+
 def test_the_best_of_the_candidates_is_one_answer_to_train_on(files: Path) -> None:
     phase = "{objective: sft, questions: 10, demonstrations: {type: best_of_n}, sampling: {candidates: 8}}"
     plan = _plan(*FILES, *_phase(phase), recipe="tatqa", prompt_tokens=100)

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.data.table_questions import table_questions
+from rlaif.data.demonstrations import Demonstration
+from rlaif.data.question import Question, Turn
+from rlaif.data.table_questions import table_demonstrations, table_questions
 from rlaif.documents.tables import with_heads
 
 TABLE = """\
@@ -60,6 +62,23 @@ def test_a_day_is_asked_for_as_a_day() -> None:
 def test_texts_and_tables_without_heads_give_none() -> None:
     assert table_questions("Sales were 5 | 6 in 2023.\n\nCosts: 7", 9, "0") == []
     assert table_questions("", 9, "0") == []
+
+
+def test_each_context_is_asked_about_once() -> None:
+    one, same, other = Question("a", "A?", TABLE), Question("b", "B?", TABLE), Question("c", "C?", "no table")
+    chat = Question("d", "D?", TABLE + ".", chat=(Turn("user", "D?"),))
+
+    def made(count: int, *questions: Question) -> list[Demonstration]:
+        return table_demonstrations(
+            questions, count, seed="0-0", render=lambda each: [{"role": "user", "content": each.question}]
+        )
+
+    found = made(3, one, same, other, chat)
+    assert [each.id for each in found] == ["a/table-0", "a/table-1", "a/table-2"]
+    asked = {each.question: each.answer for each in table_questions(TABLE, 3, "0-0-a")}
+    assert {each.prompt[0]["content"]: each.answer for each in found} == asked  # type: ignore[union-attr, index]
+    assert made(3, same)[0].id == "b/table-0"
+    assert made(0, one) == []
 
 
 @given(st.text(alphabet="ab|12 -:\n().,%$", max_size=200), st.integers(0, 6), st.text(max_size=3))
