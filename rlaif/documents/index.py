@@ -35,12 +35,12 @@ class Hit:
     """A chunk that a search found.
 
     Attributes:
-        score: higher is better; comparable within one search only.
+        score: higher is better; comparable within one search only. None where a reranker could not score it.
         rank: from 1.
     """
 
     chunk: Chunk
-    score: float
+    score: float | None
     rank: int
 
 
@@ -145,17 +145,16 @@ class Index:
         """Return the numbers and the scores of the best chunks, as `search` does."""
         scores = self.scores(query)
         if document is not None:
-            scores = np.where(self.of_document(document), scores, 0)
+            scores = np.where(self.of_document(document), scores, -np.inf)
         return best(scores, k)
 
     def scores(self, query: str) -> Floats:
-        """Return the score of every chunk, (chunks,); 0 without a term of the query."""
+        """Return the score of every chunk, (chunks,); -inf without a term of the query."""
         terms = [term_id(term) for term in query_terms(query)]
-        scores = self._chunks.scores(terms)
-        if self._pages is None:
-            return scores
-        weighted = (1 - self._page_weight) * scores + self._page_weight * self._pages.scores(terms)[self._page_of]
-        return np.where(scores > 0, weighted, 0)
+        scores = weighted = self._chunks.scores(terms)
+        if self._pages is not None:
+            weighted = (1 - self._page_weight) * scores + self._page_weight * self._pages.scores(terms)[self._page_of]
+        return np.where(scores > 0, weighted, np.float32(-np.inf))
 
     def of_document(self, name: str) -> NDArray[np.bool_]:
         """Return which chunks are of a document, (chunks,); UserError if none is."""
@@ -165,12 +164,12 @@ class Index:
 
 
 def best(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
-    """Return the numbers and scores of the k best above 0, best first; of equal ones the earlier first."""
+    """Return the numbers and scores of the k best, best first and of equal ones the earlier first, but none of -inf."""
     k = min(k, len(scores))
     if k < 1:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    found = np.flatnonzero((scores >= threshold) & (scores > 0))
+    found = np.flatnonzero((scores >= threshold) & (scores > -np.inf))
     found = found[np.argsort(-scores[found], kind="stable")][:k]
     return found, scores[found]
 
