@@ -5,6 +5,7 @@ Invariant: the text of each cell is in the table that is made, in its row or amo
 
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -84,33 +85,35 @@ def shown_layout(written: Iterable[Sequence[Cell]]) -> Iterator[str]:
 
 def _grid(written: Iterable[Sequence[Cell]]) -> Iterator[_Row]:
     """Yield the rows with each cell at its columns; a label that reaches into rows below is repeated in them."""
-    reaching: dict[int, tuple[int, _Placed]] = {}
+    reaching: list[tuple[int, _Placed]] = []
     places = 0
     for cells in written:
         row: _Row = []
         column = 0
-        below: dict[int, tuple[int, _Placed]] = {}
+        below: list[tuple[int, _Placed]] = []
+        above = deque(reaching)
         for cell in [*cells, None]:
             # The columns that cells of the rows above reach into are taken; after the last cell, all that are left.
-            for start in sorted(reaching):
-                if start < column or (start > column and cell is not None):
-                    continue
-                left, above = reaching.pop(start)
-                row.append(_Placed(above.text if start == 0 and not above.head else "", start, above.end, above.head))
+            while above and (cell is None or above[0][1].start <= column):
+                left, reached = above.popleft()
+                text = reached.text if reached.start == 0 and not reached.head else ""
+                row.append(_Placed(text, reached.start, reached.end, reached.head))
                 if left > 1:
-                    below[start] = (left - 1, above)
-                column = above.end
+                    below.append((left - 1, reached))
+                column = max(column, reached.end)
             if cell is None:
                 break
             placed = _Placed(cell.text, column, column + min(max(1, cell.columns), _WIDEST), cell.head)
             row.append(placed)
             if cell.rows > 1:
-                below[column] = (cell.rows - 1, placed)
+                below.append((cell.rows - 1, placed))
             places += placed.end - column
             column = placed.end
+        places += len(below)
         if places > MOST_CELLS:
             raise UnreadableError(f"has a table of more than {MOST_CELLS:,} cells")
-        reaching = below
+        # In the order of their columns, which cells that reach further may have mixed.
+        reaching = sorted(below, key=lambda item: item[1].start)
         yield row
 
 

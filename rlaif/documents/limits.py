@@ -17,6 +17,6 @@ class Limits:
 
     bytes: int = 64 << 20
     pages: int = 3_000
-    characters: int = 30_000_000
+    characters: int = 20_000_000
     seconds: float = 180.0
     memory: int = 2 << 30

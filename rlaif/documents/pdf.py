@@ -26,6 +26,9 @@ _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—\s]*(?:[A-Z]{1,2}-)?(?:\d{1,4}|[ivxl]{1,7})[-–—\s]*(?:\s*(?:of|/)\s*\d{1,4})?|table of contents",
     re.IGNORECASE,
 )
+_BEGINNING, _END = 2048, 4096
+"""Bytes at a file's ends that hold its length, if it is made to be read in parts, and the mark of its end."""
+_LENGTH = re.compile(rb"/Linearized\b[^>]{0,200}/L\s+(\d{1,12})")
 _DIGITS = re.compile(r"\d+")
 _SAME_PLACE = 30.0
 """Points that columns of a table's second part may be beside those of its first."""
@@ -43,7 +46,7 @@ def read_pdf(data: bytes, limits: Limits) -> tuple[Page, ...]:
     """Return the pages of a PDF; raises UnreadableError if it is none, encrypted, damaged, scanned or too long."""
     raw = list(_raw_pages(data, limits))
     if not any(page.lines for page in raw):
-        raise UnreadableError("has no text: its pages are images", "text that can be selected, as after OCR")
+        raise UnreadableError("has no text: its pages may be images", "text that can be selected, as after OCR")
     running = _running(raw)
     for page in raw:
         page.lines = _without_running(page, running)
@@ -56,7 +59,15 @@ def read_pdf(data: bytes, limits: Limits) -> tuple[Page, ...]:
     return tuple(pages)
 
 
+def _refuse_cut(data: bytes) -> None:
+    """Raise UnreadableError if a file ends before its end: what pdfium repairs of it lacks pages and says nothing."""
+    length = _LENGTH.search(data[:_BEGINNING])
+    if b"%%EOF" not in data[-_END:] or (length is not None and int(length[1]) > len(data)):
+        raise UnreadableError("is cut: its end is missing")
+
+
 def _raw_pages(data: bytes, limits: Limits) -> Iterator[_RawPage]:
+    _refuse_cut(data)
     try:
         document = pdfium.PdfDocument(data)
     except pdfium.PdfiumError as error:

@@ -11,6 +11,7 @@ from rlaif.documents.document import Document, Page
 from rlaif.documents.faults import UnreadableError
 from rlaif.documents.html import is_html, read_html
 from rlaif.documents.limits import Limits
+from rlaif.documents.names import document_name
 from rlaif.documents.pdf import read_pdf
 from rlaif.documents.plain import read_plain
 from rlaif.errors import Fault, UserError
@@ -57,12 +58,7 @@ def read_document(source: bytes | str | Path, name: str = "", limits: Limits | N
         data, path = source, name or "document"
     else:
         path = str(source)
-        try:
-            if Path(source).stat().st_size > limits.bytes:
-                raise UserError(Fault(path, _too_large(Path(source).stat().st_size, limits)))
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise UserError(Fault(path, error.strerror or "cannot be read")) from None
+        data = _content(Path(source), limits.bytes)
     try:
         pages = _pages(data, limits)
     except UnreadableError as error:
@@ -70,29 +66,33 @@ def read_document(source: bytes | str | Path, name: str = "", limits: Limits | N
     return Document(name or document_name(path), sha256_of(data), READER, pages)
 
 
-def document_name(path: str) -> str:
-    """Return what a document at a path or URL is called: its file's name without a known ending.
-
-    >>> document_name("filings/3M_2018_10K.pdf")
-    '3M_2018_10K'
-    """
-    name = path.split("?", 1)[0].split("#", 1)[0].rstrip("/").rsplit("/", 1)[-1] or path
-    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)] or name
-
-
 def sha256_of(data: bytes) -> str:
     """Return the hash that names a document's bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _too_large(size: int, limits: Limits) -> str:
-    return f"has {size:,} bytes; expected at most {limits.bytes:,}"
+def too_large(size: int, most: int) -> str:
+    """Return what people are told of a document that is too large."""
+    return f"has {size:,} bytes, and at most {most:,} are read"
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        # A device or a pipe may never end.
+        if path.exists() and not path.is_file():
+            raise UserError(Fault(str(path), "is no file"))
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise UserError(Fault(str(path), error.strerror or "cannot be read")) from None
+    if len(data) > most:
+        raise UserError(Fault(str(path), too_large(path.stat().st_size, most)))
+    return data
 
 
 def _pages(data: bytes, limits: Limits) -> tuple[Page, ...]:
     if len(data) > limits.bytes:
-        raise UnreadableError(_too_large(len(data), limits))
+        raise UnreadableError(too_large(len(data), limits.bytes))
     if not data:
         raise UnreadableError("is empty")
     if b"%PDF-" in data[:_PDF_WITHIN]:
