@@ -19,6 +19,8 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")
+NOTE = re.compile(r"(?:\((?:\d{1,2}|[a-z])\)|\*{1,3}|†|‡|[¹²³⁴⁵]|\d\)|Notes?:|Source:)(?=\s*\S)", re.IGNORECASE)
+"""The beginning of a footnote."""
 LONGEST_UNIT = 110
 """Characters that a line of a unit has at most; a longer one is prose."""
 

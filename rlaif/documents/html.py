@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from rlaif.documents.document import Block, Page, Table, Text
+from rlaif.documents.around_tables import with_context
+from rlaif.documents.document import Block, Page, Text
 from rlaif.documents.faults import UnreadableError
-from rlaif.documents.figures import is_unit, unit_within
 from rlaif.documents.html_tables import Cell, shown_layout, tables_of
 from rlaif.documents.limits import Limits
 from rlaif.documents.nesting import refuse_deep
@@ -41,7 +41,6 @@ _LOOKS = re.compile(
     re.IGNORECASE,
 )
 _SPACES = re.compile(r"\s+")
-_NOTE = re.compile(r"(?:\((?:\d{1,2}|[a-z])\)|\*{1,3}|†|‡|[¹²³⁴⁵])\s*\S", re.IGNORECASE)
 _PAGE_NUMBER = re.compile(r"(?:page\s*)?(?:[A-Z]{1,2}-)?\d{1,4}|table of contents", re.IGNORECASE)
 _LONGEST_HEADING = 150
 
@@ -117,7 +116,7 @@ class _Reader:
     def pages(self) -> list[list[Block]]:
         """Return the blocks of each page that has some, without page numbers at the ends of pages."""
         pages = [_without_number(page) for page in self._pages] if len(self._pages) > 1 else self._pages
-        return [_with_context(page) for page in pages if page]
+        return [with_context(page) for page in pages if page]
 
     def _enter(self, node: LexborNode, bold: bool) -> bool | None:
         """Take what is at the beginning of a node; return whether the text in it is bold, or None to pass over it."""
@@ -231,25 +230,3 @@ def _without_number(page: list[Block]) -> list[Block]:
     while end > start and is_number(page[end - 1]):
         end -= 1
     return page[start:end]
-
-
-def _with_context(page: list[Block]) -> list[Block]:
-    """Give tables the unit and the title that are written above them, and the footnotes below."""
-    blocks: list[Block] = []
-    for block in page:
-        last = blocks[-1] if blocks else None
-        if isinstance(block, Text):
-            if isinstance(last, Table) and _NOTE.match(block.text) and len(block.text) < 1_000:
-                blocks[-1] = replace(last, notes=(*last.notes, block.text))
-            else:
-                blocks.append(block)
-            continue
-        unit, title = block.unit, block.title
-        if isinstance(last, Text) and is_unit(last.text) and not last.text.endswith(":"):
-            blocks.pop()
-            unit = unit or last.text
-            last = blocks[-1] if blocks else None
-        if not title and isinstance(last, Text) and (last.heading or last.text.endswith(":")):
-            title = last.text if last.heading else re.split(r"(?<=[.!?])\s+(?=[A-Z])", last.text)[-1]
-        blocks.append(replace(block, unit=unit or unit_within(title), title=title))
-    return blocks

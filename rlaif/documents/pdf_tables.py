@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlaif.documents.document import Table, TableRow
-from rlaif.documents.figures import is_unit, unit_within
+from rlaif.documents.figures import NOTE, is_unit, unit_within
 from rlaif.documents.pdf_heads import Column, spans
 from rlaif.documents.pdf_lines import Line, Segment
 from rlaif.documents.pdf_words import Rule
@@ -23,7 +23,6 @@ _MOST_HEADS, _MOST_TITLES = 9, 5
 _LONGEST_TITLE = 140
 _PROSE = 90
 """Characters from which a line without figures is prose."""
-_NOTE = re.compile(r"(?:\((?:\d{1,2}|[a-z])\)|\*{1,3}|†|‡|[¹²³⁴⁵]|\d\)|Notes?:|Source:)(?=\s*\S)", re.IGNORECASE)
 _PAGE_NUMBER = re.compile(r"\d{1,3}|[A-Z]{1,2}-\d{1,3}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _LEADER = re.compile(r"[\s.·…_]{4,}\d*$|(?:\s?\.){4,}")
@@ -348,9 +347,9 @@ def _notes(lines: Sequence[Line], found: Found, start: int) -> int:
     while number < len(lines):
         line, above = lines[number], lines[number - 1]
         gap = (line.y0 - above.y1) / max(line.height, 4)
-        if (line.is_row and not _NOTE.match(line.text)) or gap > _NOTE_GAP:
+        if (line.is_row and not NOTE.match(line.text)) or gap > _NOTE_GAP:
             break
-        if _NOTE.match(line.text):
+        if NOTE.match(line.text):
             found.notes.append(line.text)
         elif found.notes and gap < 0.8:
             found.notes[-1] += f" {line.text}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from rlaif.documents.around_tables import with_context
 from rlaif.documents.document import Block, Page, Text
 from rlaif.documents.faults import UnreadableError
 from rlaif.documents.figures import is_unit
@@ -38,7 +39,8 @@ def read_plain(data: bytes, limits: Limits) -> tuple[Page, ...]:
     pages = text.split("\f")
     if len(pages) > limits.pages:
         raise UnreadableError(f"has {len(pages):,} pages", f"at most {limits.pages:,}")
-    return tuple(Page(number, tuple(_blocks(page.splitlines()))) for number, page in enumerate(pages, start=1))
+    blocks = (with_context(list(_blocks(page.splitlines()))) for page in pages)
+    return tuple(Page(number, tuple(found)) for number, found in enumerate(blocks, start=1))
 
 
 def decoded(data: bytes) -> str:
