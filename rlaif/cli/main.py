@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlaif import __version__
-from rlaif.cli import ask, documents, jobs, judge, preferences, runs
+from rlaif.cli import ask, documents, documents_search, jobs, judge, preferences, runs
 from rlaif.cli.errors import at_the_edge
 
 _HELP: Any = {"no_args_is_help": True, "context_settings": {"help_option_names": ["-h", "--help"]}}
@@ -23,7 +23,9 @@ app = typer.Typer(
     **_HELP,
 )
 judge_app = typer.Typer(name="judge", help="List, show, check and try judges; measure them against people.", **_HELP)
-documents_app = typer.Typer(name="documents", help="Read documents, as a run does before it retrieves.", **_HELP)
+documents_app = typer.Typer(
+    name="documents", help="Read documents, search them, and measure how well that works.", **_HELP
+)
 
 _COMMANDS: dict[str, list[Callable[..., Any]]] = {
     "Runs": [runs.run, runs.plan, runs.predict, runs.merge, runs.trace, runs.report, runs.runs, ask.ask],
@@ -36,7 +38,7 @@ for _panel, _commands in _COMMANDS.items():
 for _name, _judge_command in judge.COMMANDS.items():
     judge_app.command(_name)(at_the_edge()(_judge_command))
 app.add_typer(judge_app, rich_help_panel="Judges")
-for _name, _documents_command in documents.COMMANDS.items():
+for _name, _documents_command in (documents.COMMANDS | documents_search.COMMANDS).items():
     documents_app.command(_name)(at_the_edge()(_documents_command))
 app.add_typer(documents_app, rich_help_panel="Documents")
 

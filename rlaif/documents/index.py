@@ -114,6 +114,11 @@ class Index:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest chunk, as it is stored; its text has fewer."""
+        return int(np.diff(self._offsets).max(initial=0))
+
     def chunk(self, number: int) -> Chunk:
         """Return a chunk by its number, from 0."""
         line = self._lines[int(self._offsets[number]) : int(self._offsets[number + 1])]

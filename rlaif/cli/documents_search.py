@@ -1,0 +1,154 @@
+"""`rlaif documents search` and `report`: passages for a query, and how well searchers find known evidence."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rlaif.cli.options import ColumnsOption
+from rlaif.cli.terminal import print_result, working
+
+if TYPE_CHECKING:
+    from rlaif.documents.index import IndexSettings
+
+_Encoder = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Sentence encoder, to fuse with BM25: a folder or a hub id.")
+]
+_Rerank = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Sequence classifier that reranks, or judge:NAME, a judge that rates passages."),
+]
+_ChunkWords = Annotated[int, typer.Option(min=20, help="Words of prose in a chunk, at most.")]
+_PageWeight = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Share of the page's own BM25 in a chunk's score.")
+]
+_STOPPED = "stopped; what was read and encoded is kept"
+_CACHE = "searched"
+
+
+def search(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Documents, or folders of them.")],
+    query: Annotated[str, typer.Option("--query", "-q", help="What is searched for.")],
+    document: Annotated[str | None, typer.Option(metavar="NAME", help="Search this document only.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Passages to show.")] = 5,
+    *,
+    encoder: _Encoder = None,
+    rerank: _Rerank = None,
+    chunk_words: _ChunkWords = 200,
+    page_weight: _PageWeight = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
+) -> None:
+    """Search documents: the passages that fit a query best, with their pages."""
+    import hashlib
+
+    from rlaif.documents.chunks import chunks_of
+    from rlaif.documents.document import Chunk
+    from rlaif.documents.index import Index
+    from rlaif.io.files import cache_folder
+    from rlaif.reporting.search import hits_json, hits_view
+    from rlaif.retrieval.corpus import Documents
+    from rlaif.retrieval.searchers import RERANK, open_searchers
+
+    name = ("bm25+encoder" if encoder else "bm25") + (RERANK if rerank else "")
+    with working(_STOPPED, stderr=True) as progress:
+        documents = Documents(paths, progress)
+        read = [(each.name, each.sha256, each.reader) for each in documents()]
+
+        def chunks() -> Iterator[Chunk]:
+            for each in documents():
+                yield from chunks_of(each, chunk_words)
+
+        key = hashlib.sha256(json.dumps([chunk_words, read]).encode()).hexdigest()
+        index = Index.build(cache_folder() / _CACHE, chunks(), key=key, settings=_settings(page_weight))
+        with open_searchers(index, [name], encoder, rerank, progress) as searchers:
+            hits = searchers[name].search(query, k, document)
+    print_result(hits_json(hits), hits_view(hits), json_)
+
+
+def report(
+    questions: Annotated[
+        str, typer.Option(metavar="FILE", help="JSON, CSV or Parquet with question, and evidence or page.")
+    ],
+    documents: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Documents, or a folder of them; evidence of others is a chunk by itself."),
+    ] = None,
+    among: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="More passages to search among, in `context` or `text`.")
+    ] = None,
+    searcher: Annotated[
+        list[str] | None, typer.Option(help="bm25, encoder or bm25+encoder, each also with +rerank; again for more.")
+    ] = None,
+    *,
+    encoder: _Encoder = None,
+    rerank: _Rerank = None,
+    scope: Annotated[
+        Literal["all", "document"], typer.Option(help="Search all documents, or the question's own.")
+    ] = "all",
+    k: Annotated[list[int] | None, typer.Option("-k", min=1, help="Hits to look at; again for more: 1, 5, 10.")] = None,
+    chunk_words: _ChunkWords = 200,
+    page_weight: _PageWeight = None,
+    columns: ColumnsOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
+) -> None:
+    """Measure searchers by questions whose evidence is known: hit, recall and page hit among the first k."""
+    from rlaif.io.column_names import parse_columns
+    from rlaif.io.files import cache_folder
+    from rlaif.reporting.search import searchers_json, searchers_table
+    from rlaif.retrieval.corpus import Documents, build_corpus
+    from rlaif.retrieval.evidence_questions import read_evidence_questions, read_passages
+    from rlaif.retrieval.recall import Found, figures_by_kind, found
+    from rlaif.retrieval.searchers import RERANK, check_searchers, open_searchers
+
+    names = list(dict.fromkeys(searcher or ()))
+    if not names:
+        names = ["bm25", *(["encoder", "bm25+encoder"] if encoder else [])]
+        names += [names[-1] + RERANK] if rerank else []
+    check_searchers(names, encoder, rerank)
+    ks = sorted(set(k or (1, 5, 10)))
+    asked = read_evidence_questions(questions, parse_columns(columns))
+    passages = [passage for path in among or () for passage in read_passages(path)]
+    with working(_STOPPED, stderr=True) as progress:
+        corpus = build_corpus(
+            cache_folder() / _CACHE, asked, Documents(documents or (), progress), passages,
+            chunk_words=chunk_words, settings=_settings(page_weight),
+        )  # fmt: skip
+        for id_, reason in corpus.left_out.items():
+            progress.say(f"{questions}: {id_} is left out: {reason}")
+        measured = [question for question in asked if question.id in corpus.truths]
+        kinds = [question.kind for question in measured]
+        figures, milliseconds = {}, {}
+        with open_searchers(corpus.index, names, encoder, rerank, progress) as searchers:
+            for name, each in searchers.items():
+                results: list[Found] = []
+                times: list[float] = []
+                progress.stage(f"search by {name}", len(measured))
+                for question in measured:
+                    truth = corpus.truths[question.id]
+                    began = time.perf_counter()
+                    hits = each.search(question.question, max(ks), truth.document if scope == "document" else None)
+                    times.append(1000 * (time.perf_counter() - began))
+                    results.append(found(hits, truth))
+                    progress.advance()
+                figures[name] = figures_by_kind(results, kinds, ks, seed)
+                milliseconds[name] = sorted(times)[len(times) // 2]
+    facts = {
+        "chunks": len(corpus.index),
+        "scope": scope,
+        "left_out": corpus.left_out,
+        "milliseconds": milliseconds,
+        "searchers": searchers_json(figures),
+    }
+    print_result(facts, searchers_table(figures, ks, len(corpus.index), len(corpus.left_out)), json_)
+
+
+def _settings(page_weight: float | None) -> "IndexSettings":
+    from rlaif.documents.index import IndexSettings
+
+    return IndexSettings() if page_weight is None else IndexSettings(page_weight=page_weight)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"search": search, "report": report}
