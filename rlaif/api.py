@@ -226,11 +226,14 @@ def predict(
     policy: str | None = None,
     runs: str = "runs",
     columns: Names | None = None,
+    documents: str | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Answer a file of questions greedily, write `id, answer, passage` as CSV, and return how many: `rlaif predict`.
+
+    Where contexts are retrieved from documents, `chunk, document, page` follow.
 
     Args:
         questions: JSON, CSV or Parquet file with a column `question`.
@@ -238,13 +241,15 @@ def predict(
         policy: model that answers.
         runs: folder or URL of the runs.
         columns: see `read_questions`; None takes those of the run's recipe.
+        documents: folder of the documents that questions without a context are about; None takes that of the run's
+            recipe, if it has one.
         overrides, address, progress: see `train` and `measure`.
     """
     from rlaif.evaluation.predict import predict_with_model, predict_with_run
 
     named = None if columns is None else _named(columns)
     how: dict[str, Any] = {"columns": named, "overrides": list(overrides), "address": address}
-    how["progress"] = progress or Silent()
+    how |= {"documents": documents, "progress": progress or Silent()}
     if run is not None and policy is None:
         return predict_with_run(run, runs, questions, output, **how)
     if policy is not None and run is None:

@@ -106,7 +106,10 @@ def plan(
 
 def predict(
     questions: Annotated[str, typer.Option(help="File with a question column: JSON, CSV or Parquet.")],
-    output: Annotated[str, typer.Option("--output", "-o", help="CSV to write: id, answer, passage.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="CSV to write: id, answer, passage; of documents also chunk and page."),
+    ],
     run: Annotated[
         str | None, typer.Option("--run", help="Run whose current policy answers: its name or path.")
     ] = None,
@@ -115,6 +118,9 @@ def predict(
     ] = None,
     runs: Runs = "runs",
     columns: ColumnsOption = None,
+    documents: Annotated[
+        str | None, typer.Option(help="Folder of the documents that questions without a context are about.")
+    ] = None,
     address: RayAddress = None,
     set_: Overrides = None,
 ) -> None:
@@ -128,7 +134,10 @@ def predict(
     answer = partial(predict_with_model, str(policy)) if run is None else partial(predict_with_run, run, runs)
     named = parse_columns(columns) if columns else None
     with working("predict: stopped; nothing was written", stderr=True) as progress:
-        count = answer(questions, output, columns=named, overrides=set_ or [], address=address, progress=progress)
+        count = answer(
+            questions, output, columns=named, documents=documents, overrides=set_ or [], address=address,
+            progress=progress,
+        )  # fmt: skip
     progress.console.print(f"{count} answers in {output}")
 
 

@@ -15,7 +15,7 @@ from rlaif.inference.pools import Pools, policy_spec
 from rlaif.io.column_names import ColumnNames
 from rlaif.io.files import write_bytes
 from rlaif.models.chat_template import check_chats
-from rlaif.models.policy_source import continued_lora, policy_source
+from rlaif.models.policy_source import continued_lora, policy_source, token_counts
 from rlaif.models.resolve import check_model, find_adapter
 from rlaif.models.template_source import check_chat_template
 from rlaif.progress import Progress
@@ -24,6 +24,7 @@ from rlaif.prompts.template import load_template
 from rlaif.recipe import (
     ClusterSection,
     Columns,
+    DocumentsSection,
     EvaluationSection,
     FileQuestions,
     PolicySection,
@@ -34,6 +35,9 @@ from rlaif.recipe import (
 )
 from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import check_lengths
+from rlaif.retrieval.contexts import with_gold_evidence
+from rlaif.retrieval.make import contexts_lines, make_contexts
+from rlaif.retrieval.sources import DocumentSources, find_documents
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RunDir, find_run
@@ -45,6 +49,7 @@ class _Heldout(Section):
 
 class _Questions(Section):
     heldout: _Heldout = _Heldout()
+    documents: DocumentsSection | None = None
 
 
 class PredictSettings(Section):
@@ -70,6 +75,7 @@ def predict_with_run(
     output: str,
     *,
     columns: ColumnNames | None = None,
+    documents: str | None = None,
     overrides: list[str],
     address: str | None,
     progress: Progress,
@@ -80,6 +86,7 @@ def predict_with_run(
         run: its name or path.
         runs: folder or URL that holds the runs.
         columns: the file's own names; None takes those of the recipe.
+        documents: folder of the documents that the questions are about; None takes that of the recipe, if it has one.
         overrides: `a.b=value` each, of the run's recipe.
         address: of a Ray cluster; None starts one on this machine.
 
@@ -99,8 +106,12 @@ def predict_with_run(
         training=recipe.training,
         evaluation=recipe.evaluation,
         cluster=recipe.cluster,
+        questions=_Questions(documents=_section(recipe.questions.documents, documents)),
     )
-    asked = load_questions(FileQuestions(path=questions, columns=recipes), settings.policy.tables, columns)
+    if (section := settings.questions.documents) and section.contexts == "retrieved":
+        # Who asks something new does not know the evidence.
+        recipes = recipes.model_copy(update={"evidence": None})
+    asked = _load(FileQuestions(path=questions, columns=recipes), settings, columns)
     return _predict(settings, directory, asked, output, address=address, progress=progress)
 
 
@@ -110,6 +121,7 @@ def predict_with_model(
     output: str,
     *,
     columns: ColumnNames | None = None,
+    documents: str | None = None,
     overrides: list[str],
     address: str | None,
     progress: Progress,
@@ -121,9 +133,23 @@ def predict_with_model(
     settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}, **given})
     if adapter and settings.training.lora:
         continued_lora(settings.training.lora, adapter, "--set: training.lora")
-    source = FileQuestions(path=questions, columns=settings.questions.heldout.columns)
-    asked = load_questions(source, settings.policy.tables, columns)
+    own = settings.questions
+    own = own.model_copy(update={"documents": _section(own.documents, documents)})
+    settings = settings.model_copy(update={"questions": own})
+    asked = _load(FileQuestions(path=questions, columns=own.heldout.columns), settings, columns)
     return _predict(settings, None, asked, output, address=address, progress=progress)
+
+
+def _section(section: DocumentsSection | None, folder: str | None) -> DocumentsSection | None:
+    """Return the settings of documents with another folder, if a person names one."""
+    if folder is None:
+        return section
+    return DocumentsSection.model_validate({**(section.model_dump() if section else {}), "folder": folder})
+
+
+def _load(source: FileQuestions, settings: PredictSettings, columns: ColumnNames | None) -> list[Question]:
+    has_documents = settings.questions.documents is not None
+    return load_questions(source, settings.policy.tables, columns, documents=has_documents)
 
 
 def _predict(
@@ -141,7 +167,11 @@ def _predict(
     chats = ((f"question {each.id}", question_prompt(template, each)) for each in questions if each.chat)
     check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
     max_tokens = settings.evaluation.max_tokens or settings.sampling.max_tokens
+    section = settings.questions.documents
+    sources = find_documents(section, {_SET: questions}) if section and section.contexts == "retrieved" else None
     with ray_cluster(address):
+        if section:
+            questions = _with_contexts(questions, settings, section, sources, progress)
         base_id = policy_source(settings.policy, settings.training.lora).policy_id()
         current = run.current_policy(base_id, 10_000)[0] if run else PolicyWeights(base_id, "base")
 
@@ -162,6 +192,7 @@ def _predict(
                     lambda question: question_prompt(template, question),
                     max_tokens=max_tokens,
                     progress=progress,
+                    refusal=section.refusal if section else "",
                 )
             finally:
                 await pools.release()
@@ -173,3 +204,28 @@ def _predict(
         progress.say(f"  {failed.id}: {failed.failure}")
     write_bytes(output, predictions_csv(answers))
     return len(answers)
+
+
+def _with_contexts(
+    questions: Sequence[Question],
+    settings: PredictSettings,
+    section: DocumentsSection,
+    sources: DocumentSources | None,
+    progress: Progress,
+) -> list[Question]:
+    """Return the questions with their contexts; without `sources` these are the evidence that they bring."""
+    if sources is None:
+        return [with_gold_evidence(question) for question in questions]
+
+    def count(texts: Sequence[str]) -> list[int]:
+        return token_counts(texts, settings.policy, settings.training.lora)
+
+    contexts = make_contexts(
+        {_SET: questions}, sources, section, withheld={}, seed=0, count_tokens=count, progress=progress
+    )
+    for line in contexts_lines(contexts.record):
+        progress.say(line)
+    return contexts.given_to(_SET, questions, section.refusal)
+
+
+_SET = "test"

@@ -42,6 +42,9 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
             _refuse_local_folder(f"questions.{role}.id", source.id)
         if isinstance(source, FileQuestions):
             tree["questions"][role]["path"] = _copy_data(source.path, f"questions.{role}.path", role, folder)
+    documents = recipe.questions.documents
+    if documents is not None and documents.folder is not None:
+        _refuse_local_folder("questions.documents.folder", documents.folder, "the absolute path or URL of a folder")
     if recipe.judge.gold_set is not None:
         gold_set = _copy_data(recipe.judge.gold_set.path, "judge.gold_set.path", "gold-set", folder)
         for section in _judge_trees(tree):
@@ -118,9 +121,8 @@ def _refuse_unsent_headers(recipe: Recipe) -> None:
             )
 
 
-def _refuse_local_folder(key: str, value: str) -> None:
+def _refuse_local_folder(key: str, value: str, expected: str = "a hub id, or the absolute path of a folder") -> None:
     if not Path(value).is_absolute() and Path(value).is_dir():
         raise UserError(
-            f"{key}: {value} is a folder in this machine's working directory; expected a hub id, or the absolute path "
-            "of a folder that every node has"
+            f"{key}: {value} is a folder in this machine's working directory; expected {expected} that every node has"
         )

@@ -4,6 +4,7 @@ Invariant: an adapter that is named as the policy is continued where adapters ar
 otherwise it is merged, and the policy is the merged weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,12 @@ def policy_source(policy: PolicySection, lora: LoraSection | None) -> PolicySour
     if adapter is None:
         return PolicySource(policy.model, policy.revision)
     return PolicySource(adapter.base, adapter.base_revision, adapter.name, policy.revision)
+
+
+def token_counts(texts: Sequence[str], policy: PolicySection, lora: LoraSection | None) -> list[int]:
+    """Return the number of tokens of each text, as the policy's tokenizer counts them."""
+    tokenizer = policy_source(policy, lora).tokenizer()
+    return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
 
 
 def continued_lora(lora: LoraSection, adapter: Adapter, key: str = "training.lora") -> LoraSection:

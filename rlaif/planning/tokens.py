@@ -24,11 +24,22 @@ from rlaif.judges.spec import JudgeSpec
 from rlaif.models.resolve import hub_answers
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe import DatasetQuestions, DemonstrationFile, GoldAnswers, PhaseSection, Recipe, SftPhase, amounts_of
+from rlaif.recipe import (
+    DatasetQuestions,
+    DemonstrationFile,
+    DocumentsSection,
+    GoldAnswers,
+    PhaseSection,
+    Recipe,
+    SftPhase,
+    amounts_of,
+)
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
 
 # Measured on tables of figures, which questions have; the template and the rubric of a judge are prose.
 _CHARACTERS_PER_TOKEN, _CHARACTERS_PER_TOKEN_OF_PROSE = 3, 4
+# Of the chunks of filings, in which figures take several tokens.
+_TOKENS_PER_WORD = 2.0
 # Tokens that a chat template adds to each message.
 _MESSAGE_TOKENS = 6
 _MEASURED = 2000
@@ -150,7 +161,7 @@ def measure_questions(
     longest = recipe.policy.max_length - recipe.sampling.max_tokens
     reachable = isinstance(source, DatasetQuestions) and hub_answers()
     try:
-        questions = load_questions(source, recipe.policy.tables)
+        questions = load_questions(source, recipe.policy.tables, documents=recipe.questions.documents is not None)
     except UserError as error:
         if not isinstance(source, DatasetQuestions) or reachable:
             raise
@@ -159,12 +170,38 @@ def measure_questions(
         figures = f"{assumed.count:,} questions with prompts of {assumed.prompt_tokens} tokens"
         return assumed, [f"{role}: {figures} (--questions, --prompt-tokens), because it could not be read: {error}"]
     notes = []
-    measured = _mean_tokens(questions, template)
+    retrieved, note = context_tokens(questions, recipe.questions.documents)
+    measured = _mean_tokens(questions, template) + retrieved
+    if note and prompt_tokens is None:
+        notes.append(f"{role}: {note}")
     if prompt_tokens is None:
         estimate = f"estimated at {_CHARACTERS_PER_TOKEN} characters a token"
         notes.append(f"{role}: {len(questions):,} questions, prompts of {measured} tokens on average, {estimate}")
     length = min(prompt_tokens or measured, longest)
     return Questions(count or len(questions), length, criteria_tokens(judges, questions)), notes
+
+
+def context_tokens(questions: Sequence[Question], section: DocumentsSection | None) -> tuple[int, str]:
+    """Return the tokens that contexts from documents add to a prompt, on average over questions, and the assumption.
+
+    No document is read.
+    """
+    lacking = [question for question in questions if not question.context]
+    if section is None or not lacking:
+        return 0, ""
+    if section.contexts == "gold":
+        characters = sum(len(question.evidence or "") for question in lacking)
+        return math.ceil(characters / _CHARACTERS_PER_TOKEN / len(questions)), ""
+    limits = []
+    if section.max_tokens is not None:
+        limits.append((section.max_tokens, "questions.documents.max_tokens"))
+    if section.top_k is not None:
+        words = math.ceil(section.chunk_words * _TOKENS_PER_WORD)
+        chunks = "1 chunk" if section.top_k == 1 else f"{section.top_k} chunks"
+        limits.append((section.top_k * words, f"{chunks} of {section.chunk_words} words"))
+    tokens, what = min(limits)
+    assumed = f"contexts of {len(lacking):,} questions are assumed at {tokens:,} tokens ({what}); no document is read"
+    return math.ceil(tokens * len(lacking) / len(questions)), assumed
 
 
 def _mean_tokens(questions: Sequence[Question], template: PromptTemplate) -> int:

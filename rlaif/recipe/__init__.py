@@ -1,6 +1,7 @@
 """The pydantic tree of a recipe: all of a run in one YAML file. Imports neither torch, vllm nor ray."""
 
 from rlaif.recipe.cluster import ClusterSection, EnginesSection, TrainersSection
+from rlaif.recipe.documents import DocumentsSection
 from rlaif.recipe.feedback import FeedbackSection, HumanPreferencesSection, PeopleSection
 from rlaif.recipe.judge import GoldSetSection, JudgeSection, PairsSection
 from rlaif.recipe.objectives import BestOfN, DemonstrationFile, DpoPhase, GoldAnswers, KtoPhase, RatingFile, SftPhase
@@ -40,7 +41,8 @@ from rlaif.recipe.training import (
 
 __all__ = [
     "PER_TOKEN_LOSSES", "Amount", "BestOfN", "ClusterSection", "Columns", "DatasetQuestions", "DemoQuestions",
-    "DemonstrationFile", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection", "FileQuestions",
+    "DemonstrationFile", "DocumentsSection", "DpoPhase", "EnginesSection", "EvaluationSection", "FeedbackSection",
+    "FileQuestions",
     "GateSection", "GoldAnswers", "GoldSetSection", "GrpoSection", "HumanPreferencesSection", "JudgeSection",
     "KtoPhase", "KtoSection", "LoraSection", "OptimizerSection", "PairsSection", "PeopleSection", "PhaseSection",
     "PolicyGradientPhase", "PolicyGradientSection", "PolicySection", "PolicyTrainingSection", "PpoSection",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rlaif.recipe.base import Section
+from rlaif.recipe.documents import DocumentsSection
 
 
 class Columns(Section):
@@ -26,8 +27,8 @@ class Columns(Section):
     doc_link: str | None = "doc_link"
     """Column of a link to the document that the question is about."""
     document: str | None = "document"
-    """Column of the name or path of the document that the question is about; read where contexts are retrieved from
-    documents, or where it is named here."""
+    """Column of the name or path of the document that the question is about; read where the recipe has
+    `questions.documents`, or where it is named here."""
     evidence: str | None = "evidence"
     """Column of the passage that supports the gold answer, in the forms of `context`; read as `document` is."""
     criteria: str | None = "criteria"
@@ -88,3 +89,5 @@ class QuestionsSection(Section):
     test: QuestionSource | None = None
     """Questions to answer after every round into `predictions.csv`; null answers the held-out ones. With gold answers
     they give a score that no gate has seen."""
+    documents: DocumentsSection | None = None
+    """Documents that questions without a context get one from; null takes contexts as they are."""

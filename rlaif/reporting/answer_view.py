@@ -11,6 +11,8 @@ def answer_view(traced: TracedAnswer) -> RenderableType:
     """Return an answer's provenance, from what was asked to the policy that learned from it."""
     head = Text.assemble((f"{traced.kind} {traced.id}", "bold"), f" of round {traced.training.round} in {traced.run}")
     facts: Facts = [(name.replace("_", " "), value) for name, value in traced.facts.items()]
+    facts += [("chunk", chunk.shown) for chunk in traced.chunks]
+    facts += [("evidence", "withheld: a refusal is right")] if traced.withheld else []
     return Group(
         head,
         *_messages("prompt", traced.prompt),

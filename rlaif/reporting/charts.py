@@ -48,6 +48,8 @@ METRICS = (
     Metric("exact", "exact match", "exact", "", 3),
     Metric("f1", "token F1", "F1", "", 3),
     Metric("test_score", "score on the test questions, unseen by the gate", "test score", "", 3),
+    Metric("refused", "refusals where the evidence was not withheld", "refused", "", 3),
+    Metric("refused_withheld", "refusals where the evidence was withheld", "refused, withheld", "", 3),
     Metric("win_rate", "win rate against the initial policy", "win rate", "", 3, neutral=0.5),
     Metric("length", "answer length", "tokens", "tokens", 1),
     Metric("kl", "KL to the initial policy", "KL", "nats an answer", 2, neutral=0.0),

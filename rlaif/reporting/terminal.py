@@ -19,6 +19,8 @@ from rlaif.store import lineage
 
 Facts = list[tuple[str, object]]
 _CONTEXT_SHOWN = 400
+_REFUSALS = {"refused": "refused", "refused_withheld": "withheld"}
+"""Columns of refusals, where contexts are retrieved: with the evidence in reach, and with it withheld."""
 
 
 def plain(text: object) -> Text:
@@ -50,6 +52,8 @@ def policies_table(summary: RunSummary) -> Table:
     """Return a table of a run's policies with their figures on the held-out questions, and the outcome below."""
     scored = summary.metric == "score"
     figures = ["score", "exact", "F1", "wins", "tokens", "KL"] if scored else ["wins", "tokens", "KL"]
+    refused = [name for name in _REFUSALS if any(name in policy.metrics for policy in summary.policies)]
+    figures += [_REFUSALS[name] for name in refused]
     caption = "\n".join(headline(summary))
     if line := learned_from(summary):
         caption = f"{line}\n{caption}"
@@ -64,6 +68,7 @@ def policies_table(summary: RunSummary) -> Table:
             wins,
             _mean(found.get("length"), 1),
             _mean(found.get("kl"), 2),
+            *(_mean(found.get(name)) for name in refused),
             promotion(policy),
             style="bold" if policy.number == summary.current.number else None,
         )
@@ -128,6 +133,8 @@ def _prompt(prompt: lineage.TracedQuestion) -> list[RenderableType]:
         facts += [("question", prompt.question), ("gold answer", prompt.reference)]
         facts += [("document", prompt.doc_link)] if prompt.doc_link else []
         facts += [("context", _shortened(prompt.context))] if prompt.context else []
+    facts += [("chunk", chunk.shown) for chunk in prompt.chunks]
+    facts += [("evidence", "withheld: a refusal is right")] if prompt.withheld else []
     return section(f"prompt, {prompt.tokens} tokens", facts)
 
 

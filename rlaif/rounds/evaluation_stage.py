@@ -79,8 +79,9 @@ class PolicyEvaluation:
 
     async def _answer(self, questions: list[Question]) -> list[HeldoutAnswer]:
         return await answer_questions(
-            self._pools.policy, questions, self._setup.render, max_tokens=self._max_tokens, progress=self._progress
-        )
+            self._pools.policy, questions, self._setup.render, max_tokens=self._max_tokens, progress=self._progress,
+            refusal=self._setup.refusal,
+        )  # fmt: skip
 
     async def _compare(self, answers: list[HeldoutAnswer], folder: str, title: str) -> Comparison:
         """Compare answers with those of an earlier evaluation, and say on how many the judge failed."""
@@ -98,7 +99,8 @@ class PolicyEvaluation:
     async def _kl(self) -> Estimate:
         """Return KL(policy || initial policy) in nats per answer: the estimator k1 of Schulman 2020."""
         recipe, pool = self._setup.recipe, self._pools.policy
-        questions = self._setup.heldout[: recipe.evaluation.kl_questions]
+        asked = [each for each in self._setup.heldout if not each.unasked]
+        questions = asked[: recipe.evaluation.kl_questions]
         samples = await sample_policy(
             pool, questions, self._setup.render, max_tokens=self._max_tokens, seed=recipe.seed
         )

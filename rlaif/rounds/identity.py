@@ -18,6 +18,7 @@ from rlaif.errors import UserError
 from rlaif.grading.score import READING
 from rlaif.models.template_source import chat_template_sha
 from rlaif.recipe import dump_recipe
+from rlaif.rounds.contexts_stage import changed_documents
 from rlaif.rounds.former_defaults import begun_recipe
 from rlaif.rounds.setup import Setup
 from rlaif.store.events import now
@@ -34,7 +35,8 @@ _FREE = (
     "cluster", "feedback.people.wait",
     "judge.backend.api_key_env", "judge.backend.concurrency", "judge.backend.headers",
     "judge.backend.max_error_share", "judge.backend.prices", "judge.backend.retries", "judge.backend.timeout",
-    "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "rounds.count", "rounds.gate",
+    "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "questions.documents.max_mib",
+    "rounds.count", "rounds.gate",
     "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "tracking",
     "training.checkpoint_steps", "training.max_tokens_per_pack", "training.gradient_checkpointing",
     "training.max_probe_difference",
@@ -136,6 +138,7 @@ def check_same_run(run: RunDir, setup: Setup) -> bool:
     ):
         if before != after:
             differs.append(label)
+    differs += changed_documents(run)
     judges = [judge.sha for judge in fresh.phase_judges]
     differs += [f"the judge {each.name} of a phase" for each in begun.phase_judges if each.sha not in judges]
     for name, source in begun.questions.items():

@@ -27,6 +27,7 @@ from rlaif.progress import Progress
 from rlaif.prompts.question_prompt import shown_question
 from rlaif.recipe import Recipe
 from rlaif.recipe.recipe import recipe_tree
+from rlaif.rounds.contexts_stage import with_contexts
 from rlaif.rounds.former_defaults import as_begun
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.loop import RoundLoop, rounds_left
@@ -82,6 +83,7 @@ def execute(setup: Setup, address: str | None, progress: Progress, verbose: bool
             begin(run, setup, policy_id, base)
             run.events.append((RunResumed if resumed else RunStarted)(rounds=setup.recipe.rounds.count))
             try:
+                setup = with_contexts(setup, run, progress)
                 with Tracking(run, setup.recipe.tracking, recipe_tree(setup.recipe), progress.say) as tracking:
                     outcome = asyncio.run(_do_rounds(setup, run, policy_id, progress, tracking))
             except BaseException as error:
@@ -172,7 +174,7 @@ def _judges_asked(left: Sequence[RoundDir], setup: Setup) -> set[str]:
 
 def _trial(setup: Setup) -> Trial:
     """Return what the judge is asked before engines start; see `Trial`."""
-    questions = spread((*setup.train, *setup.heldout))
+    questions = spread([each for each in (*setup.train, *setup.heldout) if not each.unasked])
     return Trial(engines=True, own=tuple((question, SMALL_ANSWERS) for question in questions))
 
 

@@ -6,7 +6,7 @@ seconds, with one message, before Ray or a model starts and before anything is w
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,7 +36,8 @@ from rlaif.objectives.registry import prepare_objective
 from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
-from rlaif.recipe import PhaseSection, Recipe
+from rlaif.recipe import DocumentsSection, PhaseSection, Recipe
+from rlaif.retrieval.sources import DocumentSources, find_documents
 from rlaif.tracking.tracker import check_trackers
 
 _LEAST_FREE = 200 << 20
@@ -53,6 +54,8 @@ class Setup:
         phases: what each phase of the recipe works with.
         gold_set: comparisons on which people prefer one answer; empty where the recipe names none.
         reward_pairs: what people decided for the judge's reward model to learn from; empty where it learns nothing.
+        documents: those that contexts are retrieved from; None where none is. `with_contexts` then gives the questions
+            their contexts.
     """
 
     recipe: Recipe
@@ -65,6 +68,13 @@ class Setup:
     phases: tuple["PhaseSetup", ...]
     gold_set: tuple[Label, ...] = ()
     reward_pairs: tuple[RewardPair, ...] = ()
+    documents: DocumentSources | None = None
+
+    @property
+    def refusal(self) -> str:
+        """The phrase of a plain refusal, where contexts are retrieved."""
+        section = self.recipe.questions.documents
+        return section.refusal if section else ""
 
     @property
     def judges(self) -> list[JudgeSpec]:
@@ -156,10 +166,11 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
             f"policy.max_length: {recipe.policy.max_length} tokens, but {recipe.policy.model} takes {longest}; "
             "expected at most that"
         )
-    tables = recipe.policy.tables
-    train = load_questions(recipe.questions.train, tables)
-    heldout = load_questions(recipe.questions.heldout, tables)
-    test = load_questions(recipe.questions.test, tables) if recipe.questions.test else []
+    tables, section = recipe.policy.tables, recipe.questions.documents
+    train, heldout, test = (
+        load_questions(source, tables, documents=section is not None) if source else []
+        for source in (recipe.questions.train, recipe.questions.heldout, recipe.questions.test)
+    )
     if shared := {question.id for question in train} & {question.id for question in heldout}:
         raise UserError(f"questions: {len(shared)} held-out questions are also trained on, such as id {min(shared)}")
     gold_set = load_gold_set(recipe.judge.gold_set)
@@ -170,9 +181,28 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
             train, recipe.policy, recipe.training.lora, answer_template, f"phases.{index}", recipe.feedback
         )
         phases.append(PhaseSetup(prepare_objective(phase, materials), phase_judge))
-    setup = Setup(recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set, people)
+    setup = Setup(
+        recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set, people,
+        documents=_documents(section, {"train": train, "heldout": heldout, "test": test}),
+    )  # fmt: skip
     _check_chats(setup)
     return setup
+
+
+def _documents(section: DocumentsSection | None, sets: Mapping[str, Sequence[Question]]) -> DocumentSources | None:
+    """Return the documents that the contexts of questions are retrieved from; None where they are not retrieved.
+
+    Raises:
+        UserError: no train question has a document.
+    """
+    if section is None or section.contexts == "gold":
+        return None
+    found = find_documents(section, sets)
+    without = [found.missing.get(("train", each.id)) for each in sets["train"] if not each.context]
+    if without and all(without) and len(without) == len(sets["train"]):
+        first = sets["train"][0].id
+        raise UserError(f"questions.documents: no train question has a document, such as {first}: {without[0]}")
+    return found
 
 
 def _reward_pairs(recipe: Recipe, judges: Sequence[JudgeSpec]) -> tuple[RewardPair, ...]:

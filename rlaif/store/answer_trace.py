@@ -13,7 +13,7 @@ from rlaif.io.files import names
 from rlaif.store import lineage
 from rlaif.store.rundir import RoundDir, RunDir
 from rlaif.store.shards import read_table
-from rlaif.store.trace import traced_training, verdicts_on
+from rlaif.store.trace import is_withheld, traced_chunks, traced_training, verdicts_on
 
 _FILES: Mapping[str, tuple[str, str]] = {
     "demonstrations.parquet": ("demonstration", "id"),
@@ -33,6 +33,8 @@ class TracedAnswer:
         prompt, answer: as messages with role and content.
         facts: the other columns of its row that hold one value, by name.
         verdicts: on the answer alone or beside others; empty where no judge was asked.
+        chunks: what the context was retrieved as, best first; empty where it was not retrieved.
+        withheld: whether the evidence was left out of the context, so that a refusal is right.
     """
 
     run: str
@@ -43,6 +45,8 @@ class TracedAnswer:
     facts: Mapping[str, Any]
     verdicts: tuple[lineage.TracedVerdict, ...]
     training: lineage.TracedTraining
+    chunks: tuple[lineage.TracedChunk, ...] = ()
+    withheld: bool = False
 
 
 def trace_answer(run: RunDir, answer_id: str) -> TracedAnswer | None:
@@ -58,6 +62,8 @@ def trace_answer(run: RunDir, answer_id: str) -> TracedAnswer | None:
             facts={name: value for name, value in row.items() if name not in _TEXTS and _is_fact(value)},
             verdicts=verdicts_on(directory, row),
             training=traced_training(directory),
+            chunks=traced_chunks(run, row.get("prompt_id") or answer_id, row.get("chunks")),
+            withheld=is_withheld(run, row.get("prompt_id") or answer_id, row.get("chunks")),
         )
     return found
 

@@ -11,6 +11,28 @@ from rlaif.data.criteria import Mark
 
 
 @dataclass(frozen=True, slots=True)
+class TracedChunk:
+    """A chunk that a context was retrieved as: a row of `prompts/contexts.parquet`.
+
+    Attributes:
+        document, sha256, page: where it is; None if that file is gone.
+        rank: from 1, the best.
+    """
+
+    id: str
+    document: str | None
+    sha256: str | None
+    page: int | None
+    rank: int
+    score: float | None
+
+    @property
+    def shown(self) -> str:
+        """The chunk in one line."""
+        return self.id if self.document is None else f"{self.id}  {self.document}, page {self.page}"
+
+
+@dataclass(frozen=True, slots=True)
 class TracedQuestion:
     """The question of a pair.
 
@@ -19,6 +41,8 @@ class TracedQuestion:
         tokens: length of the encoded prompt.
         question, context, reference, doc_link: columns of `prompts/train.parquet` (`reference` is the gold answer);
             None if that file is gone.
+        chunks: what the context was retrieved as, best first; empty where it was not retrieved.
+        withheld: whether the evidence was left out of the context, so that a refusal is right.
     """
 
     id: str
@@ -28,6 +52,8 @@ class TracedQuestion:
     context: str | None
     reference: str | None
     doc_link: str | None
+    chunks: tuple[TracedChunk, ...] = ()
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ groups that can hold the pair's question are read, and reading ends with the sha
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from rlaif.data.criteria import Mark
 from rlaif.errors import UserError
 from rlaif.io.files import join, names
 from rlaif.store import lineage
+from rlaif.store.records.documents_record import DocumentsRecord
 from rlaif.store.records.round_records import EvaluationRecord, PolicyRecord
 from rlaif.store.records.run_records import RunRecord
 from rlaif.store.rundir import RoundDir, RunDir
@@ -45,10 +46,12 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
     policy = _policy(run, directory, row["policy"], record)
     training = traced_training(directory)
     in_round = f"round {directory.number}"
+    chunks = traced_chunks(run, prompt_id, row.get("chunks"))
     # A pair of people's own preferences has no candidate of the run.
     sampled = chosen.index is not None
     missing = {
         "prompts/train.parquet: the question as it was read": sampled and asked is None,
+        "prompts/contexts.parquet: where the chunks are": any(chunk.document is None for chunk in chunks),
         f"{in_round}: the candidates' shard: seeds and finish reasons": sampled and not indices <= candidates.keys(),
         f"{in_round}: the verdicts' shard": not verdicts and row["source"] == "ai",
         f"policy.json of the policy that sampled the pair ({policy.id})": sampled and policy.kind is None,
@@ -63,6 +66,8 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
             messages=row["prompt"],
             tokens=len(row["prompt_token_ids"]),
             **{name: asked[name] if asked else None for name in ("question", "context", "reference", "doc_link")},
+            chunks=chunks,
+            withheld=is_withheld(run, prompt_id, row.get("chunks")),
         ),
         chosen=chosen,
         rejected=rejected,
@@ -72,6 +77,27 @@ def trace_pair(run: RunDir, pair_id: str) -> lineage.Lineage:
         training=training,
         missing=tuple(line for line, absent in missing.items() if absent),
     )
+
+
+def traced_chunks(run: RunDir, question_id: str, chunks: Sequence[str] | None) -> tuple[lineage.TracedChunk, ...]:
+    """Return the chunks that a row of a train question names, with where they are."""
+    if not chunks:
+        return ()
+    stored = _rows(run.path("prompts", "contexts.parquet"), question_id, "question_id")
+    known = {row["chunk"]: row for row in stored if row["set"] == "train"}
+    return tuple(
+        lineage.TracedChunk(
+            id_, rank=rank,
+            **{name: known.get(id_, {}).get(name) for name in ("document", "sha256", "page", "score")},
+        )
+        for rank, id_ in enumerate(chunks, start=1)
+    )  # fmt: skip
+
+
+def is_withheld(run: RunDir, question_id: str, chunks: Sequence[str] | None) -> bool:
+    """Return whether the evidence of a train question was left out of the chunks that it was asked with."""
+    record = DocumentsRecord.read(run.path("prompts", "documents.json")) if chunks else None
+    return record is not None and "train" in record.sets and question_id in record.sets["train"].withheld
 
 
 def _find_pair(run: RunDir, pair_id: str) -> tuple[RoundDir, dict[str, Any]]:

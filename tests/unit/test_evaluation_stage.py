@@ -41,7 +41,9 @@ class Pool:
 def measure(folder: Path, rights: list[int], gate: str) -> list[EvaluationRecord]:
     """Measure policies one after another; each earlier one was promoted."""
     recipe = parse_recipe(RECIPE, "mine.yaml", [f"rounds.gate={gate}"])
-    setup: Any = SimpleNamespace(recipe=recipe, heldout=QUESTIONS, test=TESTS, render=lambda question: [])
+    setup: Any = SimpleNamespace(
+        recipe=recipe, heldout=QUESTIONS, test=TESTS, render=lambda question: [], refusal=""
+    )  # fmt: skip
     pool = Pool()
     pools: Any = SimpleNamespace(policy=pool)
     judge: Any = None  # Every question has a gold answer.

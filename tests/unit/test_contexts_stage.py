@@ -1,0 +1,157 @@
+"""A run's contexts are made once and kept: another start has the same ones, and changed documents are refused."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rlaif.errors import UserError
+from rlaif.recipe import parse_recipe
+from rlaif.rounds.contexts_stage import changed_documents, with_contexts
+from rlaif.rounds.identity import begin, check_same_run
+from rlaif.rounds.setup import Setup, prepare
+from rlaif.store.rundir import RunDir
+
+RECIPE = """
+policy: {model: "builtin:smollm2-135m"}
+questions:
+  train: {type: file, path: train.jsonl}
+  heldout: {type: file, path: heldout.jsonl}
+  test: {type: file, path: test.jsonl}
+  documents: {folder: filings, top_k: 2}
+judge: {name: reference}
+"""
+REVENUE = {"id": "r", "question": "What was Alder's revenue?", "document": "ALDER", "gold_answer": "$41.2 million"}
+STORES = {"id": "s", "question": "How many stores had Birch?", "document": "BIRCH", "gold_answer": "12"}
+OWN = {"id": "own", "question": "Sales?", "context": "Sales were 5.", "gold_answer": "5"}
+LOST = {"id": "lost", "question": "Sales?", "document": "CEDAR", "gold_answer": "5"}
+BROKEN = {"id": "broken", "question": "Sales?", "document": "BROKEN", "gold_answer": "5"}
+
+
+class Said:
+    """A progress that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stage(self, title: str, total: int, done: int = 0) -> None: ...
+
+    def advance(self, units: int = 1, **figures: float | str) -> None: ...
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "filings").mkdir()
+    (tmp_path / "filings" / "ALDER.md").write_text("# Alder\n\nRevenue was $41.2 million.\n\n# People\n\nSeven.")
+    (tmp_path / "filings" / "BIRCH.txt").write_text("Birch had 12 stores.")
+    (tmp_path / "filings" / "BROKEN.pdf").write_bytes(b"%PDF-1.7\nnothing else")
+    write("train", REVENUE, OWN, LOST, BROKEN)
+    write("heldout", {**STORES, "id": "h1"}, {**LOST, "id": "h2"})
+    write("test", STORES)
+    return tmp_path
+
+
+def write(name: str, *rows: dict[str, str]) -> None:
+    Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def setup_of(*overrides: str) -> Setup:
+    return prepare(parse_recipe(RECIPE, "mine.yaml", ["name=mine", *overrides]), "runs")
+
+
+def start(*overrides: str) -> tuple[Setup, list[str]]:
+    """Do what a start of a run does before engines start."""
+    setup, said = setup_of(*overrides), Said()
+    run = RunDir(setup.path)
+    check_same_run(run, setup)
+    begin(run, setup, "a" * 64)
+    return with_contexts(setup, run, said), said.lines
+
+
+def test_contexts_are_made_and_said_and_kept(here: Path) -> None:
+    setup, lines = start()
+    revenue, own = setup.train
+    assert revenue.chunks is not None
+    assert revenue.context == "\n\n".join(chunk.text for chunk in revenue.chunks)
+    assert "$41.2 million" in revenue.context
+    assert (own.context, own.chunks) == ("Sales were 5.", None)
+    assert [(each.id, bool(each.unasked)) for each in setup.heldout] == [("h1", False), ("h2", True)]
+    assert [each.chunks[0].document for each in setup.test if each.chunks] == ["BIRCH"]
+    text = "\n".join(lines)
+    assert "documents: 2 read, 1 not" in text
+    assert "2 left out, such as lost: its document CEDAR is not in filings" in text
+    assert "held-out contexts: 1 retrieved; 1 not asked, which counts as wrong, such as h2: its document CEDAR" in text
+    rows = pq.read_table("runs/mine/prompts/contexts.parquet").to_pylist()
+    assert {(row["set"], row["question_id"]) for row in rows} == {("train", "r"), ("heldout", "h1"), ("test", "s")}
+    for row in rows:
+        assert row["text"].startswith(row["document"])
+        assert row["rank"] >= 1
+    record = json.loads(Path("runs/mine/prompts/documents.json").read_text())
+    assert record["documents"]["BROKEN"]["reason"]
+    assert "\n" not in record["documents"]["BROKEN"]["reason"]
+
+
+def test_another_start_has_the_same_contexts_without_reading(here: Path) -> None:
+    first, _ = start()
+    stored = Path("runs/mine/prompts/contexts.parquet").read_bytes()
+    # What is gone is not needed any more.
+    (here / "filings" / "ALDER.md").unlink()
+    (here / "filings" / "OTHER.md").write_text("Alder's revenue was nothing.")
+    again, lines = start("questions.documents.max_mib=32")
+    assert (again.train, again.heldout, again.test) == (first.train, first.heldout, first.test)
+    assert Path("runs/mine/prompts/contexts.parquet").read_bytes() == stored
+    assert any("left out" in line for line in lines)
+
+
+def test_changed_documents_and_other_keys_are_refused(here: Path) -> None:
+    start()
+    (here / "filings" / "ALDER.md").write_text("Revenue was $42 million.")
+    with pytest.raises(UserError, match=r"What differs: the documents ALDER\. Use another name"):
+        start()
+    (here / "filings" / "BIRCH.txt").write_text("x")
+    assert changed_documents(RunDir("runs/mine")) == ["the documents ALDER, BIRCH"]
+    with pytest.raises(UserError, match=r"questions\.documents\.top_k \(2 -> 1\)"):
+        start("questions.documents.top_k=1")
+
+
+def test_other_test_questions_get_contexts_and_the_others_keep_theirs(here: Path) -> None:
+    first, _ = start()
+    write("test", {**REVENUE, "id": "new"})
+    again, _ = start()
+    assert again.train == first.train
+    assert [each.chunk_ids for each in again.test] == [first.train[0].chunk_ids]
+    rows = pq.read_table("runs/mine/prompts/contexts.parquet").to_pylist()
+    assert {row["question_id"] for row in rows if row["set"] == "test"} == {"new"}
+
+
+def test_withheld_questions_are_kept_as_such(here: Path) -> None:
+    settings = ("questions.documents.withheld=0.999", "questions.documents.scope=all")
+    first, lines = start(*settings)
+    assert [(each.id, each.withheld) for each in first.train] == [("r", True), ("own", False)]
+    assert first.train[0].gold_answer == "The documents do not say."
+    assert any("1 of them without the evidence" in line for line in lines)
+    again, _ = start(*settings)
+    assert again.train == first.train
+
+
+def test_gold_evidence_reads_no_document(here: Path) -> None:
+    write("train", {**REVENUE, "evidence": "Revenue was $41.2 million."}, {**STORES})
+    setup, _ = start("questions.documents.contexts=gold", "questions.documents.folder=null")
+    (revenue,) = setup.train
+    assert (revenue.context, revenue.chunks) == ("Revenue was $41.2 million.", None)
+    assert not Path("runs/mine/prompts/contexts.parquet").exists()
+
+
+def test_a_run_without_any_document_does_not_start(here: Path) -> None:
+    write("train", LOST)
+    with pytest.raises(UserError, match=r"questions\.documents: no train question has a document, such as lost: its"):
+        setup_of()
+    write("train", BROKEN)
+    with pytest.raises(UserError, match=r"questions\.documents: no train question has a context, such as broken: its"):
+        start()
