@@ -8,15 +8,18 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rlaif.documents.cache import DocumentCache
 from rlaif.documents.chunks import chunks_of
 from rlaif.documents.document import Chunk, Document
 from rlaif.documents.index import Index, IndexSettings
 from rlaif.documents.limits import Limits
-from rlaif.documents.reading import READER, read_document, sha256_of
-from rlaif.errors import UserError
-from rlaif.io.files import cache_folder, read_bytes
+from rlaif.documents.links import Link
+from rlaif.documents.reading import READER, sha256_of
+from rlaif.errors import Fault, UserError
+from rlaif.io.files import cache_folder
 from rlaif.progress import Progress
 from rlaif.recipe.documents import DocumentsSection
+from rlaif.retrieval.library import read_library
 from rlaif.store.records.documents_record import ReadDocument
 
 
@@ -40,14 +43,15 @@ def open_collection(paths: Mapping[str, str], section: DocumentsSection, progres
         paths: of the documents, by their names.
     """
     limits = Limits(bytes=int(section.max_mib * (1 << 20)))
-    documents = {name: ReadDocument(path=path, sha256=_sha256(path)) for name, path in paths.items()}
+    links = {name: Link(name, path) for name, path in paths.items()}
+    documents = {name: _known(link, limits) for name, link in links.items()}
+    there = [links[name] for name, document in documents.items() if document.sha256]
 
     def chunks() -> Iterator[Chunk]:
-        progress.stage("read documents", len(paths))
-        for name, path in paths.items():
-            document = _read(name, path, limits)
-            if isinstance(document, Document):
-                yield from chunks_of(document, section.chunk_words)
+        progress.stage("read documents", len(there))
+        for outcome in read_library(there, limits=limits, cache=DocumentCache()):
+            if isinstance(outcome, Document):
+                yield from chunks_of(outcome, section.chunk_words)
             progress.advance()
 
     facts = [READER, section.chunk_words, sorted((name, each.sha256) for name, each in documents.items())]
@@ -55,24 +59,24 @@ def open_collection(paths: Mapping[str, str], section: DocumentsSection, progres
     settings = IndexSettings(page_weight=section.page_weight)
     index = Index.build(cache_folder() / "documents" / "indexes", chunks(), key=key, settings=settings)
     # What an index lacks could not be read.
-    for name in paths.keys() - set(index.documents):
-        found = _read(name, paths[name], limits)
-        reason = "it has no text" if isinstance(found, Document) else found
-        documents[name] = documents[name].model_copy(update={"reason": reason})
-    return Collection(documents, index if index.documents else None)
+    indexed = set(index.documents)
+    unread = [link for link in there if link.name not in indexed]
+    for link, outcome in zip(unread, read_library(unread, limits=limits, cache=DocumentCache()), strict=True):
+        reason = "it has no text" if isinstance(outcome, Document) else _reason(outcome)
+        documents[link.name] = documents[link.name].model_copy(update={"reason": reason})
+    return Collection(documents, index if indexed else None)
 
 
-def _sha256(path: str) -> str | None:
-    data = read_bytes(path)
-    return None if data is None else sha256_of(data)
-
-
-def _read(name: str, path: str, limits: Limits) -> Document | str:
-    """Return a document, or why it cannot be read."""
-    data = read_bytes(path)
-    if data is None:
-        return "no such file"
+def _known(link: Link, limits: Limits) -> ReadDocument:
+    """Return the hash of a document, or why its bytes cannot be had."""
     try:
-        return read_document(data, name, limits)
+        return ReadDocument(path=link.path, sha256=sha256_of(link.content(None, limits.bytes)))
     except UserError as error:
-        return str(error).removeprefix(f"{name}: ")
+        return ReadDocument(
+            path=link.path, sha256=None, reason=_reason(error.faults[0]) if error.faults else str(error)
+        )
+
+
+def _reason(fault: Fault) -> str:
+    """Return a fault without its document, which is named beside it."""
+    return fault.problem + (f"; expected {fault.expected}" if fault.expected else "")
