@@ -3,12 +3,15 @@
 Invariant: a head is over neighbouring columns, and two heads of a line share none.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlaif.documents.pdf_lines import Line, Segment
+from rlaif.documents.pdf_lines import Segment
 from rlaif.documents.pdf_words import Rule
 
+_SAME_MIDDLE = 5.0
+_GOES_ON = re.compile(r"\(?[a-z]")
 Span = tuple[int, int]
 """First and last column that a head is over."""
 
@@ -35,19 +38,27 @@ class Column:
 
 
 def spans(
-    heads: Sequence[Segment], columns: Sequence[Column], rules: Sequence[Rule], below: Line | None, underlined: bool
+    heads: Sequence[Segment],
+    columns: Sequence[Column],
+    rules: Sequence[Rule],
+    below: Sequence[tuple[Segment, Span | None]],
+    underlined: bool,
 ) -> list[Span | None]:
     """Return the columns that each head of a line is over, or None for one that is over none.
 
     Args:
         rules: those between this line and the next.
-        below: the next line of heads, or None for the last.
+        below: the heads of the next line, with the columns that they are over; none for the lowest line.
         underlined: whether rules are drawn below heads, so that one without is hardly over several columns.
     """
+    finer = [head for head, _ in below]
+    ruled = [_ruled(head, heads, columns, rules) for head in heads]
+    if not any(ruled) and _is_parallel(heads, below):
+        return [span for _, span in below]
     found: list[Span | None] = [None] * len(heads)
     taken: set[int] = set()
     for number, head in enumerate(heads):
-        span = _ruled(head, heads, columns, rules)
+        span = ruled[number] or _continued(head, below)
         if span is not None and taken.isdisjoint(range(span[0], span[1] + 1)):
             found[number] = span
             taken.update(range(span[0], span[1] + 1))
@@ -63,7 +74,7 @@ def spans(
         left, right = found[start - 1] if start else None, found[end] if end < len(heads) else None
         first = left[1] + 1 if left is not None else 0
         last = right[0] if right is not None else len(columns)
-        placed = _placed(heads[start:end], columns[first:last], below, _NOT_UNDERLINED if underlined else 0.0)
+        placed = _placed(heads[start:end], columns[first:last], finer, _NOT_UNDERLINED if underlined else 0.0)
         found[start:end] = [None if span is None else (span[0] + first, span[1] + first) for span in placed]
         start = end
     return found
@@ -83,13 +94,32 @@ def _ruled(head: Segment, heads: Sequence[Segment], columns: Sequence[Column], r
     return None
 
 
+def _continued(head: Segment, below: Sequence[tuple[Segment, Span | None]]) -> Span | None:
+    """Return the columns of the head right below, if that goes on: "Increase" above "(decrease)" is one head."""
+    return next((span for lower, span in below if _is_above(head, lower) and _GOES_ON.match(lower.text)), None)
+
+
+def _is_parallel(heads: Sequence[Segment], below: Sequence[tuple[Segment, Span | None]]) -> bool:
+    """Whether a line's heads are the upper parts of those of the next: one above the other, and of the same columns."""
+    if len(heads) != len(below) or not all(
+        _is_above(head, lower) for head, (lower, _) in zip(heads, below, strict=True)
+    ):
+        return False
+    # One head above that of one column may be of others too.
+    return len(heads) > 1 or any(span is not None and span[0] < span[1] for _, span in below)
+
+
+def _is_above(head: Segment, lower: Segment) -> bool:
+    return abs(head.middle - lower.middle) < _SAME_MIDDLE
+
+
 def _is_over(rule: Rule, column: Column) -> bool:
     shared = min(rule.x1, column.x1) - max(rule.x0, column.x0)
     return shared > 0.5 * (column.x1 - column.x0)
 
 
 def _placed(
-    heads: Sequence[Segment], columns: Sequence[Column], below: Line | None, spanning: float
+    heads: Sequence[Segment], columns: Sequence[Column], finer: Sequence[Segment], spanning: float
 ) -> list[Span | None]:
     """Return the cheapest way to place heads, in their order, over runs of neighbouring columns.
 
@@ -100,7 +130,6 @@ def _placed(
         return [None] * len(heads)
     if len(columns) > _MOST_COLUMNS or len(heads) > _MOST_HEADS:
         return _nearest(heads, columns)
-    finer = [segment.middle for segment in below.segments] if below is not None else None
     count = len(columns)
     # best[c] is the cost of placing the heads from the current one on over the columns from c on, with its choice.
     best: list[tuple[float, tuple[Span | None, ...]]] = [(_WITHOUT_HEAD * (count - c), ()) for c in range(count + 1)]
@@ -119,7 +148,7 @@ def _placed(
     return list(best[0][1])
 
 
-def _cost(head: Segment, columns: Sequence[Column], a: int, b: int, finer: Sequence[float] | None) -> float:
+def _cost(head: Segment, columns: Sequence[Column], a: int, b: int, finer: Sequence[Segment]) -> float:
     """Return how far a head is from being over the columns a to b, in points."""
     x0, x1 = columns[a].x0, columns[b].x1
     if min(x1, head.x1) - max(x0, head.x0) < -_APART:
@@ -127,10 +156,10 @@ def _cost(head: Segment, columns: Sequence[Column], a: int, b: int, finer: Seque
     middle = abs((x0 + x1) / 2 - head.middle)
     if a == b:
         return min(middle, 0.8 * abs(x1 - head.x1), 0.9 * abs(x0 - head.x0))
-    if finer is None:
+    if not finer:
         # The lowest heads are of one column each; words that span several have heads of their own below.
         return middle + _WITHOUT_FINER * (b - a)
-    missing = max(0, b - a + 1 - sum(x0 - _APART <= place <= x1 + _APART for place in finer))
+    missing = max(0, b - a + 1 - sum(x0 - _APART <= segment.middle <= x1 + _APART for segment in finer))
     return middle + _WITHOUT_FINER * missing
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rlaif.documents.document import Table, TableRow
 from rlaif.documents.figures import NOTE, is_unit, unit_within
-from rlaif.documents.pdf_heads import Column, spans
+from rlaif.documents.pdf_heads import Column, Span, spans
 from rlaif.documents.pdf_lines import Line, Segment
 from rlaif.documents.pdf_words import Rule
 
@@ -270,20 +270,24 @@ def _heads(lines: Sequence[Line], rules: Sequence[Rule], heads: Sequence[int], c
     left = columns[0].x0
     over = [Line(_over(lines[number], left), lines[number].y0, lines[number].y1) for number in heads]
     parts: list[list[str]] = [[] for _ in columns]
-    underlined = bool(over) and any(
-        over[-1].y1 - 4 <= rule.y <= lines[heads[-1] + 1].y0 + 3
-        and sum(rule.x0 - 2 <= column.middle <= rule.x1 + 2 for column in columns) == 1
+    underlined = any(
+        line.y1 - 4 <= rule.y <= lines[number + 1].y0 + 3
+        and (covered := sum(rule.x0 - 2 <= column.middle <= rule.x1 + 2 for column in columns)) > 0
+        # A rule below the lowest heads may be that of the whole table.
+        and (covered == 1 or number != heads[-1])
+        for number, line in zip(heads, over, strict=True)
         for rule in rules
     )
-    for place, (number, line) in enumerate(zip(heads, over, strict=True)):
-        lowest = lines[number + 1].y0 + 3
-        below = over[place + 1] if place + 1 < len(over) else None
-        under = [rule for rule in rules if line.y1 - 4 <= rule.y <= max(lowest, line.y1 + 2)]
-        placed = spans(line.segments, columns, under, below, underlined)
-        for segment, span in zip(line.segments, placed, strict=True):
+    # From the lowest line up: a head may go on in the line below it.
+    below: list[tuple[Segment, Span | None]] = []
+    for number, line in reversed(list(zip(heads, over, strict=True))):
+        lowest = max(lines[number + 1].y0 + 3, line.y1 + 2)
+        under = [rule for rule in rules if line.y1 - 4 <= rule.y <= lowest]
+        below = list(zip(line.segments, spans(line.segments, columns, under, below, underlined), strict=True))
+        for segment, span in below:
             if span is not None:
                 for column in range(span[0], span[1] + 1):
-                    parts[column].append(segment.text)
+                    parts[column].insert(0, segment.text)
     return [" ".join(found) for found in parts]
 
 

@@ -61,7 +61,9 @@ class Turned:
     """The way from a page's own coordinates to those of the page as it is shown."""
 
     def __init__(self, page: pdfium.PdfPage, quarters: int) -> None:
-        self._left, self._bottom, self._right, self._top = page.get_bbox()
+        left, bottom, right, top = page.get_cropbox()
+        self._left, self._right = min(left, right), max(left, right)
+        self._bottom, self._top = min(bottom, top), max(bottom, top)
         self._quarters = quarters
 
     @property
@@ -121,7 +123,8 @@ def _quarters(text: Any, count: int) -> int:
     """
     step = max(1, count // _SAMPLED)
     angles = Counter(
-        round(raw.FPDFText_GetCharAngle(text, index) / (math.pi / 2)) % 4
+        # Its angle is measured clockwise.
+        -round(raw.FPDFText_GetCharAngle(text, index) / (math.pi / 2)) % 4
         for index in range(0, count, step)
         if not raw.FPDFText_IsGenerated(text, index)
     )
