@@ -26,6 +26,8 @@ _ATTEMPTS = 3
 """Times that a server is asked that answers 429 or 503."""
 _LONGEST_WAIT = 30.0
 _PIECE = 1 << 16
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""Addresses of version 6 that networks translate to the one of version 4 in their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def is_public(address: str) -> bool:
     """Return whether an address may be asked: neither private, nor of this machine, nor of the local network."""
     found = ipaddress.ip_address(address.partition("%")[0])
     inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
+    if isinstance(found, ipaddress.IPv6Address) and found in _TRANSLATED:
+        inner = ipaddress.IPv4Address(found.packed[-4:])
     return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
 
 
