@@ -28,7 +28,7 @@ class DocumentsSection(Section):
     `top_k`."""
     chunk_words: int = Field(default=200, ge=20, le=2000)
     """Words of a chunk of prose; a table is cut between its rows."""
-    page_weight: float = Field(default=0.3, ge=0, le=1)
+    page_weight: float = Field(default=0.2, ge=0, le=1)
     """Share of the page's own BM25 score in that of a chunk."""
     withheld: float = Field(default=0.0, ge=0, lt=1)
     """Share of the train questions whose contexts are retrieved without the evidence, and whose gold answer is
