@@ -154,7 +154,8 @@ def test_requests_keep_to_the_rate(site: Site, tmp_path: Path) -> None:
     "address",
     [
         "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-        "::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:0001::", "ff02::1", "64:ff9b::7f00:1",
+        "::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:0001::", "ff02::1",
+        "64:ff9b::7f00:1",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public(address: str) -> None:
