@@ -98,8 +98,8 @@ def _invoke(error: BaseException) -> Any:
     ("command", "says"),
     [
         (["plan", "no-such-recipe"], "no-such-recipe"),
-        (["plan", "tatqa", "--set", "training.betta=1", "--json"], "training.betta: unknown key"),
-        (["plan", "tatqa", "--set", "questions.train.path=absent.jsonl"], "absent.jsonl"),
+        (["plan", "questions", "--set", "training.betta=1", "--json"], "training.betta: unknown key"),
+        (["plan", "questions", "--set", "questions.train.path=absent.jsonl"], "absent.jsonl"),
         (["status", "--address", "http://127.0.0.1:1"], "no Ray head answers"),
         (["logs", "rlaif-x", "--address", "127.0.0.1:8265"], "expected the Ray head's dashboard"),
     ],
@@ -158,7 +158,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _recipe(*overrides: str) -> Recipe:
     paths = ["questions.train.path=train.jsonl", "questions.heldout.path=../heldout.jsonl"]
-    return load_recipe("tatqa", [*paths, *overrides])
+    return load_recipe("questions", [*paths, *overrides])
 
 
 def test_a_bundled_recipe_means_the_same_as_here(

@@ -25,7 +25,7 @@ def test_it_replaces_the_recipes_own_section(here: Path) -> None:
 
 def test_a_setting_on_the_command_line_overrides_it(here: Path) -> None:
     (here / "ours.yaml").write_text("cluster: {policy: {engines: 2}}\n")
-    assert load_recipe("tatqa", ["cluster.policy.engines=3"], "ours.yaml").cluster.policy.engines == 3
+    assert load_recipe("questions", ["cluster.policy.engines=3"], "ours.yaml").cluster.policy.engines == 3
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_a_setting_on_the_command_line_overrides_it(here: Path) -> None:
 def test_a_fault_names_the_file_and_the_key(here: Path, text: str, says: str) -> None:
     (here / "ours.yaml").write_text(text)
     with pytest.raises(UserError) as refused:
-        load_recipe("tatqa", cluster="ours.yaml")
+        load_recipe("questions", cluster="ours.yaml")
     assert says in str(refused.value)
 
 
 def test_a_missing_file_is_named(here: Path) -> None:
     with pytest.raises(UserError, match=r"--cluster ours\.yaml: no such file"):
-        load_recipe("tatqa", cluster="ours.yaml")
+        load_recipe("questions", cluster="ours.yaml")

@@ -218,6 +218,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _plan(*overrides: str, recipe: str = "llama-8b-8gpu", **options: Any) -> Plan:
+    # What is free on this machine would decide what fits.
+    options.setdefault("host_memory", 24.0)
     hardware = HardwareOptions(**{key: options.pop(key) for key in list(options) if key in HARDWARE})
     return make_plan(load_recipe(recipe, list(overrides)), PlanOptions(hardware, **options))
 
@@ -270,11 +272,11 @@ def test_impossible_settings_are_refused_by_name(
 
 def test_a_missing_question_file_is_refused_as_in_a_run(files: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.jsonl"):
-        _plan("questions.train.path=absent.jsonl", FILES[1], recipe="tatqa")
+        _plan("questions.train.path=absent.jsonl", FILES[1], recipe="questions")
 
 
 def test_tokens_follow_from_the_recipe_and_the_questions(files: Path) -> None:
-    plan = _plan(*FILES, "sampling.candidates=3", "rounds.questions=[10,0.5]", recipe="tatqa", prompt_tokens=100)
+    plan = _plan(*FILES, "sampling.candidates=3", "rounds.questions=[10,0.5]", recipe="questions", prompt_tokens=100)
     first, second = (entry.tokens for entry in plan.rounds)
     assert (first.questions, second.questions) == (10, 20)
     # A prompt is computed once for all its candidates.
@@ -286,14 +288,16 @@ def test_tokens_follow_from_the_recipe_and_the_questions(files: Path) -> None:
 
 
 def test_prompts_are_measured_if_the_file_exists(files: Path) -> None:
-    plan = _plan(*FILES, recipe="tatqa")
+    plan = _plan(*FILES, recipe="questions")
     train, heldout = plan.questions
     assert (train.count, heldout.count) == (40, 40)
     assert 100 < train.prompt_tokens < 250
     assert any("characters a token" in line for line in plan.assumptions)
 
 
-@pytest.mark.parametrize(("recipe", "sampled"), [("tatqa", [240, 240]), ("incremental-sft", [0] * 5)])
+@pytest.mark.parametrize(
+    ("recipe", "sampled"), [("questions", [240, 240]), ("tatqa", [0, 320]), ("incremental-sft", [0] * 5)]
+)
 def test_a_recipe_for_questions_of_the_user_is_prepared_and_planned(
     files: Path, recipe: str, sampled: list[int]
 ) -> None:
@@ -325,8 +329,8 @@ def test_a_faster_gpu_takes_less_time(files: Path) -> None:
 
 def test_a_judge_on_the_policy_gets_engines_of_its_own_only_with_full_weights(files: Path) -> None:
     """With an adapter the base still answers the judge; full weights change."""
-    adapter = _plan(*FILES, recipe="tatqa", host_memory=24.0)
-    full = _plan(*FILES, "training.lora=null", recipe="tatqa", host_memory=24.0)
+    adapter = _plan(*FILES, recipe="questions", host_memory=24.0)
+    full = _plan(*FILES, "training.lora=null", recipe="questions", host_memory=24.0)
     assert [seat.role for seat in adapter.seats] == ["policy", "training"]
     assert [seat.role for seat in full.seats] == ["policy", "judge", "training"]
 
@@ -338,7 +342,11 @@ def test_a_remote_judge_takes_no_engine_and_its_tokens_and_money_are_shown(files
         encoding="utf-8",
     )
     plan = _plan(
-        *FILES, f"judge.name={files}/remote.yaml", "sampling.candidates=3", "rounds.questions=[10,10]", recipe="tatqa"
+        *FILES,
+        f"judge.name={files}/remote.yaml",
+        "sampling.candidates=3",
+        "rounds.questions=[10,10]",
+        recipe="questions",
     )
     assert plan.judges == ()
     assert [seat.role for seat in plan.seats] == ["policy", "training"]
@@ -365,7 +373,7 @@ def test_criteria_of_questions_take_room_in_a_judges_context(files: Path) -> Non
 
 def test_a_small_node_is_refused(files: Path) -> None:
     with pytest.raises(UserError, match="node"):
-        _plan(*FILES, recipe="tatqa", host_memory=4.0)
+        _plan(*FILES, recipe="questions", host_memory=4.0)
 
 
 def _phase(phase: str) -> list[str]:
@@ -389,7 +397,7 @@ def _phase(phase: str) -> list[str]:
     ],
 )
 def test_a_training_is_planned_with_the_passes_that_only_read(phase: str, passes: int) -> None:
-    recipe = load_recipe("tatqa", _phase(phase))
+    recipe = load_recipe("questions", _phase(phase))
     (found,) = recipe.every_phase
     temperature = found.sampling.temperature_of(0) if found.sampling else 1.0
     assert passes_without_gradients(found, temperature) == passes
@@ -404,26 +412,26 @@ def test_a_file_of_demonstrations_is_read_once_for_all_rounds(files: Path, monke
 
     monkeypatch.setattr(tokens, "read_demonstrations", read)
     phase = "{objective: sft, rounds: 5, questions: 0.2, demonstrations: {type: file, path: questions.jsonl}}"
-    plan = _plan(*FILES, *_phase(phase), recipe="tatqa")
+    plan = _plan(*FILES, *_phase(phase), recipe="questions")
     assert [entry.tokens.questions for entry in plan.rounds] == [8] * 5
     assert reads == ["questions.jsonl"]
 
 
 def test_questions_on_tables_are_answers_to_train_on(files: Path) -> None:
     phase = "{objective: sft, questions: 10, demonstrations: {type: gold_answers, table_questions: 3}}"
-    plan = _plan(*FILES, *_phase(phase), recipe="tatqa", prompt_tokens=100)
+    plan = _plan(*FILES, *_phase(phase), recipe="questions", prompt_tokens=100)
     (only,) = (entry.tokens for entry in plan.rounds)
     assert only.train.computed == 10 * (100 + 4 * 48)
 
 
 def test_the_best_of_the_candidates_is_one_answer_to_train_on(files: Path) -> None:
     phase = "{objective: sft, questions: 10, demonstrations: {type: best_of_n}, sampling: {candidates: 8}}"
-    plan = _plan(*FILES, *_phase(phase), recipe="tatqa", prompt_tokens=100)
+    plan = _plan(*FILES, *_phase(phase), recipe="questions", prompt_tokens=100)
     (only,) = (entry.tokens for entry in plan.rounds)
     assert (only.sample.requests, only.train.computed) == (80, 10 * (100 + 48))
 
 
 def test_rows_of_people_that_join_are_named_as_not_counted(files: Path) -> None:
     people = "feedback.preferences=theirs.jsonl"
-    plan = _plan(*FILES, people, recipe="tatqa")
+    plan = _plan(*FILES, people, recipe="questions")
     assert "theirs.jsonl, whose rows join those of the rounds, is not counted" in plan.assumptions
