@@ -29,7 +29,8 @@ def test_a_hundred_hostile_files_cost_no_document(tmp_path: Path) -> None:
         (folder / name).write_bytes(GOOD)
     (folder / "linked.pdf").symlink_to(folder / "nowhere.pdf")
     os.mkfifo(folder / "endless.pdf")
-    began = time.monotonic()
+    # Other tests of this process may have had larger children.
+    began, most = time.monotonic(), peak_of_children()
     links = find_documents([str(folder)])
     outcomes = list(read_library(links, limits=Limits(seconds=5, memory=MEMORY), processes=1))
     assert len(outcomes) == len(links) == hostile + 5
@@ -50,7 +51,11 @@ def test_a_hundred_hostile_files_cost_no_document(tmp_path: Path) -> None:
     assert not any("root:" in str(outcome) for outcome in outcomes if isinstance(outcome, Document))
     # Only forms that draw themselves run into the limit of time here.
     assert time.monotonic() - began < 300
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10 < 1.5 * MEMORY
+    assert peak_of_children() <= max(most, 1.5 * MEMORY)
+
+
+def peak_of_children() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
 
 
 @pytest.fixture(scope="module")
