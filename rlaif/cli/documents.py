@@ -14,11 +14,11 @@ Shown = Literal["summary", "pages", "tables", "chunks"]
 
 _Paths = Annotated[
     list[str],
-    typer.Argument(metavar="PATH...", help="Files and folders, fsspec URLs, or with --fetch addresses of the web."),
+    typer.Argument(metavar="PATH...", help="Files and folders, fsspec URLs, or with --fetch web addresses."),
 ]
 _Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch documents whose address is given, by https.")]
 _UserAgent = Annotated[
-    str | None, typer.Option(help="Who fetches, with an address of mail: `Acme research ann@example.org`.")
+    str | None, typer.Option(help="Who fetches, with an email address: `Acme research ann@example.org`.")
 ]
 
 
@@ -53,7 +53,7 @@ def read(
 
     limits = Limits(bytes=int(max_mib * (1 << 20)))
     if fetch and user_agent is None:
-        raise UserError("--user-agent: expected who fetches, with an address of mail, as servers ask for it")
+        raise UserError("--user-agent: expected who fetches, with an email address, as servers ask for it")
     fetcher = Fetcher(FetchSettings(user_agent, bytes=limits.bytes)) if fetch and user_agent is not None else None
     failed = total = 0
     with ExitStack() as stack:

@@ -35,7 +35,7 @@ class FetchSettings:
     """How documents are fetched.
 
     Attributes:
-        user_agent: who asks, with an address of mail, as the SEC wants it: `Acme research ann@example.org`.
+        user_agent: who asks, with an email address, as the SEC wants it: `Acme research ann@example.org`.
         per_second: requests, at most.
         bytes: of a document, at most.
         seconds: that one document may take, redirects and waiting included.
@@ -50,7 +50,7 @@ class FetchSettings:
         agent = self.user_agent
         if "@" not in agent or not agent.isascii() or not agent.isprintable():
             raise UserError(
-                Fault("", field="user_agent", expected="who asks, with an address of mail", found=repr(agent)[:60])
+                Fault("", field="user_agent", expected="who asks, with an email address", found=repr(agent)[:60])
             )
 
 

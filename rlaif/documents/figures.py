@@ -21,6 +21,8 @@ _UNIT = re.compile(
 _BRACKETED = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")
 NOTE = re.compile(r"(?:\((?:\d{1,2}|[a-z])\)|\*{1,3}|†|‡|[¹²³⁴⁵]|\d\)|Notes?:|Source:)(?=\s*\S)", re.IGNORECASE)
 """The beginning of a footnote."""
+PAGE_NUMBER = re.compile(r"\d{1,3}|[A-Z]{1,2}-\d{1,3}")
+"""A page number in a table of contents: `7`, `F-12`."""
 LONGEST_UNIT = 110
 """Characters that a line of a unit has at most; a longer one is prose."""
 

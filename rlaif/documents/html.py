@@ -97,7 +97,7 @@ class _Reader:
 
     def read(self, root: LexborNode) -> None:
         """Read an element with all within it."""
-        # Each open element: its node, whether its text is bold, and whether a page ends after it.
+        # Each open element: its node, and whether its text is bold.
         stack: list[tuple[LexborNode, bool]] = []
         node: LexborNode | None = root
         while node is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rlaif.documents.document import Table, TableRow
 from rlaif.documents.faults import UnreadableError
-from rlaif.documents.figures import YEAR, is_figure, is_nil, is_unit
+from rlaif.documents.figures import PAGE_NUMBER, YEAR, is_figure, is_nil, is_unit
 
 MOST_CELLS = 2_000_000
 """Places of a table's grid; no table that people read has as many."""
@@ -20,7 +20,6 @@ _WIDEST = 1_000
 _BEFORE = re.compile(r"[$€£¥(]{1,2}|(?:US|C|A|HK)\$|USD|EUR|GBP|RMB")
 _AFTER = re.compile(r"[)%]{1,2}|pts?|bps|x")
 _MARK = re.compile(r"\(\w{1,2}\)|\*{1,3}|†|‡|[¹²³⁴⁵]")
-_PAGE_NUMBER = re.compile(r"\d{1,3}|[A-Z]{1,2}-\d{1,3}")
 _LONG_CELL = 400
 """Characters of a cell that make its table one of layout."""
 _BULLET = re.compile(r"[•●▪■◦·o\uf0b7–—*-]|\(?[0-9a-zA-Z]{1,4}[.)]|☐|☒")
@@ -157,10 +156,10 @@ def _is_layout(rows: Sequence[_Row]) -> bool:
 
 def _is_contents(rows: Sequence[_Row]) -> bool:
     """Whether a table is one of contents: a growing page number at the end of most rows, and no other figure."""
-    numbers = [row[-1].text for row in rows if len(row) > 1 and _PAGE_NUMBER.fullmatch(row[-1].text)]
+    numbers = [row[-1].text for row in rows if len(row) > 1 and PAGE_NUMBER.fullmatch(row[-1].text)]
     if len(numbers) < 3 or len(numbers) < 0.6 * len([row for row in rows if len(row) > 1]):
         return False
-    if any(cell.figure and not _PAGE_NUMBER.fullmatch(cell.text) for row in rows for cell in row[1:]):
+    if any(cell.figure and not PAGE_NUMBER.fullmatch(cell.text) for row in rows for cell in row[1:]):
         return False
     pages = [int(number.rsplit("-", 1)[-1]) for number in numbers]
     growing = sum(a <= b for a, b in itertools.pairwise(pages))

@@ -12,6 +12,7 @@ import pypdfium2 as pdfium
 
 from rlaif.documents.document import Block, Page, Table
 from rlaif.documents.faults import UnreadableError
+from rlaif.documents.figures import is_unit
 from rlaif.documents.limits import Limits
 from rlaif.documents.pdf_lines import Line, lines_of
 from rlaif.documents.pdf_tables import Found, find_tables
@@ -104,8 +105,19 @@ def _raw_pages(data: bytes, limits: Limits) -> Iterator[_RawPage]:
 
 def _running(pages: Sequence[_RawPage]) -> set[str]:
     """Return the lines, with their numbers blanked, that are repeated at the edges of pages."""
-    seen = Counter(key for page in pages for key in {_key(line) for line in _edges(page) if len(line.segments) < 4})
+    seen = Counter(key for page in pages for key in {_key(line) for line in _edges(page) if _may_run(line)})
     return {key for key, count in seen.items() if count >= max(_OFTEN, len(pages) // 8)}
+
+
+def _may_run(line: Line) -> bool:
+    """Whether a line may be a running head: neither the unit, nor the years, nor a row of a table.
+
+    Statements begin alike on many pages, and their first lines must not be lost.
+    """
+    if len(line.segments) > 3 or is_unit(line.text) or line.of_years:
+        return False
+    cells = [segment.text for segment in line.segments if segment.cell]
+    return not cells or (len(cells) == 1 and _PAGE_NUMBER.fullmatch(cells[0]) is not None)
 
 
 def _edges(page: _RawPage) -> list[Line]:

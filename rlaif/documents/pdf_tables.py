@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlaif.documents.document import Table, TableRow
-from rlaif.documents.figures import NOTE, is_unit, unit_within
+from rlaif.documents.figures import NOTE, PAGE_NUMBER, is_unit, unit_within
 from rlaif.documents.pdf_heads import Column, Span, spans
 from rlaif.documents.pdf_lines import Line, Segment
 from rlaif.documents.pdf_words import Rule
@@ -23,7 +23,6 @@ _MOST_HEADS, _MOST_TITLES = 9, 5
 _LONGEST_TITLE = 140
 _PROSE = 90
 """Characters from which a line without figures is prose."""
-_PAGE_NUMBER = re.compile(r"\d{1,3}|[A-Z]{1,2}-\d{1,3}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _LEADER = re.compile(r"[\s.·…_]{4,}\d*$|(?:\s?\.){4,}")
 _CONTINUES = re.compile(r"(?:\b(?:and|or|of|for|the|in|to|from|by|on|with|at|net|including)|[,(—–-])$", re.IGNORECASE)
@@ -161,7 +160,7 @@ def _columns(rows: Sequence[Line], left: float) -> list[Column]:
 def _is_contents(rows: Sequence[Line], left: float) -> bool:
     """Whether rows are those of a table of contents: one growing page number each."""
     cells = [_cells(row, left) for row in rows]
-    if any(len(found) != 1 or not _PAGE_NUMBER.fullmatch(found[0].text) for found in cells):
+    if any(len(found) != 1 or not PAGE_NUMBER.fullmatch(found[0].text) for found in cells):
         return False
     if any(_LEADER.search(segment.text) for row in rows for segment in row.segments):
         return True

@@ -4,7 +4,6 @@ A form feed ends a page.
 Invariant: each line is in a block, word for word; a table whose heads are not clear stays text.
 """
 
-import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,17 +15,11 @@ from rlaif.documents.faults import UnreadableError
 from rlaif.documents.figures import is_unit
 from rlaif.documents.limits import Limits
 from rlaif.documents.tables import pipe_table
+from rlaif.io.content import BYTE_ORDER_MARKS
 
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*")
 _UNDERLINE = re.compile(r"\s*(?:={3,}|-{3,})\s*")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\(?[0-9a-z]{1,3}[.)])\s+\S")
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def read_plain(data: bytes, limits: Limits) -> tuple[Page, ...]:
@@ -45,7 +38,7 @@ def read_plain(data: bytes, limits: Limits) -> tuple[Page, ...]:
 
 def decoded(data: bytes) -> str:
     """Return the text of bytes in UTF-8, or in what their byte order mark says; raises UnreadableError."""
-    encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
     except UnicodeError:
@@ -60,13 +53,14 @@ def _blocks(lines: Sequence[str]) -> Iterator[Block]:
         if kind == "empty":
             continue
         part = list(group)
+        if kind == "text":
+            yield from _texts(part)
+            continue
         table = pipe_table([line.strip() if line.strip().startswith("|") else line for line in part])
-        if kind == "table" and table is not None:
-            yield replace(table, title="", unit=table.title) if is_unit(table.title) else table
-        elif kind == "table":
+        if table is None:
             yield from (Text(line.strip()) for line in part)
         else:
-            yield from _texts(part)
+            yield replace(table, title="", unit=table.title) if is_unit(table.title) else table
 
 
 def _kind(line: str) -> str:

@@ -31,7 +31,7 @@ COMPRESSED: Mapping[str, Callable[[Any], Any]] = {
 }
 """Endings of compressed files, and what opens them."""
 
-_MARKS = (
+BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     # The mark of UTF-32 begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -39,6 +39,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+"""The marks with which a text may begin, and the encoding that each says."""
 _SIGNATURES = {
     b"PAR1": "Parquet",
     b"PK\x03\x04": "an Excel workbook or a zip archive",
@@ -101,7 +102,7 @@ def refuse_other(path: str, file: Any, expected: str, starts: bytes = b"") -> No
 def text_lines(path: str, file: Any) -> Iterator[str]:
     r"""Yield the lines of a text with their ends. Only "\n" ends a line: U+2028 may be part of a value."""
     head = file.peek(4)
-    for mark, encoding in _MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark) and encoding != "utf-8-sig":
             try:
                 yield from io.TextIOWrapper(file, encoding, newline="\n")

@@ -181,9 +181,9 @@ def test_hosts_and_links_that_are_refused(tmp_path: Path) -> None:
 
 
 def test_who_asks_must_say_so() -> None:
-    with pytest.raises(UserError, match="address of mail"):
+    with pytest.raises(UserError, match="email address"):
         FetchSettings("curl")
-    with pytest.raises(UserError, match="address of mail"):
+    with pytest.raises(UserError, match="email address"):
         FetchSettings("ann@example.org\r\nX: y")
 
 

@@ -213,3 +213,17 @@ def test_running_heads_are_left_out() -> None:
         f"Words of page {number}, which are its own." for number in range(1, 6)
     ]
     assert [page.number for page in made.pages] == [1, 2, 3, 4, 5]
+
+
+def test_statements_that_begin_alike_on_each_page_keep_unit_and_years() -> None:
+    pages = [
+        page(
+            lines("(in millions)", x=60, top=770), heads((385, "2023"), (465, "2022"), y=755),
+            rows(LABELS, ((f"{number},204", "1,100"), ("5", "4"), ("2", "1")), (400, 480), top=741),
+        )
+        for number in range(1, 6)
+    ]  # fmt: skip
+    found = tables(read_document(drawn(*pages), "made"))
+    assert [(table.unit, table.heads) for table in found] == [("(in millions)", ("2023", "2022"))] * 5
+    assert [table.rows[0].cells[0] for table in found] == [f"{number},204" for number in range(1, 6)]
+    assert all([row.label for row in table.rows] == list(LABELS) for table in found)
