@@ -1,7 +1,6 @@
 """`rlaif documents search` and `report`: passages for a query, and how well searchers find known evidence."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,7 +99,7 @@ def report(
     from rlaif.reporting.search import searchers_json, searchers_table
     from rlaif.retrieval.corpus import Documents, build_corpus
     from rlaif.retrieval.evidence_questions import read_evidence_questions, read_passages
-    from rlaif.retrieval.recall import Found, figures_by_kind, found
+    from rlaif.retrieval.recall import figures_by_kind, measure_searcher
     from rlaif.retrieval.searchers import RERANK, check_searchers, open_searchers
 
     names = list(dict.fromkeys(searcher or ()))
@@ -123,18 +122,11 @@ def report(
         figures, milliseconds = {}, {}
         with open_searchers(corpus.index, names, encoder, rerank, progress) as searchers:
             for name, each in searchers.items():
-                results: list[Found] = []
-                times: list[float] = []
                 progress.stage(f"search by {name}", len(measured))
-                for question in measured:
-                    truth = corpus.truths[question.id]
-                    began = time.perf_counter()
-                    hits = each.search(question.question, max(ks), truth.document if scope == "document" else None)
-                    times.append(1000 * (time.perf_counter() - began))
-                    results.append(found(hits, truth))
-                    progress.advance()
+                results, milliseconds[name] = measure_searcher(
+                    each, measured, corpus, max(ks), own_document=scope == "document", progress=progress
+                )
                 figures[name] = figures_by_kind(results, kinds, ks, seed)
-                milliseconds[name] = sorted(times)[len(times) // 2]
     facts = {
         "chunks": len(corpus.index),
         "scope": scope,

@@ -3,8 +3,8 @@
 Reading the right cell of a table is most of what questions on filings ask for, and a table holds far more such
 questions than people write. Each is known to be right, and shares its context with the question that brought it.
 
-Invariant: an answer is a cell or the head of a column, word for word. No question is made whose answer is not the only
-right one: of two rows with one label, of two columns with one head, or of equal figures that are compared.
+Invariant: an answer is a cell, or the year in a column's head, word for word. No question is made that has two right
+answers: none of two rows with one label, of two columns with one head, or of equal figures.
 """
 
 import re
@@ -68,8 +68,8 @@ def table_questions(context: str, count: int, seed: str) -> list[TableQuestion]:
 
 def table_demonstrations(
     questions: Sequence[Question], count: int, *, seed: str, render: Callable[[Question], Messages]
-) -> list[Demonstration]:
-    """Return at most `count` demonstrations on the tables of each context, for the first question that has it.
+) -> list[tuple[Question, Demonstration]]:
+    """Return at most `count` demonstrations on the tables of each context, each with the first question that has it.
 
     A chat gives none.
 
@@ -78,7 +78,7 @@ def table_demonstrations(
     """
     first = {each.context: each for each in reversed(questions) if count and not each.chat}
     return [
-        Demonstration(f"{of.id}/table-{number}", render(replace(of, question=made.question)), made.answer)
+        (of, Demonstration(f"{of.id}/table-{number}", render(replace(of, question=made.question)), made.answer))
         for of in reversed(first.values())
         for number, made in enumerate(table_questions(of.context, count, f"{seed}-{of.id}"))
     ]

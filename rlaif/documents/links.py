@@ -55,7 +55,7 @@ def find_documents(paths: Iterable[str]) -> list[Link | Fault]:
     """
     found: list[str | Fault] = []
     for path in paths:
-        inner = list(_expanded(path))
+        inner = list(paths_within(path))
         found += inner or [Fault(path, "holds no documents", expected=f"files of {', '.join(ENDINGS)}")]
     called = Counter(document_name(path).casefold() for path in dict.fromkeys(found) if isinstance(path, str))
     return [
@@ -66,7 +66,7 @@ def find_documents(paths: Iterable[str]) -> list[Link | Fault]:
     ]
 
 
-def _expanded(path: str) -> Iterator[str]:
+def paths_within(path: str) -> Iterator[str]:
     """Yield a path, or the documents in it if it is a folder; a hidden file is none."""
     if is_link(path):
         yield path

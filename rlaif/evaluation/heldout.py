@@ -13,10 +13,9 @@ from typing import Any
 from rlaif.chat import Messages, visible_text
 from rlaif.data.gold_answer import shown_gold_answer
 from rlaif.data.question import Question
+from rlaif.data.question_score import score_question
 from rlaif.documents.passage import supporting_passage
 from rlaif.evaluation.citing import OF_RETRIEVED, PLACE, cited_fields
-from rlaif.grading.refusal import score_refusal
-from rlaif.grading.score import AnswerScore, score_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.judge import Judge
@@ -87,7 +86,7 @@ async def answer_questions(
             failure = reply.failure
             if reply.candidates:
                 text, tokens = reply.candidates[0].text, reply.candidates[0].token_ids
-        gold, match = question.gold_answer, _score(question, text)
+        gold, match = question.gold_answer, score_question(question, text)
         progress.advance(1)
         return HeldoutAnswer(
             id=question.id,
@@ -104,15 +103,6 @@ async def answer_questions(
         )
 
     return list(await asyncio.gather(*(answer(question) for question in questions)))
-
-
-def _score(question: Question, text: str) -> AnswerScore | None:
-    gold = question.gold_answer
-    if gold is None:
-        return None
-    if question.withheld:
-        return score_refusal(text, gold if isinstance(gold, str) else gold[0], question=question.question)
-    return score_answer(text, gold, question=question.question)
 
 
 def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -> dict[str, Estimate]:

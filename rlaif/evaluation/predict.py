@@ -37,7 +37,7 @@ from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import check_lengths
 from rlaif.retrieval.contexts import with_gold_evidence
 from rlaif.retrieval.make import contexts_lines, make_contexts
-from rlaif.retrieval.sources import DocumentSources, find_documents
+from rlaif.retrieval.sources import DocumentSources, documents_of_questions
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
 from rlaif.store.rundir import RunDir, find_run
@@ -168,7 +168,9 @@ def _predict(
     check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
     max_tokens = settings.evaluation.max_tokens or settings.sampling.max_tokens
     section = settings.questions.documents
-    sources = find_documents(section, {_SET: questions}) if section and section.contexts == "retrieved" else None
+    sources = (
+        documents_of_questions(section, {_SET: questions}) if section and section.contexts == "retrieved" else None
+    )
     with ray_cluster(address):
         if section:
             questions = _with_contexts(questions, settings, section, sources, progress)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from rlaif.chat import visible_answer
 from rlaif.data.question import Question
+from rlaif.data.question_score import score_question
 from rlaif.grading.text import gold_tokens, normalized_tokens, token_f, without_markup
 from rlaif.judges.decisions import candidates_of, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, SpecJudge, Verdict
@@ -34,7 +35,8 @@ class OverlapSpec(JudgeSpec):
 class OverlapJudge(SpecJudge):
     """Rates an answer by `token_f`, from 0 to 1; of two the one with the higher rating wins.
 
-    Of several gold answers the nearest counts. An answer without words is rated 0.
+    Of several gold answers the nearest counts. An answer without words is rated 0. Where the evidence was withheld, a
+    refusal is rated 1 and any other answer 0.
     """
 
     spec: OverlapSpec
@@ -47,15 +49,18 @@ class OverlapJudge(SpecJudge):
         if not golds:
             return []
         wanted = range(len(answers)) if comparisons is None else candidates_of(comparisons, len(answers))
-        return [self._verdict(question.id, index, self._rating(answers[index], golds)) for index in wanted]
+        return [self._verdict(question, index, answers[index], golds) for index in wanted]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         return decide_by_scores(own_verdicts(self, prompt_id, verdicts))
 
-    def _rating(self, answer: str, golds: Sequence[tuple[str, ...]]) -> float:
-        given = normalized_tokens(without_markup(visible_answer(answer) or ""))
-        return max(token_f(given, gold, self.spec.beta) for gold in golds)
-
-    def _verdict(self, prompt_id: str, index: int, rating: float) -> Verdict:
-        reason = f"overlap {rating:.3f} with the gold answer"
-        return Verdict(prompt_id, index, None, "ok", None, rating, reason, self.name, self.sha)
+    def _verdict(self, question: Question, index: int, answer: str, golds: Sequence[tuple[str, ...]]) -> Verdict:
+        # An invented answer shares words with the phrase of a refusal too.
+        refusal = score_question(question, answer) if question.withheld else None
+        if refusal is not None:
+            rating, reason = refusal.score, refusal.reason
+        else:
+            given = normalized_tokens(without_markup(visible_answer(answer) or ""))
+            rating = max(token_f(given, gold, self.spec.beta) for gold in golds)
+            reason = f"overlap {rating:.3f} with the gold answer"
+        return Verdict(question.id, index, None, "ok", None, rating, reason, self.name, self.sha)

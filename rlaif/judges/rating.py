@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from rlaif.data.question import Question
+from rlaif.data.question_score import score_question
 from rlaif.grading.figures import TOLERANCE
-from rlaif.grading.refusal import score_refusal
-from rlaif.grading.score import READING, AnswerScore, score_answer
+from rlaif.grading.score import READING, AnswerScore
 from rlaif.inference.requests import ModelBackend
 from rlaif.judges.decisions import candidates_of, decide_by_checks, decide_by_scores, own_verdicts
 from rlaif.judges.judge import Comparison, Decision, SpecJudge, Status, Verdict
@@ -98,22 +98,13 @@ class ReferenceJudge(SpecJudge):
     async def verdicts(
         self, question: Question, answers: Sequence[str], comparisons: Sequence[Comparison] | None = None
     ) -> list[Verdict]:
-        gold = question.gold_answer
-        if not gold or (isinstance(gold, str) and not gold.strip()):
-            return []
         wanted = range(len(answers)) if comparisons is None else candidates_of(comparisons, len(answers))
-        return [self._verdict(question.id, index, self._score(question, answers[index])) for index in wanted]
+        scores = ((index, score_question(question, answers[index], self.spec.tolerance)) for index in wanted)
+        return [self._verdict(question.id, index, score) for index, score in scores if score is not None]
 
     def decide(self, prompt_id: str, count: int, verdicts: Sequence[Verdict]) -> list[Decision]:
         own, spec = own_verdicts(self, prompt_id, verdicts), self.spec
         return decide_by_checks(own, tie_below=spec.tie_below, silent_rating=spec.silent_rating)
-
-    def _score(self, question: Question, answer: str) -> AnswerScore:
-        gold = question.gold_answer
-        assert gold is not None
-        if question.withheld:
-            return score_refusal(answer, gold if isinstance(gold, str) else gold[0], question=question.question)
-        return score_answer(answer, gold, self.spec.tolerance, question=question.question)
 
     def _verdict(self, prompt_id: str, index: int, score: AnswerScore) -> Verdict:
         status: Status = "silent" if score.outcome == "open" else "ok"

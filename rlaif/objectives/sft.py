@@ -8,6 +8,7 @@ from typing import Any
 
 from rlaif.data.demonstrations import Demonstration, read_demonstrations
 from rlaif.data.increments import round_items
+from rlaif.data.question import Question
 from rlaif.data.table_questions import table_demonstrations
 from rlaif.errors import UserError
 from rlaif.io.column_names import ColumnNames
@@ -71,10 +72,11 @@ class SftObjective(Objective[SftPhase]):
     async def gather(self, phase: SftPhase, work: RoundWork) -> GatherStage:
         """See `Objective`."""
         found, left_out = self._of_round(phase, work)
+        demonstrations = [demonstration for _, demonstration in found]
         write = partial(
-            write_demonstrations, found, work.policy, self.lora,
+            write_demonstrations, demonstrations, work.policy, self.lora,
             path=work.directory.path(self.rows), round_number=work.directory.number,
-            chunks={} if self.demonstrations else {each.id: each.chunk_ids for each in work.questions},
+            questions={demonstration.id: question for question, demonstration in found if question is not None},
         )  # fmt: skip
         # In a task, since the driver loads no tokenizer.
         written = await run_once(write, gpu=False)
@@ -83,16 +85,19 @@ class SftObjective(Objective[SftPhase]):
         work.say(f"{written.count:,} demonstrations" + (f"; left out: {reasons}" if reasons else ""))
         return GatherStage(unit="demonstrations", units=written.count, questions=len(found), left_out=dict(+left_out))
 
-    def _of_round(self, phase: SftPhase, work: RoundWork) -> tuple[list[Demonstration], Counter[str]]:
-        """Return the round's demonstrations, and how many questions have none, by reason."""
+    def _of_round(
+        self, phase: SftPhase, work: RoundWork
+    ) -> tuple[list[tuple[Question | None, Demonstration]], Counter[str]]:
+        """Return the round's demonstrations, each with its question, and how many questions have none, by reason."""
         if self.demonstrations:
             amounts = amounts_of(phase.questions, phase.rounds)[: work.number + 1]
-            return round_items(self.demonstrations, amounts, work.seed, "demonstrations"), Counter()
-        found = []
+            given = round_items(self.demonstrations, amounts, work.seed, "demonstrations")
+            return [(None, each) for each in given], Counter()
+        found: list[tuple[Question | None, Demonstration]] = []
         for question in work.questions:
             if (gold := question.gold_answer) is not None:
                 answer = gold if isinstance(gold, str) else gold[0]
-                found.append(Demonstration(question.id, work.render(question), answer))
+                found.append((question, Demonstration(question.id, work.render(question), answer)))
         left_out = Counter(no_gold_answer=len(work.questions) - len(found))
         if isinstance(phase.demonstrations, GoldAnswers):
             made, seed = phase.demonstrations.table_questions, f"{work.seed}-{work.directory.number}"

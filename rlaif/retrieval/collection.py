@@ -5,7 +5,7 @@ Invariant: an index is of exactly the documents whose sha256 its key names, as o
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlaif.documents.cache import DocumentCache
@@ -54,17 +54,38 @@ def open_collection(paths: Mapping[str, str], section: DocumentsSection, progres
                 yield from chunks_of(outcome, section.chunk_words)
             progress.advance()
 
-    facts = [READER, section.chunk_words, sorted((name, each.sha256) for name, each in documents.items())]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    settings = IndexSettings(page_weight=section.page_weight)
-    index = Index.build(cache_folder() / "documents" / "indexes", chunks(), key=key, settings=settings)
-    # What an index lacks could not be read.
-    indexed = set(index.documents)
-    unread = [link for link in there if link.name not in indexed]
-    for link, outcome in zip(unread, read_library(unread, limits=limits, cache=DocumentCache()), strict=True):
-        reason = "it has no text" if isinstance(outcome, Document) else _reason(outcome)
-        documents[link.name] = documents[link.name].model_copy(update={"reason": reason})
-    return Collection(documents, index if indexed else None)
+    def indexed(*facts: object) -> Index:
+        known = sorted((name, each.sha256) for name, each in documents.items())
+        key = hashlib.sha256(json.dumps([READER, section.chunk_words, known, *facts]).encode()).hexdigest()
+        settings = IndexSettings(page_weight=section.page_weight)
+        return Index.build(cache_folder() / "documents" / "indexes", chunks(), key=key, settings=settings)
+
+    index = indexed()
+    unread, recovered = _unread(index, there, section, limits)
+    if recovered:
+        # What a busy machine could not read in time when the index was built can be read now.
+        index = indexed(sorted(recovered))
+        unread, _ = _unread(index, there, section, limits)
+    for name, reason in unread.items():
+        documents[name] = documents[name].model_copy(update={"reason": reason})
+    return Collection(documents, index if index.documents else None)
+
+
+def _unread(
+    index: Index, links: Sequence[Link], section: DocumentsSection, limits: Limits
+) -> tuple[dict[str, str], list[str]]:
+    """Return why documents that an index lacks cannot be read, by name, and the names of those that can be."""
+    known = set(index.documents)
+    lacking = [link for link in links if link.name not in known]
+    unread, recovered = {}, []
+    for link, outcome in zip(lacking, read_library(lacking, limits=limits, cache=DocumentCache()), strict=True):
+        if isinstance(outcome, Fault):
+            unread[link.name] = _reason(outcome)
+        elif chunks_of(outcome, section.chunk_words):
+            recovered.append(link.name)
+        else:
+            unread[link.name] = "it has no text"
+    return unread, recovered
 
 
 def _known(link: Link, limits: Limits) -> ReadDocument:

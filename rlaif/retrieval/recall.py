@@ -7,13 +7,18 @@
 Invariant: a question whose chunks are not known counts for its page alone, and all searchers answer the same questions.
 """
 
+import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rlaif.documents.index import Hit
-from rlaif.retrieval.corpus import Truth
+from rlaif.progress import Progress
+from rlaif.retrieval.corpus import Corpus, Truth
+from rlaif.retrieval.evidence_questions import EvidenceQuestion
+from rlaif.retrieval.search import Searcher
 from rlaif.stats.bootstrap import Estimate, Figure, estimates, ratio
 
 MEASURES = ("hit", "recall", "page hit")
@@ -54,6 +59,34 @@ def found(hits: Sequence[Hit], truth: Truth) -> Found:
     on_page = (hit.rank for hit in hits if hit.chunk.document == truth.document and hit.chunk.page in truth.pages)
     ranks = tuple(hit.rank for hit in hits if hit.chunk.id in truth.chunks)
     return Found(ranks, len(truth.chunks), next(on_page, None))
+
+
+def measure_searcher(
+    searcher: Searcher,
+    questions: Sequence[EvidenceQuestion],
+    corpus: Corpus,
+    k: int,
+    *,
+    own_document: bool,
+    progress: Progress,
+) -> tuple[list[Found], float]:
+    """Search for each question; return what was found of its evidence, and the median search in milliseconds.
+
+    Args:
+        questions: that have a truth in the corpus.
+        k: hits of each search.
+        own_document: whether the question's own document alone is searched.
+    """
+    results: list[Found] = []
+    times: list[float] = []
+    for question in questions:
+        truth = corpus.truths[question.id]
+        began = time.perf_counter()
+        hits = searcher.search(question.question, k, truth.document if own_document else None)
+        times.append(1000 * (time.perf_counter() - began))
+        results.append(found(hits, truth))
+        progress.advance()
+    return results, statistics.median(times)
 
 
 def figures_by_kind(

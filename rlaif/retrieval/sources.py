@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlaif.data.question import Question
+from rlaif.documents.links import paths_within
 from rlaif.documents.names import DocumentNames, document_name, is_link
 from rlaif.documents.reading import ENDINGS
 from rlaif.errors import Fault, UserError
@@ -34,7 +35,7 @@ class DocumentSources:
     missing: Mapping[QuestionKey, str] = field(default_factory=dict)
 
 
-def find_documents(section: DocumentsSection, sets: Mapping[str, Sequence[Question]]) -> DocumentSources:
+def documents_of_questions(section: DocumentsSection, sets: Mapping[str, Sequence[Question]]) -> DocumentSources:
     """Find the documents of the questions that bring no context; nothing is read or fetched.
 
     Raises:
@@ -82,12 +83,11 @@ def _listed(folder: str) -> dict[str, str]:
     system, root = filesystem(folder)
     if not system.isdir(root):
         raise UserError(Fault(folder, "no such folder", expected="the folder of the documents (questions.documents)"))
-    root = root.rstrip("/")
     found = {}
-    for path in sorted(system.find(root)):
-        inner = str(path)[len(root) :].lstrip("/")
-        if inner.lower().endswith(ENDINGS) and not any(part.startswith(".") for part in inner.split("/")):
-            found[inner] = system.unstrip_protocol(path) if is_url(folder) else str(path)
+    for path in paths_within(folder):
+        _, whole = filesystem(path)
+        # A run may be resumed from another working directory.
+        found[whole[len(root.rstrip("/")) :].lstrip("/")] = path if is_url(folder) else whole
     return found
 
 

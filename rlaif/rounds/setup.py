@@ -37,7 +37,7 @@ from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DocumentsSection, PhaseSection, Recipe
-from rlaif.retrieval.sources import DocumentSources, find_documents
+from rlaif.retrieval.sources import DocumentSources, documents_of_questions
 from rlaif.tracking.tracker import check_trackers
 
 _LEAST_FREE = 200 << 20
@@ -197,7 +197,7 @@ def _documents(section: DocumentsSection | None, sets: Mapping[str, Sequence[Que
     """
     if section is None or section.contexts == "gold":
         return None
-    found = find_documents(section, sets)
+    found = documents_of_questions(section, sets)
     without = [found.missing.get(("train", each.id)) for each in sets["train"] if not each.context]
     if without and all(without) and len(without) == len(sets["train"]):
         first = sets["train"][0].id

@@ -68,8 +68,9 @@ DEMONSTRATIONS = pa.schema(
         # Of the spans of tokens that are learned.
         ("starts", pa.list_(pa.int32())),
         ("ends", pa.list_(pa.int32())),
-        # Of one that the policy sampled; null for others.
+        # The question of the run that it answers; null for one of a file.
         ("prompt_id", pa.string()),
+        # Of one that the policy sampled; null for others.
         ("candidate", pa.int32()),
         ("reward", pa.float64()),
         ("policy", pa.string()),

@@ -13,7 +13,7 @@ from rlaif.documents.index import Index
 from rlaif.errors import UserError
 from rlaif.recipe import DocumentsSection
 from rlaif.retrieval.contexts import retrieve, with_gold_evidence
-from rlaif.retrieval.sources import find_documents
+from rlaif.retrieval.sources import documents_of_questions
 
 REFUSAL = "The documents do not say."
 ROWS = {
@@ -146,7 +146,7 @@ def test_documents_are_found_by_name_path_and_link(folder: Path) -> None:
         Question("none", "?"),
         Question("far", "?", doc_link="https://x.com/D.pdf"),
     ]
-    found = find_documents(section, {"train": questions})
+    found = documents_of_questions(section, {"train": questions})
     assert {id_: name for (_, id_), name in found.of.items()} == {
         "name": "ALDER_2023", "path": "2022/BIRCH.txt", "link": "ALDER_2023", "outside": "other",
     }  # fmt: skip
@@ -160,15 +160,15 @@ def test_documents_are_found_by_name_path_and_link(folder: Path) -> None:
 
 def test_all_documents_of_a_folder_are_searched_with_scope_all(folder: Path) -> None:
     section = DocumentsSection(folder=str(folder), scope="all")
-    found = find_documents(section, {"train": [Question("q", "?")], "heldout": [Question("q", "?")]})
+    found = documents_of_questions(section, {"train": [Question("q", "?")], "heldout": [Question("q", "?")]})
     assert sorted(found.paths) == ["2022/BIRCH.txt", "2023/BIRCH.txt", "ALDER_2023"]
     assert found.of == {("train", "q"): None, ("heldout", "q"): None}
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing: no such folder; expected the folder of the documents"):
-        find_documents(DocumentsSection(folder=str(tmp_path / "nothing")), {"train": []})
+        documents_of_questions(DocumentsSection(folder=str(tmp_path / "nothing")), {"train": []})
     (tmp_path / "empty").mkdir()
     section = DocumentsSection(folder=str(tmp_path / "empty"), scope="all")
     with pytest.raises(UserError, match=r"empty: no document; expected files that end in .pdf"):
-        find_documents(section, {"train": [Question("q", "?")]})
+        documents_of_questions(section, {"train": [Question("q", "?")]})

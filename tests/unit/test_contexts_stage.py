@@ -1,13 +1,17 @@
 """A run's contexts are made once and kept: another start has the same ones, and changed documents are refused."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from rlaif.documents.limits import Limits
 from rlaif.errors import UserError
-from rlaif.recipe import parse_recipe
+from rlaif.recipe import DocumentsSection, parse_recipe
+from rlaif.retrieval import collection
+from rlaif.retrieval.collection import open_collection
 from rlaif.rounds.contexts_stage import changed_documents, with_contexts
 from rlaif.rounds.identity import begin, check_same_run
 from rlaif.rounds.setup import Setup, prepare
@@ -155,3 +159,19 @@ def test_a_run_without_any_document_does_not_start(here: Path) -> None:
     write("train", BROKEN)
     with pytest.raises(UserError, match=r"questions\.documents: no train question has a context, such as broken: its"):
         start()
+
+
+def test_a_document_that_could_once_not_be_read_is_searched_later(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {"ALDER": "filings/ALDER.md", "BIRCH": "filings/BIRCH.txt"}
+    with monkeypatch.context() as busy:
+        busy.setattr(collection, "Limits", partial(Limits, characters=5))
+        first = open_collection(paths, DocumentsSection(folder="filings"), Said())
+    assert first.searcher is None
+    assert all("characters" in each.reason for each in first.documents.values())
+    then = open_collection(paths, DocumentsSection(folder="filings"), Said())
+    assert then.searcher is not None
+    assert set(then.searcher.documents) == {"ALDER", "BIRCH"}
+    assert not any(each.reason for each in then.documents.values())
+    again = open_collection(paths, DocumentsSection(folder="filings"), Said())
+    assert again.searcher is not None
+    assert again.searcher.folder == then.searcher.folder

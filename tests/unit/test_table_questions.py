@@ -69,9 +69,11 @@ def test_each_context_is_asked_about_once() -> None:
     chat = Question("d", "D?", TABLE + ".", chat=(Turn("user", "D?"),))
 
     def made(count: int, *questions: Question) -> list[Demonstration]:
-        return table_demonstrations(
+        found = table_demonstrations(
             questions, count, seed="0-0", render=lambda each: [{"role": "user", "content": each.question}]
         )
+        assert all(each.id.startswith(f"{question.id}/table-") for question, each in found)
+        return [each for _, each in found]
 
     found = made(3, one, same, other, chat)
     assert [each.id for each in found] == ["a/table-0", "a/table-1", "a/table-2"]

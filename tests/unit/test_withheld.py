@@ -1,12 +1,14 @@
 """Answers where the evidence was withheld: a refusal is right and nothing else; and what holds the evidence."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from rlaif.data.question import Question
 from rlaif.documents.evidence import holds_answer, holds_evidence, tells_answer
 from rlaif.grading.refusal import is_refusal, score_refusal
+from rlaif.judges.build import build_judge
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import ReferenceJudge, ReferenceSpec
 
@@ -51,6 +53,16 @@ def test_the_reference_judge_prefers_a_refusal_where_the_evidence_was_withheld()
     decided = {(each.first, each.second): each for each in judge.decide("q", 3, verdicts)}
     assert (decided[0, 1].status, decided[0, 1].preference) == ("ok", 1.0)
     assert decided[0, 2].status == "tie"
+
+
+def test_the_overlap_judge_rates_a_refusal_and_not_its_words_where_the_evidence_was_withheld() -> None:
+    judge = build_judge(load_judge_file("overlap"), None)  # type: ignore[arg-type]
+    asked = Question("q", ASKED, "Sales were 5 in 2021.", REFUSAL, withheld=True)
+    verdicts = asyncio.run(judge.verdicts(asked, ["Not disclosed.", "The documents say $10,208 million.", ""]))
+    assert [verdict.score for verdict in verdicts] == [1.0, 0.0, 0.0]
+    plain = asyncio.run(judge.verdicts(replace(asked, withheld=False), ["The documents say $10,208 million."]))
+    assert plain[0].score
+    assert plain[0].score > 0
 
 
 EVIDENCE = "Net sales increased 18.3% to $10.2 billion compared to $8.6 billion in fiscal 2021."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.data.demonstrations import Demonstration
+from rlaif.data.question import Question
 from rlaif.data.ratings import Rating
 from rlaif.models.chat_template import ChatTemplate
 from rlaif.models.policy_source import policy_source
@@ -30,13 +31,13 @@ def write_demonstrations(
     *,
     path: str,
     round_number: int,
-    chunks: Mapping[str, list[str] | None] | None = None,
+    questions: Mapping[str, Question] | None = None,
 ) -> WrittenDemonstrations:
     """Encode demonstrations with a policy's tokenizer, and write them to a path or URL.
 
     Args:
         demonstrations: of which none is a question.
-        chunks: by demonstration, the ids of those that its context was retrieved as; none of others.
+        questions: of the run that demonstrations answer, by the demonstration's id.
 
     Raises:
         UserError: the chat template does not take one of them; see `encode_demonstrations`.
@@ -52,9 +53,11 @@ def write_demonstrations(
     context = context_within(source.model, policy.max_length)
     encoded = encode_demonstrations(demonstrations, tokenizer, chat_template, context)
     texts = {each.id: shown_messages(each) for each in demonstrations}
-    shown = chunks or {}
+    of_question = {
+        name: {"prompt_id": question.id, "chunks": question.chunk_ids} for name, question in (questions or {}).items()
+    }
     rows = [
-        {**sequence_row(each), **texts[each.id], "round": round_number, "chunks": shown.get(each.id)}
+        {**sequence_row(each), **texts[each.id], "round": round_number, **of_question.get(each.id, {})}
         for each in encoded.sequences
     ]
     write_table(path, pa.Table.from_pylist(rows, schema=DEMONSTRATIONS))
