@@ -11,7 +11,7 @@ from tests import shown
 from tests.ray_head import ray_head
 
 PAGES = ("README.md", "docs/demo.md")
-TUTORIALS = ("docs/tutorials/questions.md", "docs/tutorials/judge.md")
+TUTORIALS = ("docs/tutorials/questions.md", "docs/tutorials/judge.md", "docs/tutorials/documents.md")
 CLUSTER = "docs/tutorials/cluster.md"
 
 
