@@ -16,6 +16,7 @@ from rlaif.data.question import Question
 from rlaif.data.question_score import score_question
 from rlaif.documents.passage import supporting_passage
 from rlaif.evaluation.citing import OF_RETRIEVED, PLACE, cited_fields
+from rlaif.grading.score import contains_gold_answer
 from rlaif.inference.requests import SampleRequest, ScoreRequest
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.judges.judge import Judge
@@ -37,6 +38,7 @@ class HeldoutAnswer:
         f1: token F1 against the gold answer.
         tokens: length of the answer.
         failure: why there is no answer, or None.
+        contained: whether the gold answer is anywhere in the answer; None without one, and in files of before it.
         chunks: ids of those that the context was retrieved as, best first; None where it was not retrieved.
         chunk, document, page, passage: the chunk that supports the answer best, where it is, and the part of it that
             does; None where none does and of a refusal.
@@ -54,6 +56,7 @@ class HeldoutAnswer:
     f1: float | None
     tokens: int
     failure: str | None
+    contained: bool | None = None
     chunks: tuple[str, ...] | None = None
     chunk: str | None = None
     document: str | None = None
@@ -99,6 +102,7 @@ async def answer_questions(
             f1=match.f1 if match else None,
             tokens=len(tokens),
             failure=failure,
+            contained=None if match is None or gold is None else contains_gold_answer(visible_text(text), gold),
             **cited_fields(question, text, refusal),
         )
 
@@ -113,6 +117,9 @@ def metrics_of(answers: Sequence[HeldoutAnswer], confidence: float, seed: int) -
         values["score"] = [float(answer.score or 0.0) for answer in scored]
         values["exact"] = [float(answer.exact or 0.0) for answer in scored]
         values["f1"] = [float(answer.f1 or 0.0) for answer in scored]
+        contained = [float(answer.contained) for answer in scored if answer.contained is not None]
+        if len(contained) == len(scored):
+            values["contained"] = contained
     for name, withheld in (("refused", False), ("refused_withheld", True)):
         refused = [each.refused for each in answers if each.refused is not None and each.withheld is withheld]
         if refused:

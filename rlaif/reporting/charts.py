@@ -47,6 +47,7 @@ METRICS = (
     Metric("score", "score", "score", "", 3),
     Metric("exact", "exact match", "exact", "", 3),
     Metric("f1", "token F1", "F1", "", 3),
+    Metric("contained", "gold answer within the answer", "contained", "", 3),
     Metric("test_score", "score on the test questions, unseen by the gate", "test score", "", 3),
     Metric("refused", "refusals where the evidence was not withheld", "refused", "", 3),
     Metric("refused_withheld", "refusals where the evidence was withheld", "refused, withheld", "", 3),
