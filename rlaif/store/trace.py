@@ -119,7 +119,7 @@ def _find_pair(run: RunDir, pair_id: str) -> tuple[RoundDir, dict[str, Any]]:
 
 def _no_such_pair(pair_id: str, known: list[str], found: list[str]) -> str:
     if not known:
-        return f"no pair {pair_id}: no round has pairs yet"
+        return f"no pair, demonstration, rating or rollout {pair_id}; no round has pairs yet"
     if found:
         some = ", ".join(sorted(found)[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
         return f"{len(found)} pairs begin with {pair_id!r}: {some}; expected more of the id"
