@@ -2,27 +2,26 @@
 
 import json
 import os
+import re
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 
-from rlaif.errors import UserError
-from rlaif.recipe import load_recipe
+from rlaif.io.files import write_bytes
 from rlaif.recipe.tracking import TrackerSection
 from rlaif.store.records.tracking_record import TrackingRecord
 from rlaif.store.rundir import RunDir
 from rlaif.tracking import feed
 from rlaif.tracking.feed import Tracking, tracking_id
 from rlaif.tracking.points import Point, RunPoints
-from rlaif.tracking.tracker import TrackedRun, Tracker, check_trackers, open_tracker
+from rlaif.tracking.tracker import TrackedRun, Tracker, open_tracker
 from tests.unit.small_run import SmallRun
 
 CONFIG = {"name": "small", "training": {"beta": 0.1}, "tracking": []}
@@ -82,8 +81,9 @@ def unfinished(run: RunDir) -> tuple[list[dict[str, float]], Callable[[], None]]
     training.unlink()
 
     def finish() -> None:
-        training.write_text(log)
-        manifest.write_text(whole)
+        # Whole, as a run writes them: the trackers' thread may read at any time.
+        write_bytes(str(training), log.encode())
+        write_bytes(str(manifest), whole.encode())
 
     return json.loads(log)["log"], finish
 
@@ -279,7 +279,8 @@ def test_wandb_offline_writes_the_whole_run_in_each_start(run: RunDir, known: Tr
     record = TrackingRecord.read(run.path("tracking.json"))
     assert record is not None
     assert record.id == known.id
-    assert Path(record.trackers["wandb"]).name.endswith(known.id)
+    # W&B numbers the folders of two starts in one second.
+    assert re.fullmatch(rf"offline-run-\d+_\d+-{known.id}(-\d+)?", Path(record.trackers["wandb"]).name)
     for start in starts:
         history, config, name = read_wandb(start / f"run-{known.id}.wandb")
         assert name == ("small", "ours")
@@ -348,57 +349,3 @@ def test_trackio_goes_on_behind_its_last_point(
     for row, point in zip(rows, expected, strict=True):
         assert row.items() >= {**point.figures, point.axis: point.at}.items()
     assert not capsys.readouterr().out
-
-
-# What is refused before anything starts.
-
-
-def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlaif.tracking.tracker.find_spec", lambda name: None if name == "mlflow" else find_spec(name))
-    with pytest.raises(UserError, match=r'^tracking: mlflow is not installed; run: pip install "rlaif\[mlflow\]"$'):
-        check_trackers([TrackerSection(name="mlflow")], "runs/small")
-
-
-def test_wandb_without_a_key_is_refused_rather_than_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    wandb.teardown()
-    try:
-        with pytest.raises(UserError, match="tracking: wandb has no key here; run `wandb login`"):
-            check_trackers([TrackerSection(name="wandb", uri="https://wandb.example.org")], "runs/small")
-        monkeypatch.setenv("WANDB_MODE", "offline")
-        wandb.teardown()
-        check_trackers([TrackerSection(name="wandb")], "runs/small")
-    finally:
-        wandb.teardown()
-
-
-def test_tensorboard_in_an_object_store_needs_a_folder() -> None:
-    pytest.importorskip("tensorboard")
-    with pytest.raises(UserError, match="expected a folder as its uri"):
-        check_trackers([TrackerSection(name="tensorboard")], "s3://bucket/small")
-    with pytest.raises(UserError, match="cannot append to files in s3://bucket/logs"):
-        check_trackers([TrackerSection(name="tensorboard", uri="s3://bucket/logs")], "runs/small")
-    check_trackers([TrackerSection(name="tensorboard", uri="logs")], "s3://bucket/small")
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("[wandb, wandb]", "wandb is named twice"),
-        ("[neptune]", "'wandb', 'mlflow', 'tensorboard' or 'trackio'"),
-        ("[{name: tensorboard, project: ours}]", "TensorBoard has none"),
-        ("[{name: mlflow, uri: 'postgresql://me:secret@host/db'}]", "holds a password"),
-    ],
-)
-def test_a_recipe_with_a_wrong_tracker_is_refused(given: str, message: str) -> None:
-    with pytest.raises(UserError, match=message) as raised:
-        load_recipe("demo", [f"tracking={given}"])
-    assert "secret" not in str(raised.value)
-
-
-def test_a_recipe_names_trackers_alone_or_as_sections() -> None:
-    trackers = load_recipe("demo", ["tracking=[tensorboard, {name: wandb, project: ours}]"]).tracking
-    assert trackers == (TrackerSection(name="tensorboard"), TrackerSection(name="wandb", project="ours"))
