@@ -1,4 +1,4 @@
-"""What of the text around a table is the table's: the unit and the title above it, the footnotes below.
+"""Moves the text around a table into it: the unit and the title above, the footnotes below.
 
 Invariant: no text is lost; a unit and footnotes move into the table, and a title stays a heading too.
 """

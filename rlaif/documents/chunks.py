@@ -134,7 +134,7 @@ def _table_pieces(table: Table, heading: str, rows: int) -> Iterator[str]:
             end += 1
         last = end == len(shown)
         yield "\n".join([*above, *repeated, *shown[start:end], *(table.notes if last else ())])
-        # One row is repeated, so that neighbours are once together.
+        # One row is repeated, so that each two neighbouring rows share a chunk.
         start = end if last or end - start < 2 else end - 1
 
 

@@ -17,7 +17,7 @@ def to_json(document: Document) -> bytes:
 
 
 def from_json(data: bytes) -> Document:
-    """Return the document in JSON; raises ValueError, TypeError or KeyError if it is none."""
+    """Return the document in JSON; raises ValueError, TypeError or KeyError if it holds no document."""
     tree = json.loads(data)
     pages = tuple(Page(int(number), tuple(_read_block(block) for block in blocks)) for number, blocks in tree["pages"])
     return Document(str(tree["name"]), str(tree["sha256"]), str(tree["reader"]), pages)

@@ -131,7 +131,7 @@ class Index:
                 yield Chunk(**json.loads(line))
 
     def search(self, query: str, k: int, document: str | None = None) -> list[Hit]:
-        """Return the best chunks of a document, or of all, at most `k`; those without a term of the query are none.
+        """Return the best chunks of a document, or of all, at most `k`, of those with a term of the query.
 
         Raises:
             UserError: no chunk is of the document.

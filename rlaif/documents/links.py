@@ -30,7 +30,7 @@ class Link:
     path: str
 
     def content(self, fetcher: Fetcher | None, most: int) -> bytes:
-        """Return the document's bytes; raises UserError if it cannot be had or has more than `most`."""
+        """Return the document's bytes; raises UserError if they cannot be read or are more than `most`."""
         if is_link(self.path):
             if fetcher is None:
                 raise UserError(Fault(self.path, "is a web address, and nothing is fetched unless it is allowed"))
@@ -67,7 +67,7 @@ def find_documents(paths: Iterable[str]) -> list[Link | Fault]:
 
 
 def paths_within(path: str) -> Iterator[str]:
-    """Yield a path, or the documents in it if it is a folder; a hidden file is none."""
+    """Yield a path, or the documents in it if it is a folder, without hidden files."""
     if is_link(path):
         yield path
     elif is_url(path):

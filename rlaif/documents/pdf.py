@@ -44,7 +44,7 @@ class _RawPage:
 
 
 def read_pdf(data: bytes, limits: Limits) -> tuple[Page, ...]:
-    """Return the pages of a PDF; raises UnreadableError if it is none, encrypted, damaged, scanned or too long."""
+    """Return the pages of a PDF; raises UnreadableError if it is no PDF, encrypted, damaged, scanned or too long."""
     raw = list(_raw_pages(data, limits))
     if not any(page.lines for page in raw):
         raise UnreadableError("has no text: its pages may be images", "text that can be selected, as after OCR")

@@ -1,6 +1,6 @@
 """Which columns of figures a line of heads is over, by the rules that are drawn below it or by where its words are.
 
-Invariant: a head is over neighbouring columns, and two heads of a line share none.
+Invariant: a head is over neighbouring columns, and two heads of a line share no column.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Lines of a page of a PDF, each as segments: words with no wider gap between them than a space.
 
 Invariant: each word of the page is in one segment of one line. A sign of a currency, a percent sign or a bracket that
-stands apart is in the segment of its figure.
+is set apart is in the segment of its figure.
 """
 
 import statistics

@@ -113,7 +113,7 @@ def _is_label(line: Line, labels: float, left: float) -> bool:
 
 
 def _table(lines: Sequence[Line], rules: Sequence[Rule], body: range, free: int, middle: float) -> Found | None:
-    """Return the table with these rows, or None if they are none.
+    """Return the table with these rows, or None if they are no table.
 
     Args:
         free: the first line that is in no table before it.

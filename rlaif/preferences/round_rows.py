@@ -66,7 +66,7 @@ class JudgedQuestion:
 
 
 def no_example(candidate: Mapping[str, Any]) -> str | None:
-    """Return why an answer is none to imitate, whatever its reward: `truncated`, `unfinished` or `empty`; or None."""
+    """Return why an answer must not be imitated, whatever its reward: `truncated`, `unfinished` or `empty`; or None."""
     if candidate["finish_reason"] == "length":
         return "truncated"
     visible = visible_answer(candidate["text"])

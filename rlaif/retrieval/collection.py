@@ -89,7 +89,7 @@ def _unread(
 
 
 def _known(link: Link, limits: Limits) -> ReadDocument:
-    """Return the hash of a document, or why its bytes cannot be had."""
+    """Return the hash of a document, or why its bytes could not be read."""
     try:
         return ReadDocument(path=link.path, sha256=sha256_of(link.content(None, limits.bytes)))
     except UserError as error:

@@ -36,7 +36,7 @@ class Retrieved:
     Attributes:
         chunks: best first, each with its score, None where a reranker gave none.
         withheld: whether those with the evidence were left out.
-        unasked: why there is none, or "".
+        unasked: why there is no context, or "".
     """
 
     chunks: tuple[tuple[Chunk, float | None], ...] = ()

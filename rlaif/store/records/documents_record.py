@@ -13,7 +13,7 @@ class ReadDocument(RecordPart):
     path: str
     """Where it was: a path, a URL or a link."""
     sha256: str | None
-    """Of its bytes; None where they could not be had."""
+    """Of its bytes; None where they could not be read."""
     reason: str = ""
     """Why it could not be read; "" of one that was."""
 
