@@ -37,6 +37,7 @@ from rlaif.recipe.base import Section
 from rlaif.recipe.recipe import check_lengths
 from rlaif.retrieval.contexts import with_gold_evidence
 from rlaif.retrieval.make import contexts_lines, make_contexts
+from rlaif.retrieval.recipe_searcher import check_access, check_searcher
 from rlaif.retrieval.sources import DocumentSources, documents_of_questions
 from rlaif.store.events import ignore_event
 from rlaif.store.policy_weights import PolicyWeights
@@ -144,7 +145,7 @@ def _section(section: DocumentsSection | None, folder: str | None) -> DocumentsS
     """Return the settings of documents with another folder, if a person names one."""
     if folder is None:
         return section
-    return DocumentsSection.model_validate({**(section.model_dump() if section else {}), "folder": folder})
+    return DocumentsSection.model_validate({**(section.model_dump() if section else {}), "folder": folder, "paths": []})
 
 
 def _load(source: FileQuestions, settings: PredictSettings, columns: ColumnNames | None) -> list[Question]:
@@ -168,6 +169,9 @@ def _predict(
     check_chats(policy.model, policy.revision, policy.chat_template_kwargs, chats)
     max_tokens = settings.evaluation.max_tokens or settings.sampling.max_tokens
     section = settings.questions.documents
+    if section:
+        check_searcher(section)
+        check_access(section)
     sources = (
         documents_of_questions(section, {_SET: questions}) if section and section.contexts == "retrieved" else None
     )

@@ -15,8 +15,10 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.rating import RewardModelSpec
 from rlaif.judges.spec import JudgeSpec
 from rlaif.prompts.template import load_template
-from rlaif.recipe import DatasetQuestions, FileQuestions, Recipe, dump_recipe
+from rlaif.recipe import DatasetQuestions, DocumentsSection, FileQuestions, Recipe, dump_recipe
 from rlaif.recipe.judge import ENVIRONMENT_VARIABLE, OpenAIBackend
+from rlaif.retrieval.recipe_searcher import reranking_judge
+from rlaif.retrieval.searchers import JUDGE
 
 
 def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
@@ -42,9 +44,8 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
             _refuse_local_folder(f"questions.{role}.id", source.id)
         if isinstance(source, FileQuestions):
             tree["questions"][role]["path"] = _copy_data(source.path, f"questions.{role}.path", role, folder)
-    documents = recipe.questions.documents
-    if documents is not None and documents.folder is not None:
-        _refuse_local_folder("questions.documents.folder", documents.folder, "the absolute path or URL of a folder")
+    if recipe.questions.documents is not None:
+        _take_documents(recipe.questions.documents, tree["questions"]["documents"], folder)
     if recipe.judge.gold_set is not None:
         gold_set = _copy_data(recipe.judge.gold_set.path, "judge.gold_set.path", "gold-set", folder)
         for section in _judge_trees(tree):
@@ -66,6 +67,27 @@ def make_bundle(recipe: Recipe, folder: Path) -> Recipe:
     if not same:
         raise UserError(f"judge {moved.judge.name}: one of its files names a different file in the job's folder")
     return moved
+
+
+def _take_documents(section: DocumentsSection, tree: dict[str, Any], folder: Path) -> None:
+    """Take the judge that reranks along, and refuse documents and models that the cluster could not find."""
+    for root in section.roots:
+        key = "questions.documents.folder" if root == section.folder else "questions.documents.paths"
+        _refuse_local(key, root, "the absolute path or URL of a folder")
+    for key, model in (("encoder", section.encoder), ("rerank", section.rerank)):
+        if model is not None:
+            _refuse_local_folder(f"questions.documents.{key}", model)
+    judge = reranking_judge(section)
+    if judge is None:
+        return
+    for leaf in judge.leaves:
+        if isinstance(leaf, RewardModelSpec):
+            _refuse_local_folder(f"judge {judge.name}: model", leaf.model)
+    for kind, path in judge.files:
+        _copy(path, folder / _target(kind, path))
+    if "/" in tree["rerank"]:
+        _, colon, overrides = tree["rerank"].removeprefix(JUDGE).partition(":")
+        tree["rerank"] = f"{JUDGE}{_target('judges', judge.path)}{colon}{overrides}"
 
 
 def _judges(recipe: Recipe) -> list[JudgeSpec]:
@@ -122,7 +144,13 @@ def _refuse_unsent_headers(recipe: Recipe) -> None:
 
 
 def _refuse_local_folder(key: str, value: str, expected: str = "a hub id, or the absolute path of a folder") -> None:
-    if not Path(value).is_absolute() and Path(value).is_dir():
+    if Path(value).is_dir():
+        _refuse_local(key, value, expected)
+
+
+def _refuse_local(key: str, value: str, expected: str) -> None:
+    if not Path(value).is_absolute() and Path(value).exists():
+        kind = "folder" if Path(value).is_dir() else "file"
         raise UserError(
-            f"{key}: {value} is a folder in this machine's working directory; expected {expected} that every node has"
+            f"{key}: {value} is a {kind} in this machine's working directory; expected {expected} that every node has"
         )

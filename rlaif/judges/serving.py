@@ -29,12 +29,14 @@ class Serving:
         address: of a Ray cluster to join; None starts one on this machine where one is needed.
         verbose: let the engines' output through.
         max_cost: stop asking endpoints at this cost, in the currency of the judge file's prices; None sets no limit.
+        limit: name of the option or key that holds `max_cost`.
     """
 
     settings: ServingSettings
     address: str | None = None
     verbose: bool = False
     max_cost: float | None = None
+    limit: str = "--max-cost"
 
 
 def serving_settings(policy: str = BUILTIN, overrides: Iterable[str] = ()) -> ServingSettings:

@@ -114,7 +114,7 @@ class JudgeSession:
                 needs.
             WorkError: what the judge asks cannot answer.
         """
-        spending = limited_spending([spec], self._serving.max_cost, name="--max-cost")
+        spending = limited_spending([spec], self._serving.max_cost, name=self._serving.limit)
         with closing(ResponseCache(free=free)) as cache:
             async with open_judge(spec, self, spending=spending, cache=cache, trial=trial) as judge:
                 yield judge

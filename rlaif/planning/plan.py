@@ -25,6 +25,7 @@ from rlaif.planning.tokens import (
 )
 from rlaif.recipe import JudgeSection, Recipe
 from rlaif.recipe.judge import OpenAIBackend, VllmBackend
+from rlaif.retrieval.recipe_searcher import check_searcher
 from rlaif.rounds.setup import with_adapter_settings
 
 
@@ -101,6 +102,12 @@ def make_plan(recipe: Recipe, options: PlanOptions) -> Plan:
     ]
     if recipe.judge.gold_set is not None:
         assumptions.append(f"the gold set {recipe.judge.gold_set.path}, judged once a round, is not counted")
+    if (documents := recipe.questions.documents) is not None:
+        check_searcher(documents)
+        if documents.contexts == "retrieved" and (documents.encoder or documents.rerank):
+            assumptions.append(
+                "encoding and reranking the documents' chunks, before the run's engines start, is not counted"
+            )
     assumptions += [f"{path}, whose rows join those of the rounds, is not counted" for path in _joining(recipe)]
     if recipe.reward.retrain:
         assumptions.append("the trainings of the judge's reward model are not counted")

@@ -14,13 +14,30 @@ class DocumentsSection(Section):
     """Folder or fsspec URL of the documents, with the folders in it: PDF, HTML, text and Markdown. A question's
     document is the file of that name, with or without its ending, or of its link's name; else the document is read as a
     path of its own."""
+    paths: tuple[str, ...] = ()
+    """More documents: files, folders and fsspec URLs and, with `fetch`, web addresses."""
+    fetch: bool = False
+    """Whether a document that is not among these is fetched from the question's link, by https. Each link is fetched
+    once and kept in the cache folder."""
+    user_agent: str | None = Field(default=None, min_length=1)
+    """Who fetches, with an email address, as servers ask for it: `Acme research ann@example.org`. `fetch` needs it."""
     max_mib: float = Field(default=64.0, gt=0, le=1024)
     """Largest document that is read, in MiB."""
     contexts: Literal["retrieved", "gold"] = "retrieved"
     """`retrieved` searches the documents. `gold` takes each question's evidence as its context and reads no document:
     what a perfect search would give."""
     scope: Literal["document", "all"] = "document"
-    """`document` searches the question's own document, `all` every document of the folder."""
+    """`document` searches the question's own document, `all` every document of `folder` and `paths` and, with `fetch`,
+    of the questions' links."""
+    method: Literal["bm25", "encoder", "fused"] = "bm25"
+    """How chunks are found: by BM25, by the vectors of `encoder`, or by both rankings, fused."""
+    encoder: str | None = Field(default=None, min_length=1)
+    """Folder or hub id of a sentence encoder, whose files give its pooling and its prompts of queries and texts."""
+    rerank: str | None = Field(default=None, min_length=1)
+    """What puts the best 50 chunks in a new order: a sequence classifier with one output, by its folder or hub id, or
+    `judge:NAME`, a judge that rates one answer by itself. The judge may ask an endpoint, a function, a URL or a reward
+    model, but no engine of the run: contexts are made before engines start. `judge.max_cost` limits what it charges
+    too, apart from what the run's judges charge."""
     top_k: int | None = Field(default=3, ge=1, le=1000)
     """Most chunks of a context, the best first; null leaves it to `max_tokens`."""
     max_tokens: int | None = Field(default=None, ge=16)
@@ -40,12 +57,34 @@ class DocumentsSection(Section):
     """What a policy is to answer where the evidence was withheld: learned in rounds of demonstrations, and right to
     judges that know the gold answer."""
 
+    @property
+    def roots(self) -> list[str]:
+        """The folder and the paths, each once."""
+        return list(dict.fromkeys([*([self.folder] if self.folder else []), *self.paths]))
+
     @model_validator(mode="after")
     def _is_complete(self) -> "DocumentsSection":
+        agent = self.user_agent
+        if agent is not None and not ("@" in agent and agent.isascii() and agent.isprintable()):
+            raise ValueError(f"user_agent: {agent!r}; expected who fetches, with an email address, in plain characters")
+        if self.fetch and agent is None:
+            raise ValueError("user_agent: missing; expected who fetches, with an email address, as `fetch` needs it")
         if self.contexts == "gold":
             return self
-        if self.folder is None and self.scope == "all":
-            raise ValueError("folder: expected the folder of the documents that `scope: all` searches")
+        self._check_documents()
         if self.top_k is None and self.max_tokens is None:
             raise ValueError("top_k: expected a number of chunks, or max_tokens")
+        if self.method == "bm25" and self.encoder is not None:
+            raise ValueError("encoder: has no effect with `method: bm25`; expected `method: fused` or `encoder`")
+        if self.method != "bm25" and self.encoder is None:
+            raise ValueError(f"encoder: expected the sentence encoder that `method: {self.method}` searches with")
         return self
+
+    def _check_documents(self) -> None:
+        if not self.roots and not self.fetch and self.scope == "all":
+            raise ValueError("folder: expected the folder of the documents that `scope: all` searches")
+        for path in self.paths:
+            if not path.strip():
+                raise ValueError("paths: an empty path; expected files and folders")
+            if path.lower().startswith(("https://", "http://")) and not self.fetch:
+                raise ValueError(f"paths: {path} is a web address; expected `fetch: true` with it")

@@ -1,20 +1,25 @@
 """Makes the contexts of sets of questions: reads their documents, searches them, and says what came of it.
 
-Invariant: the same questions, documents and settings give the same contexts on every machine.
+Invariant: the same questions, documents and settings give the same contexts on every machine, but for what an encoder
+or a reranker rounds or a judge decides otherwise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rlaif.data.question import Question
 from rlaif.data.sources import questions_sha
+from rlaif.documents.index import Index
 from rlaif.documents.reading import READER
 from rlaif.progress import Progress
 from rlaif.recipe.documents import DocumentsSection
 from rlaif.retrieval.collection import Collection, open_collection
 from rlaif.retrieval.contexts import Retrieved, retrieve
+from rlaif.retrieval.recipe_searcher import open_recipe_searcher, searcher_record
+from rlaif.retrieval.search import Searcher
 from rlaif.retrieval.sources import DocumentSources
-from rlaif.store.records.documents_record import DocumentsRecord, RetrievedSet
+from rlaif.store.records.documents_record import DocumentsRecord, RetrievedSet, SearcherRecord
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
@@ -46,35 +51,50 @@ def make_contexts(
     seed: int,
     count_tokens: CountTokens,
     progress: Progress,
+    max_cost: float | None = None,
 ) -> Contexts:
-    """Read the documents and search the contexts of questions.
+    """Read the documents and search the contexts of questions, outside any event loop.
 
     Args:
         withheld: share of the questions of a set whose evidence is left out; none of other sets.
         count_tokens: see `retrieve`.
+        max_cost: limit of what the endpoints of a reranking judge charge; None sets none.
     """
     collection = open_collection(sources.paths, section, progress)
     lacking = {set_: [each for each in questions if not each.context] for set_, questions in sets.items()}
-    progress.stage("search contexts", sum(map(len, lacking.values())))
     retrieved = {}
-    for set_, questions in lacking.items():
-        unasked = _unasked(set_, questions, sources, collection)
-        asked = [each for each in questions if each.id not in unasked]
-        found: list[Retrieved] = []
-        if asked and collection.searcher is not None:
-            found = retrieve(
-                asked, collection.searcher, section, documents=[sources.of[set_, each.id] for each in asked],
-                withheld=withheld.get(set_, 0.0), seed=seed, count_tokens=count_tokens,
-            )  # fmt: skip
-        by_id = dict(zip((each.id for each in asked), found, strict=True))
-        retrieved[set_] = {each.id: by_id.get(each.id) or Retrieved(unasked=unasked[each.id]) for each in questions}
-        progress.advance(len(questions))
+    with _opened(collection.index, section, progress, max_cost) as searcher:
+        progress.stage("search contexts", sum(map(len, lacking.values())))
+        for set_, questions in lacking.items():
+            unasked = _unasked(set_, questions, sources, collection)
+            asked = [each for each in questions if each.id not in unasked]
+            found: list[Retrieved] = []
+            if asked and searcher is not None:
+                found = retrieve(
+                    asked, searcher, section, documents=[sources.of[set_, each.id] for each in asked],
+                    withheld=withheld.get(set_, 0.0), seed=seed, count_tokens=count_tokens,
+                )  # fmt: skip
+            by_id = dict(zip((each.id for each in asked), found, strict=True))
+            retrieved[set_] = {each.id: by_id.get(each.id) or Retrieved(unasked=unasked[each.id]) for each in questions}
+            progress.advance(len(questions))
     record = DocumentsRecord(
         reader=READER,
+        searcher=searcher_record(section),
         documents=collection.documents,
         sets={set_: _set_record(questions, retrieved[set_]) for set_, questions in sets.items()},
     )
     return Contexts(retrieved, record)
+
+
+@contextmanager
+def _opened(
+    index: Index | None, section: DocumentsSection, progress: Progress, max_cost: float | None
+) -> Iterator[Searcher | None]:
+    if index is None:
+        yield None
+        return
+    with open_recipe_searcher(index, section, progress, max_cost) as searcher:
+        yield searcher
 
 
 def _unasked(
@@ -87,7 +107,7 @@ def _unasked(
         reason = sources.missing.get((set_, question.id), "")
         if not reason and name is not None and (unread := collection.documents[name].reason):
             reason = f"its document {name} could not be read: {unread}"
-        if not reason and collection.searcher is None:
+        if not reason and collection.index is None:
             reason = "no document could be read"
         if reason:
             found[question.id] = reason
@@ -109,6 +129,8 @@ def contexts_lines(record: DocumentsRecord) -> list[str]:
     lines = []
     if total:
         lines.append(f"documents: {total - len(unread):,} read" + (f", {len(unread):,} not" if unread else ""))
+        if searched := _searched_by(record.searcher):
+            lines.append(f"  {searched}")
     lines += [f"  {name}: {reason}" for name, reason in list(unread.items())[:_NAMED]]
     for set_, found in record.sets.items():
         parts = [f"{found.retrieved:,} retrieved"] if found.retrieved else []
@@ -120,6 +142,16 @@ def contexts_lines(record: DocumentsRecord) -> list[str]:
         if parts:
             lines.append(f"{_TITLES.get(set_, set_)} contexts: {'; '.join(parts)}")
     return lines
+
+
+def _searched_by(searcher: SearcherRecord) -> str:
+    """Return what searched; "" of plain BM25."""
+    parts = []
+    if searcher.encoder is not None:
+        parts.append(f"searched by {'BM25 and ' * (searcher.method == 'fused')}{searcher.encoder.name}")
+    if searcher.rerank is not None:
+        parts.append(f"reranked by {searcher.rerank.name}")
+    return ", ".join(parts)
 
 
 _NAMED = 10

@@ -39,7 +39,13 @@ def check_searchers(names: Sequence[str], encoder: str | None, rerank: str | Non
 
 @contextmanager
 def open_searchers(
-    index: Index, names: Sequence[str], encoder: str | None, rerank: str | None, progress: Progress
+    index: Index,
+    names: Sequence[str],
+    encoder: str | None,
+    rerank: str | None,
+    progress: Progress,
+    *,
+    serving: Serving | None = None,
 ) -> Iterator[dict[str, Searcher]]:
     """Open searchers of an index for a block.
 
@@ -47,13 +53,14 @@ def open_searchers(
         names: of `NAMES`.
         encoder: folder or hub id of a sentence encoder.
         rerank: folder or hub id of a sequence classifier, or `judge:` and the name or path of a judge.
+        serving: how a judge's models are served; None takes the defaults.
 
     Raises:
         UserError: see `check_searchers`; or a model or a judge cannot be used.
     """
     check_searchers(names, encoder, rerank)
     vectors = Vectors.build(index, Encoder(encoder), progress) if encoder is not None else None
-    with _reranker(index, rerank, progress) as reranker:
+    with _reranker(index, rerank, serving or Serving(serving_settings()), progress) as reranker:
         yield {
             name: Searcher(
                 index,
@@ -66,7 +73,7 @@ def open_searchers(
 
 
 @contextmanager
-def _reranker(index: Index, rerank: str | None, progress: Progress) -> Iterator[Reranker | None]:
+def _reranker(index: Index, rerank: str | None, serving: Serving, progress: Progress) -> Iterator[Reranker | None]:
     if rerank is None:
         yield None
     elif not rerank.startswith(JUDGE):
@@ -74,5 +81,5 @@ def _reranker(index: Index, rerank: str | None, progress: Progress) -> Iterator[
     else:
         spec = load_judge_file(rerank.removeprefix(JUDGE))
         longest = index.longest + _QUERY_BYTES
-        with judge_reranker(spec, Serving(serving_settings()), progress, longest=longest) as reranker:
+        with judge_reranker(spec, serving, progress, longest=longest) as reranker:
             yield reranker

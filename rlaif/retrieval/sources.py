@@ -4,7 +4,7 @@ Invariant: a question that brings no context has a document, all documents, or a
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def documents_of_questions(section: DocumentsSection, sets: Mapping[str, Sequenc
     Raises:
         UserError: there is no such folder, or it has no document that all questions are asked about.
     """
-    listed = _listed(section.folder) if section.folder else {}
+    listed = _listed(section)
     names = DocumentNames(listed)
     called = _names(listed)
     paths = {called[inner]: path for inner, path in listed.items()} if section.scope == "all" else {}
@@ -50,21 +50,23 @@ def documents_of_questions(section: DocumentsSection, sets: Mapping[str, Sequenc
     for set_, questions in sets.items():
         for question in (each for each in questions if not each.context):
             key = (set_, question.id)
-            if section.scope == "all":
-                of[key] = None
-                continue
             inner = next(
                 filter(None, (names.find(name) for name in (question.document, question.doc_link) if name)), ""
             )
             name, path = (called[inner], listed[inner]) if inner else _elsewhere(question, section)
-            if not path:
+            if path and (section.scope == "document" or is_link(path)):
+                # Two documents elsewhere may be called the same.
+                name = name if paths.get(name, path) == path else path
+                paths[name] = path
+            if section.scope == "all":
+                of[key] = None
+            elif path:
+                of[key] = name
+            else:
                 missing[key] = name
-                continue
-            # Two documents elsewhere may be called the same.
-            name = name if paths.get(name, path) == path else path
-            of[key], paths[name] = name, path
     if section.scope == "all" and of and not paths:
-        raise UserError(Fault(str(section.folder), "no document", expected=f"files that end in {', '.join(ENDINGS)}"))
+        problem, expected = "no document", f"files that end in {', '.join(ENDINGS)}"
+        raise UserError(Fault(_where(section), problem, expected=expected + " or links" * section.fetch))
     return DocumentSources(dict(sorted(paths.items())), of, missing)
 
 
@@ -75,20 +77,50 @@ def _elsewhere(question: Question, section: DocumentsSection) -> tuple[str, str]
         return document_name(name), name
     if not (name or link):
         return "names no document", ""
-    return f"its document {name or link} is not in {section.folder or 'a folder'}", ""
+    links = [each for each in (name, link) if each and is_link(each)]
+    if links and section.fetch:
+        return (name if name and not is_link(name) else document_name(links[0])), links[0]
+    allowed = ", and questions.documents.fetch is off" if links else ", and it has no link" if section.fetch else ""
+    return f"its document {name or link} is not in {_where(section)}{allowed}", ""
 
 
-def _listed(folder: str) -> dict[str, str]:
-    """Return the documents in a folder and in the folders in it: each path or URL by its path within."""
-    system, root = filesystem(folder)
-    if not system.isdir(root):
-        raise UserError(Fault(folder, "no such folder", expected="the folder of the documents (questions.documents)"))
-    found = {}
-    for path in paths_within(folder):
+def _where(section: DocumentsSection) -> str:
+    return ", ".join(section.roots) or "a folder"
+
+
+def _listed(section: DocumentsSection) -> dict[str, str]:
+    """Return the recipe's documents: the path, URL or link of each by its path within its folder.
+
+    Where two folders have one path within, it is that below the folder as the recipe names it.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for root in section.roots:
+        for inner, named, path in _within(root, must_be_folder=root == section.folder):
+            found.setdefault(path, (inner, named))
+    several = Counter(inner for inner, _ in found.values())
+    return {inner if several[inner] == 1 else named: path for path, (inner, named) in found.items()}
+
+
+def _within(root: str, *, must_be_folder: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield the documents in a folder and in the folders in it, or the one at a path.
+
+    Each is its path within the folder, that below the folder as the recipe names it, and its path, URL or link.
+    """
+    if is_link(root):
+        yield document_name(root), root, root
+        return
+    system, inner = filesystem(root)
+    if not (system.isdir(inner) if must_be_folder else system.exists(inner)):
+        key, what = ("folder", "the folder of the documents") if must_be_folder else ("paths", "files and folders")
+        problem = f"no such {'folder' if must_be_folder else 'file or folder'}"
+        raise UserError(Fault(root, problem, expected=f"{what} (questions.documents.{key})"))
+    is_folder = system.isdir(inner)
+    folder = inner.rstrip("/") if is_folder else inner.rpartition("/")[0]
+    for path in paths_within(root):
         _, whole = filesystem(path)
+        within = whole[len(folder) :].lstrip("/")
         # A run may be resumed from another working directory.
-        found[whole[len(root.rstrip("/")) :].lstrip("/")] = path if is_url(folder) else whole
-    return found
+        yield within, f"{root.rstrip('/')}/{within}" if is_folder else root, path if is_url(root) else whole
 
 
 def _names(listed: Mapping[str, str]) -> dict[str, str]:

@@ -28,8 +28,9 @@ from rlaif.progress import Progress
 from rlaif.recipe import Recipe
 from rlaif.retrieval.contexts import Retrieved, with_gold_evidence
 from rlaif.retrieval.make import Contexts, contexts_lines, make_contexts
+from rlaif.retrieval.recipe_searcher import changed_models
 from rlaif.rounds.setup import Setup
-from rlaif.store.records.documents_record import DocumentsRecord
+from rlaif.store.records.documents_record import DocumentsRecord, SearcherRecord
 from rlaif.store.rundir import RunDir
 from rlaif.store.schemas import CONTEXTS
 from rlaif.store.shards import read_table, write_table
@@ -39,7 +40,7 @@ _NAMED = 3
 
 
 def changed_documents(run: RunDir) -> list[str]:
-    """Return what differs from the documents that a run began with: those that changed, or how they are read."""
+    """Return what differs from what a run began with: the documents, how they are read, or what searches them."""
     record = DocumentsRecord.read(run.path("prompts", "documents.json"))
     if record is None:
         return []
@@ -53,7 +54,7 @@ def changed_documents(run: RunDir) -> list[str]:
     if changed:
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
         differs.append(f"the documents {', '.join(changed[:_NAMED])}{more}")
-    return differs
+    return differs + changed_models(record.searcher)
 
 
 def with_contexts(setup: Setup, run: RunDir, progress: Progress) -> Setup:
@@ -92,9 +93,14 @@ def _contexts(setup: Setup, sets: Mapping[str, Sequence[Question]], run: RunDir,
     made = make_contexts(
         left, sources, section,
         withheld={"train": section.withheld, "heldout": section.withheld_heldout}, seed=setup.recipe.seed,
-        count_tokens=partial(_token_counts, setup.recipe), progress=progress,
+        count_tokens=partial(_token_counts, setup.recipe), progress=progress, max_cost=setup.recipe.judge.max_cost,
     )  # fmt: skip
     if known is not None:
+        if made.record.searcher != known.record.searcher:
+            raise UserError(
+                f"{run.root}: its contexts were found by {_ids(known.record.searcher)}, but new ones would be by "
+                f"{_ids(made.record.searcher)}; continuing would mix the two"
+            )
         both = {
             "documents": {**known.record.documents, **made.record.documents},
             "sets": {**known.record.sets, **made.record.sets},
@@ -104,6 +110,11 @@ def _contexts(setup: Setup, sets: Mapping[str, Sequence[Question]], run: RunDir,
     write_table(run.path("prompts", "contexts.parquet"), pa.Table.from_pylist(list(rows), schema=CONTEXTS))
     made.record.write(run.path("prompts", "documents.json"))
     return made
+
+
+def _ids(searcher: SearcherRecord) -> str:
+    models = [each for each in (searcher.encoder, searcher.rerank) if each is not None]
+    return " with ".join([searcher.method, *(f"{each.name} ({each.id[:12]})" for each in models)])
 
 
 def _token_counts(recipe: Recipe, texts: Sequence[str]) -> list[int]:

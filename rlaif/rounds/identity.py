@@ -36,7 +36,7 @@ _FREE = (
     "judge.backend.api_key_env", "judge.backend.concurrency", "judge.backend.headers",
     "judge.backend.max_error_share", "judge.backend.prices", "judge.backend.retries", "judge.backend.timeout",
     "judge.backend.token_limit", "judge.gold_set", "judge.max_cost", "name", "questions.documents.max_mib",
-    "rounds.count", "rounds.gate",
+    "questions.documents.user_agent", "rounds.count", "rounds.gate",
     "sampling.in_flight", "sampling.attempts", "sampling.shard_questions", "tracking",
     "training.checkpoint_steps", "training.max_tokens_per_pack", "training.gradient_checkpointing",
     "training.max_probe_difference",

@@ -37,6 +37,7 @@ from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DocumentsSection, PhaseSection, Recipe
+from rlaif.retrieval.recipe_searcher import check_access, check_searcher
 from rlaif.retrieval.sources import DocumentSources, documents_of_questions
 from rlaif.tracking.tracker import check_trackers
 
@@ -183,20 +184,24 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         phases.append(PhaseSetup(prepare_objective(phase, materials), phase_judge))
     setup = Setup(
         recipe, path, train, heldout, test, judge, answer_template, tuple(phases), gold_set, people,
-        documents=_documents(section, {"train": train, "heldout": heldout, "test": test}),
+        documents=_documents(section, {"train": train, "heldout": heldout, "test": test}, recipe.judge.max_cost),
     )  # fmt: skip
     _check_chats(setup)
     return setup
 
 
-def _documents(section: DocumentsSection | None, sets: Mapping[str, Sequence[Question]]) -> DocumentSources | None:
+def _documents(
+    section: DocumentsSection | None, sets: Mapping[str, Sequence[Question]], max_cost: float | None
+) -> DocumentSources | None:
     """Return the documents that the contexts of questions are retrieved from; None where they are not retrieved.
 
     Raises:
-        UserError: no train question has a document.
+        UserError: no train question has a document, or what searches them is missing.
     """
     if section is None or section.contexts == "gold":
         return None
+    check_searcher(section)
+    check_access(section, max_cost)
     found = documents_of_questions(section, sets)
     without = [found.missing.get(("train", each.id)) for each in sets["train"] if not each.context]
     if without and all(without) and len(without) == len(sets["train"]):

@@ -189,6 +189,16 @@ def test_a_bundle_takes_the_code_of_a_judge_along(
     assert (folder / "judges" / "code" / "mine.py").is_file()
 
 
+def test_a_bundle_takes_the_judge_that_reranks_along(project: Path, tmp_path: Path) -> None:
+    (project / "near.yaml").write_text("kind: llm\nprompt: rubric\nbackend: {type: openai, model: m}\n")
+    documents = "questions.documents={folder: /docs, rerank: 'judge:./near.yaml:model=n'}"
+    folder = _folder(tmp_path)
+    moved = make_bundle(_recipe("judge.name=reference", documents), folder)
+    assert moved.questions.documents is not None
+    assert moved.questions.documents.rerank == "judge:near.yaml:model=n"
+    assert (folder / "near.yaml").is_file()
+
+
 def test_a_bundle_holds_only_what_the_recipe_names(project: Path, tmp_path: Path) -> None:
     (project / "secrets.env").write_text("KEY=1")
     folder = _folder(tmp_path)
@@ -224,6 +234,15 @@ def _leave_out_questions(project: Path) -> str:
         (_make_outside_judge, "outside the working directory"),
         (_make_local_model, "policy.model"),
         (_leave_out_questions, "train.jsonl: no such file"),
+        (
+            lambda project: "questions.documents={paths: [train.jsonl]}",
+            r"documents.paths: train.jsonl is a file in this",
+        ),
+        (lambda project: "questions.documents={folder: judges}", r"documents.folder: judges is a folder in this"),
+        (
+            lambda project: "questions.documents={folder: /docs, method: encoder, encoder: judges}",
+            r"documents.encoder: judges is a folder",
+        ),
     ],
 )
 def test_files_that_the_cluster_could_not_find_are_refused(

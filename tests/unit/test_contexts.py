@@ -117,6 +117,14 @@ def test_gold_evidence_is_the_context_where_it_is_known() -> None:
         ({"scope": "all"}, "folder: expected the folder"),
         ({"folder": "f", "top_k": None}, "top_k: expected a number of chunks, or max_tokens"),
         ({"folder": "f", "top": 3}, "Extra inputs"),
+        ({"folder": "f", "fetch": True}, "user_agent: missing; expected who fetches, with an email address"),
+        ({"folder": "f", "user_agent": "Mozilla"}, "user_agent: 'Mozilla'; expected who fetches"),
+        ({"folder": "f", "fetch": True, "user_agent": "ann@example.org\r\nX: y"}, "in plain characters"),
+        ({"paths": ["https://x.com/a.pdf"]}, "a.pdf is a web address; expected `fetch: true`"),
+        ({"folder": "f", "paths": [" "]}, "paths: an empty path"),
+        ({"folder": "f", "method": "fused"}, "encoder: expected the sentence encoder that `method: fused`"),
+        ({"folder": "f", "encoder": "org/model"}, "encoder: has no effect with `method: bm25`"),
+        ({"folder": "f", "method": "dense"}, "'bm25', 'encoder' or 'fused'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
@@ -154,8 +162,37 @@ def test_documents_are_found_by_name_path_and_link(folder: Path) -> None:
     assert {id_: reason for (_, id_), reason in found.missing.items()} == {
         "two": f"its document BIRCH is not in {folder}",
         "none": "names no document",
-        "far": f"its document https://x.com/D.pdf is not in {folder}",
+        "far": f"its document https://x.com/D.pdf is not in {folder}, and questions.documents.fetch is off",
     }
+
+
+def test_documents_of_several_folders_files_and_links(folder: Path) -> None:
+    for name in ("more/2022/BIRCH.txt", "more/CEDAR.md", "one/ELM.md"):
+        path = folder.parent / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    more, elm = f"{folder.parent}/more/", str(folder.parent / "one/ELM.md")
+    section = DocumentsSection(
+        folder=str(folder), paths=[more, elm, f"{folder}/2023", "https://x.com/FIR.pdf"],
+        fetch=True, user_agent="Acme research ann@example.org",
+    )  # fmt: skip
+    names = ["ALDER_2023", "cedar", "ELM", "2023/BIRCH", "more/2022/birch", "FIR", "BIRCH"]
+    questions = [Question(name, "?", document=name) for name in names]
+    link = "https://x.com/OAK_2023.pdf"
+    far = [Question("oak", "?", document="OAK", doc_link=link), Question("link", "?", doc_link=link)]
+    found = documents_of_questions(section, {"train": [*questions, *far]})
+    assert {id_: found.paths[str(name)] for (_, id_), name in found.of.items()} == {
+        "ALDER_2023": f"{folder}/ALDER_2023.pdf", "cedar": f"{more}CEDAR.md", "ELM": elm,
+        "2023/BIRCH": f"{folder}/2023/BIRCH.txt", "more/2022/birch": f"{more}2022/BIRCH.txt",
+        "FIR": "https://x.com/FIR.pdf", "oak": link, "link": link,
+    }  # fmt: skip
+    (reason,) = found.missing.values()
+    assert reason.startswith("its document BIRCH is not in ")
+    assert reason.endswith(", and it has no link")
+    everywhere = section.model_copy(update={"scope": "all"})
+    assert documents_of_questions(everywhere, {"train": far}).paths.keys() >= {"OAK", "ALDER_2023", "FIR"}
+    with pytest.raises(UserError, match=r"nowhere: no such file or folder; expected files and folders"):
+        documents_of_questions(DocumentsSection(paths=["nowhere"]), {"train": []})
 
 
 def test_all_documents_of_a_folder_are_searched_with_scope_all(folder: Path) -> None:

@@ -9,73 +9,20 @@ import pytest
 
 from rlaif.documents.limits import Limits
 from rlaif.errors import UserError
-from rlaif.recipe import DocumentsSection, parse_recipe
+from rlaif.recipe import DocumentsSection
 from rlaif.retrieval import collection
 from rlaif.retrieval.collection import open_collection
-from rlaif.rounds.contexts_stage import changed_documents, with_contexts
-from rlaif.rounds.identity import begin, check_same_run
-from rlaif.rounds.setup import Setup, prepare
+from rlaif.rounds.contexts_stage import changed_documents
 from rlaif.store.rundir import RunDir
-
-RECIPE = """
-policy: {model: "builtin:smollm2-135m"}
-questions:
-  train: {type: file, path: train.jsonl}
-  heldout: {type: file, path: heldout.jsonl}
-  test: {type: file, path: test.jsonl}
-  documents: {folder: filings, top_k: 2}
-judge: {name: reference}
-"""
-REVENUE = {"id": "r", "question": "What was Alder's revenue?", "document": "ALDER", "gold_answer": "$41.2 million"}
-STORES = {"id": "s", "question": "How many stores had Birch?", "document": "BIRCH", "gold_answer": "12"}
-OWN = {"id": "own", "question": "Sales?", "context": "Sales were 5.", "gold_answer": "5"}
-LOST = {"id": "lost", "question": "Sales?", "document": "CEDAR", "gold_answer": "5"}
-BROKEN = {"id": "broken", "question": "Sales?", "document": "BROKEN", "gold_answer": "5"}
-
-
-class Said:
-    """A progress that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def stage(self, title: str, total: int, done: int = 0) -> None: ...
-
-    def advance(self, units: int = 1, **figures: float | str) -> None: ...
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
+from tests.unit.filings_run import BROKEN, LOST, REVENUE, STORES, Said, make_filings, setup_of, start, write
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RLAIF_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "filings").mkdir()
-    (tmp_path / "filings" / "ALDER.md").write_text("# Alder\n\nRevenue was $41.2 million.\n\n# People\n\nSeven.")
-    (tmp_path / "filings" / "BIRCH.txt").write_text("Birch had 12 stores.")
-    (tmp_path / "filings" / "BROKEN.pdf").write_bytes(b"%PDF-1.7\nnothing else")
-    write("train", REVENUE, OWN, LOST, BROKEN)
-    write("heldout", {**STORES, "id": "h1"}, {**LOST, "id": "h2"})
-    write("test", STORES)
+    make_filings()
     return tmp_path
-
-
-def write(name: str, *rows: dict[str, str]) -> None:
-    Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def setup_of(*overrides: str) -> Setup:
-    return prepare(parse_recipe(RECIPE, "mine.yaml", ["name=mine", *overrides]), "runs")
-
-
-def start(*overrides: str) -> tuple[Setup, list[str]]:
-    """Do what a start of a run does before engines start."""
-    setup, said = setup_of(*overrides), Said()
-    run = RunDir(setup.path)
-    check_same_run(run, setup)
-    begin(run, setup, "a" * 64)
-    return with_contexts(setup, run, said), said.lines
 
 
 def test_contexts_are_made_and_said_and_kept(here: Path) -> None:
@@ -166,12 +113,12 @@ def test_a_document_that_could_once_not_be_read_is_searched_later(here: Path, mo
     with monkeypatch.context() as busy:
         busy.setattr(collection, "Limits", partial(Limits, characters=5))
         first = open_collection(paths, DocumentsSection(folder="filings"), Said())
-    assert first.searcher is None
+    assert first.index is None
     assert all("characters" in each.reason for each in first.documents.values())
     then = open_collection(paths, DocumentsSection(folder="filings"), Said())
-    assert then.searcher is not None
-    assert set(then.searcher.documents) == {"ALDER", "BIRCH"}
+    assert then.index is not None
+    assert set(then.index.documents) == {"ALDER", "BIRCH"}
     assert not any(each.reason for each in then.documents.values())
     again = open_collection(paths, DocumentsSection(folder="filings"), Said())
-    assert again.searcher is not None
-    assert again.searcher.folder == then.searcher.folder
+    assert again.index is not None
+    assert again.index.folder == then.index.folder

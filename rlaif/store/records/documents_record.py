@@ -31,12 +31,31 @@ class RetrievedSet(RecordPart):
     """Ids of those without a context, each with the reason; they are not asked."""
 
 
+class SearchModel(RecordPart):
+    """A model or a judge that a searcher asks."""
+
+    name: str
+    """As the recipe names it."""
+    id: str
+    """sha256 of the model's weights, or of what decides the judge's verdicts."""
+
+
+class SearcherRecord(RecordPart):
+    """What found the contexts."""
+
+    method: Literal["bm25", "encoder", "fused"] = "bm25"
+    encoder: SearchModel | None = None
+    rerank: SearchModel | None = None
+
+
 class DocumentsRecord(Record):
     """The documents and contexts of a run. A run is not continued with others."""
 
     layout: Literal[1] = 1
     reader: str
     """Version of the reader of documents."""
+    searcher: SearcherRecord = SearcherRecord()
+    """What found the contexts; by default what found those of files that do not say it."""
     documents: dict[str, ReadDocument]
     """By name."""
     sets: dict[str, RetrievedSet]
