@@ -1,16 +1,25 @@
-"""`rlaif documents search` and `report`: passages for a query, and how well searchers find known evidence."""
+"""`rlaif documents search` and `report`: passages for a query; how well evidence is found, and answers with it."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rlaif.cli.options import ColumnsOption
+from rlaif.cli.options import ColumnsOption, Overrides, RayAddress, Runs
 from rlaif.cli.terminal import print_result, working
+from rlaif.errors import Fault, UserError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from rlaif.documents.index import IndexSettings
+    from rlaif.evaluation.answering import AnsweringPolicy
+    from rlaif.evaluation.by_context import ContextFigures, ContextKind, Contexts
+    from rlaif.progress import Progress
+    from rlaif.retrieval.corpus import Corpus
+    from rlaif.retrieval.evidence_questions import EvidenceQuestion
+    from rlaif.retrieval.search import Searcher
 
 _Encoder = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Sentence encoder, to fuse with BM25: a folder or a hub id.")
@@ -90,10 +99,23 @@ def report(
     chunk_words: _ChunkWords = 200,
     page_weight: _PageWeight = None,
     columns: ColumnsOption = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="Run or model that answers with gold evidence and with what is found."),
+    ] = None,
+    runs: Runs = "runs",
+    set_: Overrides = None,
+    address: RayAddress = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON, progress on standard error.")] = False,
 ) -> None:
-    """Measure searchers by questions whose evidence is known: hit, recall and page hit among the first k."""
+    """Measure searchers by questions whose evidence is known: hit, recall and page hit among the first k.
+
+    With --answer, a policy answers each question with its gold evidence, with what each searcher finds in the own
+    document, and with what it finds in all documents.
+    """
+    from rich.console import Group
+
     from rlaif.io.column_names import parse_columns
     from rlaif.io.files import cache_folder
     from rlaif.reporting.search import searchers_json, searchers_table
@@ -108,7 +130,12 @@ def report(
         names += [names[-1] + RERANK] if rerank else []
     check_searchers(names, encoder, rerank)
     ks = sorted(set(k or (1, 5, 10)))
-    asked = read_evidence_questions(questions, parse_columns(columns))
+    policy = _policy(answer, runs, set_ or [], address)
+    asked = read_evidence_questions(questions, parse_columns(columns), gold_answers=policy is not None)
+    if policy is not None and not any(question.gold_answer for question in asked):
+        raise UserError(
+            Fault(questions, "no question has a gold answer", expected="one, which --answer is measured by")
+        )
     passages = [passage for path in among or () for passage in read_passages(path)]
     with working(_STOPPED, stderr=True) as progress:
         corpus = build_corpus(
@@ -119,7 +146,7 @@ def report(
             progress.say(f"{questions}: {id_} is left out: {reason}")
         measured = [question for question in asked if question.id in corpus.truths]
         kinds = [question.kind for question in measured]
-        figures, milliseconds = {}, {}
+        figures, milliseconds, answered = {}, {}, None
         with open_searchers(corpus.index, names, encoder, rerank, progress) as searchers:
             for name, each in searchers.items():
                 progress.stage(f"search by {name}", len(measured))
@@ -127,14 +154,68 @@ def report(
                     each, measured, corpus, max(ks), own_document=scope == "document", progress=progress
                 )
                 figures[name] = figures_by_kind(results, kinds, ks, seed)
-    facts = {
+            contexts = _contexts(policy, measured, corpus, searchers, progress) if policy else {}
+        if policy is not None:
+            answered = _answered(policy, contexts, address, seed, progress)
+    facts: dict[str, Any] = {
         "chunks": len(corpus.index),
         "scope": scope,
         "left_out": corpus.left_out,
         "milliseconds": milliseconds,
         "searchers": searchers_json(figures),
     }
-    print_result(facts, searchers_table(figures, ks, len(corpus.index), len(corpus.left_out)), json_)
+    view: RenderableType = searchers_table(figures, ks, len(corpus.index), len(corpus.left_out))
+    if answer is not None and answered is not None:
+        from rlaif.reporting.context_answers import answers_json, answers_table
+
+        facts["answers"] = answers_json(answered, answer)
+        view = Group(view, answers_table(answered, answer))
+    print_result(facts, view, json_)
+
+
+def _policy(answer: str | None, runs: str, overrides: list[str], address: str | None) -> "AnsweringPolicy | None":
+    """Return the policy that answers, checked; None where none does."""
+    if answer is None:
+        if unused := [name for name, given in (("--set", overrides), ("--address", address)) if given]:
+            raise UserError(f"{unused[0]} has no effect: nothing is answered; expected --answer with it")
+        return None
+    from rlaif.evaluation.answering import answering_policy
+
+    policy = answering_policy(answer, runs, overrides)
+    policy.check([])
+    return policy
+
+
+def _contexts(
+    policy: "AnsweringPolicy",
+    asked: "Sequence[EvidenceQuestion]",
+    corpus: "Corpus",
+    searchers: "Mapping[str, Searcher]",
+    progress: "Progress",
+) -> "Contexts":
+    """Return the questions that have gold answers, with contexts of each kind."""
+    from rlaif.evaluation.by_context import context_settings, token_counter, with_contexts
+
+    known = [question for question in asked if question.gold_answer]
+    if not known:
+        raise UserError("no question has both a gold answer and evidence in the documents; expected at least one")
+    if len(known) < len(asked):
+        progress.say(
+            f"{len(asked) - len(known):,} of {len(asked):,} questions are not answered: no gold answer is known"
+        )
+    return with_contexts(
+        known, corpus, searchers, context_settings(policy), count_tokens=token_counter(policy), progress=progress
+    )
+
+
+def _answered(
+    policy: "AnsweringPolicy", contexts: "Contexts", address: str | None, seed: int, progress: "Progress"
+) -> "dict[ContextKind, ContextFigures]":
+    from rlaif.evaluation.by_context import answer_contexts, context_settings, figures_by_context
+
+    refusal = context_settings(policy).refusal
+    answers = answer_contexts(policy, contexts, refusal, address=address, progress=progress)
+    return figures_by_context(answers, refusal, seed=seed)
 
 
 def _settings(page_weight: float | None) -> "IndexSettings":

@@ -52,6 +52,14 @@ class ClassifierReranker:
         ]
         self._longest = min(int(limit) for limit in limits if limit)
 
+    def release(self) -> None:
+        """Move the weights off the GPU, which engines that start afterwards need; it works on, slower."""
+        import torch
+
+        self._model, self._device = self._model.cpu(), "cpu"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def scores(self, query: str, chunks: Sequence[Chunk]) -> list[float | None]:
         """See `Reranker`. A chunk that is longer than the model takes is cut at its end."""
         import torch

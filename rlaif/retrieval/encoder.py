@@ -74,6 +74,14 @@ class Encoder:
         """Return the vectors of texts that are searched, (texts, dimensions)."""
         return self._encode([self.settings.text_prompt + text for text in texts])
 
+    def release(self) -> None:
+        """Move the weights off the GPU, which engines that start afterwards need; it works on, slower."""
+        import torch
+
+        self._model, self._device = self._model.cpu(), "cpu"
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _encode(self, texts: Sequence[str]) -> Floats:
         if self.settings.lower_case:
             texts = [text.lower() for text in texts]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.data.context import read_context
+from rlaif.data.gold_answer import GoldAnswer, read_gold_answer
 from rlaif.io.column_names import ANY_NAMES, ColumnNames
 from rlaif.io.fields import Fields
 from rlaif.io.rows import Row, read_file, with_unique_ids
@@ -23,6 +24,8 @@ FIELDS = {
     "page": "of the document, from 1, on which the evidence is, or a list of them",
     "kind": "of question, by which the report counts",
     "question_type": "the same, where there is no `kind`",
+    "gold_answer": "what is right, where answers are measured, in the forms of a run's questions",
+    "answer": "the same, where there is no `gold_answer`",
 }
 """The columns of a file of such questions; only the question, and evidence or page, must be there."""
 
@@ -36,6 +39,7 @@ class EvidenceQuestion:
         documents: names and links of its document, the most exact first.
         pages: of the document, from 1; empty where they are not known.
         kind: None where the file names none.
+        gold_answer: None where it is not known or not read.
     """
 
     id: str
@@ -44,19 +48,29 @@ class EvidenceQuestion:
     documents: tuple[str, ...]
     pages: tuple[int, ...]
     kind: str | None
+    gold_answer: GoldAnswer | None = None
 
 
-def read_evidence_questions(path: str, columns: ColumnNames = ANY_NAMES) -> list[EvidenceQuestion]:
-    """Read the questions of a file of JSON, CSV or Parquet; see `FIELDS`."""
-    return with_unique_ids(_questions(path, columns), path, "questions")
+def read_evidence_questions(
+    path: str, columns: ColumnNames = ANY_NAMES, *, gold_answers: bool = False
+) -> list[EvidenceQuestion]:
+    """Read the questions of a file of JSON, CSV or Parquet; see `FIELDS`.
+
+    Args:
+        gold_answers: whether to read them.
+    """
+    return with_unique_ids(_questions(path, columns, gold_answers), path, "questions")
 
 
-def _questions(path: str, columns: ColumnNames) -> Iterator[tuple[Row, EvidenceQuestion]]:
+def _questions(path: str, columns: ColumnNames, gold_answers: bool) -> Iterator[tuple[Row, EvidenceQuestion]]:
     for number, row in enumerate(read_file(path, Fields(tuple(FIELDS), columns=columns)), start=1):
         evidence = row.read("evidence", _texts) or row.read("context", _texts)
         pages = row.read("page", _pages)
         if not (evidence or pages):
             raise row.error("evidence", "missing, and so are context and page", expected="what the answer needs")
+        gold = None
+        if gold_answers:
+            gold = row.read("gold_answer", read_gold_answer) or row.read("answer", read_gold_answer)
         named = (row.optional(field) for field in ("document", "doc_name", "doc_link"))
         yield (
             row,
@@ -67,6 +81,7 @@ def _questions(path: str, columns: ColumnNames) -> Iterator[tuple[Row, EvidenceQ
                 tuple(name.strip() for name in named if name and name.strip()),
                 pages,
                 row.optional("kind") or row.optional("question_type"),
+                gold,
             ),
         )
 

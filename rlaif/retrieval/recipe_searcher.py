@@ -3,8 +3,6 @@
 Invariant: it needs no engine of the run, since contexts are made before engines start.
 """
 
-import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,11 +77,8 @@ def open_recipe_searcher(
     judge = reranking_judge(section)
     limit = max_cost if judge is not None and remote_judges(judge) else None
     serving = Serving(serving_settings(), max_cost=limit, limit="judge.max_cost")
-    try:
-        with open_searchers(index, [name], section.encoder, section.rerank, progress, serving=serving) as searchers:
-            yield searchers[name]
-    finally:
-        _free_gpu()
+    with open_searchers(index, [name], section.encoder, section.rerank, progress, serving=serving) as searchers:
+        yield searchers[name]
 
 
 def searcher_record(section: DocumentsSection) -> SearcherRecord:
@@ -140,11 +135,3 @@ def _check_rerank(name: str) -> None:
             f"{judge.path} asks {', '.join(sorted(judge.models))} on engines of the run, which start after contexts "
             "are made; expected a judge that asks an endpoint, a function, a URL or a reward model"
         )
-
-
-def _free_gpu() -> None:
-    """Give the memory of an encoder or a reranker back, which the engines need."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        gc.collect()
-        torch.cuda.empty_cache()

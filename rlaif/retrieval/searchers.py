@@ -4,7 +4,7 @@ Invariant: searchers of one command share the index, the encoder and the reranke
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import get_args
 
 from rlaif.documents.index import Index
@@ -59,8 +59,13 @@ def open_searchers(
         UserError: see `check_searchers`; or a model or a judge cannot be used.
     """
     check_searchers(names, encoder, rerank)
-    vectors = Vectors.build(index, Encoder(encoder), progress) if encoder is not None else None
-    with _reranker(index, rerank, serving or Serving(serving_settings()), progress) as reranker:
+    with ExitStack() as stack:
+        vectors = None
+        if encoder is not None:
+            model = Encoder(encoder)
+            stack.callback(model.release)
+            vectors = Vectors.build(index, model, progress)
+        reranker = stack.enter_context(_reranker(index, rerank, serving or Serving(serving_settings()), progress))
         yield {
             name: Searcher(
                 index,
@@ -77,7 +82,11 @@ def _reranker(index: Index, rerank: str | None, serving: Serving, progress: Prog
     if rerank is None:
         yield None
     elif not rerank.startswith(JUDGE):
-        yield ClassifierReranker(rerank)
+        classifier = ClassifierReranker(rerank)
+        try:
+            yield classifier
+        finally:
+            classifier.release()
     else:
         spec = load_judge_file(rerank.removeprefix(JUDGE))
         longest = index.longest + _QUERY_BYTES

@@ -79,7 +79,7 @@ def test_marks_are_converted_with_the_columns_that_a_person_names(here: Path) ->
 
 def test_predict_reads_the_columns_that_a_person_names(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Question] = []
-    monkeypatch.setattr("rlaif.evaluation.predict._predict", lambda settings, run, questions, *_, **__: asked.extend(
+    monkeypatch.setattr("rlaif.evaluation.predict._predict", lambda policy, section, questions, *_, **__: asked.extend(
         questions) or len(questions))  # fmt: skip
     (here / "q.tsv").write_text("query\tcontext\nWhy?\tnot this\n")
     words = ["predict", "--policy", "builtin:smollm2-135m", "--questions", "q.tsv", "-o", "a.csv"]

@@ -8,7 +8,7 @@ from rlaif.cluster.resources import ClusterDemand, Resources
 from rlaif.data.criteria import Criterion
 from rlaif.data.question import Question
 from rlaif.errors import UserError
-from rlaif.evaluation.predict import PredictSettings
+from rlaif.evaluation.answering import PredictSettings
 from rlaif.inference.pools import RunPools, judge_context
 from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.llm import criteria_tokens
