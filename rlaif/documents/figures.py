@@ -13,11 +13,13 @@ YEAR = re.compile(r"\s*(?:FY\s*)?(?:19|20)\d\d\s*(?:\(\w\)|\*)?\s*", re.IGNORECA
 _NIL = re.compile(r"[$€£¥(\s]*[—–−-]+[\s)%]*|n/?[am]\.?|n\.[am]\.|nil|\*{1,2}", re.IGNORECASE)
 _UNIT = re.compile(
     r"\b(?:(?:in|of)\s+(?:\w+\s+){0,3}?(?:thousands|millions|billions|percent|dollars)"
-    r"|(?:dollars|amounts|shares|euros|figures)\b[^.;]{0,60}\bin\b|(?:thousands|millions|billions)\s+of\b"
+    r"|(?:dollars|amounts|shares|euros|figures)\b[^.;]{0,60}\bin\s+(?:\w+\s+){0,2}?"
+    r"(?:[$€£¥%’'](?!\w)|(?:thousand|million|billion|US|U\.S\.|euro|dollar|RMB|pound|000)s?\b)|(?:thousands|millions|billions)\s+of\b"
     r"|except\s+(?:for\s+)?(?:per[\s-]+share|share|percentages|number|ratios))"
     r"|^\W*(?:(?:US|C|A|HK)?[$€£¥]\s*(?:m|mm|bn|k|000s?|millions?|thousands?|billions?)|[$€£¥]?\s*’?'?000s?)\W*$",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _BRACKETED = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")
 NOTE = re.compile(r"(?:\((?:\d{1,2}|[a-z])\)|\*{1,3}|†|‡|[¹²³⁴⁵]|\d\)|Notes?:|Source:)(?=\s*\S)", re.IGNORECASE)
 """The beginning of a footnote."""
@@ -40,6 +42,16 @@ def is_nil(text: str) -> bool:
 def is_unit(text: str) -> bool:
     """Return whether a line is the unit of a table's figures: `(in millions, except per share data)`."""
     return len(text) <= LONGEST_UNIT and _UNIT.search(text) is not None and not text.rstrip().endswith(".")
+
+
+def is_unit_alone(text: str) -> bool:
+    """Return whether a line is a unit and nothing else: a name before `(in millions)` is a title.
+
+    >>> is_unit_alone("(in millions)"), is_unit_alone("Net sales by segment (in millions)")
+    (True, False)
+    """
+    rest = text.replace(unit_within(text), "")
+    return is_unit(text) and (rest == text or len(_WORD.findall(rest)) < 2)
 
 
 def unit_within(text: str) -> str:

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from rlaif.documents.around_tables import with_context
+from rlaif.documents.around_tables import continued, with_context
 from rlaif.documents.document import Block, Page, Text
 from rlaif.documents.faults import UnreadableError
-from rlaif.documents.html_tables import Cell, shown_layout, tables_of
+from rlaif.documents.html_grid import Cell
+from rlaif.documents.html_tables import shown_layout, tables_of
 from rlaif.documents.limits import Limits
 from rlaif.documents.nesting import refuse_deep
 from rlaif.documents.plain import decoded
@@ -116,7 +117,7 @@ class _Reader:
     def pages(self) -> list[list[Block]]:
         """Return the blocks of each page that has some, without page numbers at the ends of pages."""
         pages = [_without_number(page) for page in self._pages] if len(self._pages) > 1 else self._pages
-        return [with_context(page) for page in pages if page]
+        return continued([with_context(page) for page in pages if page])
 
     def _enter(self, node: LexborNode, bold: bool) -> bool | None:
         """Take what is at the beginning of a node; return whether the text in it is bold, or None to pass over it."""
@@ -126,10 +127,9 @@ class _Reader:
             return None
         if tag in _UNSEEN or tag.startswith(("-", "!", "ix:hidden", "ix:references", "ix:resources")):
             return None
-        attributes = node.attributes
-        style = attributes.get("style") or ""
-        if "hidden" in attributes or _HIDDEN.search(style):
+        if _is_hidden(node):
             return None
+        style = node.attributes.get("style") or ""
         if tag in _BLOCK or tag == "table":
             self._flush()
         elif tag == "br":
@@ -171,7 +171,7 @@ class _Reader:
 
     def _table(self, node: LexborNode) -> bool:
         """Take a table that has none within it; return whether it was one of figures or words, not of layout."""
-        written = [list(_cells(row)) for row in node.css("tr")]
+        written = [list(_cells(row)) for row in node.css("tr") if not _is_hidden(row)]
         tables = tables_of(written)
         if tables is None:
             if any(len(cell.text) > 1_000 for row in written for cell in row):
@@ -185,16 +185,17 @@ class _Reader:
         return True
 
 
+def _is_hidden(node: LexborNode) -> bool:
+    attributes = node.attributes
+    return "hidden" in attributes or _HIDDEN.search(attributes.get("style") or "") is not None
+
+
 def _cells(row: LexborNode) -> Iterator[Cell]:
     node = row.first_child
     while node is not None:
-        if node.tag in ("td", "th"):
-            attributes = node.attributes
-            if "hidden" not in attributes and not _HIDDEN.search(attributes.get("style") or ""):
-                yield Cell(
-                    _cell_text(node), _count(attributes.get("colspan")), _count(attributes.get("rowspan")),
-                    node.tag == "th",
-                )  # fmt: skip
+        if node.tag in ("td", "th") and not _is_hidden(node):
+            columns, rows = (_count(node.attributes.get(name)) for name in ("colspan", "rowspan"))
+            yield Cell(_cell_text(node), columns, rows, node.tag == "th")
         node = node.next
 
 
@@ -203,10 +204,21 @@ def _cell_text(cell: LexborNode) -> str:
     parts: list[str] = []
     for node in cell.traverse(include_text=True):
         if node.tag == "-text":
-            parts.append(node.text_content or "")
+            if not _within_hidden(node, cell):
+                parts.append(node.text_content or "")
         elif node.tag in ("br", "p", "div", "li"):
             parts.append(" ")
     return _joined("".join(parts)).replace("\n", " ")
+
+
+def _within_hidden(node: LexborNode, cell: LexborNode) -> bool:
+    """Whether an element between a text and its cell is hidden."""
+    parent = node.parent
+    while parent is not None and parent.mem_id != cell.mem_id:
+        if _is_hidden(parent):
+            return True
+        parent = parent.parent
+    return False
 
 
 def _count(value: str | None) -> int:

@@ -5,59 +5,24 @@ Invariant: the text of each cell is in the table that is made, in its row or amo
 
 import itertools
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from rlaif.documents.document import Table, TableRow
-from rlaif.documents.faults import UnreadableError
-from rlaif.documents.figures import PAGE_NUMBER, YEAR, is_figure, is_nil, is_unit
+from rlaif.documents.figures import PAGE_NUMBER, YEAR, is_unit
+from rlaif.documents.html_grid import Cell, Placed, Row, grid, with_signs
 
-MOST_CELLS = 2_000_000
-"""Places of a table's grid; no table that people read has as many."""
-_WIDEST = 1_000
-
-_BEFORE = re.compile(r"[$€£¥(]{1,2}|(?:US|C|A|HK)\$|USD|EUR|GBP|RMB")
-_AFTER = re.compile(r"[)%]{1,2}|pts?|bps|x")
-_MARK = re.compile(r"\(\w{1,2}\)|\*{1,3}|†|‡|[¹²³⁴⁵]")
+_PERIOD = re.compile(r"\b(?:months?|weeks?|quarters?|years?|period)\s+end(?:ed|ing)\b|^(?:as of|at)\b", re.IGNORECASE)
 _LONG_CELL = 400
 """Characters of a cell that make its table one of layout."""
 _BULLET = re.compile(r"[•●▪■◦·o\uf0b7–—*-]|\(?[0-9a-zA-Z]{1,4}[.)]|☐|☒")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell as it was written: its text, its rows and columns, and whether it is a head by its tag."""
-
-    text: str
-    columns: int = 1
-    rows: int = 1
-    head: bool = False
-
-
-@dataclass(slots=True)
-class _Placed:
-    text: str
-    start: int
-    end: int
-    head: bool
-
-    @property
-    def figure(self) -> bool:
-        return is_figure(self.text) or is_nil(self.text)
-
-    @property
-    def words(self) -> bool:
-        return bool(self.text) and not self.figure
-
-
-_Row = list[_Placed]
 _Span = tuple[int, int]
 
 
 def tables_of(written: Iterable[Sequence[Cell]]) -> list[Table] | None:
     """Return the tables in the rows of a `<table>`, one for each set of heads, or None if it only lays out text."""
-    rows = [row for row in (_with_signs(row) for row in _grid(written)) if any(cell.text for cell in row)]
+    rows = [row for row in (with_signs(row) for row in grid(written)) if any(cell.text for cell in row)]
     if not rows or _is_layout(rows):
         return None
     columns = _columns(rows)
@@ -82,68 +47,7 @@ def shown_layout(written: Iterable[Sequence[Cell]]) -> Iterator[str]:
             yield text
 
 
-def _grid(written: Iterable[Sequence[Cell]]) -> Iterator[_Row]:
-    """Yield the rows with each cell at its columns; a label that reaches into rows below is repeated in them."""
-    reaching: list[tuple[int, _Placed]] = []
-    places = 0
-    for cells in written:
-        row: _Row = []
-        column = 0
-        below: list[tuple[int, _Placed]] = []
-        above = deque(reaching)
-        for cell in [*cells, None]:
-            # The columns that cells of the rows above reach into are taken; after the last cell, all that are left.
-            while above and (cell is None or above[0][1].start <= column):
-                left, reached = above.popleft()
-                text = reached.text if reached.start == 0 and not reached.head else ""
-                row.append(_Placed(text, reached.start, reached.end, reached.head))
-                if left > 1:
-                    below.append((left - 1, reached))
-                column = max(column, reached.end)
-            if cell is None:
-                break
-            placed = _Placed(cell.text, column, column + min(max(1, cell.columns), _WIDEST), cell.head)
-            row.append(placed)
-            if cell.rows > 1:
-                below.append((cell.rows - 1, placed))
-            places += placed.end - column
-            column = placed.end
-        places += len(below)
-        if places > MOST_CELLS:
-            raise UnreadableError(f"has a table of more than {MOST_CELLS:,} cells")
-        # In the order of their columns, which cells that reach further may have mixed.
-        reaching = sorted(below, key=lambda item: item[1].start)
-        yield row
-
-
-def _with_signs(row: _Row) -> _Row:
-    """Join signs and brackets in cells of their own to their figures."""
-    joined: _Row = []
-    before: _Placed | None = None
-    for cell in row:
-        if not cell.text:
-            continue
-        last = joined[-1] if joined else None
-        if before is not None and cell.figure:
-            cell = _Placed(before.text + cell.text, before.start, cell.end, cell.head)
-            before = None
-        elif before is not None:
-            joined.append(before)
-            before = None
-        if _BEFORE.fullmatch(cell.text):
-            before = cell
-        elif last is not None and last.figure and _AFTER.fullmatch(cell.text):
-            joined[-1] = _Placed(last.text + cell.text, last.start, cell.end, last.head)
-        elif last is not None and last.figure and _MARK.fullmatch(cell.text) and cell.start == last.end:
-            joined[-1] = _Placed(f"{last.text} {cell.text}", last.start, cell.end, last.head)
-        else:
-            joined.append(cell)
-    if before is not None:
-        joined.append(before)
-    return joined
-
-
-def _is_layout(rows: Sequence[_Row]) -> bool:
+def _is_layout(rows: Sequence[Row]) -> bool:
     """Whether a table only lays out text: one column, lists, long paragraphs, or a table of contents."""
     if all(len(row) < 2 for row in rows):
         return True
@@ -154,7 +58,7 @@ def _is_layout(rows: Sequence[_Row]) -> bool:
     return _is_contents(rows)
 
 
-def _is_contents(rows: Sequence[_Row]) -> bool:
+def _is_contents(rows: Sequence[Row]) -> bool:
     """Whether a table is one of contents: a growing page number at the end of most rows, and no other figure."""
     numbers = [row[-1].text for row in rows if len(row) > 1 and PAGE_NUMBER.fullmatch(row[-1].text)]
     if len(numbers) < 3 or len(numbers) < 0.6 * len([row for row in rows if len(row) > 1]):
@@ -166,7 +70,7 @@ def _is_contents(rows: Sequence[_Row]) -> bool:
     return growing >= 0.9 * (len(pages) - 1) and all(len(row) < 4 for row in rows)
 
 
-def _columns(rows: Sequence[_Row]) -> list[_Span]:
+def _columns(rows: Sequence[Row]) -> list[_Span]:
     """Return the columns of cells right of the labels: of figures, or of words where there are none."""
     figures = [(cell.start, cell.end) for row in rows for cell in row if cell.figure and cell.start > 0]
     columns = _merged(figures)
@@ -202,19 +106,26 @@ def _shared(a: _Span, b: _Span) -> int:
     return max(0, min(a[1], b[1]) - max(a[0], b[0]))
 
 
-def _has_figures(row: _Row, columns: Sequence[_Span]) -> bool:
+def _has_figures(row: Row, columns: Sequence[_Span]) -> bool:
     left = columns[0][0]
     return any(cell.figure and cell.end > left and not YEAR.fullmatch(cell.text) for cell in row)
 
 
-def _is_heads(row: _Row, columns: Sequence[_Span]) -> bool:
+def _is_heads(row: Row, columns: Sequence[_Span]) -> bool:
     """Whether a row may be of heads: words or years over columns, and no figure."""
     over = [cell for cell in row if cell.end > columns[0][0] and cell.start > 0]
     label = next((cell.text for cell in row if cell not in over), "")
-    return bool(over) and not _has_figures(row, columns) and (not label or is_unit(label))
+    if not over or _has_figures(row, columns):
+        return False
+    return not label or is_unit(label) or _is_period_of(label, over)
 
 
-def _has_body(rows: Sequence[_Row], start: int, columns: Sequence[_Span]) -> bool:
+def _is_period_of(label: str, over: Sequence[Placed]) -> bool:
+    """Whether a label is the period whose years are the heads: "For Three Months Ended June 30," left of 2023, 2022."""
+    return _PERIOD.search(label) is not None and all(YEAR.fullmatch(cell.text) for cell in over)
+
+
+def _has_body(rows: Sequence[Row], start: int, columns: Sequence[_Span]) -> bool:
     """Whether rows of figures follow the heads that begin with a row."""
     for row in rows[start:]:
         if _has_figures(row, columns):
@@ -224,7 +135,7 @@ def _has_body(rows: Sequence[_Row], start: int, columns: Sequence[_Span]) -> boo
     return False
 
 
-def _body_start(rows: Sequence[_Row], start: int, columns: Sequence[_Span]) -> int:
+def _body_start(rows: Sequence[Row], start: int, columns: Sequence[_Span]) -> int:
     """Return the first row below the heads that begin with a row."""
     figures = next((number for number in range(start, len(rows)) if _has_figures(rows[number], columns)), None)
     if figures is None:
@@ -242,25 +153,28 @@ def _body_start(rows: Sequence[_Row], start: int, columns: Sequence[_Span]) -> i
     return figures
 
 
-def _is_over(row: _Row, columns: Sequence[_Span]) -> bool:
+def _is_over(row: Row, columns: Sequence[_Span]) -> bool:
     return any(cell.end > columns[0][0] and cell.start > 0 for cell in row)
 
 
-def _table(heads: Sequence[_Row], body: Sequence[_Row], columns: Sequence[_Span]) -> Table:
+def _table(heads: Sequence[Row], body: Sequence[Row], columns: Sequence[_Span]) -> Table:
     left = columns[0][0]
     parts: list[list[str]] = [[] for _ in columns]
     titles: list[str] = []
     units: list[str] = []
-    for row in heads:
+    for place, row in enumerate(heads):
+        over_figures = [cell for cell in row if cell.start > 0 and cell.end > left]
+        period = row[0].text if row[0] not in over_figures and _is_period_of(row[0].text, over_figures) else ""
+        wide = _over_groups(row, heads[place + 1 :], columns)
         for cell in row:
-            over = [number for number, column in enumerate(columns) if _shared((cell.start, cell.end), column)]
-            if is_unit(cell.text) and (cell.end <= left or len(over) in (0, len(columns))):
+            over = wide.get(cell.start) or _over(cell, columns)
+            if is_unit(cell.text) and (cell.end <= left or len(over) != 1 or len(columns) == 1):
                 units.append(cell.text)
             elif cell.start == 0 or not over:
-                titles.append(cell.text)
+                titles += [cell.text] if cell.text != period else []
             else:
                 for number in over:
-                    parts[number].append(cell.text)
+                    parts[number] += [period, cell.text] if period else [cell.text]
     rows = tuple(_row(row, columns) for row in body)
     heads_of = tuple(" ".join(part) for part in parts)
     # A column without a cell would lose its head.
@@ -268,13 +182,34 @@ def _table(heads: Sequence[_Row], body: Sequence[_Row], columns: Sequence[_Span]
     titles += [heads_of[number] for number in range(len(columns)) if number not in kept and heads_of[number]]
     return Table(
         ", ".join(dict.fromkeys(titles)),
-        " ".join(units),
+        " ".join(dict.fromkeys(units)),
         tuple(heads_of[number] for number in kept),
         tuple(TableRow(row.label, tuple(row.cells[number] for number in kept)) for row in rows),
     )
 
 
-def _row(row: _Row, columns: Sequence[_Span]) -> TableRow:
+def _over(cell: Placed, columns: Sequence[_Span]) -> list[int]:
+    return [number for number, column in enumerate(columns) if _shared((cell.start, cell.end), column)]
+
+
+def _over_groups(row: Row, below: Sequence[Row], columns: Sequence[_Span]) -> dict[int, list[int]]:
+    """Return the columns of heads over the first of every two, three, ... columns, by where the heads begin.
+
+    They are over all columns of their groups if the heads below are the same in each group: 2023 over "Shares" in
+    Shares, Amount, Shares, Amount.
+    """
+    over = {cell.start: _over(cell, columns) for cell in row if cell.start > 0 and _over(cell, columns)}
+    size = len(columns) // len(over) if over else 0
+    if size < 2 or list(over.values()) != [[number] for number in range(0, len(columns), size)]:
+        return {}
+    for lower in below:
+        heads = {number: cell.text for cell in lower if cell.start > 0 for number in _over(cell, columns)}
+        if len(heads) == len(columns) and all(heads[number] == heads[number % size] for number in heads):
+            return {start: list(range(first, first + size)) for start, (first,) in over.items()}
+    return {}
+
+
+def _row(row: Row, columns: Sequence[_Span]) -> TableRow:
     labels: list[str] = []
     cells = [""] * len(columns)
     for cell in row:

@@ -27,6 +27,11 @@ _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—\s]*(?:[A-Z]{1,2}-)?(?:\d{1,4}|[ivxl]{1,7})[-–—\s]*(?:\s*(?:of|/)\s*\d{1,4})?|table of contents",
     re.IGNORECASE,
 )
+_HEAD = re.compile(
+    r"(?:for the )?(?:[\w-]+ ){0,2}(?:months?|weeks?|quarters?|years?) end(?:ed|ing)(?: \w+ \d{1,2},?)?"
+    r"|(?:as of )?[A-Z][a-z]{2,8}\.? \d{1,2},?", re.IGNORECASE,
+)  # fmt: skip
+"""A period or a day without its year: a head of a table that begins a page, not of the page."""
 _BEGINNING, _END = 2048, 4096
 """Bytes at a file's ends that hold its length, if it is made to be read in parts, and the mark of its end."""
 _LENGTH = re.compile(rb"/Linearized\b[^>]{0,200}/L\s+(\d{1,12})")
@@ -116,6 +121,8 @@ def _may_run(line: Line) -> bool:
     """
     if len(line.segments) > 3 or is_unit(line.text) or line.of_years:
         return False
+    if all(_HEAD.fullmatch(segment.text) for segment in line.segments):
+        return False
     cells = [segment.text for segment in line.segments if segment.cell]
     return not cells or (len(cells) == 1 and _PAGE_NUMBER.fullmatch(cells[0]) is not None)
 
@@ -167,6 +174,7 @@ def _blocks(
             _continue(found, *above)
         elif place and table is not None and start == found.lines.start:
             # Right below a table, without a title of its own: it is of the same.
+            _continue(found, tables[place - 1], table)
             found.titles = found.titles or [table.title]
             found.unit = found.unit or table.unit
         table = found.table()
@@ -178,7 +186,7 @@ def _blocks(
 
 
 def _continue(found: Found, above: Found, table: Table) -> None:
-    """Give a table at a page's top the heads, unit and title of the one that ends the page before, if it goes on."""
+    """Give a table the heads, unit and title of the one before it, on its page or the one before, if it goes on."""
     same = len(found.columns) == len(above.columns) and all(
         abs(a.x1 - b.x1) < _SAME_PLACE for a, b in zip(found.columns, above.columns, strict=True)
     )

@@ -5,15 +5,22 @@ Invariant: a head is over neighbouring columns, and two heads of a line share no
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from rlaif.documents.figures import YEAR
 from rlaif.documents.pdf_lines import Segment
+from rlaif.documents.pdf_rules import SAME_MIDDLE, Column, Span, by_rules
 from rlaif.documents.pdf_words import Rule
 
-_SAME_MIDDLE = 5.0
+_SAME_EDGE = 2.0
+"""Points between the edges of heads of one column."""
+_BRACKET = 3.0
+"""Points by which a closing bracket is right of the figures that heads end with."""
 _GOES_ON = re.compile(r"\(?[a-z]")
-Span = tuple[int, int]
-"""First and last column that a head is over."""
+_PERIOD = re.compile(
+    r"\b(?:ended|ending|months?|weeks?|years?|quarters?|fiscal|as of|at|(?:19|20)\d\d"
+    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.? \d{1,2})\b", re.IGNORECASE,
+)  # fmt: skip
+"""A period, which is over the columns of its years or of its figures."""
 
 _WITHOUT_HEAD, _WITHOUT_COLUMN, _WITHOUT_FINER = 12.0, 1_000.0, 8.0
 """What it costs, in points, to leave a column without a head, a head without a column, and a column of a spanning head
@@ -25,24 +32,14 @@ _MOST_COLUMNS, _MOST_HEADS = 40, 24
 """Beyond these, heads take the nearest column: the search grows with their product."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of figures, from the left edge of its widest to the right."""
-
-    x0: float
-    x1: float
-
-    @property
-    def middle(self) -> float:
-        return (self.x0 + self.x1) / 2
-
-
 def spans(
     heads: Sequence[Segment],
     columns: Sequence[Column],
     rules: Sequence[Rule],
     below: Sequence[tuple[Segment, Span | None]],
+    *,
     underlined: bool,
+    tight: bool,
 ) -> list[Span | None]:
     """Return the columns that each head of a line is over, or None for one that is over none.
 
@@ -50,15 +47,19 @@ def spans(
         rules: those between this line and the next.
         below: the heads of the next line, with the columns that they are over; none for the lowest line.
         underlined: whether rules are drawn below heads, so that one without is hardly over several columns.
+        tight: whether the next line is as near as one of the same cell.
     """
     finer = [head for head, _ in below]
-    ruled = [_ruled(head, heads, columns, rules) for head in heads]
-    if not any(ruled) and _is_parallel(heads, below):
-        return [span for _, span in below]
+    ruled = by_rules(heads, columns, rules, lowest=not below)
+    if not any(ruled):
+        if _is_parallel(heads, below):
+            return [span for _, span in below]
+        if grouped := _at_right_of_groups(heads, columns, finer):
+            return [*grouped]
     found: list[Span | None] = [None] * len(heads)
     taken: set[int] = set()
     for number, head in enumerate(heads):
-        span = ruled[number] or _continued(head, below)
+        span = ruled[number] or _continued(head, below, columns if tight else ())
         if span is not None and taken.isdisjoint(range(span[0], span[1] + 1)):
             found[number] = span
             taken.update(range(span[0], span[1] + 1))
@@ -80,23 +81,42 @@ def spans(
     return found
 
 
-def _ruled(head: Segment, heads: Sequence[Segment], columns: Sequence[Column], rules: Sequence[Rule]) -> Span | None:
-    """Return the columns over the rule that is drawn below a head alone."""
-    for rule in rules:
-        if not rule.x0 - 2 <= head.middle <= rule.x1 + 2:
+def _continued(head: Segment, below: Sequence[tuple[Segment, Span | None]], columns: Sequence[Column]) -> Span | None:
+    """Return the columns of the head right below, if that goes on: "Increase" above "(decrease)" is one head.
+
+    Args:
+        columns: given if the lines are as near as those of one cell; a period is over several columns all the same.
+    """
+    for lower, span in below:
+        if not _is_above(head, lower) or span is None:
             continue
-        if sum(rule.x0 - 2 <= other.middle <= rule.x1 + 2 for other in heads) > 1:
-            continue
-        over = [number for number, column in enumerate(columns) if _is_over(rule, column)]
-        # A rule across the page is not of one head, unless the head is over its middle.
-        if over and (len(over) == 1 or abs(head.middle - (rule.x0 + rule.x1) / 2) < 0.25 * (rule.x1 - rule.x0)):
-            return over[0], over[-1]
+        if _GOES_ON.match(lower.text):
+            return span
+        if columns and not _PERIOD.search(head.text) and head.x1 - head.x0 < _width(columns, span) + 4:
+            return span
     return None
 
 
-def _continued(head: Segment, below: Sequence[tuple[Segment, Span | None]]) -> Span | None:
-    """Return the columns of the head right below, if that goes on: "Increase" above "(decrease)" is one head."""
-    return next((span for lower, span in below if _is_above(head, lower) and _GOES_ON.match(lower.text)), None)
+def _width(columns: Sequence[Column], span: Span) -> float:
+    return columns[span[1]].x1 - columns[span[0]].x0
+
+
+def _at_right_of_groups(heads: Sequence[Segment], columns: Sequence[Column], finer: Sequence[Segment]) -> list[Span]:
+    """Return the columns of periods that end where every second, third, ... column does, or [] if they do not.
+
+    "Three Months Ended" that ends where the second column does, and "Six Months Ended" where the fourth does, are over
+    two columns each.
+    """
+    size = len(columns) // len(heads)
+    if size < 2 or size * len(heads) != len(columns) or not all(_PERIOD.search(head.text) for head in heads):
+        return []
+    # One period alone may be of the last column.
+    if len(heads) == 1 and not (len(finer) == len(columns) and all(YEAR.fullmatch(head.text) for head in finer)):
+        return []
+    ends = [columns[(number + 1) * size - 1].x1 for number in range(len(heads))]
+    if any(abs(head.x1 - end) > _SAME_EDGE + _BRACKET for head, end in zip(heads, ends, strict=True)):
+        return []
+    return [(number * size, (number + 1) * size - 1) for number in range(len(heads))]
 
 
 def _is_parallel(heads: Sequence[Segment], below: Sequence[tuple[Segment, Span | None]]) -> bool:
@@ -110,12 +130,8 @@ def _is_parallel(heads: Sequence[Segment], below: Sequence[tuple[Segment, Span |
 
 
 def _is_above(head: Segment, lower: Segment) -> bool:
-    return abs(head.middle - lower.middle) < _SAME_MIDDLE
-
-
-def _is_over(rule: Rule, column: Column) -> bool:
-    shared = min(rule.x1, column.x1) - max(rule.x0, column.x0)
-    return shared > 0.5 * (column.x1 - column.x0)
+    edges = abs(head.x0 - lower.x0), abs(head.x1 - lower.x1)
+    return abs(head.middle - lower.middle) < SAME_MIDDLE or min(edges) < _SAME_EDGE
 
 
 def _placed(

@@ -5,7 +5,7 @@ is set apart is in the segment of its figure.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rlaif.documents.figures import YEAR, is_figure, is_nil
@@ -19,6 +19,7 @@ _SMALL = 0.82
 """Share of the height before it, below which a raised word is superscript."""
 _BEFORE = frozenset({"$", "€", "£", "¥", "(", "$(", "US$", "C$", "A$", "HK$"})
 _AFTER = frozenset({"%", ")", "%)", ")%", "pts", "bps"})
+_PERCENT = frozenset({"%", "%)"})
 _ORDINALS = frozenset({"st", "nd", "rd", "th", "TM", "SM", "®", "™"})
 
 
@@ -89,6 +90,18 @@ class Line:
         return all(YEAR.fullmatch(segment.text) for segment in self.segments[-max(1, len(self.segments) - 1) :])
 
 
+def joined(parts: Iterable[str]) -> str:
+    """Return the lines of a cell in one: "Non-" above "cash" is "Non-cash".
+
+    >>> joined(["Non-", "cash", "items"])
+    'Non-cash items'
+    """
+    text = ""
+    for part in filter(None, parts):
+        text += part if not text or (text.endswith("-") and text[-2:-1].isalpha()) else f" {part}"
+    return text
+
+
 def lines_of(page: PageWords) -> list[Line]:
     """Return a page's lines, from the top down."""
     order = sorted(range(len(page.words)), key=lambda number: (_middle(page.words[number]), page.words[number].x0))
@@ -142,7 +155,8 @@ def _segments(words: Sequence[Word], height: float) -> list[Segment]:
             apart = _FIGURE_GAP if is_figure(segment.text) and is_figure(word.text) else _GAP
             # A sign of a currency is of the figure after it.
             if gap < apart * height and not (word.text in _BEFORE and segment.cell):
-                joined = "" if gap < 0 and segment.text.endswith(("-", "/")) else " "
+                whole = gap < 0 and segment.text.endswith(("-", "/"))
+                joined = "" if whole or (word.text in _PERCENT and segment.figure) else " "
                 segment.text += joined + word.text
                 segment.x1 = max(segment.x1, word.x1)
                 last = word
@@ -166,14 +180,14 @@ def _superscript(text: str) -> str:
 
 def _with_signs(segments: Sequence[Segment]) -> list[Segment]:
     """Join signs that stand apart to their figures, and a closing bracket to the opening one."""
-    joined: list[Segment] = []
+    found: list[Segment] = []
     for segment in segments:
-        last = joined[-1] if joined else None
+        last = found[-1] if found else None
         closes = last is not None and last.cell and segment.text in _AFTER
         opens = last is not None and last.text in _BEFORE and (segment.cell or segment.text[:1] == "(")
         if last is not None and (closes or opens):
             last.text += segment.text
             last.x1 = segment.x1
         else:
-            joined.append(segment)
-    return joined
+            found.append(segment)
+    return found

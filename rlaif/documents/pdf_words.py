@@ -150,7 +150,7 @@ def _words(text: Any, count: int, turned: Turned) -> list[Word]:
         character = "-" if code == 2 else chr(code)
         if code in _UNUSED:
             continue
-        if character.isspace() or code < 32:
+        if character.isspace() or ord(character) < 32:
             open_ = None
             continue
         if not raw.FPDFText_GetLooseCharBox(text, index, reference):

@@ -16,7 +16,7 @@ from rlaif.documents.pdf import read_pdf
 from rlaif.documents.plain import read_plain
 from rlaif.errors import Fault, UserError
 
-READER = "2"
+READER = "3"
 """Version of the reader. It is raised whenever the same bytes give another document, and with it all chunks' ids."""
 
 ENDINGS = (".pdf", ".htm", ".html", ".xhtml", ".txt", ".md", ".markdown")
