@@ -16,6 +16,7 @@ from rlaif.documents.faults import UnreadableError
 from rlaif.documents.html_grid import Cell
 from rlaif.documents.html_tables import shown_layout, tables_of
 from rlaif.documents.limits import Limits
+from rlaif.documents.monospaced import monospaced_pages, without_marks
 from rlaif.documents.nesting import refuse_deep
 from rlaif.documents.plain import decoded
 
@@ -41,6 +42,7 @@ _LOOKS = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|div|p|table|span|font|h[1-6]|ix:|title|meta|center|b|br|hr|ul|ol|a|script)\b",
     re.IGNORECASE,
 )
+_PRE = re.compile(r"<pre\b[^>]*>(.*?)</pre>", re.IGNORECASE | re.DOTALL)
 _SPACES = re.compile(r"\s+")
 _PAGE_NUMBER = re.compile(r"(?:page\s*)?(?:[A-Z]{1,2}-)?\d{1,4}|table of contents", re.IGNORECASE)
 _LONGEST_HEADING = 150
@@ -54,23 +56,30 @@ def is_html(data: bytes) -> bool:
 
 def read_html(data: bytes, limits: Limits) -> tuple[Page, ...]:
     """Return the pages of HTML; raises UnreadableError if it has no text or is too large."""
-    text = _decoded(data)
+    text = decoded_html(data)
     if len(text) > limits.characters:
         raise UnreadableError(f"holds {len(text):,} characters", f"at most {limits.characters:,}")
+    pages = html_pages(text, limits)
+    if not pages:
+        raise UnreadableError("has no text")
+    return pages
+
+
+def html_pages(text: str, limits: Limits) -> tuple[Page, ...]:
+    """Return the pages of HTML that have text; raises UnreadableError if there are too many."""
     refuse_deep(text)
-    body = LexborHTMLParser(text).body
+    # EDGAR's marks in preformatted text are no elements of HTML.
+    body = LexborHTMLParser(_PRE.sub(lambda pre: f"<pre>{without_marks(pre[1])}</pre>", text)).body
     reader = _Reader()
     if body is not None:
         reader.read(body)
     pages = reader.pages()
-    if not any(pages):
-        raise UnreadableError("has no text")
     if len(pages) > limits.pages:
         raise UnreadableError(f"has {len(pages):,} pages", f"at most {limits.pages:,}")
     return tuple(Page(number, tuple(blocks)) for number, blocks in enumerate(pages, start=1))
 
 
-def _decoded(data: bytes) -> str:
+def decoded_html(data: bytes) -> str:
     """Return the text of HTML in its declared encoding, or, as browsers take it, in UTF-8 or Windows' Latin-1."""
     found = _CHARSET.search(data[:4096])
     if found is not None and not data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
@@ -138,6 +147,9 @@ class _Reader:
             self._inline.append("\u200b")
         if _BREAK_BEFORE.search(style):
             self._new_page()
+        if tag == "pre":
+            self._preformatted(node.text())
+            return None
         if tag == "table" and node.css_first("table table") is None and self._table(node):
             return None
         return not _LIGHT.search(style) and (bold or tag in _BOLD or _HEAVY.search(style) is not None)
@@ -148,6 +160,12 @@ class _Reader:
             self._flush()
         if not tag.startswith("-") and _BREAK_AFTER.search(node.attributes.get("style") or ""):
             self._new_page()
+
+    def _preformatted(self, text: str) -> None:
+        for number, page in enumerate(monospaced_pages(text)):
+            if number:
+                self._new_page()
+            self._pages[-1] += page.blocks
 
     def _new_page(self) -> None:
         self._flush()

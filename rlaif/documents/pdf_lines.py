@@ -156,8 +156,9 @@ def _segments(words: Sequence[Word], height: float) -> list[Segment]:
             # A sign of a currency is of the figure after it.
             if gap < apart * height and not (word.text in _BEFORE and segment.cell):
                 whole = gap < 0 and segment.text.endswith(("-", "/"))
-                joined = "" if whole or (word.text in _PERCENT and segment.figure) else " "
-                segment.text += joined + word.text
+                signed = segment.text in _BEFORE or (word.text in _PERCENT and segment.figure)
+                separator = "" if whole or signed else " "
+                segment.text += separator + word.text
                 segment.x1 = max(segment.x1, word.x1)
                 last = word
                 continue

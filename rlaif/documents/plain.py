@@ -14,6 +14,7 @@ from rlaif.documents.document import Block, Page, Text
 from rlaif.documents.faults import UnreadableError
 from rlaif.documents.figures import is_unit
 from rlaif.documents.limits import Limits
+from rlaif.documents.monospaced import has_marks, monospaced_pages
 from rlaif.documents.tables import pipe_table
 from rlaif.io.content import BYTE_ORDER_MARKS
 
@@ -29,6 +30,8 @@ def read_plain(data: bytes, limits: Limits) -> tuple[Page, ...]:
         raise UnreadableError(f"holds {len(text):,} characters", f"at most {limits.characters:,}")
     if not text.strip():
         raise UnreadableError("is empty")
+    if has_marks(text):
+        return monospaced_pages(text)
     pages = text.split("\f")
     if len(pages) > limits.pages:
         raise UnreadableError(f"has {len(pages):,} pages", f"at most {limits.pages:,}")

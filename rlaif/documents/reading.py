@@ -14,6 +14,7 @@ from rlaif.documents.limits import Limits
 from rlaif.documents.names import document_name
 from rlaif.documents.pdf import read_pdf
 from rlaif.documents.plain import read_plain
+from rlaif.documents.submission import is_submission, read_submission
 from rlaif.errors import Fault, UserError
 
 READER = "3"
@@ -100,4 +101,6 @@ def _pages(data: bytes, limits: Limits) -> tuple[Page, ...]:
     for signature, what in _SIGNATURES.items():
         if data.startswith(signature):
             raise UnreadableError(f"holds {what}", _EXPECTED)
+    if is_submission(data):
+        return read_submission(data, limits)
     return read_html(data, limits) if is_html(data) else read_plain(data, limits)
