@@ -34,6 +34,8 @@ _PageWeight = Annotated[
 ]
 _STOPPED = "stopped; what was read and encoded is kept"
 _CACHE = "searched"
+_OF_CONTEXTS = tuple(f"questions.documents.{key}" for key in ("top_k", "max_tokens", "refusal"))
+"""Keys of the questions that say how a policy answers with contexts."""
 
 
 def search(
@@ -180,9 +182,18 @@ def _policy(answer: str | None, runs: str, overrides: list[str], address: str | 
             raise UserError(f"{unused[0]} has no effect: nothing is answered; expected --answer with it")
         return None
     from rlaif.evaluation.answering import answering_policy
+    from rlaif.evaluation.by_context import context_settings
 
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.split(".")[0] == "questions" and key not in _OF_CONTEXTS:
+            raise UserError(
+                f"--set {override}: has no effect here: documents and searchers are options of the command; expected "
+                f"of questions {', '.join(_OF_CONTEXTS)}"
+            )
     policy = answering_policy(answer, runs, overrides)
     policy.check([])
+    context_settings(policy)
     return policy
 
 

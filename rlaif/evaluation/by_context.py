@@ -15,6 +15,7 @@ from typing import Literal
 from rlaif.cluster.ray_cluster import ray_cluster
 from rlaif.data.question import Question
 from rlaif.documents.index import Index
+from rlaif.errors import UserError
 from rlaif.evaluation.answering import AnsweringPolicy
 from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions
 from rlaif.evaluation.unfinished import unfinished_line
@@ -69,8 +70,14 @@ class ContextFigures:
 
 
 def context_settings(policy: AnsweringPolicy) -> DocumentsSection:
-    """Return how long contexts are and how a refusal reads: as in the policy's run, or as `--set` says."""
+    """Return how long contexts are and how a refusal reads: as in the policy's run, or as `--set` says.
+
+    Raises:
+        UserError: nothing limits a context, as a run that takes gold evidence may leave it.
+    """
     own = policy.settings.questions.documents or DocumentsSection()
+    if own.top_k is None and own.max_tokens is None:
+        raise UserError("questions.documents.top_k: expected a number of chunks, or max_tokens; --set gives them")
     return own.model_copy(update={"contexts": "retrieved"})
 
 

@@ -148,6 +148,14 @@ def test_report_answers_with_each_kind_of_context(engines: None) -> None:
     ("words", "says"),
     [
         (["--set", "policy.max_length=64"], "--set has no effect: nothing is answered; expected --answer with it"),
+        (
+            ["--answer", "builtin:smollm2-135m", "--set", "questions.documents.folder=f"],
+            "--set questions.documents.folder=f: has no effect here",
+        ),
+        (
+            ["--answer", "builtin:smollm2-135m", "--set", "questions.documents.top_k=null"],
+            "top_k: expected a number of chunks, or max_tokens",
+        ),
         (["--answer", "./absent"], "./absent: no such directory"),
         (["--answer", "builtin:smollm2-135m"], "q.jsonl: no question has a gold answer; expected one, which --answer"),
         (["--answer", "builtin:smollm2-135m", "--set", "policy.top=1"], "policy.top: unknown key"),

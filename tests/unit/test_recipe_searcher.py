@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlaif.documents.fetching import Fetcher
-from rlaif.errors import UserError
+from rlaif.errors import UserError, WorkError
 from rlaif.models.resolve import weights_id
 from rlaif.planning.plan import PlanOptions, make_plan
 from rlaif.recipe import parse_recipe
 from rlaif.retrieval import collection
+from tests.endpoint import Exchange, endpoint
 from tests.local_site import Site, serve_site
 from tests.small_encoder import save_cross_encoder, save_encoder
 from tests.unit.filings_run import OWN, RECIPE, REVENUE, STORES, make_filings, setup_of, start, write
@@ -119,6 +120,29 @@ def test_the_key_and_the_limit_of_a_reranking_endpoint_are_checked(here: Path) -
     Path("far.yaml").write_text(f"kind: llm\nprompt: rubric\nbackend: {backend}\n")
     with pytest.raises(UserError, match=r"^questions\.documents\.rerank: .*ABSENT_KEY"):
         setup_of("questions.documents.rerank=judge:./far.yaml")
+
+
+def rate_seven(exchange: Exchange, number: int) -> None:
+    """Rate what says seven 5, and anything else 1."""
+    shown = exchange.server.requests[number - 1]["messages"][-1]["content"]
+    exchange.say(f"Rating: [[{5 if 'Seven' in shown else 1}]]")
+
+
+def test_an_endpoint_reranks_within_the_limit_of_the_recipe(here: Path) -> None:
+    with endpoint(rate_seven) as server:
+        backend = f"{{type: openai, model: m, base_url: '{server.url}', api_key_env: null"
+        Path("far.yaml").write_text(f"kind: llm\nprompt: rubric\nreasoning: true\nbackend: {backend}}}\n")
+        Path("filings/BIRCH.txt").write_text("Birch had 12 stores.\fBirch sold stores.")
+        setup, _ = start("questions.documents.rerank=judge:./far.yaml")
+        assert setup.train[0].chunks is not None
+        assert "Seven" in setup.train[0].chunks[0].text
+        prices = "prices: {prompt: 1000, completion: 1000}"
+        Path("dear.yaml").write_text(
+            f"kind: llm\nprompt: rubric\nreasoning: true\nrubric: other\nbackend: {backend}, {prices}}}\n"
+        )
+        limited = ("name=dear", "judge.name=./dear.yaml", "judge.max_cost=0.001")
+        with pytest.raises(WorkError, match=r"judge\.max_cost"):
+            start("questions.documents.rerank=judge:./dear.yaml", *limited)
 
 
 def test_documents_are_fetched_from_links_once(site: Site) -> None:
