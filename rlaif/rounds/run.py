@@ -118,7 +118,7 @@ async def _do_rounds(setup: Setup, run: RunDir, policy_id: str, progress: Progre
         judge_tokens=max(1, *(judge.answer_tokens for judge in judges)),
         criteria_tokens=criteria_tokens(judges, (*setup.train, *setup.heldout)), gpu=gpu, emit=emit,
     )  # fmt: skip
-    spending = run_spending(run, judges, recipe.judge.max_cost)
+    spending = run_spending(run, setup.charging, recipe.judge.max_cost)
     async with AsyncExitStack() as stack:
         workers = await stack.enter_async_context(TrainingWorkers(cluster.training, gpu, cluster.shortage == "go_on"))
         stack.push_async_callback(pools.release)

@@ -37,7 +37,7 @@ from rlaif.preferences.reward_pairs import RewardPair, read_pairs
 from rlaif.prompts.question_prompt import question_prompt
 from rlaif.prompts.template import PromptTemplate, load_template
 from rlaif.recipe import DocumentsSection, PhaseSection, Recipe
-from rlaif.retrieval.recipe_searcher import check_access, check_searcher
+from rlaif.retrieval.recipe_searcher import check_access, check_searcher, reranking_judge
 from rlaif.retrieval.sources import DocumentSources, documents_of_questions
 from rlaif.tracking.tracker import check_trackers
 
@@ -82,6 +82,11 @@ class Setup:
         """All judges, each once, the recipe's first."""
         every = [self.judge, *(phase.judge for phase in self.phases)]
         return list({judge.sha: judge for judge in every}.values())
+
+    @property
+    def charging(self) -> list[JudgeSpec]:
+        """The judges that `judge.max_cost` limits: those of the run, and the one that reranks contexts."""
+        return [*self.judges, *_rerankers(self.recipe.questions.documents)]
 
     def round(self, number: int) -> "RoundSetup":
         """Return what a round works with."""
@@ -156,7 +161,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         recipe.policy.model, recipe.policy.revision, recipe.policy.chat_template_kwargs,
         key="policy.chat_template_kwargs",
     )  # fmt: skip
-    limited_spending(judges, recipe.judge.max_cost)
+    limited_spending([*judges, *_rerankers(recipe.questions.documents)], recipe.judge.max_cost)
     for each in judges:
         check_judge_templates(each, recipe.policy)
         check_environment(each)
@@ -190,6 +195,14 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
     return setup
 
 
+def _rerankers(section: DocumentsSection | None) -> list[JudgeSpec]:
+    if section is None or section.contexts == "gold":
+        return []
+    check_searcher(section)
+    judge = reranking_judge(section)
+    return [judge] if judge is not None else []
+
+
 def _documents(
     section: DocumentsSection | None, sets: Mapping[str, Sequence[Question]], max_cost: float | None
 ) -> DocumentSources | None:
@@ -200,7 +213,6 @@ def _documents(
     """
     if section is None or section.contexts == "gold":
         return None
-    check_searcher(section)
     check_access(section, max_cost)
     found = documents_of_questions(section, sets)
     without = [found.missing.get(("train", each.id)) for each in sets["train"] if not each.context]

@@ -140,9 +140,13 @@ def test_an_endpoint_reranks_within_the_limit_of_the_recipe(here: Path) -> None:
         Path("dear.yaml").write_text(
             f"kind: llm\nprompt: rubric\nreasoning: true\nrubric: other\nbackend: {backend}, {prices}}}\n"
         )
-        limited = ("name=dear", "judge.name=./dear.yaml", "judge.max_cost=0.001")
+        # The run's own judge charges nothing.
         with pytest.raises(WorkError, match=r"judge\.max_cost"):
-            start("questions.documents.rerank=judge:./dear.yaml", *limited)
+            start("questions.documents.rerank=judge:./dear.yaml", "name=dear", "judge.max_cost=0.001")
+    with pytest.raises(UserError, match=r"^judge\.max_cost: \S*far\.yaml has no backend\.prices"):
+        setup_of("questions.documents.rerank=judge:./far.yaml", "judge.max_cost=1")
+    with pytest.raises(UserError, match=r"^judge\.max_cost: judge reference asks no endpoint"):
+        setup_of("judge.max_cost=1")
 
 
 def test_documents_are_fetched_from_links_once(site: Site) -> None:
