@@ -21,6 +21,8 @@ class DocumentsSection(Section):
     once and kept in the cache folder."""
     user_agent: str | None = Field(default=None, min_length=1)
     """Who fetches, with an email address, as servers ask for it: `Acme research ann@example.org`. `fetch` needs it."""
+    fetch_per_second: float = Field(default=8.0, gt=0, le=10)
+    """Most requests a second, over all servers. The SEC refuses who sends more than ten."""
     max_mib: float = Field(default=64.0, gt=0, le=1024)
     """Largest document that is read, in MiB."""
     contexts: Literal["retrieved", "gold"] = "retrieved"

@@ -51,7 +51,7 @@ def open_collection(paths: Mapping[str, str], section: DocumentsSection, progres
     limits = Limits(bytes=int(section.max_mib * (1 << 20)))
     fetcher = None
     if section.fetch and section.user_agent is not None:
-        fetcher = Fetcher(FetchSettings(section.user_agent, bytes=limits.bytes))
+        fetcher = Fetcher(FetchSettings(section.user_agent, section.fetch_per_second, bytes=limits.bytes))
     links = {name: Link(name, path) for name, path in paths.items()}
     if far := sum(is_link(path) for path in paths.values()):
         progress.stage("fetch documents", far)
