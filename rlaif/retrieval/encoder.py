@@ -33,6 +33,7 @@ class Encoder:
     Attributes:
         identity: names what decides the vectors: weights, pooling, prompts and length.
         longest: tokens of a text that are read; the rest does not count.
+        cut: texts so far that were longer than that.
 
     Raises:
         UserError: there is no such model, transformers cannot load it, or it encodes in a way that is not known here.
@@ -46,6 +47,7 @@ class Encoder:
 
         folder = resolve_model(name, revision)
         self.settings = read_encoder_settings(Path(folder), name)
+        self.cut = 0
         self._batch_size = batch_size
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         dtype = weights_dtype("auto", gpu=True) if self._device.startswith("cuda") else "float32"
@@ -97,6 +99,8 @@ class Encoder:
     def _batch(self, texts: Sequence[str]) -> Floats:
         import torch
 
+        whole = self._tokenizer(list(texts), verbose=False)["input_ids"]
+        self.cut += sum(len(ids) > self.longest for ids in whole)
         encoded = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         ).to(self._device)

@@ -31,6 +31,7 @@ class Vectors:
         progress = progress or Silent()
         paths = _paths(index, encoder)
         missing = [number for number, path in enumerate(paths) if not path.is_file()]
+        cut_before, encoded = encoder.cut, 0
         if missing:
             there = sum(len(_part(index, number)) for number in range(len(paths)) if number not in missing)
             progress.stage("encode chunks", len(index), there)
@@ -40,9 +41,15 @@ class Vectors:
             for start in range(0, len(numbers), _AT_ONCE):
                 texts = [index.chunk(number).text for number in numbers[start : start + _AT_ONCE]]
                 vectors.append(encoder.texts(texts))
+                encoded += len(texts)
                 progress.advance(len(texts))
             with whole_file(str(paths[part])) as temporary, open(temporary, "wb") as file:
                 np.save(file, np.concatenate(vectors))
+        if cut := encoder.cut - cut_before:
+            progress.say(
+                f"{cut:,} of {encoded:,} chunks are longer than the {encoder.longest} tokens that the encoder reads; it "
+                "does not see their ends"
+            )
         return cls(index, encoder)
 
     def scores(self, query: str) -> Floats:

@@ -130,6 +130,23 @@ def test_vectors_are_kept_with_the_index(tmp_path: Path, monkeypatch: pytest.Mon
     assert Searcher(empty, "bm25+encoder", Vectors.build(empty, encoder)).search("cash", 3) == []
 
 
+def test_chunks_that_an_encoder_cuts_are_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Saying(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    encoder = Encoder(save_encoder(tmp_path / "encoder", WORDS))
+    longer = " ".join(["cash"] * (encoder.longest + 1))
+    index = Index.build(tmp_path, chunks([*TEXTS, longer]), key="k")
+    Vectors.build(index, encoder, Saying())
+    assert said == ["1 of 5 chunks are longer than the 32 tokens that the encoder reads; it does not see their ends"]
+    encoder.queries(["cash"])
+    Vectors.build(index, encoder, Saying())
+    assert len(said) == 1
+
+
 def test_fusion_adds_reciprocal_ranks() -> None:
     scores = fused([np.array([2, 0]), np.array([0, 1])], 4)
     np.testing.assert_allclose(scores, [1 / 62 + 1 / 61, 1 / 62, 1 / 61, -np.inf], rtol=1e-6)
