@@ -47,8 +47,8 @@ class Vectors:
                 np.save(file, np.concatenate(vectors))
         if cut := encoder.cut - cut_before:
             progress.say(
-                f"{cut:,} of {encoded:,} chunks are longer than the {encoder.longest} tokens that the encoder reads; it "
-                "does not see their ends"
+                f"{cut:,} of {encoded:,} chunks are longer than the {encoder.longest} tokens that the encoder reads; "
+                "it does not see their ends"
             )
         return cls(index, encoder)
 
