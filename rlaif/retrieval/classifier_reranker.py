@@ -17,6 +17,9 @@ class ClassifierReranker:
         batch_size: chunks that are scored at once.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
+    Attributes:
+        cut: chunks so far that were longer than the model takes, and were read without their ends.
+
     Raises:
         UserError: there is no such model, or it is no classifier with one output.
     """
@@ -26,6 +29,7 @@ class ClassifierReranker:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         folder = resolve_model(name)
+        self.cut = 0
         self._batch_size = batch_size
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         dtype = weights_dtype("auto", gpu=True) if self._device.startswith("cuda") else "float32"
@@ -61,12 +65,14 @@ class ClassifierReranker:
             torch.cuda.empty_cache()
 
     def scores(self, query: str, chunks: Sequence[Chunk]) -> list[float | None]:
-        """See `Reranker`. A chunk that is longer than the model takes is cut at its end."""
+        """See `Reranker`. A chunk that is longer than the model takes is cut at its end, and counted."""
         import torch
 
         found: list[float | None] = []
         for start in range(0, len(chunks), self._batch_size):
             texts = [chunk.text for chunk in chunks[start : start + self._batch_size]]
+            whole = self._tokenizer([query] * len(texts), texts, verbose=False)["input_ids"]
+            self.cut += sum(len(ids) > self._longest for ids in whole)
             encoded = self._tokenizer(
                 [query] * len(texts), texts, padding=True, truncation="only_second", max_length=self._longest,
                 return_tensors="pt",

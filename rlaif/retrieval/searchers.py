@@ -85,6 +85,8 @@ def _reranker(index: Index, rerank: str | None, serving: Serving, progress: Prog
         classifier = ClassifierReranker(rerank)
         try:
             yield classifier
+            if classifier.cut:
+                progress.say(f"{rerank} read {classifier.cut:,} longer chunks without their ends")
         finally:
             classifier.release()
     else:

@@ -195,8 +195,9 @@ def test_a_chunk_without_a_score_comes_last(tmp_path: Path) -> None:
 
 def test_a_classifier_scores_pairs(tmp_path: Path) -> None:
     folder = save_cross_encoder(tmp_path / "cross", WORDS)
-    scores = ClassifierReranker(folder, batch_size=3).scores("net sales", chunks([*TEXTS, "cash " * 99]))
-    assert len(scores) == 5
+    reranker = ClassifierReranker(folder, batch_size=3)
+    scores = reranker.scores("net sales", chunks([*TEXTS, "cash " * 99]))
+    assert (len(scores), reranker.cut) == (5, 1)
     assert all(score is not None for score in scores)
     alone = [ClassifierReranker(folder).scores("net sales", [chunk])[0] for chunk in chunks(TEXTS)]
     assert scores[:4] == pytest.approx(alone, abs=1e-5)
