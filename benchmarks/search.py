@@ -2,8 +2,9 @@
 
     python benchmarks/search.py --chunks 10000 100000
 
-Chunks are made up: words by Zipf's law, and figures of which most occur once, as in filings. Each size is indexed in a
-process of its own, whose peak of resident memory is printed; both engines then answer the same queries in one process.
+Peak memory is printed after each tenth of the chunks and after the postings are merged, so that a peak that grows with
+the number of chunks shows early. Chunks are made up: words by Zipf's law, and figures of which most occur once, as in
+filings. Each size is indexed in a process of its own; both engines then answer the same queries in one process.
 """
 
 import argparse
@@ -52,9 +53,10 @@ def made_queries(count: int) -> list[str]:
 def measure(count: int, queries: int, root: Path) -> dict[str, float]:
     """Index and search so many chunks, and return seconds, milliseconds and MiB."""
     began = time.perf_counter()
-    index = Index.build(root, made_chunks(count), key=str(count))
+    index = Index.build(root, _watched(count, began), key=str(count))
     indexed = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = _peak_mib()
+    _tell(f"merged, {peak:.0f} MiB at most, {indexed:.0f} s")
     asked = made_queries(queries)
     ours = _milliseconds(lambda query: index.search(query, 5), asked)
 
@@ -71,6 +73,24 @@ def measure(count: int, queries: int, root: Path) -> dict[str, float]:
     theirs = _milliseconds(by_fts5, asked)
     size = sum(file.stat().st_size for file in index.folder.iterdir()) / (1 << 20)
     return {"chunks": count, "index_s": indexed, "peak_mib": peak, "disk_mib": size, "ms": ours, "fts5_ms": theirs}
+
+
+def _watched(count: int, began: float) -> Iterator[Chunk]:
+    """Yield chunks, and print the peak of memory after each tenth."""
+    step = max(1, count // 10)
+    for number, chunk in enumerate(made_chunks(count), start=1):
+        yield chunk
+        if number % step == 0:
+            _tell(f"{number:,} chunks, {_peak_mib():.0f} MiB at most, {time.perf_counter() - began:.0f} s")
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _tell(text: str) -> None:
+    # The result goes to standard output.
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def _milliseconds(search: object, queries: list[str]) -> float:

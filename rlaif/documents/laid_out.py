@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from rlaif.documents.document import Block, Page, Table
 from rlaif.documents.figures import is_unit
+from rlaif.documents.pdf_columns import in_columns
 from rlaif.documents.pdf_lines import Line
 from rlaif.documents.pdf_tables import Found, find_tables
-from rlaif.documents.pdf_text import in_columns, texts_of, usual_height
+from rlaif.documents.pdf_text import texts_of, usual_height
 from rlaif.documents.pdf_words import Rule
 
 _EDGE = 3

@@ -13,6 +13,7 @@ from rlaif.documents.faults import UnreadableError
 from rlaif.documents.laid_out import RawPage, pages_of
 from rlaif.documents.limits import Limits
 from rlaif.documents.pdf_lines import lines_of
+from rlaif.documents.pdf_streams import refuse_damaged
 from rlaif.documents.pdf_words import read_page
 
 _BEGINNING, _END = 2048, 4096
@@ -37,6 +38,7 @@ def _refuse_cut(data: bytes) -> None:
 
 def _raw_pages(data: bytes, limits: Limits) -> Iterator[RawPage]:
     _refuse_cut(data)
+    refuse_damaged(data)
     try:
         document = pdfium.PdfDocument(data)
     except pdfium.PdfiumError as error:

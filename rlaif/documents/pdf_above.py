@@ -68,7 +68,7 @@ def read_above(
         number -= 1
         line, below = lines[number], lines[number + 1]
         gap = (below.y0 - line.y1) / max(line.height, 4)
-        if gap > _HEAD_GAP or (line.is_row and not line.of_years):
+        if gap > _HEAD_GAP or line.y0 > below.y0 + 2 or (line.is_row and not line.of_years):
             break
         single = len(line.segments) == 1
         over = _over(line, left)

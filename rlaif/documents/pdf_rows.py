@@ -35,6 +35,9 @@ def body_of(lines: Sequence[Line], first: int) -> range:
         line, above = lines[number], lines[number - 1]
         if line.y0 - above.y1 > _ROW_GAP * max(line.height, 4) or number - last > _MOST_BETWEEN + 1:
             break
+        if line.y0 < above.y0 - 2:
+            # Another column of the page.
+            break
         if line.is_row and not line.of_years:
             cells = cells_of(line, min(left, figures_left(line)))
             if not any(x0 < segment.x1 and segment.x0 < x1 for segment in cells for x0, x1 in edges):

@@ -104,7 +104,7 @@ def _notes(lines: Sequence[Line], found: Found, start: int) -> int:
     while number < len(lines):
         line, above = lines[number], lines[number - 1]
         gap = (line.y0 - above.y1) / max(line.height, 4)
-        if (line.is_row and not NOTE.match(line.text)) or gap > _NOTE_GAP:
+        if (line.is_row and not NOTE.match(line.text)) or gap > _NOTE_GAP or line.y0 < above.y0 - 2:
             break
         if NOTE.match(line.text):
             found.notes.append(line.text)

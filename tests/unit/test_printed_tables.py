@@ -134,3 +134,48 @@ def test_the_end_of_a_paragraph_is_no_title() -> None:
     assert table.title == ""
     texts = [block.text for block in made.pages[0].blocks if isinstance(block, Text)]
     assert any(text.endswith("as a share of all sales.") for text in texts)
+
+
+def test_two_tables_side_by_side_are_two() -> None:
+    made = read_document(drawn(page(
+        heads((215, "2023"), (265, "2022"), (495, "2023"), (545, "2022"), y=660),
+        rows(("Cash", "Receivables", "Inventories", "Total"),
+             (("$1", "$2"), ("3", "4"), ("5", "6"), ("9", "12")), (225, 275), top=645),
+        lines("Accounts payable", "Accrued wages", "Deferred revenue", "Total liabilities", x=320, top=645, step=13),
+        rows(("",) * 4, (("$7", "$8"), ("6", "5"), ("4", "3"), ("17", "16")), (505, 555), top=645),
+    )), "made")  # fmt: skip
+    left, right = tables(made)
+    assert left.heads == right.heads == ("2023", "2022")
+    assert [row.label for row in left.rows] == ["Cash", "Receivables", "Inventories", "Total"]
+    assert [(row.label, row.cells) for row in right.rows][1:3] == [
+        ("Accrued wages", ("6", "5")), ("Deferred revenue", ("4", "3")),
+    ]  # fmt: skip
+
+
+def test_words_between_figures_are_cells_and_no_second_table() -> None:
+    made = read_document(drawn(page(
+        heads((240, "2023"), (340, "Level"), (465, "2022"), y=660),
+        rows(("Funds", "Notes", "Bonds", "Paper"),
+             (("1", "2"), ("3", "4"), ("5", "6"), ("7", "8")), (250, 475), top=645),
+        lines("Level 1", "Level 2", "Level 1", "Level 2", x=320, top=645, step=13),
+    )), "made")  # fmt: skip
+    (table,) = tables(made)
+    assert len(table.rows) == 4
+    assert all("2022" in " ".join(table.heads) for _ in table.rows)
+
+
+def test_three_narrow_columns_of_text() -> None:
+    columns = [[f"column {place} has line {number:02} here" for number in range(8)] for place in range(3)]
+    drawing = (lines(*column, x=60 + 175 * place, step=12) for place, column in enumerate(columns))
+    made = read_document(drawn(page(*drawing)), "made")
+    shown = " ".join(block.text for block in made.pages[0].blocks if isinstance(block, Text))
+    assert shown == " ".join(text for column in columns for text in column)
+
+
+def test_rows_of_a_table_of_words_stay_rows() -> None:
+    names = ("Ann Lee of Boston", "Bo Xu", "Catherine Montgomery-Smythe", "Di Wu", "Eve Ito")
+    offices = ("Chief Executive Officer and Director", "Director of it", "Treasurer and Secretary", "General Counsel",
+               "Vice President of Investor Relations")  # fmt: skip
+    made = read_document(drawn(page(lines(*names, x=60, step=14), lines(*offices, x=330, step=14))), "made")
+    shown = " ".join(block.text for block in made.pages[0].blocks if isinstance(block, Text))
+    assert all(f"{name} {office}" in shown for name, office in zip(names, offices, strict=True))
