@@ -150,10 +150,14 @@ def policy_of_run(run: str, runs: str, overrides: Sequence[str]) -> AnsweringPol
 
 def policy_of_model(model: str, overrides: Sequence[str]) -> AnsweringPolicy:
     """Return a model as it is; an adapter keeps its own settings. See `answering_policy`."""
-    check_model(model)
-    adapter = find_adapter(model)
-    given = {"training": {"lora": adapter.lora.model_dump()}} if adapter else {}
-    settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}, **given})
-    if adapter and settings.training.lora:
+    settings = parse_overrides(PredictSettings, overrides, {"policy": {"model": model}})
+    revision = settings.policy.revision
+    check_model(model, revision)
+    adapter = find_adapter(model, revision)
+    if adapter is None:
+        return AnsweringPolicy(settings)
+    given = {"policy": {"model": model}, "training": {"lora": adapter.lora.model_dump()}}
+    settings = parse_overrides(PredictSettings, overrides, given)
+    if settings.training.lora:
         continued_lora(settings.training.lora, adapter, "--set: training.lora")
     return AnsweringPolicy(settings)

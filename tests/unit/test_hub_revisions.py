@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlaif.errors import UserError
+from rlaif.evaluation.answering import policy_of_model
 from rlaif.models.resolve import check_model, config_file
 from rlaif.models.trainable import check_trainable
 
@@ -41,3 +42,10 @@ def test_a_revision_that_is_not_there_is_refused() -> None:
     check_model("someone/revised", "quantized")
     with pytest.raises(UserError, match=r"^someone/revised: no such model: .* not in the local cache"):
         check_model("someone/revised", "v2")
+
+
+def test_the_revision_of_a_policy_that_answers_is_checked() -> None:
+    policy = policy_of_model("someone/revised", ["policy.revision=quantized"])
+    assert policy.settings.policy.revision == "quantized"
+    with pytest.raises(UserError, match=r"^someone/revised: no such model: .* not in the local cache"):
+        policy_of_model("someone/revised", ["policy.revision=v2"])
