@@ -205,7 +205,7 @@ def _contexts(
     progress: "Progress",
 ) -> "Contexts":
     """Return the questions that have gold answers, with contexts of each kind."""
-    from rlaif.evaluation.by_context import context_settings, token_counter, with_contexts
+    from rlaif.evaluation.by_context import context_settings, with_contexts
 
     known = [question for question in asked if question.gold_answer]
     if not known:
@@ -215,7 +215,7 @@ def _contexts(
             f"{len(asked) - len(known):,} of {len(asked):,} questions are not answered: no gold answer is known"
         )
     return with_contexts(
-        known, corpus, searchers, context_settings(policy), count_tokens=token_counter(policy), progress=progress
+        known, corpus, searchers, context_settings(policy), count_tokens=policy.count_tokens, progress=progress
     )
 
 

@@ -3,6 +3,7 @@
 Invariant: engines and their Ray actors are given back, however the block that asks them ends.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pydantic import model_validator
 from rlaif.cluster.ray_cluster import uses_gpus
 from rlaif.data.question import Question
 from rlaif.errors import UserError
+from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions
+from rlaif.evaluation.unfinished import unfinished_line
 from rlaif.inference.pools import Pools, policy_spec
 from rlaif.inference.vllm.pool import EnginePool
 from rlaif.io.files import is_url, join
 from rlaif.models.chat_template import check_chats
-from rlaif.models.policy_source import continued_lora, policy_source
+from rlaif.models.policy_source import continued_lora, policy_source, token_counts
 from rlaif.models.resolve import check_model, find_adapter, is_path
 from rlaif.models.template_source import check_chat_template
 from rlaif.progress import Progress
@@ -93,6 +96,35 @@ class AnsweringPolicy:
         check_chat_template(policy.model, policy.revision, kwargs, key="policy.chat_template_kwargs")
         chats = ((f"question {each.id}", question_prompt(template, each)) for each in questions if each.chat)
         check_chats(policy.model, policy.revision, kwargs, chats)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text, as the policy counts them."""
+        return token_counts(texts, self.settings.policy, self.settings.training.lora)
+
+    def answer(self, questions: Sequence[Question], refusal: str, progress: Progress) -> list[HeldoutAnswer]:
+        """Answer questions greedily, in their order, by engines that are started for it. Needs Ray, and no event loop.
+
+        Args:
+            refusal: the phrase of a plain refusal; "" if none is known.
+        """
+        template, most = load_template(self.settings.policy.prompt), self.settings.max_tokens
+
+        async def answer() -> list[HeldoutAnswer]:
+            async with self.open_pool(progress) as pool:
+                progress.stage("answer", len(questions))
+                return await answer_questions(
+                    pool,
+                    questions,
+                    lambda question: question_prompt(template, question),
+                    max_tokens=most,
+                    progress=progress,
+                    refusal=refusal,
+                )
+
+        answers = asyncio.run(answer())
+        if line := unfinished_line((each.answer for each in answers), most, "evaluation.max_tokens"):
+            progress.say(line)
+        return answers
 
     @asynccontextmanager
     async def open_pool(self, progress: Progress) -> AsyncIterator[EnginePool]:

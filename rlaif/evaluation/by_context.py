@@ -6,7 +6,6 @@ Invariant: every kind of context is of the same questions, so that differences a
 answered counts as wrong.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,13 +16,9 @@ from rlaif.data.question import Question
 from rlaif.documents.index import Index
 from rlaif.errors import UserError
 from rlaif.evaluation.answering import AnsweringPolicy
-from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions
-from rlaif.evaluation.unfinished import unfinished_line
+from rlaif.evaluation.heldout import HeldoutAnswer
 from rlaif.grading.refusal import is_refusal
-from rlaif.models.policy_source import token_counts
 from rlaif.progress import Progress
-from rlaif.prompts.question_prompt import question_prompt
-from rlaif.prompts.template import load_template
 from rlaif.recipe import DocumentsSection
 from rlaif.retrieval.contexts import Searches, retrieve, with_gold_evidence
 from rlaif.retrieval.corpus import Corpus, Truth
@@ -79,12 +74,6 @@ def context_settings(policy: AnsweringPolicy) -> DocumentsSection:
     if own.top_k is None and own.max_tokens is None:
         raise UserError("questions.documents.top_k: expected a number of chunks, or max_tokens; --set gives them")
     return own.model_copy(update={"contexts": "retrieved"})
-
-
-def token_counter(policy: AnsweringPolicy) -> Callable[[Sequence[str]], list[int]]:
-    """Return what counts tokens as a policy does."""
-    settings = policy.settings
-    return lambda texts: token_counts(texts, settings.policy, settings.training.lora)
 
 
 def with_contexts(
@@ -162,25 +151,8 @@ def answer_contexts(
         refusal: the phrase of a plain refusal.
         address: of a Ray cluster; None starts one on this machine.
     """
-    template, max_tokens = load_template(policy.settings.policy.prompt), policy.settings.max_tokens
-    every = list(chain.from_iterable(contexts.values()))
-
-    async def answer() -> list[HeldoutAnswer]:
-        async with policy.open_pool(progress) as pool:
-            progress.stage("answer", len(every))
-            return await answer_questions(
-                pool,
-                every,
-                lambda question: question_prompt(template, question),
-                max_tokens=max_tokens,
-                progress=progress,
-                refusal=refusal,
-            )
-
     with ray_cluster(address):
-        answers = asyncio.run(answer())
-    if line := unfinished_line((each.answer for each in answers), max_tokens, "evaluation.max_tokens"):
-        progress.say(line)
+        answers = policy.answer(list(chain.from_iterable(contexts.values())), refusal, progress)
     left = iter(answers)
     return {kind: [next(left) for _ in questions] for kind, questions in contexts.items()}
 

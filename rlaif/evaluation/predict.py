@@ -1,20 +1,15 @@
 """Answers a file of questions without a run: with a run's current policy, or with any model."""
 
-import asyncio
 from collections.abc import Sequence
 
 from rlaif.cluster.ray_cluster import ray_cluster
 from rlaif.data.question import Question
 from rlaif.data.sources import load_questions
 from rlaif.evaluation.answering import AnsweringPolicy, PredictSettings, policy_of_model, policy_of_run
-from rlaif.evaluation.heldout import HeldoutAnswer, answer_questions, predictions_csv
-from rlaif.evaluation.unfinished import unfinished_line
+from rlaif.evaluation.heldout import predictions_csv
 from rlaif.io.column_names import ColumnNames
 from rlaif.io.files import write_bytes
-from rlaif.models.policy_source import token_counts
 from rlaif.progress import Progress
-from rlaif.prompts.question_prompt import question_prompt
-from rlaif.prompts.template import load_template
 from rlaif.recipe import DocumentsSection, FileQuestions
 from rlaif.retrieval.contexts import with_gold_evidence
 from rlaif.retrieval.make import contexts_lines, make_contexts
@@ -98,9 +93,7 @@ def _predict(
     address: str | None,
     progress: Progress,
 ) -> int:
-    settings = policy.settings
     policy.check(questions)
-    template = load_template(settings.policy.prompt)
     if section:
         check_searcher(section)
         check_access(section)
@@ -109,23 +102,8 @@ def _predict(
     )
     with ray_cluster(address):
         if section:
-            questions = _with_contexts(questions, settings, section, sources, progress)
-
-        async def answer() -> list[HeldoutAnswer]:
-            async with policy.open_pool(progress) as pool:
-                progress.stage("answer", len(questions))
-                return await answer_questions(
-                    pool,
-                    questions,
-                    lambda question: question_prompt(template, question),
-                    max_tokens=settings.max_tokens,
-                    progress=progress,
-                    refusal=section.refusal if section else "",
-                )
-
-        answers = asyncio.run(answer())
-    if line := unfinished_line((answer.answer for answer in answers), settings.max_tokens, "evaluation.max_tokens"):
-        progress.say(line)
+            questions = _with_contexts(questions, policy, section, sources, progress)
+        answers = policy.answer(questions, section.refusal if section else "", progress)
     for failed in (answer for answer in answers if answer.failure):
         progress.say(f"  {failed.id}: {failed.failure}")
     write_bytes(output, predictions_csv(answers))
@@ -134,7 +112,7 @@ def _predict(
 
 def _with_contexts(
     questions: Sequence[Question],
-    settings: PredictSettings,
+    policy: AnsweringPolicy,
     section: DocumentsSection,
     sources: DocumentSources | None,
     progress: Progress,
@@ -142,12 +120,8 @@ def _with_contexts(
     """Return the questions with their contexts; without `sources` these are the evidence that they bring."""
     if sources is None:
         return [with_gold_evidence(question) for question in questions]
-
-    def count(texts: Sequence[str]) -> list[int]:
-        return token_counts(texts, settings.policy, settings.training.lora)
-
     contexts = make_contexts(
-        {_SET: questions}, sources, section, withheld={}, seed=0, count_tokens=count, progress=progress
+        {_SET: questions}, sources, section, withheld={}, seed=0, count_tokens=policy.count_tokens, progress=progress
     )
     for line in contexts_lines(contexts.record):
         progress.say(line)
