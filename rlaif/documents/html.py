@@ -70,7 +70,7 @@ def html_pages(text: str, limits: Limits) -> tuple[Page, ...]:
     refuse_deep(text)
     # EDGAR's marks in preformatted text are no elements of HTML.
     body = LexborHTMLParser(_PRE.sub(lambda pre: f"<pre>{without_marks(pre[1])}</pre>", text)).body
-    reader = _Reader()
+    reader = _Reader(limits)
     if body is not None:
         reader.read(body)
     pages = reader.pages()
@@ -100,7 +100,8 @@ def decoded_html(data: bytes) -> str:
 class _Reader:
     """Walks the tree and gathers blocks; it never recurses, however deep the tree is."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._pages: list[list[Block]] = [[]]
         self._inline: list[str] = []
         self._bold = self._light = 0
@@ -162,7 +163,7 @@ class _Reader:
             self._new_page()
 
     def _preformatted(self, text: str) -> None:
-        for number, page in enumerate(monospaced_pages(text)):
+        for number, page in enumerate(monospaced_pages(text, self._limits)):
             if number:
                 self._new_page()
             self._pages[-1] += page.blocks

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator
 
 from rlaif.documents.document import Page
+from rlaif.documents.faults import UnreadableError
 from rlaif.documents.laid_out import RawPage, pages_of
+from rlaif.documents.limits import Limits
 from rlaif.documents.pdf_lines import lines_of
 from rlaif.documents.pdf_words import PageWords, Rule, Word
 
@@ -39,9 +41,12 @@ def without_marks(text: str) -> str:
     return _MARKS.sub("", _NOTE_MARK.sub(r"(\1)", text))
 
 
-def monospaced_pages(text: str) -> tuple[Page, ...]:
-    """Return the pages of a text in characters of one width."""
-    return pages_of([_page(page) for page in without_marks(text).split("\f")])
+def monospaced_pages(text: str, limits: Limits) -> tuple[Page, ...]:
+    """Return the pages of a text in characters of one width; raises UnreadableError if there are too many."""
+    pages = without_marks(text).split("\f")
+    if len(pages) > limits.pages:
+        raise UnreadableError(f"has {len(pages):,} pages", f"at most {limits.pages:,}")
+    return pages_of([_page(page) for page in pages])
 
 
 def _page(text: str) -> RawPage:

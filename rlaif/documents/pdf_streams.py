@@ -72,10 +72,12 @@ def _inflated(content: bytes, most: int) -> int:
     size, checksum = 0, 1
     part = content[2:]
     try:
-        while part and not inflate.eof and size < most:
+        while not inflate.eof and size < most:
             found = inflate.decompress(part, _PART)
             size, checksum = size + len(found), zlib.adler32(found, checksum)
             part = inflate.unconsumed_tail
+            if not found and not part:
+                break
     except zlib.error:
         raise UnreadableError(_DAMAGED) from None
     if size >= most:

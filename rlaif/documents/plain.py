@@ -31,7 +31,7 @@ def read_plain(data: bytes, limits: Limits) -> tuple[Page, ...]:
     if not text.strip():
         raise UnreadableError("is empty")
     if has_marks(text):
-        return monospaced_pages(text)
+        return monospaced_pages(text, limits)
     pages = text.split("\f")
     if len(pages) > limits.pages:
         raise UnreadableError(f"has {len(pages):,} pages", f"at most {limits.pages:,}")

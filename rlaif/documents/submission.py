@@ -72,4 +72,4 @@ def _pages(part: _Part, limits: Limits) -> list[Page]:
     text = _WRAPPED.sub("\n", part.text, count=2).strip("\n")
     if is_html(text[:4096].encode("utf-8", "replace")):
         return list(html_pages(text, limits))
-    return [page for page in monospaced_pages(text) if page.blocks]
+    return [page for page in monospaced_pages(text, limits) if page.blocks]

@@ -35,8 +35,9 @@ def test_a_changed_byte_of_a_compressed_page_is_refused(ascii85: bool) -> None:
             read_document(good[:place] + changed + good[place + 1 :], "damaged")
 
 
-def test_a_stream_without_its_checksum_is_whole() -> None:
-    packed = zlib.compress(TEXT)[:-4]
+@pytest.mark.parametrize("spaces", [0, 1 << 20, 3_145_729])
+def test_a_stream_without_its_checksum_is_whole(spaces: int) -> None:
+    packed = zlib.compress(TEXT + b" " * spaces)[:-4]
     made = read_document(one_page(packed, b"/Filter [ /FlateDecode ]"), "made")
     assert "Net sales were 5 million." in str(made.pages[0].blocks)
 

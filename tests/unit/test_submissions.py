@@ -3,6 +3,7 @@
 import pytest
 
 from rlaif.documents.document import Document, Table, Text
+from rlaif.documents.limits import Limits
 from rlaif.documents.reading import read_document
 from rlaif.errors import UserError
 
@@ -127,3 +128,10 @@ def test_lines_of_dashes_that_mail_escaped_are_rules() -> None:
     )
     ((_, statement),) = tables(read_document(text.encode(), "made"))
     check_statement(statement)
+
+
+@pytest.mark.parametrize("wrapped", ["{}", "<html><body><pre>{}</pre></body></html>"])
+def test_endless_pages_are_refused(wrapped: str) -> None:
+    data = wrapped.format("Sales rose.\n<PAGE>\n" * 9).encode()
+    with pytest.raises(UserError, match="has 10 pages; expected at most 5"):
+        read_document(data, "endless", Limits(pages=5))
