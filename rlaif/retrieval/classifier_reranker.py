@@ -7,6 +7,7 @@ from rlaif.documents.document import Chunk
 from rlaif.errors import UserError, first_line
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.resolve import resolve_model
+from rlaif.retrieval.cut_texts import count_cut
 
 
 class ClassifierReranker:
@@ -18,7 +19,7 @@ class ClassifierReranker:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Attributes:
-        cut: chunks so far that were longer than the model takes, and were read without their ends.
+        cut: how often a chunk was longer than the model takes, and was read without its end.
 
     Raises:
         UserError: there is no such model, or it is no classifier with one output.
@@ -71,12 +72,12 @@ class ClassifierReranker:
         found: list[float | None] = []
         for start in range(0, len(chunks), self._batch_size):
             texts = [chunk.text for chunk in chunks[start : start + self._batch_size]]
-            whole = self._tokenizer([query] * len(texts), texts, verbose=False)["input_ids"]
-            self.cut += sum(len(ids) > self._longest for ids in whole)
             encoded = self._tokenizer(
                 [query] * len(texts), texts, padding=True, truncation="only_second", max_length=self._longest,
                 return_tensors="pt",
-            ).to(self._device)  # fmt: skip
+            )  # fmt: skip
+            self.cut += count_cut(encoded, self._tokenizer, [query] * len(texts), texts, longest=self._longest)
+            encoded = encoded.to(self._device)
             with torch.inference_mode():
                 found += self._model(**encoded).logits[:, 0].float().tolist()
         return found

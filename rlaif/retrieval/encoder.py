@@ -17,6 +17,7 @@ from rlaif.documents.bm25 import Floats
 from rlaif.errors import UserError, first_line
 from rlaif.models.dtype import weights_dtype
 from rlaif.models.resolve import model_identity, resolve_model
+from rlaif.retrieval.cut_texts import count_cut
 from rlaif.retrieval.encoder_files import read_encoder_settings
 
 BATCH_SIZE = 32
@@ -99,11 +100,11 @@ class Encoder:
     def _batch(self, texts: Sequence[str]) -> Floats:
         import torch
 
-        whole = self._tokenizer(list(texts), verbose=False)["input_ids"]
-        self.cut += sum(len(ids) > self.longest for ids in whole)
         encoded = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
-        ).to(self._device)
+        )
+        self.cut += count_cut(encoded, self._tokenizer, texts, longest=self.longest)
+        encoded = encoded.to(self._device)
         with torch.inference_mode():
             hidden_BTD = self._model(**encoded).last_hidden_state.float()
             pooled_BD = _pooled(hidden_BTD, encoded["attention_mask"], self.settings.pooling)

@@ -86,7 +86,9 @@ def _reranker(index: Index, rerank: str | None, serving: Serving, progress: Prog
         try:
             yield classifier
             if classifier.cut:
-                progress.say(f"{rerank} read {classifier.cut:,} longer chunks without their ends")
+                progress.say(
+                    f"{rerank} read chunks without their ends {classifier.cut:,} times: they are too long for it"
+                )
         finally:
             classifier.release()
     else:

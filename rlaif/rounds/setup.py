@@ -161,6 +161,8 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
         recipe.policy.model, recipe.policy.revision, recipe.policy.chat_template_kwargs,
         key="policy.chat_template_kwargs",
     )  # fmt: skip
+    if recipe.questions.documents is not None:
+        check_searcher(recipe.questions.documents)
     limited_spending([*judges, *_rerankers(recipe.questions.documents)], recipe.judge.max_cost)
     for each in judges:
         check_judge_templates(each, recipe.policy)
@@ -196,10 +198,7 @@ def prepare(recipe: Recipe, runs: str) -> Setup:
 
 
 def _rerankers(section: DocumentsSection | None) -> list[JudgeSpec]:
-    if section is None or section.contexts == "gold":
-        return []
-    check_searcher(section)
-    judge = reranking_judge(section)
+    judge = reranking_judge(section) if section is not None and section.contexts == "retrieved" else None
     return [judge] if judge is not None else []
 
 

@@ -17,6 +17,7 @@ from rlaif.judges.judge_file import load_judge_file
 from rlaif.judges.serving import Serving, serving_settings
 from rlaif.progress import Silent
 from rlaif.retrieval.classifier_reranker import ClassifierReranker
+from rlaif.retrieval.cut_texts import count_cut
 from rlaif.retrieval.encoder import Encoder
 from rlaif.retrieval.fusion import fused
 from rlaif.retrieval.judge_reranker import judge_reranker
@@ -145,6 +146,15 @@ def test_chunks_that_an_encoder_cuts_are_counted(tmp_path: Path) -> None:
     encoder.queries(["cash"])
     Vectors.build(index, encoder, Saying())
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_a_tokenizer_cuts_is_counted(tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(save_encoder(tmp_path / "encoder", WORDS))
+    texts = ["cash " * 9, "cash"]
+    encoded = tokenizer(texts, truncation=True, max_length=5)
+    monkeypatch.setattr(type(tokenizer), "is_fast", fast)
+    assert count_cut(encoded, tokenizer, texts, longest=5) == 1
 
 
 def test_fusion_adds_reciprocal_ranks() -> None:
