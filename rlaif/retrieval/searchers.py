@@ -87,7 +87,7 @@ def _reranker(index: Index, rerank: str | None, serving: Serving, progress: Prog
             yield classifier
             if classifier.cut:
                 progress.say(
-                    f"{rerank} read chunks without their ends {classifier.cut:,} times: they are too long for it"
+                    f"{rerank} read {classifier.cut:,} times a chunk without its end, which it has no room for"
                 )
         finally:
             classifier.release()
