@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from rlaif.documents.document import Page
 from rlaif.documents.faults import UnreadableError
-from rlaif.documents.laid_out import RawPage, pages_of
+from rlaif.documents.layout.lines import lines_of
+from rlaif.documents.layout.pages import RawPage, pages_of
+from rlaif.documents.layout.words import PageWords, Rule, Word
 from rlaif.documents.limits import Limits
-from rlaif.documents.pdf_lines import lines_of
-from rlaif.documents.pdf_words import PageWords, Rule, Word
 
 _WIDTH, _HEIGHT, _STEP = 5.0, 10.0, 12.0
 """Points of a character and from a line to the next: a space is within a phrase, and two are between columns."""

@@ -10,9 +10,9 @@ import pypdfium2 as pdfium
 
 from rlaif.documents.document import Page
 from rlaif.documents.faults import UnreadableError
-from rlaif.documents.laid_out import RawPage, pages_of
+from rlaif.documents.layout.lines import lines_of
+from rlaif.documents.layout.pages import RawPage, pages_of
 from rlaif.documents.limits import Limits
-from rlaif.documents.pdf_lines import lines_of
 from rlaif.documents.pdf_streams import refuse_damaged
 from rlaif.documents.pdf_words import read_page
 

@@ -6,13 +6,13 @@ Invariant: a word's box is that of its characters with their advance, so that ga
 import ctypes
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 from rlaif.documents.faults import UnreadableError
+from rlaif.documents.layout.words import PageWords, Rule, Word
 
 LARGEST_PAGE = 200_000
 """Characters of a page; no page that people read has as many."""
@@ -29,32 +29,6 @@ _SHORTEST_RULE = 4.0
 _TOUCHING = 1.5
 """Points between parts of one rule."""
 _UNUSED = frozenset({0, 0xFFFE, 0xFFFF, 0xFEFF, 0x200B, 0xAD})
-
-
-@dataclass(slots=True)
-class Word:
-    """A word.
-
-    Attributes:
-        x0, x1, y0, y1: left, right, upper and lower edge.
-        first: index of its first character on the page.
-    """
-
-    text: str
-    x0: float
-    x1: float
-    y0: float
-    y1: float
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A horizontal line that is drawn on a page."""
-
-    y: float
-    x0: float
-    x1: float
 
 
 class Turned:
@@ -81,21 +55,6 @@ class Turned:
         if self._quarters == 2:
             return self._right - right, bottom - self._bottom, self._right - left, top - self._bottom
         return self._top - top, self._right - right, self._top - bottom, self._right - left
-
-
-@dataclass(frozen=True, slots=True)
-class PageWords:
-    """What is read of a page.
-
-    Attributes:
-        heavy: numbers of the words whose font is bold.
-    """
-
-    words: list[Word]
-    rules: list[Rule]
-    width: float
-    height: float
-    heavy: frozenset[int]
 
 
 def read_page(page: pdfium.PdfPage) -> PageWords:

@@ -6,7 +6,7 @@ Invariant: each segment of the page is in one line of the order, and a line that
 import itertools
 from collections.abc import Sequence
 
-from rlaif.documents.pdf_lines import Line, Segment
+from rlaif.documents.layout.lines import Line, Segment
 
 _NARROW_COLUMN, _FEWEST_LINES = 0.13, 4
 """Share of the page's width that a column of text has at least, and how many lines."""

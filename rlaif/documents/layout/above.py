@@ -1,4 +1,4 @@
-"""What is written above the rows of a table of a PDF: its heads, its unit and its titles.
+"""What is written above the rows of a table: its heads, its unit and its titles.
 
 Invariant: a line above a table is a head, a unit, a title, a label or running text, and one of them only.
 """
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlaif.documents.figures import is_unit, is_unit_alone, unit_within
-from rlaif.documents.pdf_heads import spans
-from rlaif.documents.pdf_lines import Line, Segment, joined
-from rlaif.documents.pdf_rows import PROSE, is_label
-from rlaif.documents.pdf_rules import Column, Span
-from rlaif.documents.pdf_words import Rule
+from rlaif.documents.layout.head_rules import Column, Span
+from rlaif.documents.layout.heads import spans
+from rlaif.documents.layout.lines import Line, Segment, joined
+from rlaif.documents.layout.rows import PROSE, is_label
+from rlaif.documents.layout.words import Rule
 
 _HEAD_GAP = 2.3
 """Gap between lines of heads and titles, in heights of a line."""

@@ -6,8 +6,8 @@ Invariant: a head that no rule settles has no columns here, and two heads by the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlaif.documents.pdf_lines import Segment
-from rlaif.documents.pdf_words import Rule
+from rlaif.documents.layout.lines import Segment
+from rlaif.documents.layout.words import Rule
 
 SAME_MIDDLE = 5.0
 """Points between the middles of a head and of what it is over."""

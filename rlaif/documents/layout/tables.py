@@ -1,4 +1,4 @@
-"""Tables of a page of a PDF: rows of figures below their heads, with the footnotes below them.
+"""Tables of a page: rows of figures below their heads, with the footnotes below them.
 
 A table is a run of lines with figures in common columns, and the lines of heads, unit and title above it.
 Invariant: a line is in one table or in none.
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from rlaif.documents.document import Table, TableRow
 from rlaif.documents.figures import NOTE, PAGE_NUMBER
-from rlaif.documents.pdf_above import read_above
-from rlaif.documents.pdf_lines import Line
-from rlaif.documents.pdf_rows import LEADER, body_of, cells_of, columns_of, figures_left, rows_of
-from rlaif.documents.pdf_rules import Column
-from rlaif.documents.pdf_words import Rule
+from rlaif.documents.layout.above import read_above
+from rlaif.documents.layout.head_rules import Column
+from rlaif.documents.layout.lines import Line
+from rlaif.documents.layout.rows import LEADER, body_of, cells_of, columns_of, figures_left, rows_of
+from rlaif.documents.layout.words import Rule
 
 _NOTE_GAP = 5.0
 """Gap above a footnote, in heights of its line."""

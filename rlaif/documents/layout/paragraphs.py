@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from rlaif.documents.document import Text
-from rlaif.documents.pdf_lines import Line
+from rlaif.documents.layout.lines import Line
 
 _PARAGRAPH_GAP = 0.75
 """Gap between two paragraphs, in heights of a line."""

@@ -1,4 +1,4 @@
-"""Lines of a page of a PDF, each as segments: words with no wider gap between them than a space.
+"""Lines of a page, each as segments: words with no wider gap between them than a space.
 
 Invariant: each word of the page is in one segment of one line. A sign of a currency, a percent sign or a bracket that
 is set apart is in the segment of its figure.
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rlaif.documents.figures import YEAR, is_figure, is_nil
-from rlaif.documents.pdf_words import PageWords, Word
+from rlaif.documents.layout.words import PageWords, Word
 
 _SAME_LINE = 0.5
 """Share of the lower of two words' heights by which they overlap if they are of one line."""

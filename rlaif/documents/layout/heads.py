@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 
 from rlaif.documents.figures import YEAR
-from rlaif.documents.pdf_lines import Segment
-from rlaif.documents.pdf_rules import SAME_MIDDLE, Column, Span, by_rules
-from rlaif.documents.pdf_words import Rule
+from rlaif.documents.layout.head_rules import SAME_MIDDLE, Column, Span, by_rules
+from rlaif.documents.layout.lines import Segment
+from rlaif.documents.layout.words import Rule
 
 _SAME_EDGE = 2.0
 """Points between the edges of heads of one column."""

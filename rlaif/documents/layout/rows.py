@@ -1,4 +1,4 @@
-"""Rows and columns of a table of a PDF: which lines are its rows, and in which column each figure is.
+"""Rows and columns of a table: which lines are its rows, and in which column each figure is.
 
 Invariant: a row keeps all of its cells, and a label that goes over several lines is one.
 """
@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Sequence
 
 from rlaif.documents.document import TableRow
-from rlaif.documents.pdf_lines import Line, Segment, joined
-from rlaif.documents.pdf_rules import Column
+from rlaif.documents.layout.head_rules import Column
+from rlaif.documents.layout.lines import Line, Segment, joined
 
 _ROW_GAP = 3.0
 """Gap between two rows, in heights of a line."""

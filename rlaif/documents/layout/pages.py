@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from rlaif.documents.document import Block, Page, Table
 from rlaif.documents.figures import is_unit
-from rlaif.documents.pdf_columns import in_columns
-from rlaif.documents.pdf_lines import Line
-from rlaif.documents.pdf_tables import Found, find_tables
-from rlaif.documents.pdf_text import texts_of, usual_height
-from rlaif.documents.pdf_words import Rule
+from rlaif.documents.layout.lines import Line
+from rlaif.documents.layout.paragraphs import texts_of, usual_height
+from rlaif.documents.layout.reading_order import in_columns
+from rlaif.documents.layout.tables import Found, find_tables
+from rlaif.documents.layout.words import Rule
 
 _EDGE = 3
 """Lines at a page's top and bottom among which running heads and page numbers are."""
